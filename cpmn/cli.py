@@ -1,0 +1,139 @@
+"""The `cpmn` command. Every sub-command loads only what it needs; a user's mistake ends with exit code 2."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cpmn
+from cpmn.errors import CpmnError
+from cpmn.logs import USER_ERROR
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        return options.run(options) or 0
+    except CpmnError as error:
+        print(f"cpmn: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(prog="cpmn", description=cpmn.__doc__, epilog="Research use only.")
+    top.add_argument("--version", action="version", version=f"cpmn {cpmn.__version__}")
+    top.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="read one new non-contrast chest CT with a trained model")
+    predict.add_argument("series", type=Path, help="folder of DICOM files, or one image file in HU")
+    predict.add_argument("-o", "--output", type=Path, required=True, help="folder for mask, maps, picture and JSON")
+    predict.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished run")
+    predict.add_argument("--variant", default="cpmn", help="variant to use (default: cpmn)")
+    predict.add_argument("--series-uid", default="", help="SeriesInstanceUID, where the folder holds several")
+    predict.set_defaults(run=_predict)
+
+    check = commands.add_parser("check", help="check a cohort sheet and the files that it names")
+    check.add_argument("cohort", type=Path, help="cohort.csv")
+    check.set_defaults(run=_check)
+
+    score = commands.add_parser("score", help="score a folder of predicted masks against a cohort's references")
+    score.add_argument("predictions", type=Path, help="folder of {patient_id}.nii.gz on the native NCT grid")
+    score.add_argument("--cohort", type=Path, required=True, help="cohort.csv with nct_truth or nct_mask")
+    score.add_argument("-o", "--output", type=Path, help="JSON file to write (default: print)")
+    score.set_defaults(run=_score)
+
+    phantom = commands.add_parser("phantom", help="write a dual-phase phantom cohort as DICOM")
+    phantom.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort")
+    phantom.add_argument("--patients", type=int, help="number of patients")
+    phantom.add_argument("--seed", type=int, help="seed; the same seed gives the same bytes")
+    phantom.add_argument("--config", type=Path, help="configuration file whose `phantom` section is used")
+    phantom.set_defaults(run=_phantom)
+
+    track = commands.add_parser("track", help="records of runs in MLflow")
+    actions = track.add_subparsers(required=True, metavar="ACTION")
+    sync = actions.add_parser("sync", help="send what a failed or slow MLflow server did not take")
+    sync.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
+    sync.set_defaults(run=_sync)
+
+    info = commands.add_parser("info", help="versions and devices")
+    info.add_argument("--json", action="store_true", help="machine-readable")
+    info.set_defaults(run=_info)
+    return top
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from cpmn.predict.stage import predict_series
+
+    result = predict_series(
+        options.series,
+        results=options.results,
+        variant=options.variant,
+        output=options.output,
+        series_uid=options.series_uid,
+    )
+    print(json.dumps(result, indent=2))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from cpmn.cohort import load_cohort, missing_files
+
+    patients = load_cohort(options.cohort)
+    problems = [f"patient {p.patient_id}: {problem}" for p in patients for problem in missing_files(p)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    positives = sum(patient.label for patient in patients)
+    print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
+    return USER_ERROR if problems else 0
+
+
+def _score(options: argparse.Namespace) -> None:
+    from cpmn.files import write_json
+    from cpmn.score import score_predictions
+
+    figures = score_predictions(options.predictions, options.cohort)
+    if options.output:
+        write_json(options.output, figures)
+    else:
+        print(json.dumps(figures, indent=2))
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from cpmn.config.files import read_config
+    from cpmn.phantom.rows import phantom_rows
+    from cpmn.phantom.stage import write_cohort, write_patient
+
+    given = {"patients": options.patients, "seed": options.seed}
+    section = read_config(options.config).phantom
+    config = section.model_validate(section.model_dump() | {k: v for k, v in given.items() if v is not None})
+    for row in tqdm(phantom_rows(config), unit="patient", disable=None):
+        folder = options.output / row["patient_id"]
+        if not (folder / "phantom.json").is_file():  # written last: a patient that is there is complete
+            write_patient(config, row["patient_id"], folder)
+    write_cohort(config, options.output)
+
+
+def _sync(options: argparse.Namespace) -> None:
+    from cpmn.tracking import sync_results
+
+    print(f"sent {sync_results(options.results)} runs")
+
+
+def _info(options: argparse.Namespace) -> None:
+    from cpmn.versions import versions
+
+    found = versions()
+    print(json.dumps(found, indent=2) if options.json else "\n".join(f"{k:14} {v}" for k, v in found.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

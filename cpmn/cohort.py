@@ -1,0 +1,125 @@
+"""The cohort sheet: who takes part, and where the scans and labels lie."""
+
+import csv
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cpmn.errors import CpmnError
+
+REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
+OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "split", "group", "ctpa_series", "nct_series")
+PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class Patient(BaseModel):
+    """One row of `cohort.csv`. Paths are absolute; label 1 is PE, 0 is not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patient_id: str = Field(description="Identifier; letters, digits, '_' and '-', as it becomes a folder name.")
+    nct: Path = Field(description="Non-contrast CT: folder of DICOM files, or one image file.")
+    label: Literal[0, 1] = Field(description="1 = pulmonary embolism, 0 = none.")
+    ctpa: Path | None = Field(None, description="CT pulmonary angiography: folder of DICOM files, or one image file.")
+    ctpa_mask: Path | None = Field(None, description="Embolus label on the CTPA grid; values are clot ids.")
+    nct_mask: Path | None = Field(None, description="Direct annotation on the NCT grid; replaces propagation.")
+    nct_truth: Path | None = Field(None, description="Reference on the NCT grid for scoring only.")
+    split: Literal["", "train", "validation", "test"] = Field("", description="Fixed part of the split, if any.")
+    group: str = Field("", description="Patients of one group are never divided; defaults to the patient.")
+    ctpa_series: str = Field("", description="SeriesInstanceUID of the CTPA, where the folder holds several.")
+    nct_series: str = Field("", description="SeriesInstanceUID of the NCT, where the folder holds several.")
+
+    @field_validator("patient_id")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        if not PATIENT_ID.fullmatch(value):
+            raise ValueError("must be 1-64 letters, digits, '_' or '-', starting with a letter or digit")
+        return value
+
+    @model_validator(mode="after")
+    def _group_defaults_to_patient(self) -> "Patient":
+        if not self.group:
+            object.__setattr__(self, "group", self.patient_id)
+        return self
+
+
+def load_cohort(path: Path | str) -> list[Patient]:
+    """Read and validate `cohort.csv`; relative paths are relative to it.
+
+    Raises CpmnError naming the column, or every wrong row with its line number, when the sheet is not valid.
+    Whether files exist is not checked here: that is each patient's own affair (see `missing_files`).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CpmnError(f"cohort sheet {path} does not exist. Give the path of a CSV file as 'cohort'.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CpmnError(f"{path} cannot be read as UTF-8 CSV: {error}. Export the sheet as CSV (UTF-8).") from error
+    return parse_cohort(columns, rows, path)
+
+
+def parse_cohort(columns: list[str], rows: list[dict[str, Any]], path: Path) -> list[Patient]:
+    """Validate the columns and rows of a sheet that lies (or will lie) at `path`. Raises as `load_cohort`."""
+    _check_columns(columns, path)
+    patients, problems = [], []
+    for line, row in enumerate(rows, start=2):
+        try:
+            patients.append(_parse_row(row, path.parent))
+        except ValidationError as error:
+            problems += [f"row {line}, column {_column(item)}: {_reason(item)}" for item in error.errors()]
+    counts = Counter(patient.patient_id for patient in patients)
+    problems += [f"patient_id '{name}' stands in {n} rows; each patient has one" for name, n in counts.items() if n > 1]
+    if not rows:
+        problems.append("the sheet has no patients")
+    if problems:
+        raise CpmnError(f"{path} is not valid:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return patients
+
+
+def missing_files(patient: Patient) -> list[str]:
+    """Messages for files that the patient's row names but that do not exist, and labels that it lacks."""
+    named = {name: getattr(patient, name) for name in ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth")}
+    problems = [f"{name}: {path} does not exist" for name, path in named.items() if path and not path.exists()]
+    if patient.label == 1 and not (patient.ctpa_mask or patient.nct_mask):
+        problems.append("label is 1 but neither ctpa_mask nor nct_mask is given")
+    if patient.ctpa_mask and not patient.ctpa:
+        problems.append("ctpa_mask is given without a ctpa")
+    return problems
+
+
+def _check_columns(columns: list[str], path: Path) -> None:
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    unknown = [name for name in columns if name not in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)]
+    if missing or unknown:
+        problem = "; ".join(
+            [f"column '{name}' is missing" for name in missing] + [f"column '{name}' is not known" for name in unknown]
+        )
+        allowed = ", ".join((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))
+        raise CpmnError(f"{path}: {problem}. The columns are: {allowed}.")
+
+
+def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
+    values = {key: (value or "").strip() for key, value in row.items() if key is not None}
+    for key in ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth"):
+        if values.get(key):
+            values[key] = (folder / values[key]).absolute()
+        else:
+            values.pop(key, None)
+    label = values.get("label", "")
+    return Patient.model_validate(values | {"label": int(label) if label in ("0", "1") else label})
+
+
+def _column(item: Any) -> str:
+    return ".".join(map(str, item["loc"])) or "?"
+
+
+def _reason(item: Any) -> str:
+    if item["type"] == "missing":
+        return "is empty"
+    return f"{item['msg'].removeprefix('Value error, ')} (given: {item['input']!r})"

@@ -1,0 +1,29 @@
+"""Settings of `convert`: DICOM or image file to NIfTI in HU."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cpmn.config.section import Section
+
+
+class ConvertConfig(Section):
+    """How a series is chosen and what irregularities are accepted. All values are our choice."""
+
+    minimum_slices: int = Field(
+        10, ge=2, description="Fewest slices of a usable series (count); fewer is a localizer or a fragment."
+    )
+    full_coverage_mm: float = Field(
+        150.0, ge=0, description="A series that covers at least this length is preferred to a shorter one, in mm."
+    )
+    preferred_kernel: str = Field("", description="Reconstruction kernel to prefer, e.g. 'B30f'; empty prefers none.")
+    spacing_tolerance_mm: float = Field(
+        0.1, gt=0, description="Largest accepted distance of a slice from its evenly spaced position, in mm."
+    )
+    uneven_spacing: Literal["refuse", "resample"] = Field(
+        "refuse",
+        description="What to do with uneven slice gaps or missing slices: refuse, or resample to the median gap.",
+    )
+    maximum_gap_mm: float = Field(
+        10.0, gt=0, description="Largest slice gap that resampling may bridge, in mm; a larger one is refused."
+    )

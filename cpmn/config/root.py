@@ -1,0 +1,59 @@
+"""The whole configuration, as `config/config.yaml` holds it."""
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.config.phantom import PhantomConfig
+from cpmn.config.propagate import PropagateConfig
+from cpmn.config.register import RegisterConfig
+from cpmn.config.report import ReportConfig
+from cpmn.config.section import Section
+from cpmn.config.track import TrackConfig
+from cpmn.config.train import TrainConfig
+from cpmn.config.variants import resolve_variant
+from cpmn.errors import CpmnError
+
+
+class Config(Section):
+    """All settings, a section per stage."""
+
+    cohort: str | None = Field(None, description="Path of cohort.csv; null is the built-in phantom cohort.")
+    on_bad_patient: Literal["stop", "exclude"] = Field(
+        "stop", description="A patient that cannot be processed stops the run, or is excluded with the reason."
+    )
+    min_patients: int = Field(
+        4, ge=2, description="Fewest patients left after exclusions; fewer stops the run (count)."
+    )
+    phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="The built-in dual-phase cohort.")
+    convert: ConvertConfig = Field(default_factory=ConvertConfig, description="DICOM to NIfTI.")
+    register_: RegisterConfig = Field(default_factory=RegisterConfig, alias="register", description="CTPA onto NCT.")
+    propagate: PropagateConfig = Field(default_factory=PropagateConfig, description="Labels onto the NCT grid.")
+    crop: CropConfig = Field(default_factory=CropConfig, description="The lung box.")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="Splits, network, losses and schedule.")
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Named overrides of `train`, with `base` and `seed` where wanted."
+    )
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig, description="Decision rule and intervals.")
+    report: ReportConfig = Field(default_factory=ReportConfig, description="The HTML report.")
+    track: TrackConfig = Field(default_factory=TrackConfig, description="MLflow.")
+
+
+def load_config(values: dict[str, Any]) -> Config:
+    """Validate configuration values, including every variant.
+
+    Raises CpmnError with one line per wrong key: its dotted name, what is wrong, what was given.
+    """
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()
+        ]
+        raise CpmnError("configuration is not valid:\n" + "\n".join(lines)) from error
+    for name in config.train.variants:
+        resolve_variant(config.train, name, config.variants)
+    return config

@@ -1,0 +1,64 @@
+"""Settings of `train`: splits, network, losses, sampling and schedule."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cpmn.config.section import Section
+
+Phase = Literal["nct", "ctpa"]
+
+
+class TrainConfig(Section):
+    """Everything that a training depends on. Values are our choice unless a source is given: the paper states none."""
+
+    variants: tuple[str, ...] = Field(("cpmn", "nct_only"), description="Names of the variants to train and compare.")
+    folds: int = Field(1, ge=1, description="Cross-validation folds (count); 1 trains one model on one split.")
+    test_fraction: float = Field(0.25, gt=0, lt=1, description="Share of patients held out for testing (0-1).")
+    validation_fraction: float = Field(
+        0.25, gt=0, lt=1, description="Share of the non-test patients used for validation when folds is 1 (0-1)."
+    )
+    seed: int = Field(0, ge=0, description="Seed of splits, initialisation, sampling and augmentation.")
+
+    pathways: tuple[Phase, ...] = Field(
+        ("nct", "ctpa"), description="Pathways that are trained; nct is always among them."
+    )
+    ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
+        "ctpa",
+        description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
+    )
+    alignment_weight: float = Field(0.5, ge=0, description="Weight of Inter-Feature Alignment; 0 switches it off.")
+    affinity_weight: float = Field(0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment.")
+    mutual_weight: float = Field(
+        0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
+    )
+    discrepancy_weight: float = Field(0.2, ge=0, description="Weight of Intra-Feature Discrepancy; 0 switches it off.")
+    classification_weight: float = Field(
+        0.5, ge=0, description="Weight of the classification loss beside segmentation."
+    )
+    warmup_fraction: float = Field(
+        0.2, ge=0, le=1, description="Share of the steps over which the three extra terms rise."
+    )
+
+    spacing: tuple[float, float, float] = Field((1.5, 1.5, 3.0), description="Working voxel spacing (x, y, z) in mm.")
+    patch_size: tuple[int, int, int] = Field((48, 48, 24), description="Patch size (x, y, z) in working voxels.")
+    window_center: float = Field(45.0, description="Intensity window centre of the NCT, in HU (blood, unenhanced).")
+    window_scale: float = Field(20.0, gt=0, description="HU per unit of normalised NCT intensity.")
+    ctpa_window_center: float = Field(250.0, description="Intensity window centre of the CTPA, in HU.")
+    ctpa_window_scale: float = Field(100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
+    clip: float = Field(4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
+    channels: tuple[int, ...] = Field((16, 32, 64, 96), description="Feature channels per resolution level (count).")
+
+    steps: int = Field(400, ge=1, description="Optimiser steps of one training (count).")
+    batch_size: int = Field(4, ge=1, description="Patches per step (count).")
+    foreground_fraction: float = Field(0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1).")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay.")
+    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    epoch_steps: int = Field(50, ge=1, description="Steps between two rows of history.csv (count).")
+    validation_every: int = Field(
+        4, ge=1, description="Epochs between two full validations (count); the last always runs."
+    )
+    save_every: int = Field(50, ge=1, description="Steps between two resume points (count).")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto takes CUDA if present.")
+    mixed_precision: bool = Field(True, description="Mixed precision on CUDA; has no effect on CPU.")

@@ -1,0 +1,79 @@
+"""Images and their geometry.
+
+Conventions used everywhere in this package:
+
+- arrays are ordered (z, y, x), as SimpleITK and numpy hold them; tensors are (batch, channel, z, y, x);
+- everything physical (spacing, origin, points, sizes in the configuration) is ordered (x, y, z);
+- lengths are in mm, intensities in Hounsfield units (HU), volumes in mL;
+- world coordinates are DICOM's (LPS), as in SimpleITK; NIfTI files hold the same geometry in RAS.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.errors import CpmnError
+from cpmn.files import written_atomically
+
+GRID_TOLERANCE_MM = 1e-3  # our choice: NIfTI stores geometry in float32, about 1e-4 mm at 1 m from the origin
+
+
+def read_image(path: Path | str) -> sitk.Image:
+    """Read a 3D image file (NIfTI, NRRD, MetaImage).
+
+    Raises CpmnError if the file is absent, unreadable or not three-dimensional.
+    """
+    if not Path(path).is_file():
+        raise CpmnError(f"image file {path} does not exist. Check the path in cohort.csv.")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise CpmnError(f"image file {path} cannot be read. Is it complete? ({_last_line(error)})") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise CpmnError(f"image file {path} is not a 3D volume with one value per voxel. Give one volume per file.")
+    return image
+
+
+def write_image(image: sitk.Image, path: Path | str) -> None:
+    """Write an image atomically, compressed where the format allows, without any free-text metadata."""
+    clean = sitk.Image(image)
+    for key in clean.GetMetaDataKeys():
+        clean.EraseMetaData(key)
+    with written_atomically(path) as temporary:
+        sitk.WriteImage(clean, str(temporary), useCompression=True)
+
+
+def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
+    """Image of `array` (z, y, x) with the spacing, origin and direction of `reference` (same size)."""
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(reference)
+    return image
+
+
+def same_grid(first: sitk.Image, second: sitk.Image, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
+    """Whether two images have the same size and place every corner voxel within `tolerance_mm` of each other."""
+    if first.GetSize() != second.GetSize():
+        return False
+    corners = [[i * (n - 1) for i, n in zip(corner, first.GetSize(), strict=True)] for corner in np.ndindex(2, 2, 2)]
+    shifts = [
+        np.subtract(first.TransformIndexToPhysicalPoint(c), second.TransformIndexToPhysicalPoint(c)) for c in corners
+    ]
+    return bool(np.max(np.linalg.norm(shifts, axis=1)) <= tolerance_mm)
+
+
+def describe_grid(image: sitk.Image) -> str:
+    """One line for messages: size in voxels, spacing and origin in mm."""
+    size = "x".join(str(n) for n in image.GetSize())
+    spacing = "x".join(f"{s:.3g}" for s in image.GetSpacing())
+    origin = ", ".join(f"{o:.1f}" for o in image.GetOrigin())
+    return f"{size} voxels of {spacing} mm from ({origin})"
+
+
+def voxel_ml(image: sitk.Image) -> float:
+    """Volume of one voxel in mL."""
+    return float(np.prod(image.GetSpacing())) / 1000.0
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,35 @@
+"""Logging of a workflow job: to its own file and to the terminal."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cpmn.errors import CpmnError
+
+USER_ERROR = 2  # exit code of everything that the user can put right
+
+
+@contextmanager
+def job_log(path: Path | str) -> Iterator[None]:
+    """Log to `path` and to standard error; a CpmnError ends the process with its message and exit code 2.
+
+    The traceback of any other exception goes to the log as well.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    logging.captureWarnings(True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()],
+        force=True,
+    )
+    try:
+        yield
+    except CpmnError as error:
+        logging.getLogger(__name__).error("%s", error)
+        sys.exit(USER_ERROR)
+    except Exception:
+        logging.getLogger(__name__).exception("unexpected failure")
+        raise

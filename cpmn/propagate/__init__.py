@@ -1,0 +1,1 @@
+"""Stage `propagate`: embolus labels from the CTPA grid to the native NCT grid."""

@@ -1,0 +1,1 @@
+"""Stage `register`: the CTPA (moving) onto the NCT (fixed) with ANTs."""

@@ -1,0 +1,51 @@
+"""Which source files a module is made of, so that Snakemake re-runs just the stages whose code changed."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def source_files(module: str) -> list[str]:
+    """Absolute paths of `module` (dotted, inside `cpmn`) and of every `cpmn` module that it imports, at any depth.
+
+    Imports are read from the text, so that nothing is executed; those inside functions count too. Templates and other
+    data files beside a package's modules belong to the package.
+    """
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [*_imports(name), *_parents(name)]
+    paths = {_path(name) for name in found}
+    data = {file for path in paths for file in (path.parent / "templates").glob("*") if path.name != "__init__.py"}
+    return sorted(str(path) for path in paths | data)
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """Dotted names of the `cpmn` modules that `module` itself imports."""
+    names = []
+    for node in ast.walk(ast.parse(_path(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in names if name.split(".")[0] == "cpmn" and _exists(name))
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _path(module: str) -> Path:
+    base = ROOT.joinpath(*module.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+def _exists(module: str) -> bool:
+    return _path(module).is_file()

@@ -1,0 +1,95 @@
+"""What becomes of a patient that one stage cannot process.
+
+`on_bad_patient: stop` lets the patient's job fail with the reason. `exclude` turns the failure into a
+`status.json` with `passed: false`, leaves empty files in the place of the stage's outputs (Snakemake needs them to
+exist), and later stages skip the patient.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from cpmn.errors import CpmnError, PatientError
+from cpmn.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+OnBadPatient = Literal["stop", "exclude"]
+
+
+class Status(TypedDict):
+    """Contents of `status.json`: `stage` and `reason` are those of the failure, or of this stage when passed."""
+
+    patient: str
+    passed: bool
+    stage: str
+    reason: str
+
+
+def run_patient_stage(
+    work: Callable[[], None],
+    *,
+    stage: str,
+    patient: str,
+    outputs: Sequence[Path | str],
+    status_path: Path | str,
+    upstream: Sequence[Path | str] = (),
+    on_bad_patient: OnBadPatient = "stop",
+) -> Status:
+    """Run one stage for one patient and write its `status.json`.
+
+    Parameters
+    ----------
+    work : does the stage's work and writes `outputs`; raises CpmnError for a patient it cannot process.
+    outputs : files that `work` writes; made empty when the patient is excluded.
+    upstream : `status.json` files of the stages before; if one did not pass, `work` is not called.
+    """
+    failed = next((status for status in map(read_status, upstream) if not status["passed"]), None)
+    if failed is not None:
+        return _exclude(failed, outputs, status_path)
+    try:
+        work()
+    except CpmnError as error:
+        if on_bad_patient == "stop":
+            raise error if isinstance(error, PatientError) else CpmnError(f"patient {patient}: {error}") from error
+        logger.error("excluded: %s", error)
+        return _exclude(Status(patient=patient, passed=False, stage=stage, reason=str(error)), outputs, status_path)
+    status = Status(patient=patient, passed=True, stage=stage, reason="")
+    write_json(status_path, status)
+    return status
+
+
+def read_status(path: Path | str) -> Status:
+    """Read one `status.json`."""
+    return read_json(path)
+
+
+def _exclude(status: Status, outputs: Sequence[Path | str], status_path: Path | str) -> Status:
+    for output in map(Path, outputs):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(b"")
+    write_json(status_path, status)
+    return status
+
+
+def excluded_patients(status_paths: Mapping[str, Path | str]) -> dict[str, str]:
+    """Reason by patient, for those whose last per-patient stage (`status_paths` by patient) did not pass."""
+    statuses = {patient: read_status(path) for patient, path in status_paths.items()}
+    return {patient: status["reason"] for patient, status in statuses.items() if not status["passed"]}
+
+
+def failed_registrations(quality_paths: Mapping[str, Path | str]) -> dict[str, str]:
+    """Reason by patient, for those whose registration did not pass its quality control."""
+    qualities = {patient: read_json(path) for patient, path in quality_paths.items() if Path(path).stat().st_size}
+    return {patient: f"registration: {q['reason']}" for patient, q in qualities.items() if not q["passed"]}
+
+
+def require_patients(total: int, excluded: Mapping[str, str], minimum: int) -> None:
+    """Raise CpmnError if fewer than `minimum` of `total` patients are left after exclusions."""
+    if total - len(excluded) < minimum:
+        reasons = "\n".join(f"  {reason}" for reason in excluded.values())
+        raise CpmnError(
+            f"{total - len(excluded)} of {total} patients are left, min_patients is {minimum}. Put these right, or "
+            f"lower min_patients:\n{reasons}"
+        )

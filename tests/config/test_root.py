@@ -1,0 +1,54 @@
+"""Configuration: presets are valid, mistakes are named."""
+
+import pytest
+
+from cpmn.config.files import read_config
+from cpmn.config.root import Config, load_config
+from cpmn.config.variants import BASES, resolve_variant
+from cpmn.errors import CpmnError
+from cpmn.generate import ROOT
+
+
+@pytest.mark.parametrize("name", ["config", "tiny", "benchmark", "paired"])
+def test_preset_is_valid(name):
+    read_config(ROOT / "config" / f"{name}.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trian": {}}, "trian: Extra inputs are not permitted"),
+        ({"train": {"stpes": 4}}, "train.stpes: Extra inputs are not permitted"),
+        ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
+        ({"train": {"steps": 0}}, "train.steps: Input should be greater than or equal to 1"),
+        ({"on_bad_patient": "ignore"}, "on_bad_patient: Input should be 'stop' or 'exclude' (given: 'ignore')"),
+        ({"train": {"variants": ["cpmm"]}}, "train.variants: 'cpmm' is not known"),
+        ({"variants": {"x": {"base": "y"}}, "train": {"variants": ["x"]}}, "variants.x.base: 'y' is not a known base"),
+    ],
+)
+def test_wrong_key_is_named(values, message):
+    with pytest.raises(CpmnError) as raised:
+        load_config(values)
+    assert message in str(raised.value)
+
+
+def test_variant_is_section_then_base_then_own():
+    config = load_config({"variants": {"cpmn-s2": {"base": "cpmn", "seed": 2}}, "train": {"steps": 7}})
+    resolved = resolve_variant(config.train, "cpmn-s2", config.variants)
+    assert (resolved.steps, resolved.seed) == (7, 2)
+    assert resolve_variant(config.train, "no_ifa", {}).alignment_weight == 0
+    assert resolve_variant(config.train, "nct_only", {}).pathways == ("nct",)
+
+
+def test_every_base_resolves():
+    for name in BASES:
+        resolve_variant(Config().train, name, {})
+
+
+def test_unreadable_configuration_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: [")
+    with pytest.raises(CpmnError, match=r"a\.yaml cannot be read"):
+        read_config(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("- 1")
+    with pytest.raises(CpmnError, match=r"b\.yaml is not a mapping"):
+        read_config(tmp_path / "b.yaml")

@@ -1,0 +1,76 @@
+"""The cohort sheet: what is accepted, and each mistake's message."""
+
+from pathlib import Path
+
+import pytest
+
+from cpmn.cohort import load_cohort, missing_files
+from cpmn.errors import CpmnError
+
+HEADER = "patient_id,ctpa,nct,ctpa_mask,label"
+
+
+def sheet(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    path = folder / "cohort.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_paths_are_relative_to_the_sheet(tmp_path):
+    patient = load_cohort(sheet(tmp_path, "p1,a/ctpa,/abs/nct,m.nii.gz,1"))[0]
+    assert patient.ctpa == tmp_path / "a/ctpa"
+    assert patient.nct == Path("/abs/nct")
+    assert patient.ctpa_mask == tmp_path / "m.nii.gz"
+
+
+def test_group_defaults_to_the_patient_and_empty_cells_to_none(tmp_path):
+    patient = load_cohort(sheet(tmp_path, "p1,,nct,,0"))[0]
+    assert (patient.group, patient.ctpa, patient.ctpa_mask, patient.split) == ("p1", None, None, "")
+
+
+def test_byte_order_mark_and_spaces_of_spreadsheets_are_accepted(tmp_path):
+    path = tmp_path / "cohort.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n p1 ,, nct ,, 0 \r\n".encode())
+    assert load_cohort(path)[0].patient_id == "p1"
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ("patient,ctpa,nct,ctpa_mask,label", ["p1,,n,,0"], "column 'patient_id' is missing; column 'patient' is not"),
+        (HEADER, ["p1,,n,,0", "p1,,n,,0"], "patient_id 'p1' stands in 2 rows"),
+        (HEADER, ["p1,,n,,2"], "row 2, column label: Input should be 0 or 1 (given: '2')"),
+        (HEADER, ["p1,,n,,"], "row 2, column label"),
+        (HEADER, ["p1,,,,0"], "row 2, column nct: is empty"),
+        (HEADER, ["../p1,,n,,0"], "row 2, column patient_id: must be 1-64 letters"),
+        (HEADER, ["<b>,,n,,0"], "row 2, column patient_id: must be 1-64 letters"),
+        (HEADER + ",split", ["p1,,n,,0,tset"], "row 2, column split: Input should be"),
+        (HEADER, [], "the sheet has no patients"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, header, rows, message):
+    with pytest.raises(CpmnError) as raised:
+        load_cohort(sheet(tmp_path, *rows, header=header))
+    assert message in str(raised.value)
+
+
+def test_every_wrong_row_is_listed_at_once(tmp_path):
+    with pytest.raises(CpmnError) as raised:
+        load_cohort(sheet(tmp_path, "p1,,n,,x", "p2,,n,,0", "p3,,,,0"))
+    assert "row 2, column label" in str(raised.value)
+    assert "row 4, column nct" in str(raised.value)
+
+
+def test_absent_sheet(tmp_path):
+    with pytest.raises(CpmnError, match=r"nowhere\.csv does not exist"):
+        load_cohort(tmp_path / "nowhere.csv")
+
+
+def test_missing_files_and_labels_are_reported_per_patient(tmp_path):
+    (tmp_path / "nct").mkdir()
+    first, second = load_cohort(sheet(tmp_path, "p1,gone,nct,,1", "p2,,nct,,0"))
+    assert missing_files(first) == [
+        f"ctpa: {tmp_path / 'gone'} does not exist",
+        "label is 1 but neither ctpa_mask nor nct_mask is given",
+    ]
+    assert missing_files(second) == []

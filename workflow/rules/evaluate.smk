@@ -1,0 +1,46 @@
+rule evaluate:
+    input:
+        models=collect("results/train/{{variant}}/fold-{fold}/model.safetensors", fold=fold_numbers),
+        splits="results/train/splits.json",
+        crops=crops_of(scored_patients),
+        qualities=qualities_of(scored_patients),
+        native=collect("results/convert/{patient}/nct.nii.gz", patient=scored_patients),
+        references=references,
+        track=ancient("results/track.json"),
+        code=code_of("cpmn.evaluate.stage"),
+    output:
+        metrics="results/evaluate/{variant}/metrics.json",
+        patients="results/evaluate/{variant}/patients.csv",
+        decision="results/evaluate/{variant}/decision.json",
+        roc="results/evaluate/{variant}/roc.csv",
+        predictions=collect("results/evaluate/{{variant}}/predictions/{patient}.nii.gz", patient=SCORED),
+        maps=collect("results/evaluate/{{variant}}/cam/{patient}.nii.gz", patient=SCORED),
+    log:
+        "logs/evaluate/{variant}.log",
+    conda:
+        "../envs/train.yaml"
+    params:
+        cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
+        settings=CONFIG.evaluate.model_dump(mode="json"),
+        scored=scored_patients,
+    script:
+        "../scripts/evaluate.py"
+
+
+rule compare:
+    input:
+        patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
+        metrics=collect("results/evaluate/{variant}/metrics.json", variant=VARIANTS),
+        code=code_of("cpmn.evaluate.stage"),
+    output:
+        "results/evaluate/comparison.csv",
+    log:
+        "logs/evaluate/comparison.log",
+    conda:
+        "../envs/train.yaml"
+    params:
+        variants={name: variant_record(name) for name in VARIANTS},
+        cohort=cohort_name(),
+        settings=CONFIG.evaluate.model_dump(mode="json"),
+    script:
+        "../scripts/compare.py"

@@ -1,0 +1,28 @@
+rule phantom:
+    input:
+        code=code_of("cpmn.phantom.stage"),
+    output:
+        directory("data/phantom/{patient}"),
+    log:
+        "logs/phantom/{patient}.log",
+    conda:
+        "../envs/images.yaml"
+    params:
+        settings=CONFIG.phantom.model_dump(mode="json", exclude={"patients"}),
+    script:
+        "../scripts/phantom.py"
+
+
+rule phantom_cohort:
+    input:
+        collect("data/phantom/{patient}", patient=PATIENTS if CONFIG.cohort is None else []),
+    output:
+        "data/phantom/cohort.csv",
+    log:
+        "logs/phantom/cohort.log",
+    conda:
+        "../envs/images.yaml"
+    params:
+        settings=CONFIG.phantom.model_dump(mode="json"),
+    script:
+        "../scripts/phantom_cohort.py"

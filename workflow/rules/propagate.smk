@@ -1,0 +1,37 @@
+rule propagate:
+    input:
+        nct="results/convert/{patient}/nct.nii.gz",
+        ctpa="results/convert/{patient}/ctpa.nii.gz",
+        affine="results/register/{patient}/affine.mat",
+        warp="results/register/{patient}/warp.nii.gz",
+        masks=scans_of("ctpa_mask", "nct_mask"),
+        upstream=[
+            "results/convert/{patient}/status.json",
+            "results/register/{patient}/status.json",
+        ],
+        code=code_of("cpmn.propagate.stage"),
+    output:
+        embolus="results/propagate/{patient}/embolus.nii.gz",
+        status="results/propagate/{patient}/status.json",
+    log:
+        "logs/propagate/{patient}.log",
+    wildcard_constraints:
+        patient=any_of(PAIRED),
+    conda:
+        "../envs/images.yaml"
+    params:
+        patient=row_of,
+        settings=CONFIG.propagate.model_dump(mode="json"),
+        on_bad_patient=CONFIG.on_bad_patient,
+    script:
+        "../scripts/propagate.py"
+
+
+use rule propagate as propagate_nct_alone with:
+    input:
+        nct="results/convert/{patient}/nct.nii.gz",
+        masks=scans_of("nct_mask"),
+        upstream=["results/convert/{patient}/status.json"],
+        code=code_of("cpmn.propagate.stage"),
+    wildcard_constraints:
+        patient=any_of(UNPAIRED),

@@ -1,0 +1,28 @@
+rule report:
+    input:
+        comparison="results/evaluate/comparison.csv",
+        splits="results/train/splits.json",
+        histories=collect(
+            "results/train/{variant}/fold-{fold}/history.csv",
+            variant=VARIANTS,
+            fold=fold_numbers,
+        ),
+        qualities=collect("results/register/{patient}/quality.json", patient=PAIRED),
+        statuses=collect("results/crop/{patient}/status.json", patient=PATIENTS),
+        track=ancient("results/track.json"),
+        code=code_of("cpmn.report.stage"),
+    output:
+        page="results/report/index.html",
+        card="results/report/model_card.md",
+        run="results/report/run.json",
+    log:
+        "logs/report.log",
+    conda:
+        "../envs/train.yaml"
+    params:
+        cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
+        variants={name: variant_record(name) for name in VARIANTS},
+        name=cohort_name(),
+        config=CONFIG.model_dump(mode="json", by_alias=True),
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,46 @@
+rule splits:
+    input:
+        code=code_of("cpmn.train.splits"),
+    output:
+        "results/train/splits.json",
+    log:
+        "logs/train/splits.log",
+    conda:
+        "../envs/images.yaml"
+    params:
+        splits=splits,
+    script:
+        "../scripts/splits.py"
+
+
+rule train:
+    input:
+        crops=crops_of(fold_patients),
+        qualities=qualities_of(fold_patients),
+        track=ancient("results/track.json"),
+        code=code_of("cpmn.train.stage"),
+    output:
+        model="results/train/{variant}/fold-{fold}/model.safetensors",
+        plan="results/train/{variant}/fold-{fold}/plan.json",
+        history="results/train/{variant}/fold-{fold}/history.csv",
+    log:
+        "logs/train/{variant}/fold-{fold}.log",
+    conda:
+        "../envs/train.yaml"
+    params:
+        patients=fold_of,
+        labels={name: patient.label for name, patient in COHORT.items()},
+        paired=PAIRED,
+        settings=variant_settings,
+        min_patients=CONFIG.min_patients,
+    script:
+        "../scripts/train.py"
+
+
+rule models:
+    input:
+        collect(
+            "results/train/{variant}/fold-{fold}/model.safetensors",
+            variant=VARIANTS,
+            fold=fold_numbers,
+        ),

@@ -1,0 +1,33 @@
+"""Evaluate one variant on the test patients, with threshold and combination from out-of-fold validation scores.
+
+Input: models, crops, native grids, references. Output: metrics, patients, decision rule, ROC, predictions.
+"""
+
+from pathlib import Path
+
+from cpmn.cohort import Patient
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.evaluate.stage import evaluate_variant
+from cpmn.files import read_json
+from cpmn.logs import job_log
+from cpmn.status import excluded_patients
+from cpmn.tracking import harmless, sync_variant
+
+with job_log(snakemake.log[0]):
+    variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
+    patients = [Patient.model_validate(row) for row in snakemake.params.cohort]
+    names = snakemake.params.scored
+    evaluate_variant(
+        variant=variant,
+        splits=read_json(snakemake.input.splits),
+        patients=patients,
+        results=Path("results"),
+        excluded=excluded_patients({name: f"results/crop/{name}/status.json" for name in names}),
+        folder=folder,
+        config=EvaluateConfig.model_validate(snakemake.params.settings),
+        threads=snakemake.threads,
+    )
+    track = read_json(snakemake.input.track)
+    if track["run_id"]:
+        with harmless("sending a variant's figures"):
+            sync_variant(track, folder)

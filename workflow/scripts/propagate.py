@@ -1,0 +1,33 @@
+"""Carry one patient's embolus labels to the native NCT grid.
+
+Input: converted volumes, transforms, masks of the patient's row. Output: `embolus.nii.gz`, clot ids kept.
+"""
+
+from pathlib import Path
+
+from cpmn.cohort import Patient
+from cpmn.config.propagate import PropagateConfig
+from cpmn.logs import job_log
+from cpmn.propagate.stage import propagate_patient
+from cpmn.status import run_patient_stage
+
+with job_log(snakemake.log[0]):
+    patient = Patient.model_validate(snakemake.params.patient)
+    paired = {name: Path(snakemake.input[name]) for name in ("ctpa", "affine", "warp") if patient.ctpa}
+    run_patient_stage(
+        lambda: propagate_patient(
+            patient,
+            nct=Path(snakemake.input.nct),
+            ctpa=paired.get("ctpa"),
+            affine=paired.get("affine"),
+            warp=paired.get("warp"),
+            output=Path(snakemake.output.embolus),
+            config=PropagateConfig.model_validate(snakemake.params.settings),
+        ),
+        stage="propagate",
+        patient=patient.patient_id,
+        outputs=[snakemake.output.embolus],
+        status_path=snakemake.output.status,
+        upstream=snakemake.input.upstream,
+        on_bad_patient=snakemake.params.on_bad_patient,
+    )

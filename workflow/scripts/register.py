@@ -1,0 +1,26 @@
+"""Register one patient's CTPA (moving) onto the NCT (fixed).
+
+Input: both converted volumes. Output: affine, warps, the CTPA on the NCT grid, quality figures and their picture.
+"""
+
+from pathlib import Path
+
+from cpmn.config.register import RegisterConfig
+from cpmn.logs import job_log
+from cpmn.register.stage import register_patient
+from cpmn.status import run_patient_stage
+
+with job_log(snakemake.log[0]):
+    name = snakemake.wildcards.patient
+    config = RegisterConfig.model_validate(snakemake.params.settings)
+    nct, ctpa = Path(snakemake.input.nct), Path(snakemake.input.ctpa)
+    folder = Path(snakemake.output.quality).parent
+    run_patient_stage(
+        lambda: register_patient(name, nct, ctpa, folder, config, snakemake.threads),
+        stage="register",
+        patient=name,
+        outputs=[path for path in snakemake.output if path != snakemake.output.status],
+        status_path=snakemake.output.status,
+        upstream=snakemake.input.upstream,
+        on_bad_patient=snakemake.params.on_bad_patient,
+    )

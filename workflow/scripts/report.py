@@ -1,0 +1,28 @@
+"""Write the report: one self-contained page, the model card and `run.json`.
+
+Input: everything that the stages left. Output: `results/report/`.
+"""
+
+from pathlib import Path
+
+from cpmn.cohort import Patient
+from cpmn.config.root import load_config
+from cpmn.files import read_json
+from cpmn.logs import job_log
+from cpmn.report.stage import write_report
+from cpmn.tracking import harmless, sync_report
+
+with job_log(snakemake.log[0]):
+    config, track = load_config(snakemake.params.config), read_json(snakemake.input.track)
+    flags = {key: track[key] for key in ("data_hash", "commit", "cohort", "difficulty")}
+    write_report(
+        results=Path("results"),
+        patients=[Patient.model_validate(row) for row in snakemake.params.cohort],
+        config=config,
+        variants=snakemake.params.variants,
+        output=Path(snakemake.output.page).parent,
+        flags={**flags, "synthetic": config.cohort is None},
+    )
+    if track["run_id"]:
+        with harmless("sending the report"):
+            sync_report(track, Path(snakemake.output.page).parent)

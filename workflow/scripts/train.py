@@ -1,0 +1,37 @@
+"""Train one variant on one fold.
+
+Input: crops of the fold's training and validation patients. Output: model, plan and history.
+"""
+
+from pathlib import Path
+
+from cpmn.config.train import TrainConfig
+from cpmn.files import read_json
+from cpmn.logs import job_log
+from cpmn.status import excluded_patients, failed_registrations, require_patients
+from cpmn.tracking import LiveFold
+from cpmn.train.stage import train_fold
+
+with job_log(snakemake.log[0]):
+    fold = int(snakemake.wildcards.fold)
+    folder = Path(snakemake.output.model).parent
+    names = [*snakemake.params.patients["train"], *snakemake.params.patients["validation"]]
+    crops = Path("results/crop")
+    excluded = excluded_patients({name: crops / name / "status.json" for name in names})
+    require_patients(len(names), excluded, snakemake.params.min_patients)
+    excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
+    live = LiveFold(read_json(snakemake.input.track), folder)
+    train_fold(
+        variant=snakemake.wildcards.variant,
+        fold=fold,
+        splits={"folds": {fold: snakemake.params.patients}},
+        crops=crops,
+        excluded=excluded,
+        folder=folder,
+        config=TrainConfig.model_validate(snakemake.params.settings),
+        threads=snakemake.threads,
+        labels=snakemake.params.labels,
+        paired=set(snakemake.params.paired),
+        on_epoch=live.add,
+    )
+    live.finish()
