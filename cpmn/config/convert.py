@@ -11,19 +11,23 @@ class ConvertConfig(Section):
     """How a series is chosen and what irregularities are accepted. All values are our choice."""
 
     minimum_slices: int = Field(
-        10, ge=2, description="Fewest slices of a usable series (count); fewer is a localizer or a fragment."
+        default=10, ge=2, description="Fewest slices of a usable series (count); fewer is a localizer or a fragment."
     )
     full_coverage_mm: float = Field(
-        150.0, ge=0, description="A series that covers at least this length is preferred to a shorter one, in mm."
+        default=150.0,
+        ge=0,
+        description="A series that covers at least this length is preferred to a shorter one, in mm.",
     )
-    preferred_kernel: str = Field("", description="Reconstruction kernel to prefer, e.g. 'B30f'; empty prefers none.")
+    preferred_kernel: str = Field(
+        default="", description="Reconstruction kernel to prefer, e.g. 'B30f'; empty prefers none."
+    )
     spacing_tolerance_mm: float = Field(
-        0.1, gt=0, description="Largest accepted distance of a slice from its evenly spaced position, in mm."
+        default=0.1, gt=0, description="Largest accepted distance of a slice from its evenly spaced position, in mm."
     )
     uneven_spacing: Literal["refuse", "resample"] = Field(
-        "refuse",
+        default="refuse",
         description="What to do with uneven slice gaps or missing slices: refuse, or resample to the median gap.",
     )
     maximum_gap_mm: float = Field(
-        10.0, gt=0, description="Largest slice gap that resampling may bridge, in mm; a larger one is refused."
+        default=10.0, gt=0, description="Largest slice gap that resampling may bridge, in mm; a larger one is refused."
     )

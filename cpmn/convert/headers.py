@@ -1,0 +1,180 @@
+"""Reading DICOM headers: which files of a folder are DICOM, and what each of them is."""
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from tqdm import tqdm
+
+from cpmn.convert.problem import SeriesProblem
+
+logger = logging.getLogger(__name__)
+
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "AcquisitionNumber",
+    "Modality",
+    "ImageType",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "KVP",
+    "SliceThickness",
+    "PatientPosition",
+    "ContrastBolusAgent",
+    "ContrastBolusRoute",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "LossyImageCompression",
+]
+"""The only tags that the header pass reads; none of them names the patient."""
+
+DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR
+SECONDARY_CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
+MULTI_FRAME_CLASSES = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # Enhanced CT, its conversion
+PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "VRT", "VOLUME RENDERING"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """One DICOM file: its path and the tags of `TAGS`."""
+
+    path: Path
+    tags: pydicom.Dataset
+
+    def text(self, keyword: str) -> str:
+        """Value of a tag as text; empty if absent; the first where it has several."""
+        value = self.tags.get(keyword)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            value = next(iter(value), None)
+        return "" if value is None else str(value).strip()
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """Value of a tag as `count` numbers, or None if it is absent or has another length."""
+        value = self.tags.get(keyword)
+        values = () if value is None else value if isinstance(value, Iterable) else (value,)
+        return tuple(map(float, values)) if len(tuple(values)) == count else None
+
+    @property
+    def image_type(self) -> set[str]:
+        """Values of ImageType in capitals."""
+        value = self.tags.get("ImageType") or ()
+        return {str(item).strip().upper() for item in ([value] if isinstance(value, str) else value)}
+
+
+@dataclass
+class Scan:
+    """What a folder holds: DICOM headers, and how many files were passed over, by reason."""
+
+    headers: list[Header] = field(default_factory=list)
+    ignored: Counter = field(default_factory=Counter)
+
+
+def scan_files(source: Path) -> Scan:
+    """Read the header of every file below `source` (or of `source` itself), whatever its name.
+
+    Raises SeriesProblem if there is no file, if none is DICOM, or if a DICOM file is damaged: a slice is never
+    dropped in silence.
+    """
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    if not files:
+        raise SeriesProblem("the folder is empty", "Put the scan's DICOM files there or correct the path.", source)
+    scan = Scan()
+    for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
+        _add_file(scan, path)
+    if not scan.headers:
+        raise SeriesProblem(
+            f"none of the {len(files)} files is a readable DICOM image",
+            "Give a folder of DICOM files, or one NIfTI, NRRD or MetaImage file.",
+            source,
+        )
+    return scan
+
+
+def reason_not_a_slice(header: Header) -> str | None:
+    """Why this DICOM file cannot be a slice of a CT volume, or None if it can."""
+    modality, sop_class = header.text("Modality"), header.text("SOPClassUID")
+    if modality != "CT":
+        return f"modality is {modality or 'not stated'}, not CT"
+    if sop_class in MULTI_FRAME_CLASSES or int(header.text("NumberOfFrames") or 1) > 1:
+        return "multi-frame (enhanced) CT is not supported"
+    if sop_class.startswith(SECONDARY_CAPTURE_CLASS):
+        return "secondary capture, a picture of a screen"
+    if "LOCALIZER" in header.image_type:
+        return "localizer"
+    if header.image_type & PROJECTIONS:
+        return "projection through slices (MIP or rendering)"
+    if int(header.text("SamplesPerPixel") or 1) != 1:
+        return "colour image"
+    return None
+
+
+def read_dicom(path: Path, **options) -> pydicom.Dataset:
+    """`pydicom.dcmread` that also takes files without the 128-byte preamble, as some archives export them.
+
+    Raises InvalidDicomError for a file that is not DICOM; anything else means damage.
+    """
+    try:
+        return pydicom.dcmread(path, **options)
+    except InvalidDicomError:
+        return _read_without_preamble(path, **options)
+
+
+def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
+    with path.open("rb") as stream:  # a data set starts with group 0002 or 0008, in either byte order
+        if stream.read(2) not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
+            raise InvalidDicomError(f"{path} is not DICOM")
+    try:
+        dataset = pydicom.dcmread(path, force=True, **options)
+    except Exception as error:
+        raise InvalidDicomError(f"{path} is not DICOM") from error
+    if "Modality" not in dataset or "SOPInstanceUID" not in dataset:
+        raise InvalidDicomError(f"{path} is not DICOM")
+    return dataset
+
+
+def _add_file(scan: Scan, path: Path) -> None:
+    try:
+        header = _read_header(path)
+    except InvalidDicomError:
+        scan.ignored["not DICOM"] += 1
+    except Exception as error:  # whatever a damaged file makes the parser raise
+        logger.debug("damaged DICOM file %s", path, exc_info=True)
+        raise SeriesProblem(
+            f"a DICOM file is damaged ({type(error).__name__}: {str(error)[:120]})",
+            "Export it again, or remove it if it does not belong to the scan.",
+            path,
+        ) from error
+    else:
+        if not header.text("Modality"):
+            scan.ignored["DICOMDIR"] += 1
+        else:
+            scan.headers.append(header)
+
+
+def _read_header(path: Path) -> Header:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values slightly off the standard are not the user's affair
+        header = Header(path, read_dicom(path, stop_before_pixels=True, specific_tags=TAGS))
+        _ = [header.text(keyword) for keyword in TAGS]  # values are parsed when first read: damage shows here
+        directory = header.tags.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY_CLASS
+    if not header.text("Modality") and not directory:
+        raise ValueError("it ends before the tag Modality")
+    return header

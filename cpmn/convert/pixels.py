@@ -1,0 +1,95 @@
+"""Decoding the slices of a series into one volume of Hounsfield units."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pydicom
+from tqdm import tqdm
+
+from cpmn.convert.geometry import Geometry
+from cpmn.convert.headers import Header, read_dicom
+from cpmn.convert.problem import SeriesProblem
+
+AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
+HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
+
+
+@dataclass
+class Volume:
+    """HU volume (z, y, x), int16, and how many voxels were changed to fit."""
+
+    hu: np.ndarray
+    padding_voxels: int = 0
+    saturated_voxels: int = 0
+    transfer_syntax: str = ""
+
+
+def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
+    """Read slices, ordered along the normal, into HU; resampled to even spacing if the geometry says `uneven`.
+
+    HU = RescaleSlope * stored + RescaleIntercept, slice by slice (slopes differ within PET/CT-style exports),
+    rounded to integers. Values below -1024 become -1024 and are counted.
+
+    Raises SeriesProblem naming the file and, for compressed data that cannot be decoded, the transfer syntax.
+    """
+    rows, columns = int(slices[0].text("Rows")), int(slices[0].text("Columns"))
+    volume = Volume(np.empty((len(slices), rows, columns), np.int16))
+    for index, header in enumerate(tqdm(slices, desc="slices", unit="slice", disable=None, leave=False)):
+        dataset = read_dicom(header.path)
+        stored = _decode(dataset, header, (rows, columns))
+        hu = _rescale(stored, float(dataset.RescaleSlope), float(dataset.RescaleIntercept))
+        volume.padding_voxels += int(np.count_nonzero(hu < AIR_HU))
+        volume.saturated_voxels += int(np.count_nonzero(hu > HU_LIMIT))
+        volume.hu[index] = np.clip(hu, AIR_HU, HU_LIMIT)
+        volume.transfer_syntax = _syntax(dataset)
+    if geometry.uneven:
+        volume.hu = resample_slices(volume.hu, np.array(geometry.heights), geometry.spacing[2])
+    return volume
+
+
+def resample_slices(hu: np.ndarray, heights: np.ndarray, step: float) -> np.ndarray:
+    """Linear interpolation of slices (z, y, x) at `heights` (ascending, mm) to every `step` mm from the first."""
+    wanted = np.arange(heights[0], heights[-1] + step * 1e-6, step)
+    upper = np.clip(np.searchsorted(heights, wanted, side="left"), 1, len(heights) - 1)
+    weight = (wanted - heights[upper - 1]) / (heights[upper] - heights[upper - 1])
+    result = np.empty((len(wanted), *hu.shape[1:]), np.int16)
+    for index, (above, share) in enumerate(zip(upper, weight, strict=True)):
+        result[index] = np.rint((1 - share) * hu[above - 1] + share * hu[above])
+    return result
+
+
+def _decode(dataset: pydicom.Dataset, header: Header, shape: tuple[int, int]) -> np.ndarray:
+    try:
+        stored = dataset.pixel_array
+    except Exception as error:  # decoders raise anything from AttributeError to RuntimeError
+        raise _undecodable(dataset, header, error) from error
+    if stored.shape != shape:
+        raise SeriesProblem(
+            f"a slice holds pixels of shape {stored.shape}, its header says {shape}",
+            "Export the series again.",
+            header.path,
+        )
+    return stored
+
+
+def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> SeriesProblem:
+    reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return SeriesProblem(
+            f"the pixel data cannot be decoded: transfer syntax '{_syntax(dataset)}' "
+            f"({dataset.file_meta.TransferSyntaxUID}) is not supported or the file is damaged ({reason})",
+            "Export the series uncompressed (Explicit VR Little Endian), e.g. with 'gdcmconv --raw'.",
+            header.path,
+        )
+    return SeriesProblem(f"the pixel data is damaged or truncated ({reason})", "Export the series again.", header.path)
+
+
+def _rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    if slope.is_integer() and intercept.is_integer():  # nearly always: exact, and faster than floating point
+        return stored.astype(np.int32 if stored.dtype.itemsize <= 2 else np.int64) * int(slope) + int(intercept)
+    return np.rint(stored * slope + intercept)
+
+
+def _syntax(dataset: pydicom.Dataset) -> str:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return syntax.name if syntax else "none stated"

@@ -1,0 +1,174 @@
+"""Choosing the series of a phase among everything that lies in a folder.
+
+A series can be used if it is CT, axial, has enough slices, and its slices form one volume (`stack_geometry`).
+Among those, `RULES` decide in their order: contrast as the phase expects, full coverage, primary reconstruction,
+preferred kernel, thinnest slices. Two series that are equal by all rules are refused: the user must name one.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.contrast import contrast_evidence
+from cpmn.convert.geometry import Geometry, stack_geometry
+from cpmn.convert.headers import Header, Scan, reason_not_a_slice
+from cpmn.convert.problem import SeriesProblem
+
+RULES = ("contrast as expected", "full coverage", "primary reconstruction", "preferred kernel", "thinnest slices")
+CHOOSE_REMEDY = "Name one of them in the cohort's column '{phase}_series', or set convert.preferred_kernel."
+
+
+@dataclass
+class Series:
+    """DICOM files of one SeriesInstanceUID.
+
+    Attributes
+    ----------
+    key : first 12 hex digits of the SHA-256 of the UID, which stands for the UID in all that is written.
+    slices : headers that can be CT slices; in the order of the volume once `geometry` is set.
+    dropped : number of other files of the series, by reason.
+    geometry : set if the slices form a volume.
+    problems : why the series cannot be used; empty if it can.
+    """
+
+    key: str
+    uid: str
+    slices: list[Header] = field(default_factory=list)
+    dropped: Counter = field(default_factory=Counter)
+    geometry: Geometry | None = None
+    problems: list[SeriesProblem] = field(default_factory=list)
+
+    @property
+    def first(self) -> Header:
+        """Header of the first slice, for the tags that all slices share."""
+        return self.slices[0]
+
+    def describe(self) -> str:
+        """One clause for messages and JSON, without anything that identifies the patient."""
+        if self.geometry is None:
+            return f"series {self.key}"
+        contrast, kernel = contrast_evidence(self.first)[0], self.first.text("ConvolutionKernel") or "unknown"
+        return (
+            f"series {self.key} (number {self.first.text('SeriesNumber') or '?'}, {len(self.slices)} slices every "
+            f"{self.geometry.spacing[2]:.2f} mm, kernel {kernel}, contrast {contrast})"
+        )
+
+
+@dataclass
+class Choice:
+    """The chosen series, why, and what was rejected (series description and reason)."""
+
+    series: Series
+    reason: str
+    rejected: list[dict[str, str]]
+
+
+def series_key(uid: str) -> str:
+    """Name of a series that does not reveal its UID."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:12]
+
+
+def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertConfig) -> Choice:
+    """Choose the series of `phase` ("nct" or "ctpa") by the rules above, or the one named.
+
+    `series_uid` is a SeriesInstanceUID, or the 12-digit key that messages and JSON show, or empty.
+    Raises SeriesProblem if the named series is absent, if none can be used, or if two are equal.
+    """
+    series = group_series(scan.headers, config)
+    if series_uid:
+        return _named(series, series_uid)
+    usable = [item for item in series if not item.problems]
+    rejected = [_rejection(item, "; ".join(p.problem for p in item.problems)) for item in series if item.problems]
+    if not usable:
+        raise _nothing_usable(series)
+    ranked = sorted(usable, key=lambda item: rank(item, phase, config), reverse=True)
+    best, others = ranked[0], ranked[1:]
+    if others and rank(others[0], phase, config) == rank(best, phase, config):
+        equal = [item.describe() for item in ranked if rank(item, phase, config) == rank(best, phase, config)]
+        raise SeriesProblem(f"{len(equal)} series suit equally: {'; '.join(equal)}", CHOOSE_REMEDY.format(phase=phase))
+    for item in others:
+        rejected.append(_rejection(item, f"behind by the rule '{_deciding_rule(best, item, phase, config)}'"))
+    reason = f"first by the rule '{_deciding_rule(best, others[0], phase, config)}'" if others else "only usable series"
+    return Choice(best, reason, rejected)
+
+
+def group_series(headers: list[Header], config: ConvertConfig) -> list[Series]:
+    """Group headers by series, set aside what is no CT slice, and work out each series' geometry or problems."""
+    groups: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        groups[header.text("SeriesInstanceUID") or f"folder {header.path.parent}"].append(header)
+    return [_examine(Series(series_key(uid), uid), group, config) for uid, group in sorted(groups.items())]
+
+
+def rank(series: Series, phase: str, config: ConvertConfig) -> tuple:
+    """Sort key, one value per rule of `RULES`; the greatest is chosen."""
+    assert series.geometry is not None
+    expected = {"ctpa": ("absent", "unknown", "present"), "nct": ("present", "unknown", "absent")}[phase]
+    kernel = series.first.text("ConvolutionKernel").lower()
+    return (
+        expected.index(contrast_evidence(series.first)[0]),
+        series.geometry.coverage_mm >= config.full_coverage_mm,
+        not series.first.image_type & {"DERIVED", "SECONDARY"},
+        bool(config.preferred_kernel) and kernel == config.preferred_kernel.lower(),
+        -round(series.geometry.spacing[2], 2),
+    )
+
+
+def _examine(series: Series, headers: list[Header], config: ConvertConfig) -> Series:
+    reasons = [reason_not_a_slice(header) for header in headers]
+    series.slices = [header for header, reason in zip(headers, reasons, strict=True) if reason is None]
+    series.dropped = Counter(reason for reason in reasons if reason is not None)
+    if not series.slices:
+        listed = ", ".join(series.dropped)
+        series.problems.append(SeriesProblem(listed, "Give the folder of an axial CT series.", headers[0].path.parent))
+        return series
+    if len(series.slices) < config.minimum_slices:
+        series.problems.append(
+            SeriesProblem(
+                f"the series has {len(series.slices)} CT slices, at least {config.minimum_slices} are needed",
+                "Give a whole chest, or lower convert.minimum_slices.",
+            )
+        )
+    if len(series.slices) == 1:
+        return series
+    try:
+        series.geometry = stack_geometry(series.slices, config)
+        series.slices = [series.slices[i] for i in series.geometry.order]
+    except SeriesProblem as problem:
+        series.problems.append(problem)
+    return series
+
+
+def _named(series: list[Series], wanted: str) -> Choice:
+    found = next((item for item in series if wanted in (item.uid, item.key)), None)
+    if found is None:
+        raise SeriesProblem(
+            f"the named series '{wanted}' is not in the folder; it holds {'; '.join(s.describe() for s in series)}",
+            "Correct the cohort's series column.",
+        )
+    if found.problems:
+        raise _joined(found.problems)
+    others = [_rejection(item, "another series was named") for item in series if item is not found]
+    return Choice(found, "named in the cohort sheet", others)
+
+
+def _rejection(series: Series, reason: str) -> dict[str, str]:
+    return {"series": series.describe(), "reason": reason}
+
+
+def _deciding_rule(best: Series, other: Series, phase: str, config: ConvertConfig) -> str:
+    pairs = zip(RULES, rank(best, phase, config), rank(other, phase, config), strict=True)
+    return next(rule for rule, first, second in pairs if first != second)
+
+
+def _nothing_usable(series: list[Series]) -> SeriesProblem:
+    if len(series) == 1:
+        return _joined(series[0].problems, "no usable CT series: ")
+    listed = "; ".join(f"{item.describe()}: {' and '.join(p.problem for p in item.problems)}" for item in series)
+    return SeriesProblem(f"no usable CT series: {listed}", "Give the folder of an axial CT series in HU.")
+
+
+def _joined(problems: list[SeriesProblem], prefix: str = "") -> SeriesProblem:
+    last = problems[-1]
+    return SeriesProblem(prefix + "; ".join(p.problem for p in problems), last.remedy, last.file)

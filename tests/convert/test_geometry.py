@@ -1,0 +1,114 @@
+"""Geometry from positions: what is accepted, and the message for each irregularity."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.geometry import stack_geometry
+from cpmn.convert.headers import scan_files
+from cpmn.convert.pixels import resample_slices
+from cpmn.convert.problem import SeriesProblem
+
+CONFIG = ConvertConfig()
+
+
+def geometry(folder, **config):
+    return stack_geometry(scan_files(folder).headers, ConvertConfig(**config))
+
+
+def problem(folder, **config) -> str:
+    with pytest.raises(SeriesProblem) as caught:
+        geometry(folder, **config)
+    return str(caught.value)
+
+
+def test_positions_rounded_by_the_scanner_are_even(write_series):
+    exact = np.arange(40) * 1.25
+    found = geometry(write_series(z=np.round(exact, 1)))
+    assert found.spacing[2] == pytest.approx(1.25, abs=0.003)
+    assert not found.uneven
+
+
+def test_oblique_slices_are_spaced_along_their_normal(write_series):
+    tilt = np.deg2rad(10)
+    cosines = [1, 0, 0, 0, np.cos(tilt), -np.sin(tilt)]
+    normal = np.cross(cosines[:3], cosines[3:])
+    each = [{"ImagePositionPatient": list(np.round(normal * 3.0 * i, 6))} for i in range(12)]
+    found = geometry(write_series(ImageOrientationPatient=cosines, each=lambda index: each[index]))
+    assert found.spacing[2] == pytest.approx(3.0, abs=1e-4)
+    assert np.allclose(found.direction[:, 2], normal)
+    assert np.allclose(found.direction.T @ found.direction, np.eye(3))
+
+
+def test_gantry_tilt_is_refused_with_its_angle(write_series):
+    tilt = np.deg2rad(12.5)
+    text = problem(write_series(ImageOrientationPatient=[1, 0, 0, 0, np.cos(tilt), -np.sin(tilt)]))
+    assert "gantry tilt of 12.5 degrees" in text
+    assert "(-10.0, -20.0, -30.0)" in text
+
+
+def test_missing_slice_is_refused_with_its_place(write_series):
+    text = problem(write_series(z=[0, 3, 6, 12, 15, 18, 21]))
+    assert "median gap 3.00 mm, but 6.00 mm at 6.00 mm" in text
+    assert "convert.uneven_spacing" in text
+
+
+def test_a_large_gap_is_not_bridged(write_series):
+    heights = [0, 3, 6, 18, 21, 24, 27]
+    assert "above convert.maximum_gap_mm (10 mm)" in problem(write_series(z=heights), uneven_spacing="resample")
+    assert geometry(write_series("b", z=heights), uneven_spacing="resample", maximum_gap_mm=12).uneven
+
+
+def test_duplicate_positions_are_listed(write_series):
+    text = problem(write_series(z=[0, 2, 2, 4, 6, 6, 6, 8]))
+    assert "several slices lie at the same position: 2.00 mm (2 slices), 6.00 mm (3 slices)" in text
+
+
+def test_mixed_matrices(write_series):
+    big = {"Rows": 7, "PixelData": np.zeros((7, 8), np.uint16).tobytes()}
+    assert "slices differ in size (11 of 8x6, 1 of 8x7)" in problem(
+        write_series(each=lambda index: big if index == 5 else {})
+    )
+
+
+def test_mixed_pixel_spacing(write_series):
+    text = problem(write_series(each=lambda index: {"PixelSpacing": [0.9, 0.9]} if index == 5 else {}))
+    assert "pixel spacing differs between slices (0.7 to 0.9 mm)" in text
+
+
+def test_mixed_orientations(write_series):
+    other = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}
+    text = problem(write_series(each=lambda index: other if index == 5 else {}))
+    assert "orientation changes within the series (11 slices with" in text
+
+
+def test_coronal_slices(write_series):
+    assert "the slices are not axial" in problem(write_series(ImageOrientationPatient=[1, 0, 0, 0, 0, -1]))
+
+
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "PixelSpacing", "RescaleIntercept"])
+def test_missing_tag(write_series, keyword):
+    assert f"a slice has no valid {keyword}" in problem(write_series(**{keyword: None}))
+
+
+def test_skewed_cosines(write_series):
+    assert "perpendicular" in problem(write_series(ImageOrientationPatient=[1, 0, 0, 0.1, 0.995, 0]))
+
+
+def test_values_that_are_not_hu(write_series):
+    assert "the values are ED, not HU" in problem(write_series(RescaleType="ED"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(gaps=st.lists(st.floats(0.5, 5.0), min_size=2, max_size=12), step=st.floats(0.4, 3.0))
+def test_resampling_keeps_a_ramp(gaps, step):
+    """Linear interpolation reproduces a linear function of height, up to rounding to whole HU."""
+    heights = np.concatenate([[7.0], 7.0 + np.cumsum(gaps)])
+    hu = np.rint(10 * heights)[:, None, None] * np.ones((1, 2, 2))
+    result = resample_slices(hu.astype(np.int16), heights, step)
+    wanted = 10 * (7.0 + step * np.arange(len(result)))
+    assert np.abs(result[:, 0, 0] - wanted).max() <= 1.0
+    assert 7.0 + step * (len(result) - 1) <= heights[-1] + 1e-4
+    assert 7.0 + step * len(result) > heights[-1] - 1e-4

@@ -1,0 +1,135 @@
+"""Real scans: exact against independent readers, and a message for each odd folder."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.stage import convert_series
+from cpmn.errors import PatientError
+
+pytestmark = pytest.mark.real_data
+CHESTS = ("lung_pet_ct_dx/A0001/5mm_B", "lung_pet_ct_dx/A0002/B40f", "cip/ct-64Dicom", "odd_dicom/jpeg2000_series")
+
+
+def convert(source: Path, **config):
+    return convert_series(source, patient="p1", phase="nct", series_uid="", config=ConvertConfig(**config))
+
+
+def assert_same_volume(image: sitk.Image, reference: sitk.Image, tolerance_mm: float = 0.01) -> None:
+    """Equal HU (reference clipped at -1024) and voxel centres within `tolerance_mm`."""
+    assert image.GetSize() == reference.GetSize()
+    for corner in ((0, 0, 0), tuple(n - 1 for n in image.GetSize())):
+        found, wanted = (i.TransformIndexToPhysicalPoint(corner) for i in (image, reference))
+        assert found == pytest.approx(wanted, abs=tolerance_mm)
+    expected = np.maximum(sitk.GetArrayFromImage(reference), -1024)
+    assert np.array_equal(sitk.GetArrayFromImage(image), expected)
+
+
+def test_chest_equals_its_nrrd(real_data):
+    image, facts = convert(real_data / "cip/ct-64Dicom")
+    assert_same_volume(image, sitk.ReadImage(str(real_data / "cip/ct-64.nrrd")))
+    assert facts["repaired"] == []
+
+
+@pytest.mark.parametrize("name", CHESTS)
+def test_equals_gdcm(real_data, name):
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(real_data / name)))
+    assert_same_volume(convert(real_data / name)[0], reader.Execute())
+
+
+@pytest.mark.parametrize("name", CHESTS)
+def test_equals_dcm2niix(real_data, name, tmp_path):
+    program = shutil.which("dcm2niix")
+    if program is None:
+        pytest.skip("dcm2niix is not installed")
+    command = [program, "-z", "n", "-b", "n", "-f", "scan", "-o", str(tmp_path), str(real_data / name)]
+    subprocess.run(command, check=True, capture_output=True)
+    reference = sitk.DICOMOrient(sitk.ReadImage(str(tmp_path / "scan.nii")), "LPS")
+    # dcm2niix takes the slice spacing from two slices; over 79 slices of rounded positions it is 0.026 mm off
+    assert_same_volume(convert(real_data / name)[0], reference, tolerance_mm=0.03)
+
+
+def test_spacing_is_from_positions_not_from_the_thickness_tag(real_data):
+    image, facts = convert(real_data / "odd_dicom/jpeg2000_series")
+    assert image.GetSpacing()[2] == pytest.approx(2.0)
+    assert facts["slice_thickness_tag_mm"] == 3
+    assert facts["contrast"]["evidence"] == "present"
+
+
+ODD = {
+    "gantry_tilt": "gantry tilt of 14.0 degrees",
+    "not_a_volume": r"same position: 61\.50 mm \(4 slices\)",
+    "slice_orientation": "modality is MR, not CT",
+    "transfer_syntaxes": r"same position: 4\.70 mm \(16 slices\).*multi-frame",
+    "uneven_increment": r"median gap 5\.00 mm, but 10\.00 mm at 28\.11 mm",
+    "variable_spacing_head": "gantry tilt of 18.5 degrees",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("minimum_slices", [10, 2])
+def test_odd_folders_are_refused(real_data, name, minimum_slices):
+    with pytest.raises(PatientError, match=ODD[name]):
+        convert(real_data / "odd_dicom" / name, minimum_slices=minimum_slices)
+
+
+def test_uneven_increment_can_be_resampled(real_data):
+    source = real_data / "odd_dicom/uneven_increment"
+    image, facts = convert(source, minimum_slices=2, uneven_spacing="resample")
+    assert image.GetSize()[2] == 5
+    assert "interpolated" in facts["repaired"][0]
+
+
+@pytest.fixture
+def repeated(tmp_path, relabel):
+    """A series of ten copies of one slice, at ten heights."""
+
+    def repeat(source: Path) -> Path:
+        for index in range(10):
+            relabel(source, tmp_path / str(index), 5.0 * index)
+        return tmp_path
+
+    return repeat
+
+
+LOSSLESS = (
+    "1.2", "1.2.1", "1.2.1.99", "1.2.2", "1.2.4.57", "1.2.4.70", "1.2.4.80", "1.2.4.90", "1.2.5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", LOSSLESS)
+def test_lossless_syntaxes_decode_alike(real_data, repeated, ending):
+    folder = real_data / "odd_dicom/transfer_syntaxes"
+    plain = sitk.ReadImage(str(folder / "CTImage.dcm"))
+    source = next(folder.glob(f"*_1.2.840.10008.{ending}.dcm"))
+    image, facts = convert(repeated(source))
+    expected = np.maximum(sitk.GetArrayFromImage(plain)[0], -1024)
+    assert all(np.array_equal(expected, found) for found in sitk.GetArrayFromImage(image))
+    assert facts["lossy"] is False
+
+
+@pytest.mark.parametrize(("ending", "largest"), [("1.2.4.81", 1), ("1.2.4.91", 5)])
+def test_lossy_syntaxes_are_close_and_say_so(real_data, repeated, ending, largest):
+    folder = real_data / "odd_dicom/transfer_syntaxes"
+    plain = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "CTImage.dcm")))[0]
+    image, facts = convert(repeated(next(folder.glob(f"*_1.2.840.10008.{ending}.dcm"))))
+    difference = sitk.GetArrayFromImage(image)[0].astype(int) - np.maximum(plain, -1024)
+    assert 0 < np.abs(difference).max() <= largest
+    assert facts["lossy"] is True
+    assert "with loss" in facts["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [("1.2.4.55", r"JPEG Full Progression.*1\.2\.4\.55"), ("1.2.4.53", r"JPEG Spectral Selection.*1\.2\.4\.53")],
+)
+def test_syntax_that_cannot_be_decoded_is_named(real_data, repeated, ending, name):
+    source = next((real_data / "odd_dicom/transfer_syntaxes").glob(f"*_1.2.840.10008.{ending}.dcm"))
+    with pytest.raises(PatientError, match=f"cannot be decoded: transfer syntax '{name}"):
+        convert(repeated(source))
