@@ -1,0 +1,125 @@
+"""The stage `crop`: what the network sees, cut out of the native grid.
+
+The box is worked out from the NCT and the configuration only. Neither the CTPA nor the embolus label can move it:
+at test time they do not exist.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.box import Box, bounding_box, crop_image
+from cpmn.config.crop import CropConfig
+from cpmn.errors import CpmnError, PatientError
+from cpmn.files import write_json
+from cpmn.images import describe_grid, read_image, same_grid, voxel_ml, write_image
+from cpmn.lungs import lung_parts_ml, segment_lungs
+
+logger = logging.getLogger(__name__)
+
+SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # low and high end of x, y, z in LPS
+
+
+def find_box(nct: sitk.Image, config: CropConfig) -> tuple[Box, sitk.Image]:
+    """Box of the lungs with its margin, and the lung mask (uint8) on the grid of `nct` (HU, LPS).
+
+    The mediastinum, and with it the central pulmonary arteries, lies between the lungs and so inside.
+    Raises CpmnError if there are no lungs.
+    """
+    lungs = segment_lungs(
+        nct,
+        threshold_hu=config.threshold_hu,
+        spacing_mm=config.spacing_mm,
+        minimum_ml=config.minimum_lung_ml,
+    )
+    return bounding_box(lungs, config.margin_mm), lungs
+
+
+def crop_patient(
+    patient_id: str, *, nct: Path, ctpa_in_nct: Path | None, embolus: Path, folder: Path, config: CropConfig
+) -> None:
+    """Write `folder`/{nct,ctpa,embolus,lung}.nii.gz and crop.json (the CTPA only if given).
+
+    Parameters
+    ----------
+    nct : converted NCT in HU; `ctpa_in_nct` and `embolus` lie on its grid.
+
+    Raises PatientError if there are no lungs, or if an image is unreadable or lies on another grid.
+    """
+    try:
+        image = read_image(nct)
+        box, lungs = find_box(image, config)
+        others = {"ctpa": ctpa_in_nct, "embolus": embolus}
+        images = {"nct": image, "lung": lungs}
+        images |= {name: _on_grid(patient_id, path, image) for name, path in others.items() if path is not None}
+    except PatientError:
+        raise
+    except CpmnError as error:
+        problem, _, remedy = str(error).partition(". ")
+        raise PatientError(patient_id, problem, remedy or "Look at the scan.", nct) from error
+    for name, value in images.items():
+        write_image(crop_image(value, box), folder / f"{name}.nii.gz")
+    write_json(folder / "crop.json", _facts(box, images, config))
+    _report_outside(patient_id, box, images["embolus"])
+
+
+def embolus_outside(embolus: sitk.Image, box: Box) -> dict[str, Any]:
+    """How much of the label (clot ids, 0 = none) lies outside the box: volumes in mL, clots lost and clots cut."""
+    labels = sitk.GetArrayViewFromImage(embolus)
+    inside = labels[box.slices]
+    total, kept = (dict(zip(*np.unique(part[part > 0], return_counts=True), strict=True)) for part in (labels, inside))
+    voxel = voxel_ml(embolus)
+    return {
+        "embolus_ml": sum(total.values()) * voxel,
+        "embolus_ml_outside": (sum(total.values()) - sum(kept.values())) * voxel,
+        "clots_outside": [int(clot) for clot in total if clot not in kept],
+        "clots_cut": [int(clot) for clot in kept if kept[clot] < total[clot]],
+    }
+
+
+def _on_grid(patient_id: str, path: Path, nct: sitk.Image) -> sitk.Image:
+    image = read_image(path)
+    if not same_grid(image, nct):
+        raise PatientError(
+            patient_id,
+            f"the image has {describe_grid(image)}, but the NCT has {describe_grid(nct)}",
+            "Run the stages before crop again.",
+            path,
+        )
+    return image
+
+
+def _facts(box: Box, images: dict[str, sitk.Image], config: CropConfig) -> dict[str, Any]:
+    parts = lung_parts_ml(images["lung"])
+    return {
+        **box.to_json(),
+        "margin_mm": config.margin_mm,
+        "lung_ml": sum(parts),
+        "lung_parts_ml": parts,
+        "lungs_cut_by_scan": _touched_sides(images["lung"]),
+        **embolus_outside(images["embolus"], box),
+    }
+
+
+def _touched_sides(lungs: sitk.Image) -> list[str]:
+    """Sides of the scan that the lungs touch: there the scan does not cover them."""
+    tight = bounding_box(lungs)
+    touched = []
+    for names, start, size, native in zip(SIDES, tight.start, tight.size, tight.native_size, strict=True):
+        touched += [names[0]] * (start == 0) + [names[1]] * (start + size == native)
+    return touched
+
+
+def _report_outside(patient_id: str, box: Box, embolus: sitk.Image) -> None:
+    facts = embolus_outside(embolus, box)
+    if facts["embolus_ml_outside"]:
+        logger.warning(
+            "patient %s: %.2f of %.2f mL of embolus lie outside the lung box and are not used (clots %s)",
+            patient_id,
+            facts["embolus_ml_outside"],
+            facts["embolus_ml"],
+            facts["clots_outside"] + facts["clots_cut"],
+        )
