@@ -1,0 +1,157 @@
+"""Read what the stages wrote under `results/`; whatever is optional may be absent."""
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpmn.cohort import Patient
+from cpmn.errors import CpmnError
+from cpmn.files import read_json
+
+PATIENT_STAGES = ("convert", "register", "propagate", "crop")
+REFERENCE_TEXT = {
+    "nct_truth": "scoring reference on the non-contrast CT (nct_truth)",
+    "nct_mask": "direct annotation on the non-contrast CT (nct_mask)",
+    "propagated": "CTPA label propagated by registration",
+    "label": "empty by the patient's label",
+}
+# In brackets, as PatientError writes it, a path may hold spaces; elsewhere it ends at the first.
+PATH_IN_BRACKETS = re.compile(r"\((?:<(\w+)>|[A-Za-z]:\\|/)[^)]*\)")
+KNOWN_PATH = re.compile(r"(<\w+>)[^\s:,;()'\"]*")
+OTHER_PATH = re.compile(r"(?<![\w.<])(?:[A-Za-z]:\\|/)[^\s:,;()'\"]*[\\/][^\s:,;()'\"]*")
+
+Row = dict[str, str]
+Curve = list[dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Why a patient is not in the analysis."""
+
+    patient: str
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the report shows, read from disk once; dictionaries are keyed by patient or by variant."""
+
+    root: Path
+    patients: list[Patient]
+    variants: dict[str, dict[str, Any]]
+    splits: dict[str, Any]
+    excluded: dict[str, Exclusion]
+    conversion: dict[str, dict[str, dict[str, Any]]]
+    quality: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]]
+    cases: dict[str, dict[str, Row]]
+    roc: dict[str, Curve]
+    history: dict[str, dict[str, Curve]]
+    plans: dict[str, dict[str, Any]]
+    comparison: list[Row]
+
+    @property
+    def test(self) -> list[Patient]:
+        """Test patients that were not excluded, in cohort order."""
+        names = set(self.splits.get("test", []))
+        return [p for p in self.patients if p.patient_id in names and p.patient_id not in self.excluded]
+
+
+def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str, Any]]) -> Results:
+    """Read `results/`. Raises CpmnError naming the file for JSON or CSV that cannot be read."""
+    names = [patient.patient_id for patient in patients]
+    evaluate, train = results / "evaluate", results / "train"
+    return Results(
+        root=results,
+        patients=patients,
+        variants=variants,
+        splits=read_optional(train / "splits.json"),
+        excluded=_exclusions(results, patients),
+        conversion={
+            name: {phase: read_optional(results / "convert" / name / f"{phase}.json") for phase in ("nct", "ctpa")}
+            for name in names
+        },
+        quality=_present({name: read_optional(results / "register" / name / "quality.json") for name in names}),
+        metrics={variant: read_optional(evaluate / variant / "metrics.json") for variant in variants},
+        cases={
+            variant: {row.get("patient_id", ""): row for row in read_rows(evaluate / variant / "patients.csv")}
+            for variant in variants
+        },
+        roc=_present({variant: _curve(evaluate / variant / "roc.csv") for variant in variants}),
+        history=_present({variant: _history(train / variant) for variant in variants}),
+        plans={variant: _first_plan(train / variant) for variant in variants},
+        comparison=read_rows(evaluate / "comparison.csv"),
+    )
+
+
+def read_optional(path: Path) -> dict[str, Any]:
+    """JSON object of `path`; empty where the file is absent or empty (the patient was excluded)."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return {}
+    try:
+        return read_json(path)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CpmnError(f"{path} is not valid JSON: {error}. Delete it and run the same command again.") from error
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows of a CSV file; none where it is absent or empty."""
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(stream)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CpmnError(f"{path} is not valid CSV: {error}. Delete it and run the same command again.") from error
+
+
+def number(text: Any) -> float | None:
+    """Number of a CSV or JSON value; None for anything else, NaN included."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if value == value else None
+
+
+def without_paths(text: str, patient: Patient) -> str:
+    """`text` with file paths replaced: a path can hold a patient's name, and says nothing to the reader of a page."""
+    for column in ("ctpa_mask", "nct_mask", "nct_truth", "ctpa", "nct"):
+        if path := getattr(patient, column):
+            text = text.replace(str(path), f"<{column}>")
+    text = PATH_IN_BRACKETS.sub(lambda found: f"(<{found[1] or 'file'}>)", text)
+    return OTHER_PATH.sub("<file>", KNOWN_PATH.sub(r"\1", text))
+
+
+def _exclusions(results: Path, patients: list[Patient]) -> dict[str, Exclusion]:
+    found = {}
+    for patient in patients:
+        name = patient.patient_id
+        # Every stage passes on the failure of the one before, so the last status that there is decides.
+        statuses = [read_optional(results / stage / name / "status.json") for stage in PATIENT_STAGES]
+        failed = next((status for status in reversed(statuses) if status), {})
+        if failed.get("passed") is False:
+            reason = without_paths(str(failed.get("reason") or "no reason given"), patient)
+            found[name] = Exclusion(name, str(failed.get("stage") or "unknown"), reason)
+    return found
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value}
+
+
+def _curve(path: Path) -> Curve:
+    return [{key: number(value) for key, value in row.items()} for row in read_rows(path)]
+
+
+def _history(folder: Path) -> dict[str, Curve]:
+    curves = {path.parent.name: _curve(path) for path in sorted(folder.glob("fold-*/history.csv"))}
+    return {fold: curve for fold, curve in curves.items() if curve}
+
+
+def _first_plan(folder: Path) -> dict[str, Any]:
+    return next((read_optional(path) for path in sorted(folder.glob("fold-*/plan.json"))), {})

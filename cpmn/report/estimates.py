@@ -1,0 +1,187 @@
+"""Numbers with their intervals, as a reader sees them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cpmn.report.collect import Row, number
+
+UNDEFINED = "not defined"
+BLOCKS = {"patient": "Patient level", "voxel": "Voxel level", "lesion": "Lesion level"}
+NOT_METRICS = {"threshold", "reference", "references", "variant"}
+HEADLINES = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice")
+COUNTED = {"sensitivity", "specificity", "ppv", "npv", "accuracy"}
+LABELS = {
+    "auc": "AUC",
+    "auroc": "AUC",
+    "ap": "Average precision",
+    "average_precision": "Average precision",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+    "ece": "Expected calibration error",
+    "brier": "Brier score",
+    "dice": "Dice, mean over PE patients",
+    "dice_mean": "Dice, mean over PE patients",
+    "dice_pooled": "Dice, pooled voxels",
+    "pooled_dice": "Dice, pooled voxels",
+    "nsd": "Normalised surface Dice",
+    "assd_mm": "Average symmetric surface distance (mm)",
+    "hd95_mm": "95 % Hausdorff distance (mm)",
+    "froc": "FROC",
+    "recall": "Recall, any overlap",
+    "recall_10pct": "Recall, 10 % overlap",
+    "recall_20pct": "Recall, 20 % overlap",
+    "precision": "Precision, any overlap",
+    "precision_10pct": "Precision, 10 % overlap",
+    "precision_20pct": "Precision, 20 % overlap",
+    "f1": "F1, any overlap",
+    "f1_10pct": "F1, 10 % overlap",
+    "f1_20pct": "F1, 20 % overlap",
+    "false_positives_per_scan": "False positives per scan",
+    "false_positives_per_patient": "False positives per patient",
+}
+UNITS = {"ml": "mL", "mm": "mm", "mm3": "mm³", "hu": "HU"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One line of the metric table: `cells` holds a text per variant, `differences` one per compared pair."""
+
+    name: str
+    label: str
+    cells: list[str]
+    differences: list[str]
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """Metrics of the variants side by side; `pairs` names the compared (variant, versus)."""
+
+    variants: list[str]
+    pairs: list[tuple[str, str]]
+    groups: list[tuple[str, list[Metric]]]
+
+
+def estimate_text(estimate: Any, name: str = "") -> str:
+    """Text of `{value, low, high, n}`: value, interval, and the count behind it; `null` is said, never hidden."""
+    return " ".join(part for part in estimate_parts(estimate, name) if part)
+
+
+def estimate_parts(estimate: Any, name: str = "") -> tuple[str, str]:
+    """The value, and what stands behind it: interval and count."""
+    fields = estimate if isinstance(estimate, dict) else {"value": estimate}
+    value, count = number(fields.get("value")), number(fields.get("n"))
+    patients = "" if count is None else f"n = {count:.0f}"
+    if value is None:
+        return UNDEFINED, f"({patients})" if patients else ""
+    digits = 3 if (count or 0) >= 100 else 2  # more digits than the count supports would pretend to precision
+    if name.startswith("patient.") and name.split(".")[-1] in COUNTED and count:
+        patients = f"{value * count:.0f}/{count:.0f}"
+    low, high = number(fields.get("low")), number(fields.get("high"))
+    interval = "" if low is None or high is None else f"{_digits(low, digits)} to {_digits(high, digits)}"
+    behind = ", ".join(part for part in (interval, patients) if part)
+    return _digits(value, digits), f"({behind})" if behind else ""
+
+
+def difference_text(row: Row | None) -> str:
+    """Text of a line of comparison.csv: the paired difference, its interval and p."""
+    value = number(row.get("difference")) if row else None
+    if row is None or value is None:
+        return ""
+    text = f"{value:+.2f}".replace("-", "−")
+    low, high, p = (number(row.get(key)) for key in ("difference_low", "difference_high", "p"))
+    if low is not None and high is not None:
+        text += f" ({_digits(low, 2)} to {_digits(high, 2)})"
+    if p is not None:
+        text += ", p < 0.001" if p < 0.001 else f", p = {p:.2g}"
+    return text
+
+
+def metric_table(metrics: dict[str, dict[str, Any]], comparison: list[Row]) -> MetricTable:
+    """All estimates in the variants' metrics.json, side by side, in the order of the first variant that has them."""
+    names: dict[str, dict[str, None]] = {}
+    found = {variant: dict(_estimates(values)) for variant, values in metrics.items()}
+    for values in found.values():
+        for name in values:
+            names.setdefault(name.split(".")[0], {})[name] = None
+    pairs = _pairs(metrics, comparison)
+    groups = [
+        (BLOCKS.get(block, _readable(block)), [_metric(name, found, pairs, comparison) for name in block_names])
+        for block, block_names in names.items()
+    ]
+    return MetricTable(list(metrics), pairs, groups)
+
+
+def headline(variant: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The few figures that a reader looks for first, with intervals, and where the threshold comes from."""
+    items = []
+    for name in HEADLINES:
+        block, key = name.split(".")
+        value, behind = estimate_parts((metrics.get(block) or {}).get(key), name)
+        items.append({"label": metric_label(name), "value": value, "behind": behind, "undefined": value == UNDEFINED})
+    return {"variant": variant, "estimates": items, "threshold": threshold_text(metrics)}
+
+
+def threshold_text(metrics: dict[str, Any]) -> str:
+    """Where the decision threshold comes from, as a sentence."""
+    threshold = metrics.get("threshold")
+    if not isinstance(threshold, dict):
+        return f"Threshold {UNDEFINED}."
+    value = number(threshold.get("value"))
+    rule = threshold.get("rule") or "rule not stated"
+    if value is None:
+        return f"Threshold {UNDEFINED} ({rule})."
+    fitted = threshold.get("fitted_on") or "patients not stated"
+    counts = f"{threshold.get('n_pe', '?')} with PE, {threshold.get('n_normal', '?')} without"
+    return f"Threshold {_digits(value, 3)}: {rule}. Fitted on {fitted} ({counts})."
+
+
+def _estimates(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if not prefix and (key in NOT_METRICS or not isinstance(value, dict)):
+            continue
+        if isinstance(value, dict) and "value" not in value:
+            yield from _estimates(value, f"{name}.")
+        elif value is None or isinstance(value, dict):
+            yield name, value
+
+
+def _metric(name: str, found: dict[str, dict[str, Any]], pairs: list[tuple[str, str]], comparison: list[Row]) -> Metric:
+    cells = [estimate_text(values[name], name) if name in values else "–" for values in found.values()]
+    differences = [difference_text(_compared(name, pair, comparison)) for pair in pairs]
+    return Metric(name, metric_label(name), cells, differences)
+
+
+def metric_label(name: str) -> str:
+    """Label of `block.metric` or `block.group.metric`, from the known names or from the names themselves."""
+    first, *rest = name.split(".")[1:] or [name]
+    return ", ".join([LABELS.get(first) or _readable(first), *(LABELS.get(p) or _readable(p).lower() for p in rest)])
+
+
+def _pairs(metrics: dict[str, Any], comparison: list[Row]) -> list[tuple[str, str]]:
+    pairs = {(row.get("variant", ""), row.get("versus", "")): None for row in comparison if difference_text(row)}
+    return [pair for pair in pairs if pair[0] in metrics and pair[1]]
+
+
+def _compared(name: str, pair: tuple[str, str], comparison: list[Row]) -> Row | None:
+    short = name.split(".", 1)[-1]
+    rows = [row for row in comparison if (row.get("variant"), row.get("versus")) == pair]
+    exact = [row for row in rows if row.get("metric") == name]
+    return next(iter(exact or [row for row in rows if row.get("metric") == short]), None)
+
+
+def _digits(value: float, digits: int) -> str:
+    text = f"{value:.{1 if abs(value) >= 10 else digits}f}"
+    return text.replace("-", "−")
+
+
+def _readable(name: str) -> str:
+    """`marks_within_0_5_mm` as "Marks within 0.5 mm", `false_volume_ml` as "False volume (mL)"."""
+    words = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_", " ").split()
+    if words and words[-1] in UNITS:
+        unit = UNITS[words.pop()]
+        words.append(unit if words and words[-1][:1].isdigit() else f"({unit})")
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,120 @@
+"""What a reader must know before believing a figure, as far as the run itself can tell."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cpmn.config.root import Config
+from cpmn.report.collect import Results
+from cpmn.report.tables import reference_kinds
+
+FEW_OF_A_CLASS = 30
+"""Test patients of one class below which the page calls the test set too small (our choice: at 30, a perfect
+sensitivity still has a lower 95 % Wilson limit of only 0.89)."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit: a few words, and a paragraph."""
+
+    name: str
+    text: str
+
+
+def limits(results: Results, config: Config, flags: dict[str, Any]) -> list[Limit]:
+    """Limits of this run, the gravest first."""
+    found = [_synthetic(results, flags)] if flags.get("synthetic") else []
+    found += [_size(results), _spectrum(flags), _reference(results)]
+    if results.excluded:
+        found.append(_exclusions(results))
+    return [*found, _registration(config), _threshold(), _paper(), _use()]
+
+
+def _synthetic(results: Results, flags: dict[str, Any]) -> Limit:
+    difficulty = f" Its difficulty is “{flags['difficulty']}”." if flags.get("difficulty") else ""
+    contrast = (
+        " There every clot is 15 to 35 HU brighter than blood on the non-contrast CT, which most real clots are not:"
+        " success here is a floor, not an achievement."
+        if flags.get("difficulty") == "learnable"
+        else ""
+    )
+    text = (
+        "Every scan is computed from a geometric phantom. Anatomy, noise and clots are far simpler than a patient's, "
+        f"and training and test patients come from the same generator.{difficulty}{contrast} The run shows that every "
+        "step works together; it says nothing about patients."
+    )
+    return Limit("Synthetic data", text)
+
+
+def _size(results: Results) -> Limit:
+    positives = sum(patient.label for patient in results.test)
+    negatives = len(results.test) - positives
+    text = f"The test set has {positives} patients with PE and {negatives} without."
+    if min(positives, negatives) < FEW_OF_A_CLASS:
+        text += (
+            " That is too few to tell a good model from a poor one, or one variant from another: read the intervals."
+        )
+    return Limit("Number of patients", text)
+
+
+def _spectrum(flags: dict[str, Any]) -> Limit:
+    text = (
+        "Figures hold for the mix of patients that was tested. Where patients without PE are healthy rather than "
+        "suspected of PE, as in the published CPMN cohort, specificity and AUC are likely to be too high (spectrum "
+        "bias). Predictive values hold at the cohort's own prevalence only. All patients come from one cohort: this "
+        "is internal testing."
+    )
+    if flags.get("synthetic"):
+        text += " Patients without PE of the phantom have no other disease at all."
+    return Limit("Spectrum", text)
+
+
+def _reference(results: Results) -> Limit:
+    kinds = reference_kinds(results)
+    listed = "; ".join(f"{kind}: {count}" for kind, count in kinds.items()) or "not stated"
+    text = (
+        f"Reference standard of the test patients: {listed}. A label propagated from the CTPA carries the error of the "
+        "registration, so a clot can lie beside its vessel, and voxel and lesion figures then measure agreement with "
+        "the label, not with the clot."
+    )
+    return Limit("Reference standard", text)
+
+
+def _exclusions(results: Results) -> Limit:
+    share = len(results.excluded) / max(len(results.patients), 1)
+    text = (
+        f"{len(results.excluded)} of {len(results.patients)} patients ({share:.0%}) could not be processed and are in "
+        "no figure. If they differ from the others, the figures are biased."
+    )
+    return Limit("Excluded patients", text)
+
+
+def _registration(config: Config) -> Limit:
+    settings = config.register_
+    text = (
+        f"Quality control looks at the lungs (Dice of at least {settings.minimum_lung_dice}) and at folding, not at "
+        "vessels: a small vessel can be misplaced in a registration that passes."
+    )
+    return Limit("Registration", text)
+
+
+def _threshold() -> Limit:
+    text = (
+        "The decision threshold is fitted on validation patients. With few of them it is uncertain, and the intervals "
+        "of sensitivity and specificity do not include that uncertainty, nor that of training again."
+    )
+    return Limit("Threshold and training", text)
+
+
+def _paper() -> Limit:
+    text = (
+        "This is an independent implementation of the method of Bai et al. (MICCAI 2024, arXiv 2407.11529), written "
+        "from its abstract. The paper's registration, crop, network, patch size, formulas and weights of its alignment "
+        "and discrepancy terms, schedule and decision rule are not known to us: ours are our choice, and these "
+        "figures neither reproduce nor refute the published ones."
+    )
+    return Limit("What is the paper's and what is ours", text)
+
+
+def _use() -> Limit:
+    text = "Class-activation maps show where the network looked, not why, and are no proof of an embolus."
+    return Limit("Interpretation", text)

@@ -1,0 +1,198 @@
+"""The stage `report`: `index.html`, `model_card.md` and `run.json` from what the stages left under `results/`."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cpmn.cohort import Patient
+from cpmn.config.root import Config
+from cpmn.files import write_json, write_text
+from cpmn.report.card import TEMPLATES, model_card
+from cpmn.report.cases import build_cases
+from cpmn.report.collect import Results, collect, number
+from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
+from cpmn.report.figures import learning_curve, roc_figure, score_figure
+from cpmn.report.limits import limits
+from cpmn.report.pictures import file_picture
+from cpmn.report.record import run_record, training_seconds
+from cpmn.report.tables import (
+    cohort_rows,
+    confusion,
+    lesion_rows,
+    patient_flow,
+    reference_kinds,
+    registration_rows,
+    thickness_rows,
+)
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = {
+    "summary": "Summary",
+    "cohort": "Cohort",
+    "registration": "Registration",
+    "training": "Training",
+    "results": "Results",
+    "patients": "Test patients",
+    "limits": "Limits",
+    "reproducibility": "Reproducibility",
+}
+CURVES = {
+    "train_total": "Training loss, total",
+    "train_segmentation": "Segmentation",
+    "train_classification": "Classification",
+    "train_mutual": "Mutual learning",
+    "train_alignment": "Inter-Feature Alignment",
+    "train_discrepancy": "Intra-Feature Discrepancy",
+    "validation_loss": "Validation loss",
+    "validation_dice": "Validation Dice",
+    "validation_auc": "Validation AUC",
+    "learning_rate": "Learning rate",
+}
+
+
+def write_report(
+    *,
+    results: Path,
+    patients: list[Patient],
+    config: Config,
+    variants: dict[str, dict[str, Any]],
+    output: Path,
+    flags: dict[str, Any],
+) -> None:
+    """Write the report of a run into the folder `output`.
+
+    Parameters
+    ----------
+    results : folder with what the stages wrote; whatever is optional there may be absent.
+    variants : `{name: {"base": ..., "seed": ...}}` in the order in which they are shown.
+    flags : `synthetic` (bool), `data_hash`, `commit`, `cohort` and `difficulty` (text, may be empty or absent).
+
+    Raises CpmnError naming the file for a result that is there but cannot be read.
+    """
+    found = collect(results, patients, variants)
+    facts = {key: flags.get(key) for key in ("synthetic", "data_hash", "commit", "cohort", "difficulty")}
+    context = _context(found, config, facts)
+    page = _environment().get_template("page.html.j2").render(context)
+    write_text(output / "index.html", page)
+    write_text(output / "model_card.md", model_card(context))
+    write_json(output / "run.json", context["record"])
+    logger.info("report: %s (%.1f MB)", output / "index.html", len(page) / 1e6)
+
+
+def _environment() -> Environment:
+    """Templates with escaping on everywhere: reasons, titles and scanner names are not ours."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the templates use."""
+    patients = cohort_rows(found)
+    return {
+        "config": config,
+        "flags": flags,
+        "results": found,
+        "sections": list(SECTIONS.items()),
+        "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        "record": run_record(found, config, flags),
+        "flow": patient_flow(found),
+        "reference_kinds": reference_kinds(found),
+        "cohort_rows": patients,
+        "any_repaired": any(row["nct_repaired"] or row["ctpa_repaired"] for row in patients),
+        "thickness_rows": thickness_rows(found),
+        "limits": limits(found, config, flags),
+        **_registration(found, config),
+        **_training(found),
+        **_performance(found),
+        "cases": build_cases(found, config.report),
+    }
+
+
+def _registration(found: Results, config: Config) -> dict[str, Any]:
+    rows = registration_rows(found)
+    shown = rows[: config.report.maximum_patients]
+    pictures = [
+        {"patient": row["patient"], "uri": uri}
+        for row in shown
+        if (uri := file_picture(found.root / "register" / row["patient"] / "quality.png"))
+    ]
+    return {"registration_rows": rows, "registration_pictures": pictures}
+
+
+def _training(found: Results) -> dict[str, Any]:
+    history = {variant: found.history.get(variant, {}) for variant in found.variants}
+    drawings = {
+        column: learning_curve(history, column, f"{title} over training steps, one line per variant and fold")
+        for column, title in CURVES.items()
+    }
+    return {
+        "curves": [{"title": CURVES[column], "svg": svg} for column, svg in drawings.items() if svg],
+        "several_folds": any(len(folds) > 1 for folds in history.values()),
+        "training_rows": [
+            {"variant": name, "fold": fold, "steps": curve[-1].get("step"), "seconds": training_seconds(curve)}
+            | {key: found.plans[name].get(key) for key in ("spacing", "patch_size")}
+            for name, folds in history.items()
+            for fold, curve in folds.items()
+        ],
+    }
+
+
+def _performance(found: Results) -> dict[str, Any]:
+    metrics = {variant: values for variant, values in found.metrics.items() if values}
+    patient = {variant: values.get("patient") or {} for variant, values in metrics.items()}
+    colours = {variant: index for index, variant in enumerate(found.variants)}
+    roc_rows = [
+        {"variant": variant, "colour": colours[variant] % 8, "auc": estimate_text(patient.get(variant, {}).get("auc"))}
+        for variant in found.roc
+    ]
+    return {
+        "headlines": [headline(variant, values) for variant, values in metrics.items()],
+        "thresholds": {variant: threshold_text(values) for variant, values in metrics.items()},
+        "table": metric_table(metrics, found.comparison),
+        "roc": roc_figure(found.roc, list(found.variants), _decision_points(patient)) if found.roc else None,
+        "roc_rows": roc_rows,
+        "scores": _scores(found, colours),
+        "confusions": [
+            {"variant": variant, "counts": confusion(cases, found.test)} for variant, cases in found.cases.items()
+        ],
+        "lesion_rows": lesion_rows(found),
+        "test_counts": {
+            "pe": sum(patient.label for patient in found.test),
+            "normal": sum(1 - patient.label for patient in found.test),
+        },
+    }
+
+
+def _decision_points(patient: dict[str, dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    points = {}
+    for variant, values in patient.items():
+        sensitivity, specificity = (
+            number((values.get(key) or {}).get("value")) for key in ("sensitivity", "specificity")
+        )
+        if sensitivity is not None and specificity is not None:
+            points[variant] = (1 - specificity, sensitivity)
+    return points
+
+
+def _scores(found: Results, colours: dict[str, int]) -> list[dict[str, Any]]:
+    drawn = []
+    for variant, cases in found.cases.items():
+        scores: dict[int, list[float]] = {0: [], 1: []}
+        for patient in found.test:
+            if (score := number(cases.get(patient.patient_id, {}).get("score"))) is not None:
+                scores[patient.label].append(score)
+        if scores[0] or scores[1]:
+            threshold = number((found.metrics[variant].get("threshold") or {}).get("value"))
+            drawing = score_figure(scores[1], scores[0], threshold, colours[variant])
+            drawn.append({"variant": variant, "svg": drawing})
+    return drawn

@@ -1,0 +1,211 @@
+"""Rows of the report's tables: flow of patients, cohort, registration, decisions and lesions."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from cpmn.cohort import Patient
+from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, Row, number
+
+LABEL_TEXT = {1: "PE", 0: "no PE"}
+THICKNESS_EDGES_MM = (1.5, 3.0, 5.0)  # our choice: thin, standard and thick reconstructions
+
+
+@dataclass(frozen=True)
+class Count:
+    """Patients of one part of the study, by label."""
+
+    name: str
+    total: int
+    pe: int
+    normal: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """TRIPOD-like flow: everyone, who left and why, where the rest went."""
+
+    everyone: Count
+    excluded: list[Exclusion]
+    analysed: Count
+    quality_excluded: list[Exclusion]
+    parts: list[Count]
+    folds: int
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Decisions of one variant on the test patients; `undecided` had no score."""
+
+    true_positive: int
+    false_negative: int
+    false_positive: int
+    true_negative: int
+    undecided: int
+
+
+def patient_flow(results: Results) -> Flow:
+    """Counts from the cohort to the parts of the split."""
+    kept = [patient for patient in results.patients if patient.patient_id not in results.excluded]
+    part_of = split_names(results)
+    failed = [
+        Exclusion(name, "register", str(quality.get("reason") or "registration quality control"))
+        for name, quality in results.quality.items()
+        if quality.get("passed") is False and part_of.get(name) not in (None, "test") and name not in results.excluded
+    ]
+    parts = dict.fromkeys(part_of.values())
+    return Flow(
+        everyone=_count("Cohort", results.patients),
+        excluded=list(results.excluded.values()),
+        analysed=_count("Analysed", kept),
+        quality_excluded=failed,
+        parts=[_count(part, [p for p in kept if part_of.get(p.patient_id) == part]) for part in parts],
+        folds=len(results.splits.get("folds", [])),
+    )
+
+
+def split_names(results: Results) -> dict[str, str]:
+    """Part of each patient: train, validation or test; with several folds train and validation are `development`."""
+    folds = results.splits.get("folds", [])
+    names = {}
+    for part in ("train", "validation"):
+        for fold in folds:
+            names |= dict.fromkeys(fold.get(part, []), part if len(folds) == 1 else "development")
+    return names | dict.fromkeys(results.splits.get("test", []), "test")
+
+
+def cohort_rows(results: Results) -> list[dict[str, str]]:
+    """One row per patient: label, split, and how each phase was scanned."""
+    parts = split_names(results)
+    return [
+        {
+            "patient": patient.patient_id,
+            "label": LABEL_TEXT[patient.label],
+            "part": "excluded" if patient.patient_id in results.excluded else parts.get(patient.patient_id, "–"),
+            "ctpa_given": "yes" if patient.ctpa else "no",
+        }
+        | {
+            f"{phase}_{key}": text
+            for phase in ("nct", "ctpa")
+            for key, text in _scan(results.conversion[patient.patient_id][phase]).items()
+        }
+        for patient in results.patients
+    ]
+
+
+def thickness_rows(results: Results) -> list[dict[str, Any]]:
+    """Number of scans per phase and slice spacing (mm), in bins of `THICKNESS_EDGES_MM`."""
+    names = _bins()
+    counts = {phase: Counter[str]() for phase in ("nct", "ctpa")}
+    for scans in results.conversion.values():
+        for phase, record in scans.items():
+            if spacing := _spacing(record):
+                counts[phase][names[sum(spacing[2] > edge for edge in THICKNESS_EDGES_MM)]] += 1
+    return [{"bin": name, "nct": counts["nct"][name], "ctpa": counts["ctpa"][name]} for name in names]
+
+
+def registration_rows(results: Results) -> list[dict[str, Any]]:
+    """One row per registered patient, those that failed quality control first, then by lung Dice."""
+    rows = [
+        {
+            "patient": name,
+            "lung_dice": number(quality.get("lung_dice")),
+            "jacobian_min": number(quality.get("jacobian_min")),
+            "folding_fraction": number(quality.get("folding_fraction")),
+            "seconds": number(quality.get("seconds")),
+            "threads": quality.get("threads"),
+            "passed": quality.get("passed") is not False,
+            "reason": str(quality.get("reason") or ""),
+        }
+        for name, quality in results.quality.items()
+        if name not in results.excluded
+    ]
+    return sorted(rows, key=lambda row: (row["passed"], row["lung_dice"] if row["lung_dice"] is not None else -1))
+
+
+def decision(row: Row | None) -> bool | None:
+    """Decision of a row of patients.csv: PE or not, None if there is none."""
+    text = (row or {}).get("decision", "").strip().lower()
+    if text in ("1", "1.0", "pe", "true", "positive"):
+        return True
+    return False if text in ("0", "0.0", "no pe", "no_pe", "normal", "false", "negative") else None
+
+
+def confusion(cases: dict[str, Row], test: list[Patient]) -> Confusion:
+    """Counts of decisions against labels over the test patients."""
+    counts = Counter((patient.label, decision(cases.get(patient.patient_id))) for patient in test)
+    return Confusion(
+        counts[1, True], counts[1, False], counts[0, True], counts[0, False], counts[1, None] + counts[0, None]
+    )
+
+
+def lesion_rows(results: Results) -> list[dict[str, Any]]:
+    """Per variant over test patients: lesions, those found, and marks that hit none."""
+    rows = []
+    for variant, cases in results.cases.items():
+        own = [cases[p.patient_id] for p in results.test if p.patient_id in cases]
+        sums = {key: _sum(own, key) for key in ("lesions", "lesions_found", "false_positives")}
+        rows.append({"variant": variant, "scans": len(own)} | sums)
+    return rows
+
+
+def reference_kinds(results: Results) -> dict[str, int]:
+    """How many test patients were scored against which kind of reference."""
+    kinds = Counter()
+    for patient in results.test:
+        rows = (cases.get(patient.patient_id, {}) for cases in results.cases.values())
+        kind = next((row["reference"] for row in rows if row.get("reference")), "")
+        kinds[REFERENCE_TEXT.get(kind, kind or "not stated")] += 1
+    return dict(kinds)
+
+
+def _count(name: str, patients: list[Patient]) -> Count:
+    positives = sum(patient.label for patient in patients)
+    return Count(name, len(patients), positives, len(patients) - positives)
+
+
+def _scan(record: dict[str, Any]) -> dict[str, str]:
+    spacing = _spacing(record)
+    return {
+        "spacing": " × ".join(f"{value:.3g}" for value in spacing) if spacing else "–",
+        "scanner": _scanner(record) or "–",
+        "kernel": _text(record.get("kernel")) or "–",
+        "contrast": _contrast(record.get("contrast")) or "–",
+        "repaired": _text(record.get("repaired")),
+    }
+
+
+def _spacing(record: dict[str, Any]) -> list[float] | None:
+    values = record.get("spacing_mm") or record.get("spacing")
+    if not isinstance(values, list) or len(values) != 3:
+        return None
+    numbers = [value for value in map(number, values) if value is not None]
+    return numbers if len(numbers) == 3 else None
+
+
+def _scanner(record: dict[str, Any]) -> str:
+    scanner = record.get("scanner") or [record.get("manufacturer"), record.get("model")]
+    parts = scanner.values() if isinstance(scanner, dict) else scanner if isinstance(scanner, list) else [scanner]
+    return " ".join(str(part) for part in parts if part)
+
+
+def _contrast(value: Any) -> str:
+    value = value.get("evidence") if isinstance(value, dict) else value
+    return {True: "present", False: "absent"}[value] if isinstance(value, bool) else _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {item}" for key, item in value.items() if item not in (None, "", []))
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+
+
+def _bins() -> list[str]:
+    edges = [f"{edge:g}" for edge in THICKNESS_EDGES_MM]
+    between = [f"> {low} to {high} mm" for low, high in pairwise(edges)]
+    return [f"≤ {edges[0]} mm", *between, f"> {edges[-1]} mm"]
+
+
+def _sum(rows: list[Row], key: str) -> int:
+    return int(sum(number(row.get(key)) or 0 for row in rows))

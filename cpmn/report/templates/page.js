@@ -1,0 +1,17 @@
+// Tables sort on a click; without JavaScript the page loses nothing else.
+document.querySelectorAll("table.sortable thead th").forEach((head) => {
+  const table = head.closest("table");
+  const place = [...head.parentNode.children].indexOf(head);
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  head.append(button);
+  button.addEventListener("click", () => {
+    const down = head.getAttribute("aria-sort") === "ascending";
+    table.querySelectorAll("th[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const text = (row) => row.children[place].textContent.trim();
+    const rows = [...table.tBodies[0].rows].sort((a, b) => text(a).localeCompare(text(b), undefined, { numeric: true }));
+    table.tBodies[0].append(...(down ? rows.reverse() : rows));
+  });
+});

@@ -1,0 +1,95 @@
+"""Numbers as text: known answers."""
+
+import pytest
+
+from cpmn.report.estimates import (
+    difference_text,
+    estimate_text,
+    headline,
+    metric_label,
+    metric_table,
+    threshold_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "name", "text"),
+    [
+        ({"value": 0.954, "low": 0.9, "high": 0.98, "n": 334}, "patient.auc", "0.954 (0.900 to 0.980, n = 334)"),
+        ({"value": 0.954, "low": 0.9, "high": 0.98, "n": 8}, "patient.auc", "0.95 (0.90 to 0.98, n = 8)"),
+        ({"value": 2 / 3, "low": 0.2, "high": 0.9, "n": 3}, "patient.sensitivity", "0.67 (0.20 to 0.90, 2/3)"),
+        ({"value": 0.5, "low": None, "high": None, "n": 4}, "patient.ppv", "0.50 (2/4)"),
+        # of a lesion figure n need not be what the share was taken of
+        ({"value": 0.5, "low": 0.1, "high": 0.9, "n": 4}, "lesion.sensitivity", "0.50 (0.10 to 0.90, n = 4)"),
+        ({"value": -12.34, "low": -20.0, "high": 3.0, "n": 5}, "voxel.x_ml", "−12.3 (−20.0 to 3.00, n = 5)"),
+        ({"value": None, "low": None, "high": None, "n": 0}, "voxel.dice", "not defined (n = 0)"),
+        ({"value": float("nan"), "n": 2}, "voxel.dice", "not defined (n = 2)"),
+        (None, "voxel.dice", "not defined"),
+    ],
+)
+def test_estimate_text(estimate, name, text):
+    assert estimate_text(estimate, name) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (
+            {"difference": "0.1", "difference_low": "-0.2", "difference_high": "0.3", "p": "0.42"},
+            "+0.10 (−0.20 to 0.30), p = 0.42",
+        ),
+        ({"difference": "-0.1", "difference_low": "", "difference_high": "", "p": "0.0001"}, "−0.10, p < 0.001"),
+        ({"difference": "0", "p": ""}, "+0.00"),
+        ({"difference": ""}, ""),
+        (None, ""),
+    ],
+)
+def test_difference_text(row, text):
+    assert difference_text(row) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("patient.auc", "AUC"),
+        ("voxel.assd_mm", "Average symmetric surface distance (mm)"),
+        ("voxel.false_positive_volume_ml", "False positive volume (mL)"),
+        ("lesion.froc.sensitivity_at_0_5", "FROC, sensitivity at 0.5"),
+        ("lesion.marks_within_2_mm.sensitivity", "Marks within 2 mm, sensitivity"),
+    ],
+)
+def test_metric_label(name, label):
+    assert metric_label(name) == label
+
+
+def test_metric_table_lines_up_variants_and_pairs():
+    full = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 4}
+    metrics = {
+        "a": {"reference": "x", "references": {"x": 4}, "patient": {"auc": full}, "threshold": {"value": 1.0}},
+        "b": {"patient": {"auc": full, "npv": None}, "lesion": {"froc": {"sensitivity_at_1": full}}},
+    }
+    comparison = [
+        {"variant": "a", "versus": "b", "metric": "patient.auc", "difference": "0.25"},
+        {"variant": "b", "versus": "", "metric": "patient.auc", "difference": ""},
+    ]
+    table = metric_table(metrics, comparison)
+    assert table.pairs == [("a", "b")]
+    assert [name for name, _ in table.groups] == ["Patient level", "Lesion level"]
+    auc, npv = table.groups[0][1]
+    assert auc.differences == ["+0.25"]
+    assert npv.cells == ["–", "not defined"]
+    assert npv.differences == [""]
+    assert table.groups[1][1][0].label == "FROC, sensitivity at 1"
+
+
+def test_threshold_says_where_it_comes_from():
+    threshold = {"value": 0.25, "rule": "some rule", "fitted_on": "validation", "n_pe": 3, "n_normal": 5}
+    text = threshold_text({"threshold": threshold})
+    assert text == "Threshold 0.250: some rule. Fitted on validation (3 with PE, 5 without)."
+    assert threshold_text({"threshold": {"value": None, "rule": "none"}}) == "Threshold not defined (none)."
+    assert threshold_text({}) == "Threshold not defined."
+
+
+def test_headline_marks_what_is_undefined():
+    items = headline("a", {"patient": {"auc": {"value": 0.5, "n": 4}}})["estimates"]
+    assert [item["undefined"] for item in items] == [False, True, True, True]

@@ -1,0 +1,93 @@
+"""Counts of patients, decisions and scans."""
+
+from cpmn.files import read_json, write_json
+from cpmn.report.collect import Results, collect
+from cpmn.report.tables import (
+    Count,
+    cohort_rows,
+    confusion,
+    decision,
+    lesion_rows,
+    patient_flow,
+    reference_kinds,
+    registration_rows,
+    thickness_rows,
+)
+
+
+def results_of(run) -> Results:
+    return collect(run.results, run.patients, run.variants)
+
+
+def test_flow_adds_up(run):
+    flow = patient_flow(results_of(run))
+    assert flow.everyone == Count("Cohort", 12, 6, 6)
+    assert [item.patient for item in flow.excluded] == ["p05"]
+    assert flow.analysed == Count("Analysed", 11, 5, 6)
+    assert [item.patient for item in flow.quality_excluded] == ["p07"]
+    assert flow.parts == [Count("train", 5, 2, 3), Count("validation", 2, 1, 1), Count("test", 4, 2, 2)]
+    assert sum(part.total for part in flow.parts) == flow.analysed.total
+
+
+def test_test_patient_that_failed_quality_control_stays(run):
+    path = run.results / "register" / "p01" / "quality.json"
+    write_json(path, read_json(path) | {"passed": False, "reason": "folded"})
+    results = results_of(run)
+    assert [item.patient for item in patient_flow(results).quality_excluded] == ["p07"]
+    assert [patient.patient_id for patient in results.test] == run.test
+
+
+def test_confusion_counts_every_test_patient_once(run):
+    results = results_of(run)
+    counts = confusion(results.cases["cpmn"], results.test)
+    assert (counts.true_positive, counts.false_negative, counts.false_positive, counts.true_negative) == (1, 1, 1, 1)
+    missing = confusion({}, results.test)
+    assert missing.undecided == 4
+
+
+def test_decision_reads_what_tables_write():
+    assert decision({"decision": "1"}) is True
+    assert decision({"decision": "0"}) is False
+    assert decision({"decision": ""}) is None
+    assert decision(None) is None
+
+
+def test_lesions_of_test_patients_alone(run):
+    row = {"variant": "cpmn", "scans": 4, "lesions": 2, "lesions_found": 1, "false_positives": 1}
+    assert lesion_rows(results_of(run))[0] == row
+
+
+def test_reference_kinds_in_words(run):
+    assert reference_kinds(results_of(run)) == {"CTPA label propagated by registration": 4}
+
+
+def test_thickness_bins_take_in_their_upper_edge(run):
+    for name, spacing in (("p01", 1.5), ("p02", 3.0), ("p03", 3.01), ("p04", 8.0)):
+        path = run.results / "convert" / name / "nct.json"
+        write_json(path, read_json(path) | {"spacing_mm": [1, 1, spacing]})
+    rows = thickness_rows(results_of(run))
+    assert [row["nct"] for row in rows] == [1, 1, 9, 1]
+    assert [row["bin"] for row in rows] == ["≤ 1.5 mm", "> 1.5 to 3 mm", "> 3 to 5 mm", "> 5 mm"]
+
+
+def test_cohort_row(run):
+    first = cohort_rows(results_of(run))[0]
+    assert first["nct_spacing"] == "3 × 3 × 4"
+    assert first["nct_scanner"] == "ACME Phantom 1"
+    assert (first["nct_contrast"], first["ctpa_contrast"]) == ("absent", "present")
+    assert (first["part"], first["label"]) == ("test", "PE")
+
+
+def test_cohort_row_of_an_image_file(run):
+    path = run.results / "convert" / "p01" / "nct.json"
+    write_json(path, {"scanner": None, "kernel": None, "contrast": {"evidence": "unknown"}, "spacing_mm": [1, 1, 1]})
+    first = cohort_rows(results_of(run))[0]
+    assert (first["nct_scanner"], first["nct_contrast"]) == ("–", "unknown")
+
+
+def test_failed_registrations_come_first(run):
+    path = run.results / "register" / "p09" / "quality.json"
+    write_json(path, read_json(path) | {"lung_dice": 0.85})
+    rows = registration_rows(results_of(run))
+    assert [row["patient"] for row in rows[:3]] == ["p07", "p09", "p01"]
+    assert len(rows) == 11
