@@ -1,0 +1,1 @@
+"""Stage `evaluate`: predictions, decision, figures and comparison of the variants."""

@@ -171,5 +171,5 @@ def references(wildcards):
     """Files that only evaluation may read, as far as they exist."""
     if CONFIG.cohort is None:
         return collect("data/phantom/{patient}", patient=scored_patients())
-    named = [COHORT[name].nct_truth for name in scored_patients()]
+    named = [getattr(COHORT[name], key) for name in scored_patients() for key in ("nct_truth", "nct_mask")]
     return [str(path) for path in named if path and path.exists()]

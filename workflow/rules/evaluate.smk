@@ -5,6 +5,7 @@ rule evaluate:
         crops=crops_of(scored_patients),
         qualities=qualities_of(scored_patients),
         native=collect("results/convert/{patient}/nct.nii.gz", patient=scored_patients),
+        labels=collect("results/propagate/{patient}/embolus.nii.gz", patient=scored_patients),
         references=references,
         track=ancient("results/track.json"),
         code=code_of("cpmn.evaluate.stage"),
@@ -14,6 +15,9 @@ rule evaluate:
         decision="results/evaluate/{variant}/decision.json",
         roc="results/evaluate/{variant}/roc.csv",
         predictions=collect("results/evaluate/{{variant}}/predictions/{patient}.nii.gz", patient=SCORED),
+        references=collect(
+            "results/evaluate/{{variant}}/reference/{patient}.nii.gz", patient=SCORED
+        ),
         maps=collect("results/evaluate/{{variant}}/cam/{patient}.nii.gz", patient=SCORED),
     log:
         "logs/evaluate/{variant}.log",
@@ -22,6 +26,7 @@ rule evaluate:
     params:
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
         settings=CONFIG.evaluate.model_dump(mode="json"),
+        crop=CONFIG.crop.model_dump(mode="json"),
         scored=scored_patients,
     script:
         "../scripts/evaluate.py"
@@ -31,7 +36,7 @@ rule compare:
     input:
         patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
         metrics=collect("results/evaluate/{variant}/metrics.json", variant=VARIANTS),
-        code=code_of("cpmn.evaluate.stage"),
+        code=code_of("cpmn.evaluate.compare"),
     output:
         "results/evaluate/comparison.csv",
     log:

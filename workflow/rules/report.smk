@@ -9,6 +9,12 @@ rule report:
         ),
         qualities=collect("results/register/{patient}/quality.json", patient=PAIRED),
         statuses=collect("results/crop/{patient}/status.json", patient=PATIENTS),
+        pictures=collect(
+            "results/evaluate/{variant}/{kind}/{patient}.nii.gz",
+            variant=VARIANTS,
+            kind=["predictions", "cam"],
+            patient=SCORED,
+        ),
         track=ancient("results/track.json"),
         code=code_of("cpmn.report.stage"),
     output:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.stage import compare_variants
+from cpmn.evaluate.compare import compare_variants
 from cpmn.logs import job_log
 
 with job_log(snakemake.log[0]):

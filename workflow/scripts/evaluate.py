@@ -6,6 +6,7 @@ Input: models, crops, native grids, references. Output: metrics, patients, decis
 from pathlib import Path
 
 from cpmn.cohort import Patient
+from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.stage import evaluate_variant
 from cpmn.files import read_json
@@ -26,6 +27,7 @@ with job_log(snakemake.log[0]):
         folder=folder,
         config=EvaluateConfig.model_validate(snakemake.params.settings),
         threads=snakemake.threads,
+        crop=CropConfig.model_validate(snakemake.params.crop),
     )
     track = read_json(snakemake.input.track)
     if track["run_id"]:

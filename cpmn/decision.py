@@ -1,0 +1,243 @@
+"""From a fold's outputs to one patient score and one decision.
+
+The same rule serves `evaluate`, which fits it on validation patients alone, and `predict`, which applies what
+`evaluate` wrote to `decision.json`:
+
+1. each fold's model gives two features of a patient: the logit of its class probability, and the log of its lesion
+   evidence (probability-weighted volume of what it marks);
+2. features are standardised on *that fold's own validation normals*, because networks trained apart do not agree on
+   what a normal chest looks like; a patient seen by several folds gets the mean of the standardised features;
+3. the features are combined: by logistic regression when enough out-of-fold patients exist, else by their mean;
+4. the threshold is the lowest that reaches the target specificity on out-of-fold normals. Test patients are never read.
+
+All of this is our choice: the CPMN paper's decision rule is not public.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import EvaluateConfig
+
+FEATURES = ("classification", "lesion")
+SMALLEST_PROBABILITY = 1e-4
+"""Class probabilities are clipped here before the logit, so that a saturated output stays finite (our choice)."""
+SMALLEST_EVIDENCE_ML = 0.01
+"""Added to the evidence before the logarithm: a few voxels, well under the median clot of 0.3 mL (our choice)."""
+PRIOR_SD, PRIOR_WEIGHT = 1.0, 3.0
+"""A fold's standard deviation is shrunk to one log unit as if three more normals had shown it (our choice): with two
+or three validation normals the plain estimate is mostly chance, and with one it does not exist."""
+
+Features = dict[str, float]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Standard(_Record):
+    """Mean and standard deviation of one feature over one fold's validation normals."""
+
+    mean: float
+    sd: float = Field(gt=0)
+    n_normal: int
+
+
+class Combination(_Record):
+    """Weights of the standardised features; `logistic` turns the sum into a probability at the fitted prevalence."""
+
+    rule: str
+    logistic: bool
+    weights: dict[str, float]
+    intercept: float
+    n_pe: int
+    n_normal: int
+
+
+class Threshold(_Record):
+    """Patient threshold and where it comes from; `value` is None when there was no normal to fit it on."""
+
+    value: float | None
+    rule: str
+    target: float
+    fitted_on: str
+    n_pe: int
+    n_normal: int
+
+
+class Decision(_Record):
+    """Everything that `predict` needs to decide as `evaluate` did."""
+
+    variant: str
+    folds: dict[int, dict[str, Standard]]
+    combination: Combination
+    threshold: Threshold
+    segmentation_threshold: float
+    minimum_lesion_mm3: float
+    overlap: float
+    crop: CropConfig
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """A validation patient as the fold that did not train on it sees it."""
+
+    patient_id: str
+    fold: int
+    label: int
+    features: Features
+
+
+def patient_features(
+    class_probability: float, probability: np.ndarray, voxel_ml: float, segmentation_threshold: float
+) -> Features:
+    """Features of one patient from one fold's model.
+
+    Parameters
+    ----------
+    class_probability : of the classification head, 0-1.
+    probability : embolus probability per voxel, (z, y, x).
+    voxel_ml : volume of a voxel in mL.
+    segmentation_threshold : voxels at or above count as marked.
+    """
+    clipped = min(max(float(class_probability), SMALLEST_PROBABILITY), 1 - SMALLEST_PROBABILITY)
+    marked = probability[probability >= segmentation_threshold]
+    evidence_ml = float(marked.sum(dtype=np.float64)) * voxel_ml
+    return {
+        "classification": math.log(clipped / (1 - clipped)),
+        "lesion": math.log(evidence_ml + SMALLEST_EVIDENCE_ML),
+    }
+
+
+def fit_decision(
+    patients: Sequence[OutOfFold], variant: str, folds: int, config: EvaluateConfig, crop: CropConfig | None = None
+) -> Decision:
+    """Fit standardisation, combination and threshold on out-of-fold validation patients.
+
+    `crop` (default settings if not given) is only kept, so that `predict` crops as the training did.
+    """
+    standards = _fit_standards(patients, folds)
+    features = [standardise({p.fold: p.features}, standards) for p in patients]
+    labels = [p.label for p in patients]
+    combination = _fit_combination(features, labels, config.minimum_fit_patients)
+    scores = [combine(item, combination) for item in features]
+    return Decision(
+        variant=variant,
+        folds=standards,
+        combination=combination,
+        threshold=_fit_threshold(scores, labels, config.target_specificity),
+        segmentation_threshold=config.segmentation_threshold,
+        minimum_lesion_mm3=config.minimum_lesion_mm3,
+        overlap=config.overlap,
+        crop=crop or CropConfig.model_validate({}),
+    )
+
+
+def patient_score(features_by_fold: Mapping[int, Features], decision: Decision) -> float:
+    """Score of a patient from the features that one or more folds' models gave it."""
+    return combine(standardise(features_by_fold, decision.folds), decision.combination)
+
+
+def is_positive(score: float, decision: Decision) -> bool | None:
+    """Whether the score reaches the threshold; None when there is no threshold."""
+    value = decision.threshold.value
+    return None if value is None else score >= value
+
+
+def standardise(features_by_fold: Mapping[int, Features], folds: Mapping[int, Mapping[str, Standard]]) -> Features:
+    """Mean over folds of the features, each in standard deviations above its fold's validation normals."""
+    return {
+        name: float(
+            np.mean([(item[name] - folds[k][name].mean) / folds[k][name].sd for k, item in features_by_fold.items()])
+        )
+        for name in FEATURES
+    }
+
+
+def combine(features: Features, combination: Combination) -> float:
+    """Weighted sum of standardised features, through the logistic function if it was fitted so."""
+    total = combination.intercept + sum(combination.weights[name] * features[name] for name in FEATURES)
+    return float(1 / (1 + math.exp(-total))) if combination.logistic else float(total)
+
+
+def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float) -> float | None:
+    """Lowest score at which the share of `normal` below it is at least `target`.
+
+    Any value between the last normal that must be called negative and the next score above it gives the same
+    decisions; the middle is taken, and just above that normal where no score lies higher. None without normals.
+    """
+    if not normal:
+        return None
+    ordered = sorted(normal)
+    accepted_false = math.floor((1 - target) * len(ordered) + 1e-9)
+    last = ordered[len(ordered) - 1 - accepted_false]
+    above = [score for score in (*normal, *pe) if score > last]
+    just_above = float(np.nextafter(last, math.inf))
+    return max(just_above, (last + min(above)) / 2) if above else just_above
+
+
+def _fit_standards(patients: Sequence[OutOfFold], folds: int) -> dict[int, dict[str, Standard]]:
+    normals = [p for p in patients if p.label == 0]
+    standards = {}
+    for fold in range(folds):
+        own = [p.features for p in normals if p.fold == fold]
+        # a fold whose normals were all excluded borrows the others' rather than leave its scores on another scale
+        shown = own or [p.features for p in normals]
+        standards[fold] = {name: _standard([item[name] for item in shown], len(own)) for name in FEATURES}
+    return standards
+
+
+def _standard(values: Sequence[float], n_normal: int) -> Standard:
+    if not values:
+        return Standard(mean=0.0, sd=PRIOR_SD, n_normal=0)
+    centre = float(np.mean(values))
+    squares = float(np.sum((np.asarray(values) - centre) ** 2)) + PRIOR_WEIGHT * PRIOR_SD**2
+    return Standard(mean=centre, sd=math.sqrt(squares / (len(values) - 1 + PRIOR_WEIGHT)), n_normal=n_normal)
+
+
+def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimum: int) -> Combination:
+    n_pe, n_normal = sum(labels), len(labels) - sum(labels)
+    equal = Combination(
+        rule=f"mean of the standardised features (fewer than {minimum} out-of-fold patients of a class)",
+        logistic=False,
+        weights=dict.fromkeys(FEATURES, 1 / len(FEATURES)),
+        intercept=0.0,
+        n_pe=n_pe,
+        n_normal=n_normal,
+    )
+    if min(n_pe, n_normal) < minimum:
+        return equal
+    weights, intercept = _logistic_weights(features, labels)
+    if min(weights.values()) < 0:
+        rule = "mean of the standardised features (the logistic fit gave a feature a negative weight)"
+        return equal.model_copy(update={"rule": rule})
+    rule = "logistic regression (L2, C = 1) on the standardised features of out-of-fold patients"
+    return equal.model_copy(update={"rule": rule, "logistic": True, "weights": weights, "intercept": intercept})
+
+
+def _logistic_weights(features: Sequence[Features], labels: Sequence[int]) -> tuple[Features, float]:
+    from sklearn.linear_model import LogisticRegression  # heavy; `predict` only applies the weights
+
+    table = np.array([[item[name] for name in FEATURES] for item in features])
+    fit = LogisticRegression(C=1.0).fit(table, labels)
+    return dict(zip(FEATURES, map(float, fit.coef_[0]), strict=True)), float(fit.intercept_[0])
+
+
+def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float) -> Threshold:
+    normal = [score for score, label in zip(scores, labels, strict=True) if label == 0]
+    pe = [score for score, label in zip(scores, labels, strict=True) if label == 1]
+    rule = f"lowest score with specificity >= {target:g} on validation normals; positive at or above it"
+    if not normal:
+        rule = "none: no normal among the validation patients"
+    return Threshold(
+        value=lowest_threshold(normal, pe, target),
+        rule=rule,
+        target=target,
+        fitted_on="out-of-fold validation patients",
+        n_pe=len(pe),
+        n_normal=len(normal),
+    )

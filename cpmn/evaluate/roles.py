@@ -1,0 +1,53 @@
+"""Who is evaluated, and by which fold's model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpmn.cohort import Patient
+from cpmn.files import read_json
+
+
+@dataclass(frozen=True)
+class Role:
+    """A patient's part: `fold` is the fold whose validation part holds the patient, None for test."""
+
+    patient: Patient
+    split: str
+    fold: int | None
+    excluded_reason: str = ""
+
+
+def assign_roles(
+    splits: Mapping[str, Any], patients: Sequence[Patient], excluded: Mapping[str, str], crops: Path
+) -> list[Role]:
+    """Roles of all test and validation patients, and of every excluded one, in the order of the cohort.
+
+    A patient whose `crop/{patient}/status.json` did not pass is excluded, whether or not `excluded` says so.
+    Patients that only train are left out: a model's figures on its own training patients mean nothing.
+    """
+    validation = {name: fold for fold, part in enumerate(splits["folds"]) for name in part["validation"]}
+    roles = []
+    for patient in patients:
+        name = patient.patient_id
+        split = "test" if name in splits["test"] else "validation" if name in validation else "train"
+        reason = excluded.get(name) or _failed(crops / name / "status.json")
+        if split != "train" or reason:
+            roles.append(Role(patient, split, validation.get(name), reason))
+    return roles
+
+
+def propagated_label(results: Path, patient: Patient) -> Path | None:
+    """The propagated label, unless the patient has PE and registration failed quality control."""
+    quality = results / "register" / patient.patient_id / "quality.json"
+    if patient.label and quality.is_file() and quality.stat().st_size and read_json(quality).get("passed") is False:
+        return None
+    return results / "propagate" / patient.patient_id / "embolus.nii.gz"
+
+
+def _failed(status: Path) -> str:
+    if not status.is_file():
+        return ""
+    content = read_json(status)
+    return "" if content["passed"] else content["reason"] or "excluded"

@@ -1,0 +1,169 @@
+"""Evaluate one variant: predict, decide, compare with the reference, and write the figures."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from cpmn.cases import Case, Score, mark_lesions, measure_case, read_reference, summarise
+from cpmn.cohort import Patient
+from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.decision import Decision, Features, OutOfFold, fit_decision, is_positive, patient_score
+from cpmn.ensemble import load_folds, on_native, read_crop, stored_map
+from cpmn.evaluate.compare import compare_variants
+from cpmn.evaluate.roles import Role, assign_roles, propagated_label
+from cpmn.evaluate.tables import PATIENT_COLUMNS, ROC_COLUMNS, patient_row, write_table
+from cpmn.files import write_json
+from cpmn.images import image_like, read_image, write_image
+from cpmn.inference import TrainedModel
+from cpmn.metrics import roc_curve
+
+__all__ = ["compare_variants", "evaluate_variant"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Read:
+    """One patient read by the models: how it agrees with the reference, and the features of the decision."""
+
+    role: Role
+    case: Case
+    features: dict[int, Features]
+
+
+def evaluate_variant(
+    *,
+    variant: str,
+    splits: Mapping[str, Any],
+    patients: Sequence[Patient],
+    results: Path,
+    excluded: Mapping[str, str],
+    folder: Path,
+    config: EvaluateConfig,
+    threads: int,
+    crop: CropConfig | None = None,
+) -> None:
+    """Write `folder`/{metrics.json, patients.csv, decision.json, roc.csv, predictions/, cam/, reference/}.
+
+    Test patients are read by the mean of all folds' models, validation patients by the fold that did not train on
+    them. The decision is fitted on the latter alone; `metrics.json` holds the figures of the test patients.
+
+    Parameters
+    ----------
+    splits : contents of `splits.json`.
+    results : folder with `convert`, `register`, `propagate`, `crop` and `train`.
+    excluded : reason by patient, for those that could not be processed. Failed registration quality control is not
+        such a reason: the patient is scored, only without the propagated label as its reference.
+    crop : settings of the crops, kept in `decision.json` so that `predict` crops alike; defaults if not given.
+
+    Maps are on the native NCT grid: `predictions` uint8 0/1, `cam` float32 0-1, `reference` uint16 clot ids as scored.
+    An excluded patient's maps are empty files, as `cpmn.status` leaves them, and so is a reference that does not exist.
+
+    Raises
+    ------
+    CpmnError for a missing or damaged model, PatientError for a reference on another grid.
+    """
+    torch.set_num_threads(threads)
+    folds = len(splits["folds"])
+    models = load_folds(results / "train" / variant, folds)
+    roles = assign_roles(splits, patients, excluded, results / "crop")
+    reads = {
+        role.patient.patient_id: _read(role, models, results, folder, config)
+        for role in tqdm([role for role in roles if not role.excluded_reason], desc=f"evaluate {variant}", disable=None)
+    }
+    decision = fit_decision(_out_of_fold(reads.values()), variant, folds, config, crop)
+    _write_placeholders(folder, roles)
+    scores = {name: _score(read, decision) for name, read in reads.items()}
+    _write_tables(folder, roles, reads, scores, decision)
+    test = [read.case for read in reads.values() if read.role.split == "test"]
+    write_json(folder / "metrics.json", _figures(test, scores, decision, config) | _facts(variant, folds, roles))
+    write_json(folder / "decision.json", decision.model_dump(mode="json"))
+
+
+def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder: Path, config: EvaluateConfig) -> Read:
+    patient, name = role.patient, f"{role.patient.patient_id}.nii.gz"
+    own = models if role.fold is None else {role.fold: models[role.fold]}
+    crop = read_image(results / "crop" / patient.patient_id / "nct.nii.gz")
+    native = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
+    reading = read_crop(own, crop, overlap=config.overlap, segmentation_threshold=config.segmentation_threshold)
+    probability = on_native(reading.probability, crop, native)
+    labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)
+    write_image(image_like((labels != 0).astype(np.uint8), native), folder / "predictions" / name)
+    write_image(stored_map(on_native(reading.cam, crop, native), native), folder / "cam" / name)
+    reference, source = read_reference(patient, native, propagated_label(results, patient))
+    if reference is not None:
+        write_image(reference, folder / "reference" / name)
+    else:
+        _write_empty(folder / "reference" / name)
+    case = measure_case(
+        patient, labels, reference, source, native, probability=probability, tolerance_mm=config.surface_tolerance_mm
+    )
+    return Read(role, case, reading.features)
+
+
+def _write_placeholders(folder: Path, roles: Sequence[Role]) -> None:
+    for role in roles:
+        if role.excluded_reason and role.split != "train":
+            for kind in ("predictions", "cam", "reference"):
+                _write_empty(folder / kind / f"{role.patient.patient_id}.nii.gz")
+
+
+def _write_empty(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+
+
+def _out_of_fold(reads: Iterable[Read]) -> list[OutOfFold]:
+    """Validation patients with their own fold's features: all that the decision may be fitted on."""
+    return [
+        OutOfFold(read.role.patient.patient_id, fold, read.role.patient.label, read.features[fold])
+        for read in reads
+        if (fold := read.role.fold) is not None
+    ]
+
+
+def _score(read: Read, decision: Decision) -> Score:
+    value = patient_score(read.features, decision)
+    return Score(value, is_positive(value, decision), decision.combination.logistic)
+
+
+def _figures(
+    test: Sequence[Case], scores: Mapping[str, Score], decision: Decision, config: EvaluateConfig
+) -> dict[str, Any]:
+    return summarise(test, scores, config) | {"threshold": decision.threshold.model_dump()}
+
+
+def _facts(variant: str, folds: int, roles: Sequence[Role]) -> dict[str, Any]:
+    test = [role for role in roles if role.split == "test"]
+    return {
+        "variant": variant,
+        "split": "test",
+        "folds": folds,
+        "patients": sum(not role.excluded_reason for role in test),
+        "excluded": sum(bool(role.excluded_reason) for role in test),
+    }
+
+
+def _write_tables(
+    folder: Path,
+    roles: Sequence[Role],
+    reads: Mapping[str, Read],
+    scores: Mapping[str, Score],
+    decision: Decision,
+) -> None:
+    rows = []
+    for role in roles:
+        read = reads.get(role.patient.patient_id)
+        score = scores.get(role.patient.patient_id)
+        rows.append(patient_row(role, read.case if read else None, score, decision.threshold.value))
+    write_table(folder / "patients.csv", PATIENT_COLUMNS, rows)
+    test = [row for row in rows if row["split"] == "test" and "score" in row]
+    curve = roc_curve([row["label"] for row in test], [row["score"] for row in test])
+    write_table(folder / "roc.csv", ROC_COLUMNS, curve)

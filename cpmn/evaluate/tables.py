@@ -1,0 +1,92 @@
+"""The CSV files of the stage."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cpmn.cases import Case, Score
+from cpmn.evaluate.roles import Role
+from cpmn.files import write_text
+from cpmn.lesions import overlap_match
+
+PATIENT_COLUMNS = (
+    "patient_id",
+    "split",
+    "fold",
+    "label",
+    "score",
+    "threshold",
+    "decision",
+    "dice",
+    "reference_ml",
+    "predicted_ml",
+    "lesions",
+    "lesions_found",
+    "false_positives",
+    "reference",
+    "excluded_reason",
+)
+COMPARISON_COLUMNS = (
+    "variant",
+    "base",
+    "seed",
+    "cohort",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "versus",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+)
+ROC_COLUMNS = ("fpr", "tpr", "threshold")
+
+
+def patient_row(role: Role, case: Case | None, score: Score | None, threshold: float | None) -> dict[str, Any]:
+    """One row of `patients.csv`; what is not known is empty.
+
+    Lesions by overlap: a clot is found when a component shares a voxel with it, a component that shares none is a
+    false positive.
+    """
+    row: dict[str, Any] = {
+        "patient_id": role.patient.patient_id,
+        "split": role.split,
+        "fold": role.fold,
+        "label": role.patient.label,
+        "excluded_reason": role.excluded_reason,
+    }
+    if case is None or score is None:
+        return row
+    row |= {"score": score.value, "threshold": threshold, "predicted_ml": case.predicted_ml}
+    row["decision"] = None if score.positive is None else int(score.positive)
+    if case.lesions is not None:
+        found, false = overlap_match(case.lesions)
+        row |= {"dice": case.dice, "reference_ml": case.reference_ml, "reference": case.reference}
+        row |= {"lesions": len(found), "lesions_found": int(found.sum()), "false_positives": int(false.sum())}
+    return row
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file atomically; None and NaN become empty cells. Floats keep every digit, as scores are compared."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(row.get(key)) for key in columns})
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value

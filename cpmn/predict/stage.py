@@ -1,0 +1,143 @@
+"""Read one new patient's non-contrast CT with the models and the decision of a finished run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from pydantic import ValidationError
+from scipy import ndimage
+
+from cpmn.box import bounding_box, crop_image
+from cpmn.cases import mark_lesions
+from cpmn.config.convert import ConvertConfig
+from cpmn.config.crop import CropConfig
+from cpmn.convert.stage import convert_series
+from cpmn.decision import Decision, is_positive, patient_score
+from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map
+from cpmn.errors import CpmnError
+from cpmn.files import read_json, sha256_of_files, write_json
+from cpmn.images import image_like, voxel_ml, write_image
+from cpmn.lungs import segment_lungs
+from cpmn.predict.overview import write_overview
+from cpmn.versions import versions
+
+STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
+
+
+def predict_series(
+    source: Path,
+    *,
+    results: Path,
+    variant: str,
+    output: Path,
+    series_uid: str = "",
+    convert: ConvertConfig | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Convert, crop, predict and decide; write {prediction,probability,cam}.nii.gz, prediction.json and overview.png.
+
+    Parameters
+    ----------
+    source : folder of DICOM files, or one image file in HU; `series_uid` chooses where a folder holds several series.
+    results : results folder of a finished run, with `train/{variant}` and `evaluate/{variant}/decision.json`.
+    output : folder to write to. The maps lie on the native grid: prediction uint8 0/1, the others float32 0-1.
+
+    Returns
+    -------
+    Contents of `prediction.json`: score, threshold, decision, volume in mL, lesions with their centroids (LPS, mm).
+
+    Raises
+    ------
+    CpmnError if there is no trained model of that variant, PatientError for a scan that cannot be read.
+    """
+    source, results, output = Path(source), Path(results), Path(output)
+    decision = _read_decision(results, variant)
+    models = load_folds(results / "train" / variant, len(decision.folds), device)
+    settings = convert or ConvertConfig.model_validate({})
+    native, facts = convert_series(source, patient=source.name, phase="nct", series_uid=series_uid, config=settings)
+    crop = crop_lungs(native, decision.crop)
+    reading = read_crop(models, crop, overlap=decision.overlap, segmentation_threshold=decision.segmentation_threshold)
+    probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
+    labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
+    write_image(image_like((labels != 0).astype(np.uint8), native), output / "prediction.nii.gz")
+    write_image(stored_map(probability, native), output / "probability.nii.gz")
+    write_image(stored_map(cam, native), output / "cam.nii.gz")
+    record = _decided(reading, decision) | {
+        "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
+        "lesions": _lesions(labels, probability, native),
+        "scan": {key: facts.get(key) for key in ("source_sha256", "warnings", "repaired")},
+        "model": _model_facts(results, variant, decision),
+    }
+    write_overview(output / "overview.png", native, crop, labels, cam, record)
+    write_json(output / "prediction.json", record)
+    return read_json(output / "prediction.json")
+
+
+def crop_lungs(nct: sitk.Image, config: CropConfig) -> sitk.Image:
+    """The lung box of an NCT in HU (LPS), as the stage `crop` cuts it. Raises CpmnError if there are no lungs."""
+    lungs = segment_lungs(
+        nct, threshold_hu=config.threshold_hu, spacing_mm=config.spacing_mm, minimum_ml=config.minimum_lung_ml
+    )
+    return crop_image(nct, bounding_box(lungs, config.margin_mm))
+
+
+def _read_decision(results: Path, variant: str) -> Decision:
+    path = results / "evaluate" / variant / "decision.json"
+    if not path.is_file():
+        there = sorted(found.parent.name for found in results.glob("evaluate/*/decision.json"))
+        available = f" Variants there: {', '.join(there)}." if there else ""
+        raise CpmnError(
+            f"{results} holds no trained and evaluated model '{variant}' ({path} is absent).{available} "
+            "Run `snakemake --cores N` first, or name another folder with --results."
+        )
+    try:
+        return Decision.model_validate(read_json(path))
+    except (ValueError, ValidationError) as error:
+        raise CpmnError(f"{path} is not a valid decision file. Run `snakemake --cores N` again. ({error})") from error
+
+
+def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
+    score = patient_score(reading.features, decision)
+    positive = is_positive(score, decision)
+    return {
+        "statement": STATEMENT,
+        "score": score,
+        "score_rule": decision.combination.rule,
+        "threshold": decision.threshold.model_dump(),
+        "decision": {True: "PE", False: "no PE", None: "none: no threshold"}[positive],
+        "positive": positive,
+        "class_probability": reading.class_probability,
+    }
+
+
+def _lesions(labels: np.ndarray, probability: np.ndarray, native: sitk.Image) -> list[dict[str, Any]]:
+    """Marked components, largest first."""
+    numbers = np.arange(1, int(labels.max(initial=0)) + 1)
+    if not len(numbers):
+        return []
+    volumes = np.bincount(labels.ravel())[1:] * voxel_ml(native)
+    centres = ndimage.center_of_mass(labels != 0, labels, numbers)
+    means = ndimage.mean(probability, labels, numbers)
+    rows = [
+        {
+            "centroid_mm": list(native.TransformContinuousIndexToPhysicalPoint([float(i) for i in centre[::-1]])),
+            "volume_ml": float(volume),
+            "mean_probability": float(mean),
+        }
+        for centre, volume, mean in zip(centres, volumes, means, strict=True)
+    ]
+    return sorted(rows, key=lambda row: -row["volume_ml"])
+
+
+def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, Any]:
+    folders = [results / "train" / variant / f"fold-{fold}" for fold in sorted(decision.folds)]
+    run = results / "report" / "run.json"
+    return {
+        "variant": variant,
+        "folds": len(folders),
+        "sha256": sha256_of_files(folder / "model.safetensors" for folder in folders),
+        "trained_with": read_json(folders[0] / "plan.json").get("versions"),
+        "trained_on_phantom": read_json(run).get("synthetic") if run.is_file() else None,
+        "cpmn": versions()["cpmn"],
+    }

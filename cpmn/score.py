@@ -1,0 +1,91 @@
+"""`cpmn score`: a folder of predicted masks against the references of a cohort, with the figures of `evaluate`."""
+
+import csv
+import logging
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from cpmn.cases import Case, Score, mark_lesions, measure_case, read_reference, summarise
+from cpmn.cohort import Patient, load_cohort
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.errors import CpmnError
+from cpmn.images import read_image
+
+logger = logging.getLogger(__name__)
+
+
+def score_predictions(
+    predictions: Path, cohort: Path, *, scores: Path | None = None, config: EvaluateConfig | None = None
+) -> dict[str, Any]:
+    """Score `{patient_id}.nii.gz` masks on the native NCT grid.
+
+    Parameters
+    ----------
+    predictions : folder of masks, non-zero is embolus; patients of the cohort without one are listed, not scored.
+    cohort : `cohort.csv`; the reference is `nct_truth`, else `nct_mask`; PE patients without either have no voxel
+        figures, patients without PE have an empty reference.
+    scores : CSV `patient_id,score[,decision]`, by default `scores.csv` in the folder; without it the score is the
+        predicted volume in mL, and any marked lesion makes the patient positive.
+
+    Returns
+    -------
+    The blocks of `metrics.json`, `scored` and `not_scored` patients, and `score_source`.
+
+    Raises
+    ------
+    CpmnError for a folder without a mask of any patient of the cohort, or a scores file that lacks a patient.
+    """
+    config = config or EvaluateConfig.model_validate({})
+    patients = load_cohort(cohort)
+    present = [patient for patient in patients if _mask_path(predictions, patient).is_file()]
+    if not present:
+        raise CpmnError(f"{predictions} holds no mask of a patient of {cohort}. Name the files {{patient_id}}.nii.gz.")
+    missing = [patient.patient_id for patient in patients if patient not in present]
+    if missing:
+        logger.warning("%d patients of the cohort have no prediction and are not scored", len(missing))
+    cases = [_measure(patient, predictions, config) for patient in tqdm(present, desc="score", disable=None)]
+    table = scores or predictions / "scores.csv"
+    given = _read_scores(table, cases) if scores or table.is_file() else _volume_scores(cases)
+    return summarise(cases, given, config) | {
+        "score_source": table.name if scores or table.is_file() else "predicted volume in mL; positive above zero",
+        "scored": [case.patient_id for case in cases],
+        "not_scored": missing,
+    }
+
+
+def _mask_path(folder: Path, patient: Patient) -> Path:
+    return folder / f"{patient.patient_id}.nii.gz"
+
+
+def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Case:
+    prediction = read_image(_mask_path(folder, patient))
+    reference, name = read_reference(patient, prediction, None)
+    mask = sitk.GetArrayFromImage(prediction) != 0
+    labels = mark_lesions(mask, prediction, 0.5, config.minimum_lesion_mm3)
+    return measure_case(patient, labels, reference, name, prediction, tolerance_mm=config.surface_tolerance_mm)
+
+
+def _volume_scores(cases: list[Case]) -> dict[str, Score]:
+    return {case.patient_id: Score(case.predicted_ml, case.predicted_ml > 0) for case in cases}
+
+
+def _read_scores(path: Path, cases: list[Case]) -> dict[str, Score]:
+    if not path.is_file():
+        raise CpmnError(f"scores file {path} does not exist. Give a CSV with the columns patient_id,score[,decision].")
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        rows = {row.get("patient_id") or "": row for row in csv.DictReader(stream)}
+    absent = [case.patient_id for case in cases if case.patient_id not in rows]
+    if absent:
+        raise CpmnError(f"{path} has no score of {', '.join(absent)}. Give one row per predicted patient.")
+    try:
+        return {case.patient_id: _score(rows[case.patient_id]) for case in cases}
+    except (KeyError, TypeError, ValueError) as error:
+        raise CpmnError(f"{path}: {error}. The columns are patient_id,score[,decision]; decision is 0 or 1.") from error
+
+
+def _score(row: dict[str, str]) -> Score:
+    decision = row.get("decision") or ""
+    return Score(float(row["score"]), bool(int(decision)) if decision else None)

@@ -1,0 +1,123 @@
+"""A results folder of tiny volumes and a stand-in for the network, so that `evaluate` runs in milliseconds."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn import ensemble
+from cpmn.cohort import Patient
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.files import write_json
+from cpmn.images import write_image
+from cpmn.inference import Prediction
+
+SHAPE = (8, 20, 24)  # z, y, x
+BOX = (slice(1, 7), slice(2, 18), slice(2, 22))
+CLOT = (slice(3, 5), slice(6, 10), slice(6, 12))
+SPACING = (1.0, 1.0, 2.5)
+
+
+def volume(array: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(SPACING)
+    image.SetOrigin((-10.0, 5.0, 30.0))
+    return image
+
+
+def clot(value: int = 1) -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint16)
+    mask[CLOT] = value
+    return mask
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, str]]:
+    """Rows of patients.csv by patient."""
+    with (folder / "patients.csv").open(newline="") as stream:
+        return {row["patient_id"]: row for row in csv.DictReader(stream)}
+
+
+@dataclass
+class Tree:
+    """A cohort with its results; everything that a test may want to change before it evaluates."""
+
+    root: Path
+    patients: list[Patient]
+    splits: dict
+
+    CLOT = CLOT
+    BOX = BOX
+    SHAPE = SHAPE
+    clot = staticmethod(clot)
+    volume = staticmethod(volume)
+    rows = staticmethod(rows_of)
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    def add(self, name: str, label: int, *, marked_hu: float = 0.0, truth: np.ndarray | None = None) -> None:
+        """A patient whose NCT is 0 HU, `marked_hu` where a clot would be; the stand-in sees bright voxels as clot."""
+        hu = np.zeros(SHAPE, np.int16)
+        hu[CLOT] = marked_hu
+        image = volume(hu)
+        write_image(image, self.results / "convert" / name / "nct.nii.gz")
+        z, y, x = BOX
+        write_image(image[x, y, z], self.results / "crop" / name / "nct.nii.gz")
+        write_json(self.results / "crop" / name / "status.json", {"passed": True, "reason": "", "stage": "crop"})
+        write_image(volume(clot(label)), self.results / "propagate" / name / "embolus.nii.gz")
+        path = None
+        if truth is not None:
+            path = self.root / "truth" / f"{name}.nii.gz"
+            write_image(volume(truth), path)
+        row = {"patient_id": name, "nct": self.root / name, "label": label, "nct_truth": path}
+        self.patients.append(Patient.model_validate(row))
+
+    def evaluate(self, variant: str = "cpmn", excluded: dict | None = None, **values) -> Path:
+        """Evaluate into `evaluate/{variant}` and return that folder."""
+        from cpmn.evaluate.stage import evaluate_variant
+
+        folder = self.results / "evaluate" / variant
+        evaluate_variant(
+            variant=variant,
+            splits=self.splits,
+            patients=self.patients,
+            results=self.results,
+            excluded=excluded or {},
+            folder=folder,
+            config=EvaluateConfig.model_validate({"bootstrap_samples": 100} | values),
+            threads=1,
+        )
+        return folder
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that calls a voxel an embolus by its HU, and whose fold number shifts its class logit."""
+
+    def predict(fold: int, nct: sitk.Image, *, overlap: float) -> Prediction:
+        hu = sitk.GetArrayFromImage(nct).astype(np.float32)
+        logit = float(hu.max()) / 20 - 1 + fold
+        return Prediction((hu / 100).clip(0, 1), (hu / 200).clip(0, 1), 1 / (1 + np.exp(-logit)))
+
+    monkeypatch.setattr(ensemble, "load_model", lambda folder, device: int(folder.name.removeprefix("fold-")))
+    monkeypatch.setattr(ensemble, "predict_case", predict)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, stand_in: None) -> Tree:
+    """Two folds of one PE and one normal each, and four test patients: found, missed, clean, false alarm."""
+    made = Tree(tmp_path, [], {"test": ["t1", "t2", "t3", "t4"], "folds": []})
+    for fold in range(2):
+        made.add(f"v{fold}pe", 1, marked_hu=90, truth=clot())
+        made.add(f"v{fold}no", 0, marked_hu=20, truth=clot(0))
+        names = [f"v{fold}pe", f"v{fold}no"]
+        made.splits["folds"].append({"train": [f"v{1 - fold}pe", f"v{1 - fold}no"], "validation": names})
+    made.add("t1", 1, marked_hu=80, truth=clot(5))
+    made.add("t2", 1, marked_hu=10, truth=clot(5))
+    made.add("t3", 0, marked_hu=10, truth=clot(0))
+    made.add("t4", 0, marked_hu=95, truth=clot(0))
+    return made

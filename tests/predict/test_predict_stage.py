@@ -1,0 +1,226 @@
+"""Prediction of a made-up chest with a small untrained network: every file, and agreement with the other stages."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+from safetensors.torch import save_file
+
+from cpmn import ensemble
+from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.decision import OutOfFold, fit_decision
+from cpmn.errors import CpmnError
+from cpmn.files import read_json, write_json
+from cpmn.images import read_image, same_grid, write_image
+from cpmn.inference import Prediction
+from cpmn.network import build_pathway
+from cpmn.plan import Plan, write_plan
+from cpmn.predict.stage import crop_lungs, predict_series
+
+CLOT_INDEX = (14, 35, 45)  # z, y, x: between the lungs
+FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png"}
+
+
+def chest(lung_hu: int = -850) -> sitk.Image:
+    """Elliptic body of 40 HU with spine, two lungs of 1 L, and a spot of 70 HU between them; 4 mm voxels."""
+    z, y, x = np.indices((30, 70, 90))
+    hu = np.full(z.shape, -1000, np.int16)
+    hu[((x - 45) / 40) ** 2 + ((y - 35) / 30) ** 2 < 1] = 40
+    hu[:, 52:58, 41:49] = 500
+    for centre in (25, 65):
+        hu[((x - centre) / 13) ** 2 + ((y - 35) / 19) ** 2 + ((z - 15) / 12) ** 2 < 1] = lung_hu
+    spot = tuple(slice(i - 1, i + 2) for i in CLOT_INDEX)
+    hu[spot] = 70
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((4.0, 4.0, 5.0))
+    image.SetOrigin((-180.0, -140.0, -400.0))
+    return image
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.nii.gz"
+    write_image(chest(), path)
+    return path
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Two folds of an untrained network, and a decision with threshold."""
+    folder = tmp_path / "results"
+    for fold in range(2):
+        where = folder / "train/cpmn" / f"fold-{fold}"
+        where.mkdir(parents=True)
+        plan = Plan.model_validate(
+            {
+                "variant": "cpmn",
+                "fold": fold,
+                "seed": fold,
+                "spacing": (8, 8, 8),
+                "patch_size": (64, 48, 32),
+                "channels": (8, 16),
+                "strides": [(2, 2, 2)],
+                "window_center": 45,
+                "window_scale": 20,
+                "clip": 4,
+                "fingerprint": {},
+                "config": {},
+                "versions": {"cpmn": "0.1.0"},
+            }
+        )
+        write_plan(plan, where)
+        save_file(build_pathway(plan.channels, plan.strides, plan.seed).state_dict(), where / "model.safetensors")
+    write_json(folder / "evaluate/cpmn/decision.json", decision().model_dump(mode="json"))
+    return folder
+
+
+def decision(**crop):
+    patients = [
+        OutOfFold(f"{fold}{label}", fold, label, {"classification": 4.0 * label - 2, "lesion": 3.0 * label - 4})
+        for fold in range(2)
+        for label in (0, 1)
+    ]
+    settings = EvaluateConfig.model_validate({})
+    return fit_decision(patients, "cpmn", 2, settings, CropConfig.model_validate(crop))
+
+
+@pytest.fixture
+def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that calls tissue of 60-100 HU an embolus, surely."""
+
+    def predict(_model, nct: sitk.Image, *, overlap: float) -> Prediction:
+        hu = sitk.GetArrayFromImage(nct)
+        spot = ((hu > 60) & (hu < 100)).astype(np.float32)
+        return Prediction(spot, spot / 2, 0.99)
+
+    monkeypatch.setattr(ensemble, "predict_case", predict)
+
+
+def test_every_file_is_written_on_the_native_grid(series, results, tmp_path):
+    record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    native = read_image(series)
+    for name in ("prediction", "probability", "cam"):
+        image = read_image(tmp_path / "out" / f"{name}.nii.gz")
+        assert same_grid(image, native), name
+        assert 0 <= sitk.GetArrayViewFromImage(image).min() <= sitk.GetArrayViewFromImage(image).max() <= 1
+    assert read_image(tmp_path / "out/prediction.nii.gz").GetPixelID() == sitk.sitkUInt8
+    assert record == read_json(tmp_path / "out/prediction.json")
+    assert record["model"]["folds"] == 2
+    assert len(record["model"]["sha256"]) == 64
+    assert "Research use only" in record["statement"]
+
+
+def test_same_scan_same_bytes(series, results, tmp_path):
+    for name in ("one", "two"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / name)
+    for file in FILES:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+def test_a_marked_spot_is_found_where_it_lies(series, results, tmp_path, bright_spot):
+    record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    expected = chest().TransformIndexToPhysicalPoint(CLOT_INDEX[::-1])
+    assert (record["decision"], record["positive"]) == ("PE", True)
+    assert record["score"] >= record["threshold"]["value"]
+    assert len(record["lesions"]) == 1
+    assert record["lesions"][0]["centroid_mm"] == pytest.approx(expected, abs=1e-3)
+    assert record["lesions"][0]["volume_ml"] == record["volume_ml"] == pytest.approx(27 * 80 / 1000)
+    assert record["lesions"][0]["mean_probability"] == 1.0
+
+
+def test_score_is_the_decision_rule_on_both_folds(series, results, tmp_path, bright_spot):
+    """Both folds give logit(0.99) and log(2.16 mL + 0.01); normals lie at -2 and -4, standard deviation 1."""
+    record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    expected = ((np.log(99) + 2) + (np.log(27 * 0.08 + 0.01) + 4)) / 2
+    assert record["score"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_overview_shows_the_outline_of_the_prediction(series, results, tmp_path, bright_spot):
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    pixels = np.asarray(Image.open(tmp_path / "out/overview.png").convert("RGB")).astype(int)
+    red = (pixels[..., 0] > 200) & (pixels[..., 1] < 120) & (pixels[..., 2] < 120)
+    left = red[:, : red.shape[1] // 2]
+    assert left.sum() > 20
+
+
+def test_the_crop_is_that_of_the_stage(series, tmp_path):
+    """Same voxels as the stage `crop` writes, for settings other than the default too."""
+    from cpmn.crop.stage import crop_patient
+
+    native = read_image(series)
+    empty = sitk.Image(native.GetSize(), sitk.sitkUInt8)
+    empty.CopyInformation(native)
+    write_image(empty, tmp_path / "embolus.nii.gz")
+    config = CropConfig.model_validate({"margin_mm": 17.0})
+    crop_patient(
+        "p", nct=series, ctpa_in_nct=None, embolus=tmp_path / "embolus.nii.gz", folder=tmp_path / "crop", config=config
+    )
+    expected, own = read_image(tmp_path / "crop/nct.nii.gz"), crop_lungs(native, config)
+    assert same_grid(expected, own)
+    assert np.array_equal(sitk.GetArrayFromImage(expected), sitk.GetArrayFromImage(own))
+
+
+def test_crop_settings_come_from_the_run(series, results, tmp_path, bright_spot, monkeypatch):
+    from cpmn.predict import stage
+
+    seen = []
+    monkeypatch.setattr(
+        stage, "crop_lungs", lambda nct, config: seen.append(config.margin_mm) or crop_lungs(nct, config)
+    )
+    write_json(results / "evaluate/cpmn/decision.json", decision(margin_mm=23.0).model_dump(mode="json"))
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert seen == [23.0]
+
+
+def test_phantom_training_is_told_from_the_report(series, results, tmp_path, bright_spot):
+    assert (
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "a")["model"]["trained_on_phantom"]
+        is None
+    )
+    write_json(results / "report/run.json", {"synthetic": True})
+    assert predict_series(series, results=results, variant="cpmn", output=tmp_path / "b")["model"]["trained_on_phantom"]
+
+
+def test_without_a_trained_model_the_message_says_what_to_run(series, tmp_path):
+    with pytest.raises(CpmnError, match="snakemake --cores N"):
+        predict_series(series, results=tmp_path / "none", variant="cpmn", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_variant_names_those_there(series, results, tmp_path):
+    with pytest.raises(CpmnError, match="Variants there: cpmn"):
+        predict_series(series, results=results, variant="other", output=tmp_path / "out")
+
+
+def test_damaged_decision_is_a_clear_error(series, results, tmp_path):
+    path = results / "evaluate/cpmn/decision.json"
+    path.write_text(json.dumps({"variant": "cpmn"}))
+    with pytest.raises(CpmnError, match="not a valid decision file"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_missing_scan_is_a_clear_error(results, tmp_path):
+    with pytest.raises(CpmnError, match="does not exist"):
+        predict_series(tmp_path / "nowhere", results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_scan_without_lungs_is_a_clear_error(results, tmp_path):
+    write_image(chest(lung_hu=40), tmp_path / "blank.nii.gz")
+    with pytest.raises(CpmnError, match="no lungs"):
+        predict_series(tmp_path / "blank.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+
+
+@pytest.mark.real_data
+def test_a_real_chest_is_read_from_its_dicom_files(real_data, results, tmp_path):
+    """Untrained network on a real chest: only the way through is tested, on the grid of the publisher's own volume."""
+    folder = real_data / "cip"
+    predict_series(folder / "ct-64Dicom", results=results, variant="cpmn", output=tmp_path / "out")
+    published, own = read_image(folder / "ct-64.nrrd"), read_image(tmp_path / "out/prediction.nii.gz")
+    assert own.GetSize() == published.GetSize()
+    assert own.GetSpacing() == pytest.approx(published.GetSpacing(), abs=1e-3)
+    assert "ct-64" not in (tmp_path / "out/prediction.json").read_text()
