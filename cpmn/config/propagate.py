@@ -9,5 +9,13 @@ class PropagateConfig(Section):
     """How labels are resampled so that small clots survive."""
 
     supersampling: int = Field(
-        2, ge=1, le=4, description="Sub-voxel samples per axis when a label is resampled (count)."
+        default=2,
+        ge=1,
+        le=8,
+        description="Fewest samples per voxel and axis; more are taken where CTPA voxels are finer (count).",
+    )
+    grid_tolerance_mm: float = Field(
+        default=0.1,
+        gt=0,
+        description="Largest accepted distance between corner voxels of a mask and of its scan, in mm.",
     )

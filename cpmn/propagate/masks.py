@@ -1,0 +1,61 @@
+"""Reading a patient's embolus annotation and refusing what cannot be right."""
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.cohort import Patient
+from cpmn.errors import CpmnError, PatientError
+from cpmn.images import describe_grid, read_image, same_grid
+
+
+def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float) -> sitk.Image:
+    """Clot ids (uint16) of `patient` from `path`, which must lie on the grid of `scan`.
+
+    A mask whose axes are flipped or swapped, but whose voxels lie where those of the scan lie, is turned. The result
+    has exactly the geometry of `scan`.
+
+    Raises PatientError if the mask cannot be read, lies on another grid, holds anything but whole numbers from 0 to
+    65535, or contradicts the patient's label: empty with label 1, or not empty with label 0.
+    """
+    try:
+        mask = read_image(path)
+    except CpmnError as error:
+        raise PatientError(
+            patient.patient_id, f"the mask cannot be read: {error}", "Give a readable file.", path
+        ) from error
+    mask = _on_grid_of(scan, mask, patient, path, scan_name, tolerance_mm)
+    values = sitk.GetArrayFromImage(mask)
+    if not np.all((values >= 0) & (values <= np.iinfo(np.uint16).max) & (values == np.round(values))):
+        remedy = "Give clot ids: whole numbers from 0 (background) to 65535"
+        raise PatientError(patient.patient_id, "the mask does not hold clot ids", f"{remedy}.", path)
+    _check_label(patient, bool(values.any()), path)
+    return sitk.Cast(mask, sitk.sitkUInt16)
+
+
+def _on_grid_of(
+    scan: sitk.Image, mask: sitk.Image, patient: Patient, path: Path, scan_name: str, tolerance_mm: float
+) -> sitk.Image:
+    if not same_grid(mask, scan, tolerance_mm):
+        mask = _turned_like(scan, mask)
+    if not same_grid(mask, scan, tolerance_mm):
+        problem = f"the mask is on another grid than the {scan_name}: {describe_grid(mask)}, not {describe_grid(scan)}"
+        remedy = f"Give the mask on the voxels of the series that cohort.csv names as {scan_name.lower()}"
+        raise PatientError(patient.patient_id, problem, f"{remedy}.", path)
+    mask.CopyInformation(scan)
+    return mask
+
+
+def _turned_like(scan: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    orient = sitk.DICOMOrientImageFilter()
+    return sitk.DICOMOrient(mask, orient.GetOrientationFromDirectionCosines(scan.GetDirection()))
+
+
+def _check_label(patient: Patient, any_clot: bool, path: Path) -> None:
+    if patient.label == 1 and not any_clot:
+        remedy = "Give the annotation, or set label to 0 if there is no embolism"
+        raise PatientError(patient.patient_id, "label is 1 (PE) but the mask is empty", f"{remedy}.", path)
+    if patient.label == 0 and any_clot:
+        remedy = "Set label to 1, or remove the mask"
+        raise PatientError(patient.patient_id, "label is 0 (no PE) but the mask marks clots", f"{remedy}.", path)

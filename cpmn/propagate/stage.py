@@ -1,0 +1,103 @@
+"""Stage `propagate` for one patient: where the emboli lie on the native NCT grid."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.cohort import Patient
+from cpmn.config.propagate import PropagateConfig
+from cpmn.errors import CpmnError, PatientError
+from cpmn.images import image_like, read_image, write_image
+from cpmn.propagate.labels import Clot, propagate_labels
+from cpmn.propagate.masks import read_mask
+from cpmn.transforms import load_transform
+
+logger = logging.getLogger(__name__)
+
+
+def propagate_patient(
+    patient: Patient,
+    *,
+    nct: Path,
+    ctpa: Path | None,
+    affine: Path | None,
+    warp: Path | None,
+    output: Path,
+    config: PropagateConfig,
+) -> None:
+    """Write the patient's clot ids (uint16) on the native NCT grid to `output`.
+
+    An `nct_mask` in the cohort sheet replaces propagation; otherwise `ctpa_mask` is carried over by the transform of
+    `register`. A patient with label 0 gets an image of zeros.
+
+    Parameters
+    ----------
+    nct, ctpa : converted scans; `ctpa` only if the patient has one.
+    affine, warp : ANTs files, CTPA moving onto NCT; only if the patient has a CTPA.
+
+    Raises PatientError for label 1 without any mask, and for a mask that is unreadable, empty with label 1, not empty
+    with label 0, on another grid than its scan, or of which nothing lies in the NCT.
+    """
+    scan = _read_scan(patient, nct)
+    if patient.nct_mask:
+        labels = read_mask(patient, patient.nct_mask, scan, "NCT", config.grid_tolerance_mm)
+    elif patient.ctpa_mask:
+        labels = _propagated(patient, scan, ctpa, affine, warp, config)
+    elif patient.label == 1:
+        remedy = "Name a ctpa_mask or an nct_mask in cohort.csv"
+        raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
+    else:
+        labels = _no_clots(scan)
+    write_image(labels, output)
+
+
+def _propagated(
+    patient: Patient,
+    scan: sitk.Image,
+    ctpa: Path | None,
+    affine: Path | None,
+    warp: Path | None,
+    config: PropagateConfig,
+) -> sitk.Image:
+    if patient.ctpa_mask is None or ctpa is None or affine is None or warp is None:
+        remedy = "Name the CTPA in cohort.csv, or give an nct_mask instead"
+        raise PatientError(patient.patient_id, "a ctpa_mask is given without a ctpa", f"{remedy}.", patient.ctpa_mask)
+    mask = read_mask(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", config.grid_tolerance_mm)
+    if patient.label == 0:
+        return _no_clots(scan)
+    try:
+        transform = load_transform(affine, warp)
+    except CpmnError as error:
+        raise PatientError(patient.patient_id, str(error), "Run `register` again.", affine) from error
+    labels, clots = propagate_labels(mask, scan, transform, config)
+    _report(patient, clots)
+    return labels
+
+
+def _report(patient: Patient, clots: list[Clot]) -> None:
+    lost = [clot.label for clot in clots if clot.written_ml == 0]
+    if len(lost) == len(clots):
+        remedy = "Check the registration picture (quality.png) and that the NCT covers the chest"
+        raise PatientError(patient.patient_id, "no clot lies inside the NCT", f"{remedy}.", patient.ctpa_mask)
+    if lost:
+        logger.warning("%s: clots %s lie outside the NCT and are left out", patient.patient_id, lost)
+    source, mapped, written = (
+        sum(getattr(clot, name) for clot in clots) for name in ("source_ml", "mapped_ml", "written_ml")
+    )
+    logger.info(
+        "%s: %d clots; %.2f mL on the CTPA, %.2f mL after the motion, %.2f mL in NCT voxels",
+        *(patient.patient_id, len(clots), source, mapped, written),
+    )
+
+
+def _no_clots(scan: sitk.Image) -> sitk.Image:
+    return image_like(np.zeros(scan.GetSize()[::-1], np.uint16), scan)
+
+
+def _read_scan(patient: Patient, path: Path) -> sitk.Image:
+    try:
+        return read_image(path)
+    except CpmnError as error:
+        raise PatientError(patient.patient_id, str(error), "Run `convert` again.", path) from error
