@@ -1,12 +1,14 @@
 """Settings of `train`: splits, network, losses, sampling and schedule."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cpmn.config.section import Section
 
 Phase = Literal["nct", "ctpa"]
+Positive = Annotated[float, Field(gt=0)]
+Spacing = tuple[Positive, Positive, Positive]
 
 
 class TrainConfig(Section):
@@ -28,7 +30,12 @@ class TrainConfig(Section):
         description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
     )
     alignment_weight: float = Field(0.5, ge=0, description="Weight of Inter-Feature Alignment; 0 switches it off.")
-    affinity_weight: float = Field(0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment.")
+    alignment_tolerance: int = Field(
+        0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
+    )
+    affinity_weight: float = Field(
+        0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off."
+    )
     mutual_weight: float = Field(
         0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
     )
@@ -40,25 +47,57 @@ class TrainConfig(Section):
         0.2, ge=0, le=1, description="Share of the steps over which the three extra terms rise."
     )
 
-    spacing: tuple[float, float, float] = Field((1.5, 1.5, 3.0), description="Working voxel spacing (x, y, z) in mm.")
-    patch_size: tuple[int, int, int] = Field((48, 48, 24), description="Patch size (x, y, z) in working voxels.")
+    spacing: Spacing | None = Field(
+        None,
+        description="Working voxel spacing (x, y, z) in mm; null is the median NCT spacing of the training patients.",
+    )
+    patch_size: tuple[int, int, int] = Field((32, 32, 16), description="Patch size (x, y, z) in working voxels.")
     window_center: float = Field(45.0, description="Intensity window centre of the NCT, in HU (blood, unenhanced).")
     window_scale: float = Field(20.0, gt=0, description="HU per unit of normalised NCT intensity.")
     ctpa_window_center: float = Field(250.0, description="Intensity window centre of the CTPA, in HU.")
     ctpa_window_scale: float = Field(100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
     clip: float = Field(4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
-    channels: tuple[int, ...] = Field((16, 32, 64, 96), description="Feature channels per resolution level (count).")
+    channels: tuple[int, ...] = Field(
+        (16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
+    )
 
-    steps: int = Field(400, ge=1, description="Optimiser steps of one training (count).")
+    steps: int = Field(300, ge=1, description="Optimiser steps of one training (count).")
     batch_size: int = Field(4, ge=1, description="Patches per step (count).")
     foreground_fraction: float = Field(0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1).")
+    noise_hu: float = Field(
+        5.0, ge=0, description="Augmentation: largest SD of white noise added to a patch of either phase, in HU."
+    )
+    shift_hu: float = Field(
+        3.0, ge=0, description="Augmentation: SD of the intensity offset of a patch of either phase, in HU."
+    )
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay.")
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
     epoch_steps: int = Field(50, ge=1, description="Steps between two rows of history.csv (count).")
     validation_every: int = Field(
-        4, ge=1, description="Epochs between two full validations (count); the last always runs."
+        3, ge=1, description="Epochs between two full validations (count); the last always runs."
     )
     save_every: int = Field(50, ge=1, description="Steps between two resume points (count).")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto takes CUDA if present.")
     mixed_precision: bool = Field(True, description="Mixed precision on CUDA; has no effect on CPU.")
+
+    @field_validator("pathways")
+    @classmethod
+    def _has_nct(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if "nct" not in value or len(set(value)) != len(value):
+            raise ValueError("must hold nct, once, and may hold ctpa")
+        return value
+
+    @field_validator("channels")
+    @classmethod
+    def _grouped(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(value) < 2 or any(n < 8 or n % 8 for n in value):
+            raise ValueError("must be at least two levels, each a multiple of 8 (group norm has 8 groups)")
+        return value
+
+    @field_validator("patch_size")
+    @classmethod
+    def _not_tiny(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(value) < 4:
+            raise ValueError("must be at least 4 voxels along every axis")
+        return value

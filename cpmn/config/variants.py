@@ -14,7 +14,8 @@ BASES: dict[str, dict[str, Any]] = {
     "nct_nct": {"ctpa_source": "nct"},
     "shuffled_ctpa": {"ctpa_source": "shuffled"},
 }
-"""Overrides of the known bases; `cpmn` has all parts, `nct_only` is the honest baseline that never sees a CTPA."""
+"""Overrides of the known bases; `cpmn` has all parts. `nct_only` is the honest baseline that never sees a CTPA and
+keeps everything that needs none (both tasks, Intra-Feature Discrepancy), so that the difference is what CTPA adds."""
 
 
 def base_of(name: str, custom: dict[str, dict[str, Any]]) -> str:

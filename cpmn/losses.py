@@ -1,0 +1,156 @@
+"""The loss terms of CPMN, each a function of its own.
+
+CPMN (Bai et al., MICCAI 2024, arXiv 2407.11529) names its parts - joint segmentation and classification, mutual
+learning of two pathways, Inter-Feature Alignment (IFA), Intra-Feature Discrepancy (IFD) - but the formulas are not
+public to us. What follows takes the closest published formulation, named in each docstring; what has no source is
+marked "ours". Tensors are (batch, channels, z, y, x). Every term is a mean over voxels, so that its weight does not
+depend on the patch size; every term is finite and, without anything to compare, exactly zero.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+DICE_SMOOTHING = 1.0  # ours: keeps the term calm on batches with a handful of clot voxels
+AFFINITY_TEMPERATURE = 0.1  # ours: as usual for softmax over cosine similarities
+AFFINITY_CELLS = 6  # ours: grids are pooled to at most 6 x 6 x 6 = 216 cells, so the affinity has 216^2 entries
+MARGIN = 0.25  # ours: features pass a leaky ReLU, so unrelated ones have cosines near but above 0
+RING_VOXELS = 2  # ours: width of the background ring round a clot, in working voxels
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Soft Dice loss over all voxels of the batch together (Milletari 2016; batch Dice as in nnU-Net).
+
+        1 - (2 sum p t + s) / (sum p + sum t + s),   p = sigmoid(logits), s = DICE_SMOOTHING
+
+    Pooled over the batch, patches without clot do not dominate. Scalar.
+    """
+    probability = torch.sigmoid(logits)
+    overlap = 2 * (probability * target).sum() + DICE_SMOOTHING
+    return 1 - overlap / (probability.sum() + target.sum() + DICE_SMOOTHING)
+
+
+def segmentation_loss(logits: Tensor, deep_logits: Sequence[Tensor], target: Tensor) -> Tensor:
+    """Dice + binary cross-entropy with deep supervision, weights 1, 1/2, 1/4, ... normalised (nnU-Net).
+
+    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there. Scalar.
+    """
+    total, weights = logits.new_zeros(()), 0.0
+    for level, prediction in enumerate([logits, *deep_logits]):
+        stride = [n // m for n, m in zip(target.shape[2:], prediction.shape[2:], strict=True)]
+        pooled = functional.max_pool3d(target, stride, stride) if level else target
+        weight = 0.5**level
+        cross_entropy = functional.binary_cross_entropy_with_logits(prediction, pooled)
+        total, weights = total + weight * (dice_loss(prediction, pooled) + cross_entropy), weights + weight
+    return total / weights
+
+
+def classification_loss(class_logit: Tensor, label: Tensor) -> Tensor:
+    """Binary cross-entropy of the class logits (batch,) against 0/1 labels (batch,). Scalar."""
+    return functional.binary_cross_entropy_with_logits(class_logit, label)
+
+
+def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
+    """Mean over elements of KL(teacher || student) between Bernoulli distributions given by their logits. Scalar.
+
+        p log(p / q) + (1 - p) log((1 - p) / (1 - q)),   p = sigmoid(teacher), q = sigmoid(student)
+
+    The teacher is a constant (stop-gradient).
+    """
+    teacher_logits = teacher_logits.detach()
+    positive = functional.logsigmoid(teacher_logits) - functional.logsigmoid(student_logits)
+    negative = functional.logsigmoid(-teacher_logits) - functional.logsigmoid(-student_logits)
+    probability = torch.sigmoid(teacher_logits)
+    return (probability * positive + (1 - probability) * negative).mean()
+
+
+def mutual_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, peers constant.
+
+    `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels. Scalar.
+    """
+    return bernoulli_divergence(second, first) + bernoulli_divergence(first, second)
+
+
+def alignment_loss(first: Sequence[Tensor], second: Sequence[Tensor], tolerance: int = 0) -> Tensor:
+    """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, peers constant. Scalar.
+
+        mean_l mean_v [1 - cos(F1_l(v), sg F2_l(v))] + mean_l mean_v [1 - cos(sg F1_l(v), F2_l(v))]
+
+    The form follows dual-path multiphase networks (Hyper-Pairing Network, Zhou 2019). With `tolerance` t > 0 each
+    voxel is compared with the best match among the peer's voxels within t along one axis (ours): registration is
+    never exact.
+    """
+    terms = [
+        1 - _best_cosine(a, b.detach(), tolerance).mean() + 1 - _best_cosine(b, a.detach(), tolerance).mean()
+        for a, b in zip(first, second, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
+    student, teacher = functional.normalize(student, dim=1), functional.normalize(teacher, dim=1)
+    best = (student * teacher).sum(1)
+    for axis in (2, 3, 4):
+        for shift in (s for s in range(-tolerance, tolerance + 1) if s and abs(s) < student.shape[axis]):
+            kept = student.shape[axis] - abs(shift)
+            match = student.narrow(axis, max(shift, 0), kept) * teacher.narrow(axis, max(-shift, 0), kept)
+            before, after = max(shift, 0), max(-shift, 0)
+            pads = [0, 0] * (4 - axis) + [before, after] + [0, 0] * (axis - 2)
+            best = torch.maximum(best, functional.pad(match.sum(1), pads, value=-1.0))
+    return best
+
+
+def affinity_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Agreement of how each place relates to every other, the *spatial contiguity* in IFA, both ways. Scalar.
+
+        mean_i ||A1_i - sg A2_i||^2 + mean_i ||sg A1_i - A2_i||^2,   A = softmax_rows(F F^T / AFFINITY_TEMPERATURE)
+
+    F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
+    structured distillation (Liu 2019); the softmax, the temperature and the grid are ours.
+    """
+    one, two = _affinity(first), _affinity(second)
+    return ((one - two.detach()) ** 2).sum(-1).mean() + ((one.detach() - two) ** 2).sum(-1).mean()
+
+
+def _affinity(features: Tensor) -> Tensor:
+    depth, height, width = (min(n, AFFINITY_CELLS) for n in features.shape[2:])
+    unit = functional.normalize(functional.adaptive_avg_pool3d(features, (depth, height, width)).flatten(2), dim=1)
+    return torch.softmax(unit.transpose(1, 2) @ unit / AFFINITY_TEMPERATURE, dim=-1)
+
+
+def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tensor], margin: float = MARGIN) -> Tensor:
+    """Intra-Feature Discrepancy: clot features must not resemble those of hard background. Scalar.
+
+        mean over patches with clot and over backgrounds of max(0, cos(mu_clot, mu_background) - margin)
+
+    mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1, of the
+    features' size. Kin: the foreground/background contrast of ConDSeg. Which backgrounds are hard - the
+    ring round the clot and clot-free vessel - and the margin are ours. A patch whose clot or background is empty
+    contributes nothing; without any the loss is exactly zero.
+    """
+    total, count = features.new_zeros(()), features.new_zeros(())
+    foreground = _masked_mean(features, clot)
+    for background in backgrounds:
+        valid = ((clot.flatten(1).sum(1) > 0) & (background.flatten(1).sum(1) > 0)).to(features)
+        cosine = functional.cosine_similarity(foreground, _masked_mean(features, background), dim=1)
+        total = total + (functional.relu(cosine - margin) * valid).sum()
+        count = count + valid.sum()
+    return total / count.clamp_min(1.0)
+
+
+def _masked_mean(features: Tensor, mask: Tensor) -> Tensor:
+    return (features * mask).flatten(2).sum(-1) / mask.flatten(2).sum(-1).clamp_min(1.0)
+
+
+def background_ring(clot: Tensor, width: int = RING_VOXELS) -> Tensor:
+    """Voxels within `width` (in the maximum norm) of a clot but outside it; 0/1, like `clot` (batch, 1, z, y, x)."""
+    size = 2 * width + 1
+    return functional.max_pool3d(clot, size, stride=1, padding=width) - clot
+
+
+def ramp(step: int, steps: int, fraction: float) -> float:
+    """Weight of the extra terms at `step` (from 0) of `steps`: rises linearly to 1 over `fraction` of them (ours)."""
+    return min(1.0, (step + 1) / max(1.0, fraction * steps))

@@ -1,0 +1,141 @@
+"""The pathway: a small 3D U-Net with a segmentation head and a classification head pooled from an evidence map.
+
+CPMN (Bai et al., MICCAI 2024, arXiv 2407.11529) has one pathway per CT phase and both tasks in each; its abstract
+states no backbone, so every size and layer here is our choice. Both phases use this design with weights of their own;
+at test time only the NCT pathway exists.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+GROUPS = 8  # our choice: group norm does not depend on the batch, which is small
+DEEP_LEVELS = 2  # our choice: coarser levels that get their own segmentation loss ("light" deep supervision)
+EVIDENCE_LEVEL = 1  # our choice: half resolution smooths the class-activation map and costs an eighth
+PRIOR_FLOOR = 1e-3  # our choice: weight of a voxel that the segmentation rules out, against 1 where it is sure
+CLOT_PRIOR = 0.01  # our choice: probability that segmentation starts from (as in focal loss, Lin 2017)
+CLASS_PRIOR = 0.5  # our choice: probability that classification starts from; half of the patches hold clot
+
+
+@dataclass
+class PathwayOutput:
+    """What a pathway returns for patches (batch, 1, z, y, x).
+
+    logits : segmentation logits (batch, 1, z, y, x).
+    deep_logits : segmentation logits of the coarser levels, finest first.
+    features : decoder features (batch, channels, z, y, x) per level, finest first; the last is the bottleneck.
+    evidence : evidence of embolus per voxel, a logit, (batch, 1, z, y, x) at level `EVIDENCE_LEVEL`.
+    class_logit : (batch,), pooled from `evidence`.
+    """
+
+    logits: Tensor
+    deep_logits: list[Tensor]
+    features: list[Tensor]
+    evidence: Tensor
+    class_logit: Tensor
+
+
+class Pathway(nn.Module):
+    """One phase's network.
+
+    Parameters
+    ----------
+    channels : feature channels per level, finest first; multiples of 8, at least two levels.
+    strides : (x, y, z) downsampling from each level to the next, one fewer than `channels`. An axis that is much
+        coarser than the others keeps stride 1 at first (see `cpmn.plan.pooling_strides`).
+
+    The input's size must be divisible by the product of the strides along every axis.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[Sequence[int]]):
+        super().__init__()
+        if len(strides) != len(channels) - 1:
+            raise ValueError(f"{len(channels)} levels need {len(channels) - 1} strides, not {len(strides)}")
+        self.strides = [(z, y, x) for x, y, z in strides]  # tensors are (z, y, x)
+        self.stem = ConvBlock(1, channels[0])
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvBlock(a, b, stride), ResidualBlock(b))
+            for (a, b), stride in zip(pairwise(channels), self.strides, strict=True)
+        )
+        self.reduce = nn.ModuleList(nn.Conv3d(b, a, 1, bias=False) for a, b in pairwise(channels))
+        self.decode = nn.ModuleList(ResidualBlock(a) for a in channels[:-1])
+        self.segment = nn.ModuleList(head(c, CLOT_PRIOR) for c in channels[: min(1 + DEEP_LEVELS, len(channels))])
+        self.witness = head(channels[EVIDENCE_LEVEL], CLASS_PRIOR)
+
+    def forward(self, patches: Tensor) -> PathwayOutput:
+        features = self._features(patches)
+        # the heads' few numbers are float32 even under mixed precision: probabilities near 0 need the digits
+        logits = [segment(level).float() for segment, level in zip(self.segment, features, strict=False)]
+        evidence = self.witness(features[EVIDENCE_LEVEL]).float()
+        stride = self.strides[0]
+        prior = functional.max_pool3d(torch.sigmoid(logits[0].detach()), stride, stride)
+        return PathwayOutput(logits[0], logits[1:], features, evidence, pool_evidence(evidence, prior))
+
+    def _features(self, patches: Tensor) -> list[Tensor]:
+        skips = [self.stem(patches)]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        features = [skips[-1]]
+        for level in reversed(range(len(self.strides))):
+            coarse = self.reduce[level](features[0])  # reduced before it is enlarged: an eighth of the work
+            enlarged = functional.interpolate(coarse, scale_factor=tuple(map(float, self.strides[level])))
+            features.insert(0, self.decode[level](skips[level] + enlarged))
+        return features
+
+
+class ConvBlock(nn.Module):
+    """Convolution 3x3x3 (perhaps strided), group norm, leaky ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)):
+        super().__init__()
+        self.convolution = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.norm = nn.GroupNorm(GROUPS, outputs)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return functional.leaky_relu(self.norm(self.convolution(patches)), 0.01, inplace=True)
+
+
+class ResidualBlock(nn.Module):
+    """x + convolution, so that a level starts near the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.block = ConvBlock(channels, channels)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return patches + self.block(patches)
+
+
+def head(channels: int, prior: float) -> nn.Conv3d:
+    """1x1x1 convolution to one logit that starts near the probability `prior`, so nothing must be unlearnt first."""
+    layer = nn.Conv3d(channels, 1, 1)
+    nn.init.normal_(layer.weight, std=0.01)
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, math.log(prior / (1 - prior)))
+    return layer
+
+
+def pool_evidence(evidence: Tensor, prior: Tensor) -> Tensor:
+    """Class logit of a patch: log-mean-exp of the evidence, weighted by the segmentation.
+
+        logit = log( sum_v w_v exp(e_v) / sum_v w_v ),   w_v = p_v + PRIOR_FLOOR
+
+    `evidence` e are logits and `prior` p probabilities of clot, both (batch, 1, z, y, x); returns (batch,). The value
+    lies between the least and the greatest evidence whatever the patch's size, and evidence that is high anywhere in
+    a clot-free patch is pushed down, which is what makes the class-activation map mean something.
+    Log-sum-exp pooling is Pinheiro & Collobert's (CVPR 2015); the weights by the segmentation are ours.
+    """
+    weight = (prior.flatten(1) + PRIOR_FLOOR).log()
+    return torch.logsumexp(evidence.flatten(1) + weight, dim=1) - torch.logsumexp(weight, dim=1)
+
+
+def build_pathway(channels: Sequence[int], strides: Sequence[Sequence[int]], seed: int) -> Pathway:
+    """Pathway whose weights are a function of `seed` alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Pathway(channels, strides)

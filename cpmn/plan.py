@@ -1,0 +1,130 @@
+"""The plan: everything besides the weights that reading a scan with a trained network needs, and the working grid.
+
+The working grid is where the network sees a crop: axes in DICOM's LPS order, one spacing for all patients. Native
+voxels are resampled to it here, for training and for prediction alike.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import SimpleITK as sitk
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy import ndimage
+
+from cpmn.errors import CpmnError
+from cpmn.files import write_json
+
+PLAN_FILE, WEIGHTS_FILE = "plan.json", "model.safetensors"
+AIR_HU = -1024.0
+SAME_SPACING_MM = 1e-3  # our choice: closer spacings are not worth a resampling
+SMALLEST_EDGE = 2  # our choice: an axis is not pooled below so many voxels
+
+
+class Plan(BaseModel):
+    """Contents of `plan.json`. Tuples are (x, y, z); intensities in HU, spacing in mm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = Field(1, description="Version of this file's layout.")
+    variant: str = Field(description="Variant that was trained.")
+    fold: int = Field(description="Fold that was trained.")
+    seed: int = Field(description="Seed of initialisation, sampling and augmentation.")
+    spacing: tuple[float, float, float] = Field(description="Working voxel spacing in mm.")
+    patch_size: tuple[int, int, int] = Field(description="Patch size in working voxels.")
+    channels: tuple[int, ...] = Field(description="Feature channels per level, finest first.")
+    strides: tuple[tuple[int, int, int], ...] = Field(description="Downsampling from each level to the next.")
+    window_center: float = Field(description="NCT window centre in HU.")
+    window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
+    clip: float = Field(gt=0, description="Normalised intensities are clipped to +- this value.")
+    fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")
+    config: dict[str, Any] = Field(description="Resolved settings of the training.")
+    versions: dict[str, str] = Field(description="Versions of the packages that trained the model.")
+
+
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Write `plan.json` into a model folder."""
+    write_json(folder / PLAN_FILE, plan.model_dump(mode="json"))
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read `plan.json` of a model folder. Raises CpmnError if it is absent or not a plan."""
+    path = Path(folder) / PLAN_FILE
+    if not path.is_file():
+        raise CpmnError(f"{folder} is not a model folder: it has no {PLAN_FILE}. Give a train/VARIANT/fold-K folder.")
+    try:
+        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()
+        raise CpmnError(f"{path} is not a valid plan: {'; '.join(reason[:3])}. Train the model again.") from error
+
+
+def pooling_strides(
+    spacing: Sequence[float], patch_size: Sequence[int], levels: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Downsampling (x, y, z) between levels: 2 along an axis not yet much coarser than the finest, else 1.
+
+    An axis is halved if its spacing is below twice the finest one's (nnU-Net's rule, Isensee 2021, so that thick
+    slices are pooled later), if its size is even and if at least `SMALLEST_EDGE` voxels remain.
+
+    Raises CpmnError if at some level no axis can be halved.
+    """
+    current, size, strides = np.array(spacing, float), np.array(patch_size, int), []
+    for level in range(1, levels):
+        halved = (current < 2 * current.min()) & (size % 2 == 0) & (size >= 2 * SMALLEST_EDGE)
+        if not halved.any():
+            raise CpmnError(
+                f"train.patch_size {tuple(patch_size)} cannot be halved for level {level + 1} of {levels}. "
+                "Give sizes that are multiples of a larger power of two, or fewer train.channels."
+            )
+        stride = np.where(halved, 2, 1)
+        current, size = current * stride, size // stride
+        strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
+    return tuple(strides)
+
+
+def working_image(image: sitk.Image, spacing: Sequence[float]) -> sitk.Image:
+    """`image` as float32 on the working grid: axes in LPS order, voxels of `spacing` (x, y, z) in mm, linear.
+
+    Along axes that get coarser, the image is first smoothed by a Gaussian of (factor - 1) / 2 voxels against aliasing
+    (scikit-image's rule): on NCT this averaging is what lifts a faint clot out of the noise. The outer voxels repeat
+    beyond the border. An image that has the spacing already keeps its voxels.
+    """
+    image = sitk.Cast(sitk.DICOMOrient(image, "LPS"), sitk.sitkFloat32)
+    old, new = np.array(image.GetSpacing()), np.array(spacing, float)
+    if np.all(np.abs(old - new) < SAME_SPACING_MM):
+        return image
+    sigma = np.maximum(new / old - 1, 0)[::-1] / 2
+    smooth = sitk.GetImageFromArray(ndimage.gaussian_filter(sitk.GetArrayFromImage(image), sigma, mode="nearest"))
+    smooth.CopyInformation(image)
+    return resample(smooth, empty_working_grid(image, new))
+
+
+def empty_working_grid(image: sitk.Image, spacing: np.ndarray) -> sitk.Image:
+    """Grid of `spacing` that covers the voxels of `image` (edges included), sharing its centre and direction."""
+    extent = np.array(image.GetSize()) * np.array(image.GetSpacing())
+    size = np.maximum(np.ceil(extent / spacing - 1e-3), 1).astype(int)
+    centre = image.TransformContinuousIndexToPhysicalPoint(((np.array(image.GetSize()) - 1) / 2).tolist())
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    grid = sitk.Image(size.tolist(), sitk.sitkUInt8)
+    grid.SetSpacing(spacing.tolist())
+    grid.SetDirection(image.GetDirection())
+    grid.SetOrigin((np.array(centre) - direction @ ((size - 1) / 2 * spacing)).tolist())
+    return grid
+
+
+def resample(image: sitk.Image, grid: sitk.Image, interpolator: int = sitk.sitkLinear) -> sitk.Image:
+    """`image` on the voxels of `grid`; beyond its border the outer voxels repeat."""
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetReferenceImage(grid)
+    resampler.SetInterpolator(interpolator)
+    resampler.SetUseNearestNeighborExtrapolator(True)
+    resampler.SetOutputPixelType(image.GetPixelID())
+    return resampler.Execute(image)
+
+
+def normalise(hu: np.ndarray, center: float, scale: float, clip: float) -> np.ndarray:
+    """Network intensities, float32: (HU - center) / scale, clipped to +- clip."""
+    return np.clip((hu.astype(np.float32) - np.float32(center)) / np.float32(scale), -clip, clip)

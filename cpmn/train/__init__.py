@@ -1,0 +1,1 @@
+"""Stage `train`: splits of the cohort, and one training per variant and fold."""

@@ -1,0 +1,133 @@
+"""Training patients' crops on the working grid, kept as memory-mapped arrays."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+from tqdm import tqdm
+
+from cpmn.errors import PatientError
+from cpmn.files import written_atomically
+from cpmn.images import describe_grid, read_image, same_grid
+from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample, working_image
+
+logger = logging.getLogger(__name__)
+
+LUNG_MARGIN_MM = 20.0  # our choice: patches are centred up to here from the lungs, so hilum and mediastinum take part
+CANDIDATES = 20_000  # our choice: at most so many voxels are kept as possible patch centres of a kind
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient on the working grid; arrays are (z, y, x), memory-mapped.
+
+    nct, ctpa : int16 HU; `ctpa` is None where the patient has none or it is not used.
+    embolus : uint8, 1 = clot.
+    clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
+    """
+
+    patient: str
+    label: int
+    nct: np.ndarray
+    ctpa: np.ndarray | None
+    embolus: np.ndarray
+    clot_voxels: np.ndarray
+    lung_voxels: np.ndarray
+
+
+def crop_files(folder: Path, with_ctpa: bool) -> dict[str, Path]:
+    """Files of one patient's crop that training reads."""
+    names = ("nct", "ctpa", "embolus", "lung") if with_ctpa else ("nct", "embolus", "lung")
+    return {name: folder / f"{name}.nii.gz" for name in names}
+
+
+def load_cases(
+    patients: Sequence[str],
+    *,
+    crops: Path,
+    labels: dict[str, int],
+    paired: set[str],
+    spacing: tuple[float, float, float],
+    cache: Path,
+) -> list[Case]:
+    """Cases of `patients`, resampled once and then read from `cache`; `paired` ones with their CTPA."""
+    cases = []
+    for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
+        folder = cache / patient
+        if not (folder / "complete").exists():
+            _write_arrays(_working_arrays(patient, crops / patient, patient in paired, spacing), folder)
+        cases.append(_read_case(patient, labels[patient], folder))
+    return cases
+
+
+def _working_arrays(
+    patient: str, folder: Path, with_ctpa: bool, spacing: tuple[float, float, float]
+) -> dict[str, np.ndarray]:
+    images = {name: read_image(path) for name, path in crop_files(folder, with_ctpa).items()}
+    for name, image in images.items():
+        if not same_grid(image, images["nct"]):
+            problem = f"{name}.nii.gz ({describe_grid(image)}) is not on the grid of nct.nii.gz"
+            raise PatientError(patient, problem, "Run the crop stage again.", folder)
+    phases = [name for name in ("nct", "ctpa") if name in images]
+    arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
+    arrays["embolus"] = working_label(images["embolus"], spacing)
+    arrays["clot_voxels"] = _candidates(arrays["embolus"] > 0)
+    arrays["lung_voxels"] = _candidates(_near_lung(working_label(images["lung"], spacing), spacing))
+    return arrays
+
+
+def _hounsfield(image: sitk.Image) -> np.ndarray:
+    return np.rint(np.clip(sitk.GetArrayFromImage(image), -1024, 3071)).astype(np.int16)
+
+
+def working_label(label: sitk.Image, spacing: tuple[float, float, float]) -> np.ndarray:
+    """0/1 mask (z, y, x) of a label image on the working grid: voxels filled to at least a half.
+
+    A clot (by its id) that fills no voxel to a half would vanish: it keeps the voxel that holds its centre.
+    """
+    oriented = sitk.DICOMOrient(label, "LPS")
+    ids = sitk.GetArrayFromImage(oriented)
+    if np.allclose(oriented.GetSpacing(), spacing, rtol=0, atol=SAME_SPACING_MM):
+        return (ids > 0).astype(np.uint8)
+    mask = sitk.GetArrayFromImage(working_image(oriented > 0, spacing)) >= 0.5
+    grid = empty_working_grid(oriented, np.array(spacing))
+    nearest = sitk.GetArrayFromImage(resample(oriented, grid, sitk.sitkNearestNeighbor))
+    for clot in np.setdiff1d(ids, np.append(nearest[mask], 0)):
+        voxels = np.argwhere(ids == clot)
+        centre = voxels[np.argmin(np.linalg.norm(voxels - voxels.mean(0), axis=1))]
+        point = oriented.TransformIndexToPhysicalPoint([int(i) for i in centre[::-1]])
+        index = np.clip(grid.TransformPhysicalPointToIndex(point), 0, np.array(grid.GetSize()) - 1)
+        mask[tuple(index[::-1])] = True
+    return mask.astype(np.uint8)
+
+
+def _near_lung(lung: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    if not lung.any():
+        return np.ones_like(lung, bool)
+    return np.asarray(ndimage.distance_transform_edt(lung == 0, sampling=spacing[::-1])) <= LUNG_MARGIN_MM
+
+
+def _candidates(mask: np.ndarray) -> np.ndarray:
+    voxels = np.argwhere(mask).astype(np.int16)
+    if len(voxels) <= CANDIDATES:
+        return voxels
+    return voxels[np.linspace(0, len(voxels) - 1, CANDIDATES).astype(int)]
+
+
+def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
+    for name, array in arrays.items():
+        with written_atomically(folder / f"{name}.npy") as temporary, temporary.open("wb") as stream:
+            np.save(stream, array)
+    (folder / "complete").touch()
+
+
+def _read_case(patient: str, label: int, folder: Path) -> Case:
+    def array(name: str) -> np.ndarray:
+        return np.load(folder / f"{name}.npy", mmap_mode="r")
+
+    ctpa = array("ctpa") if (folder / "ctpa.npy").exists() else None
+    return Case(patient, label, array("nct"), ctpa, array("embolus"), array("clot_voxels"), array("lung_voxels"))

@@ -1,0 +1,119 @@
+"""The training objective: the loss terms of `cpmn.losses`, weighted; a term of weight zero is not computed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cpmn.config.train import TrainConfig
+from cpmn.losses import (
+    affinity_loss,
+    alignment_loss,
+    background_ring,
+    classification_loss,
+    discrepancy_loss,
+    mutual_loss,
+    ramp,
+    segmentation_loss,
+)
+from cpmn.network import Pathway, PathwayOutput
+from cpmn.train.sampling import Batch, PhasePatches
+
+PARTS = (
+    "total",
+    "segmentation",
+    "classification",
+    "discrepancy",
+    "segmentation_ctpa",
+    "classification_ctpa",
+    "discrepancy_ctpa",
+    "mutual",
+    "alignment",
+    "affinity",
+)
+"""Names of the loss parts in `history.csv`, there with the prefix `train_`. Parts are given before their weights."""
+
+
+@dataclass
+class Objective:
+    """Adds up weighted parts. `add` calls `compute` only for a weight above zero."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+    def add(self, name: str, weight: float, compute: Callable[[], Tensor]) -> None:
+        if weight > 0:
+            self.parts[name] = compute()
+            self.total = self.total + weight * self.parts[name]
+
+
+def training_loss(pathways: dict[str, Pathway], batch: Batch, config: TrainConfig, step: int) -> dict[str, Tensor]:
+    """Loss parts of a step (scalars), among them `total`, the one to descend.
+
+        total = sum over pathways [segmentation + w_c classification + r w_d discrepancy]
+                + r [w_m mutual + w_a (alignment + w_f affinity)]
+
+    with r the warm-up ramp. The second line compares the two phases and exists for patches with a CTPA only.
+    """
+    rise = ramp(step, config.steps, config.warmup_fraction)
+    objective = Objective(batch.nct.patches.new_zeros(()), {})
+    nct = pathways["nct"](batch.nct.patches)
+    _add_supervised(objective, nct, batch.nct, config, rise, "")
+    if batch.ctpa is not None:
+        ctpa = pathways["ctpa"](batch.ctpa.patches)
+        _add_supervised(objective, ctpa, batch.ctpa, config, rise, "_ctpa")
+        _add_mutual(objective, _rows(nct, batch.paired), ctpa, config, rise)
+    return {"total": objective.total, **objective.parts}
+
+
+def _add_supervised(
+    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, rise: float, suffix: str
+) -> None:
+    objective.add(
+        f"segmentation{suffix}", 1.0, lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot)
+    )
+    objective.add(
+        f"classification{suffix}",
+        config.classification_weight,
+        lambda: classification_loss(output.class_logit, phase.present),
+    )
+
+    def discrepancy() -> Tensor:
+        ring = background_ring(phase.clot)
+        return discrepancy_loss(output.features[0], phase.clot, [ring, phase.vessel * (1 - ring)])
+
+    objective.add(f"discrepancy{suffix}", rise * config.discrepancy_weight, discrepancy)
+
+
+def _add_mutual(
+    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, config: TrainConfig, rise: float
+) -> None:
+    """Both tasks learn from the peer; features are aligned at every level but the finest, which is phase-specific."""
+
+    def predictions() -> Tensor:
+        return mutual_loss(nct.logits, ctpa.logits) + mutual_loss(nct.class_logit, ctpa.class_logit)
+
+    def alignment() -> Tensor:
+        return alignment_loss(nct.features[1:], ctpa.features[1:], config.alignment_tolerance)
+
+    weight = rise * config.alignment_weight
+    objective.add("mutual", rise * config.mutual_weight, predictions)
+    objective.add("alignment", weight, alignment)
+    objective.add(
+        "affinity", weight * config.affinity_weight, lambda: affinity_loss(nct.features[-1], ctpa.features[-1])
+    )
+
+
+def _rows(output: PathwayOutput, rows: list[int]) -> PathwayOutput:
+    """The output for some patches of the batch."""
+    if len(rows) == len(output.logits):
+        return output
+    index = torch.tensor(rows, device=output.logits.device)
+    return PathwayOutput(
+        output.logits[index],
+        [level[index] for level in output.deep_logits],
+        [level[index] for level in output.features],
+        output.evidence[index],
+        output.class_logit[index],
+    )

@@ -1,0 +1,73 @@
+"""Interrupted training goes on: the state of a training on disk, and the key that says whether it still applies."""
+
+import logging
+import pickle
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cpmn
+from cpmn.files import sha256_of_files, sha256_of_json, written_atomically
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "state.pt"
+CODE = ("train/*.py", "network.py", "losses.py", "plan.py", "inference.py")
+
+
+def resume_key(settings: Any, data: Mapping[str, Iterable[Path]]) -> str:
+    """Hash of everything that a training's result depends on: settings, contents of the data files, code, PyTorch.
+
+    `settings` is any JSON value; `data` holds each patient's files.
+    """
+    package = Path(cpmn.__file__).parent
+    code = sorted(path for pattern in CODE for path in package.glob(pattern))
+    return sha256_of_json(
+        {
+            "settings": settings,
+            "data": {patient: [sha256_of_files([file]) for file in files] for patient, files in data.items()},
+            "code": {str(path.relative_to(package)): sha256_of_files([path]) for path in code},
+            "torch": torch.__version__,
+        }
+    )
+
+
+class ResumeFolder:
+    """`.resume/`: one subfolder named by the key, with the saved state and the cached volumes.
+
+    Whatever belongs to another key is removed on opening, so that nothing stale is ever read.
+    """
+
+    def __init__(self, folder: Path, key: str):
+        self.folder, self.key = folder, key
+        self.current = folder / key[:16]
+        for other in folder.glob("*"):
+            if other != self.current:
+                logger.info("%s belongs to another configuration, data or code: training starts afresh", other.name)
+                shutil.rmtree(other) if other.is_dir() else other.unlink()
+        self.volumes = self.current / "volumes"
+        self.volumes.mkdir(parents=True, exist_ok=True)
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state; `state` holds tensors and plain values."""
+        with written_atomically(self.current / STATE_FILE) as temporary:
+            torch.save({"key": self.key, **state}, temporary)
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, or None if there is none of this key or it cannot be read. Never executes its contents."""
+        path = self.current / STATE_FILE
+        if not path.exists():
+            return None
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            logger.warning("%s cannot be read (%s): training starts afresh", path, str(error).splitlines()[0])
+            return None
+        return state if state.get("key") == self.key else None
+
+    def remove(self) -> None:
+        """Remove everything, after success."""
+        shutil.rmtree(self.folder)

@@ -1,0 +1,169 @@
+"""Stage `train` for one variant and fold: crops in, `model.safetensors`, `plan.json` and `history.csv` out."""
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
+
+import cpmn
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.errors import CpmnError
+from cpmn.files import write_text, written_atomically
+from cpmn.inference import choose_device
+from cpmn.network import Pathway
+from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
+from cpmn.train.cases import Case, crop_files, load_cases
+from cpmn.train.engine import COLUMNS, Row, train
+from cpmn.train.fingerprint import fingerprint
+from cpmn.train.resume import ResumeFolder, resume_key
+
+logger = logging.getLogger(__name__)
+
+HISTORY_FILE = "history.csv"
+PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
+Parts = dict[str, list[str]]
+
+
+def train_fold(
+    *,
+    variant: str,
+    fold: int,
+    splits: dict[str, Any],
+    crops: Path,
+    excluded: dict[str, str],
+    folder: Path,
+    config: TrainConfig,
+    threads: int,
+    labels: dict[str, int],
+    paired: set[str],
+    on_epoch: Callable[[Row], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> None:
+    """Train one variant on one fold and write `model.safetensors` (the NCT pathway), `plan.json`, `history.csv`.
+
+    Parameters
+    ----------
+    variant, fold : names for the plan; `config` is the variant's resolved configuration.
+    splits : contents of `splits.json`.
+    crops : folder with `{patient}/{nct,ctpa,embolus,lung}.nii.gz`; nothing else is read.
+    excluded : patients that take no part, with the reason (failed stages, failed registration).
+    labels : 1 = PE, 0 = not, for every patient.
+    paired : patients with a usable CTPA; the others train the NCT pathway alone.
+    on_epoch : called with every new row of the history.
+    on_step : called after every step (see `cpmn.train.engine.train`).
+
+    An interrupted training goes on from `folder/.resume/`. Same input, seed, threads and machine: same bytes (CPU).
+    Raises CpmnError if there is nothing to train on.
+    """
+    torch.set_num_threads(threads)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    device = choose_device(config.device)
+    parts = {part: _taking_part(splits["folds"][fold][part], excluded, part) for part in ("train", "validation")}
+    patients = parts["train"] + parts["validation"]
+    paired = paired.intersection(patients) if _reads_ctpa(config) else set()
+    files = _existing_files(patients, crops, paired)
+    _check_classes(parts["train"], labels)
+
+    settings = {"variant": variant, "config": config.model_dump(), "parts": parts, "paired": sorted(paired)}
+    resume = ResumeFolder(folder / ".resume", resume_key(settings | {"labels": [labels[p] for p in patients]}, files))
+    images = fingerprint(parts["train"], crops, labels, paired)
+    spacing = config.spacing or tuple(images["median_spacing"])
+
+    def cases(part: str, with_ctpa: set[str]) -> list[Case]:
+        return load_cases(
+            parts[part], crops=crops, labels=labels, paired=with_ctpa, spacing=spacing, cache=resume.volumes
+        )
+
+    training, validation = _with_clots(cases("train", paired)), cases("validation", set())
+    run = train(training, validation, config, spacing, device=device, resume=resume, on_epoch=on_epoch, on_step=on_step)
+
+    write_plan(_plan(variant, fold, config, images, spacing), folder)
+    write_history(run.rows, folder / HISTORY_FILE)
+    write_weights(run.pathways["nct"], folder / WEIGHTS_FILE)
+    resume.remove()
+
+
+def write_history(rows: Sequence[Row], path: Path) -> None:
+    """Write `history.csv`; what was not computed is empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
+def write_weights(pathway: Pathway, path: Path) -> None:
+    """Write a pathway's weights as safetensors: float32, on the CPU, in plain memory order."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in pathway.state_dict().items()}
+    with written_atomically(path) as temporary:
+        save_file(weights, temporary)
+
+
+def _reads_ctpa(config: TrainConfig) -> bool:
+    return "ctpa" in config.pathways and config.ctpa_source != "nct"
+
+
+def _taking_part(patients: Sequence[str], excluded: dict[str, str], part: str) -> list[str]:
+    for patient in patients:
+        if patient in excluded:
+            logger.warning("patient %s takes no part in %s: %s", patient, part, excluded[patient])
+    return [patient for patient in patients if patient not in excluded]
+
+
+def _existing_files(patients: Sequence[str], crops: Path, paired: set[str]) -> dict[str, list[Path]]:
+    files = {patient: list(crop_files(crops / patient, patient in paired).values()) for patient in patients}
+    missing = [str(path) for paths in files.values() for path in paths if not path.is_file()]
+    if missing:
+        raise CpmnError(f"training needs {', '.join(missing)}. Run the crop stage first, or exclude the patient.")
+    return files
+
+
+def _check_classes(training: Sequence[str], labels: dict[str, int]) -> None:
+    positives = sum(labels[patient] for patient in training)
+    if not positives:
+        raise CpmnError(
+            f"no PE patient is left to train on ({len(training)} patients without PE). "
+            "See the reasons of exclusion above; mend these patients or add others."
+        )
+
+
+def _with_clots(cases: list[Case]) -> list[Case]:
+    """Cases whose label can be trusted: a PE patient without any clot voxel in the crop would teach that clots are not.
+
+    Raises CpmnError if no PE patient is left.
+    """
+    kept = []
+    for case in cases:
+        if case.label and not len(case.clot_voxels):
+            logger.warning("patient %s has PE but no clot inside the crop: it is left out of training", case.patient)
+        else:
+            kept.append(case)
+    if not any(case.label for case in kept):
+        raise CpmnError("no PE patient has a clot inside the crop. Look at the crops and at the propagated labels.")
+    return kept
+
+
+def _plan(variant: str, fold: int, config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> Plan:
+    return Plan(
+        format=1,
+        variant=variant,
+        fold=fold,
+        seed=config.seed,
+        spacing=spacing,
+        patch_size=config.patch_size,
+        channels=config.channels,
+        strides=pooling_strides(spacing, config.patch_size, len(config.channels)),
+        window_center=config.window_center,
+        window_scale=config.window_scale,
+        clip=config.clip,
+        fingerprint=images,
+        config=config.model_dump(mode="json"),
+        versions={"cpmn": cpmn.__version__} | {name: metadata.version(name) for name in PACKAGES},
+    )

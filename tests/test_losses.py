@@ -1,0 +1,243 @@
+import math
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from cpmn.losses import (
+    MARGIN,
+    _affinity,
+    _best_cosine,
+    affinity_loss,
+    alignment_loss,
+    background_ring,
+    bernoulli_divergence,
+    classification_loss,
+    dice_loss,
+    discrepancy_loss,
+    mutual_loss,
+    ramp,
+    segmentation_loss,
+)
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(1)
+
+
+def features(random: torch.Generator, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=random, dtype=torch.double)
+
+
+def test_dice_of_known_overlap():
+    # p = (1, 1, 0, 0), t = (1, 0, 0, 0): 1 - (2 + 1) / (2 + 1 + 1)
+    logits = torch.tensor([40.0, 40.0, -40.0, -40.0]).view(1, 1, 1, 2, 2)
+    target = torch.tensor([1.0, 0.0, 0.0, 0.0]).view(1, 1, 1, 2, 2)
+    assert dice_loss(logits, target).item() == pytest.approx(0.25)
+
+
+def test_dice_is_zero_for_a_perfect_and_for_an_empty_match():
+    target = (torch.arange(8.0) > 4).float().view(1, 1, 2, 2, 2)
+    assert dice_loss((target - 0.5) * 200, target).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(torch.full((1, 1, 2, 2, 2), -100.0), torch.zeros(1, 1, 2, 2, 2)).item() == pytest.approx(0)
+
+
+def test_dice_pools_the_batch():
+    logits = torch.tensor([40.0, -40.0]).view(2, 1, 1, 1, 1)
+    target = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1, 1)
+    assert dice_loss(logits, target).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_segmentation_weighs_levels_one_to_a_half():
+    target = torch.zeros(1, 1, 4, 4, 4)
+    fine, coarse = torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 1, 2, 2, 2)
+    # p = 1/2 everywhere: cross-entropy log 2; Dice 1 - 1 / (n / 2 + 1)
+    parts = [math.log(2) + 1 - 1 / (n / 2 + 1) for n in (64, 8)]
+    expected = (parts[0] + 0.5 * parts[1]) / 1.5
+    assert segmentation_loss(fine, [coarse], target).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_coarse_targets_keep_a_single_clot_voxel():
+    target = torch.zeros(1, 1, 4, 4, 4)
+    target[0, 0, 1, 1, 1] = 1
+    right, wrong = torch.full((1, 1, 2, 2, 2), -20.0), torch.full((1, 1, 2, 2, 2), -20.0)
+    right[0, 0, 0, 0, 0] = 20.0
+    fine = (target - 0.5) * 40
+    assert segmentation_loss(fine, [right], target) < 1e-6 < segmentation_loss(fine, [wrong], target)
+
+
+def test_classification_of_an_undecided_patch_costs_log_two():
+    assert classification_loss(torch.zeros(2), torch.tensor([0.0, 1.0])).item() == pytest.approx(math.log(2))
+
+
+def test_divergence_of_known_probabilities():
+    teacher, student = torch.tensor([0.75]).logit(), torch.tensor([0.25]).logit()
+    expected = 0.75 * math.log(3) + 0.25 * math.log(1 / 3)
+    assert bernoulli_divergence(teacher, student).item() == pytest.approx(expected)
+
+
+def test_divergence_does_not_grow_with_the_volume():
+    small = mutual_loss(torch.zeros(2, 1, 2, 2, 2), torch.ones(2, 1, 2, 2, 2))
+    large = mutual_loss(torch.zeros(2, 1, 8, 8, 8), torch.ones(2, 1, 8, 8, 8))
+    assert small.item() == pytest.approx(large.item(), rel=1e-6)
+    assert small > 0
+
+
+def test_divergence_survives_saturated_logits():
+    first = torch.tensor([200.0, -200.0], requires_grad=True)
+    loss = mutual_loss(first, -first.detach())
+    (gradient,) = torch.autograd.grad(loss, first)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [mutual_loss, affinity_loss, lambda a, b: alignment_loss([a], [b]), lambda a, b: alignment_loss([a], [b], 1)],
+)
+def test_comparisons_are_zero_when_equal_and_symmetric(loss, random):
+    first, second = features(random, 2, 3, 4, 4, 4), features(random, 2, 3, 4, 4, 4)
+    assert loss(first, first).item() == pytest.approx(0, abs=1e-12)
+    assert loss(first, second).item() > 1e-3
+    assert loss(first, second).item() == pytest.approx(loss(second, first).item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [mutual_loss, affinity_loss, lambda a, b: alignment_loss([a], [b])])
+def test_each_side_takes_its_peer_as_constant(loss, random):
+    """The gradient at one side is that of the one-way term against a constant peer, so sides never share a gradient."""
+    first = features(random, 1, 2, 3, 3, 3).requires_grad_()
+    second = features(random, 1, 2, 3, 3, 3).requires_grad_()
+    together = torch.autograd.grad(loss(first, second), [first, second])
+    alone = torch.autograd.grad(loss(first, second.detach()), first)
+    assert torch.allclose(together[0], alone[0])
+    assert together[1].abs().sum() > 0
+
+
+def test_divergence_gives_the_teacher_no_gradient(random):
+    teacher, student = (features(random, 5).requires_grad_() for _ in range(2))
+    grads = torch.autograd.grad(bernoulli_divergence(teacher, student), [teacher, student], allow_unused=True)
+    assert grads[0] is None
+    assert grads[1].abs().sum() > 0
+
+
+def test_alignment_of_known_angles():
+    first = torch.zeros(1, 2, 1, 1, 2)
+    second = torch.zeros(1, 2, 1, 1, 2)
+    first[0, 0] = 1.0
+    second[0, 0, ..., 0], second[0, 1, ..., 1] = 3.0, 5.0  # parallel, whatever the length; perpendicular
+    assert alignment_loss([first], [second]).item() == pytest.approx(1.0)  # 2 ways x mean(0, 1)
+    assert alignment_loss([first, first], [first, -first]).item() == pytest.approx(2.0)  # mean of 0 and 2 x 2
+
+
+@pytest.mark.parametrize("axis", [2, 3, 4])
+@pytest.mark.parametrize("shift", [-1, 1])
+def test_tolerance_forgives_a_shift_of_one_voxel(axis, shift, random):
+    first = features(random, 1, 4, 6, 6, 6)
+    second = torch.roll(first, shift, dims=axis)
+    inner = [slice(None)] * 2 + [slice(1, -1)] * 3
+    strict, lenient = (alignment_loss([first], [second], tolerance) for tolerance in (0, 1))
+    assert lenient < 0.35 * strict  # what rolled round the border stays unmatched
+    assert torch.allclose(first[tuple(inner)], torch.roll(second, -shift, dims=axis)[tuple(inner)])
+
+
+def test_tolerance_keeps_the_best_of_all_neighbours(random):
+    first, second = features(random, 1, 3, 3, 3, 3), features(random, 1, 3, 3, 3, 3)
+    a, b = (torch.nn.functional.normalize(t, dim=1)[0] for t in (first, second))
+    best = torch.full((3, 3, 3), -2.0, dtype=torch.double)
+    for z, y, x in torch.cartesian_prod(*[torch.arange(3)] * 3).tolist():
+        for d, e, f in [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]:
+            if all(0 <= i < 3 for i in (z + d, y + e, x + f)):
+                best[z, y, x] = max(best[z, y, x], a[:, z, y, x] @ b[:, z + d, y + e, x + f])
+    assert torch.allclose(_best_cosine(first, second, 1)[0], best)
+
+
+def test_affinity_ignores_what_keeps_relations():
+    """A rotation of the feature space changes features but not how places relate."""
+    random = torch.Generator().manual_seed(3)
+    first = features(random, 1, 3, 3, 3, 3)
+    rotation = torch.linalg.qr(features(random, 3, 3)).Q
+    second = torch.einsum("ij,bjzyx->bizyx", rotation, first)
+    assert affinity_loss(first, second).item() == pytest.approx(0, abs=1e-12)
+    assert alignment_loss([first], [second]).item() > 0.1
+
+
+def masks() -> tuple[torch.Tensor, torch.Tensor]:
+    clot, background = torch.zeros(2, 1, 2, 2, 2), torch.zeros(2, 1, 2, 2, 2)
+    clot[0, 0, 0], background[0, 0, 1] = 1, 1
+    return clot.double(), background.double()
+
+
+def test_discrepancy_of_known_angles():
+    clot, background = masks()
+    same = torch.ones(2, 3, 2, 2, 2, dtype=torch.double)
+    assert discrepancy_loss(same, clot, [background]).item() == pytest.approx(1 - MARGIN)
+    apart = same.clone()
+    apart[:, 0, 0], apart[:, 1:, 0], apart[:, 0, 1] = 1, 0, 0
+    assert discrepancy_loss(apart, clot, [background]).item() == 0
+
+
+def test_discrepancy_skips_patches_without_clot():
+    clot, background = masks()
+    values = torch.ones(2, 3, 2, 2, 2, dtype=torch.double)
+    values[1] = 7.0
+    only_first = discrepancy_loss(values[:1], clot[:1], [background[:1]])
+    assert discrepancy_loss(values, clot, [background]).item() == pytest.approx(only_first.item())
+
+
+def test_discrepancy_counts_backgrounds_that_exist():
+    clot, background = masks()
+    same = torch.ones(2, 3, 2, 2, 2, dtype=torch.double)
+    empty = torch.zeros_like(background)
+    assert discrepancy_loss(same, clot, [background, empty]).item() == pytest.approx(1 - MARGIN)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_discrepancy_of_nothing_is_exactly_zero_with_a_finite_gradient(value):
+    values = torch.full((2, 3, 2, 2, 2), value, requires_grad=True)
+    loss = discrepancy_loss(values, torch.zeros(2, 1, 2, 2, 2), [torch.zeros(2, 1, 2, 2, 2)], margin=0.0)
+    (gradient,) = torch.autograd.grad(loss, values)
+    assert loss.item() == 0
+    assert torch.count_nonzero(gradient) == 0
+
+
+def test_ring_surrounds_the_clot():
+    clot = torch.zeros(1, 1, 9, 9, 9)
+    clot[0, 0, 4, 4, 4] = 1
+    ring = background_ring(clot, 2)
+    assert ring.sum().item() == 5**3 - 1
+    assert (ring * clot).sum().item() == 0
+    assert background_ring(torch.zeros_like(clot)).sum().item() == 0
+
+
+def test_ramp_rises_to_one_and_stays():
+    values = [ramp(step, 100, 0.2) for step in range(100)]
+    assert values[0] == pytest.approx(0.05)
+    assert values[19:] == [1.0] * 81
+    assert values == sorted(values)
+    assert ramp(0, 100, 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b: bernoulli_divergence(b, a),
+        lambda a, b: mutual_loss(a, b.detach()) - bernoulli_divergence(a, b.detach()),
+        lambda a, b: _best_cosine(a, b, 0).mean(),
+        lambda a, b: _best_cosine(a, b, 1).mean(),
+        lambda a, b: ((_affinity(a) - _affinity(b)) ** 2).sum(-1).mean(),
+        lambda a, b: discrepancy_loss(a, (b[:, :1] > 0).double(), [(b[:, :1] < -0.5).double()], margin=-1.0),
+        lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double()),
+        lambda a, b: classification_loss(a.flatten(), (b.flatten() > 0).double()),
+    ],
+    ids=["divergence", "mutual", "alignment", "tolerant", "affinity", "discrepancy", "segmentation", "classification"],
+)
+def test_gradients_are_those_of_finite_differences(loss, random):
+    """One direction of each comparison: finite differences would see through the stop-gradient of the mirror term."""
+    first, second = features(random, 2, 3, 2, 3, 2).requires_grad_(), features(random, 2, 3, 2, 3, 2)
+
+    class OneWay(torch.nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return loss(values, second)
+
+    assert gradcheck(OneWay(), [first], eps=1e-6, atol=1e-5)

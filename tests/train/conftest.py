@@ -1,0 +1,92 @@
+"""Made-up crops of six patients and the smallest sensible training."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.config.train import TrainConfig
+from cpmn.images import write_image
+from cpmn.train.stage import train_fold
+
+SIZE = (16, 32, 32)  # z, y, x
+SPACING = (3.0, 3.0, 4.0)  # x, y, z in mm
+PATIENTS = ("n0", "p0", "n1", "p1", "n2", "p2")
+LABELS = {patient: int(patient.startswith("p")) for patient in PATIENTS}
+SPLITS = {"seed": 0, "method": "", "test": [], "folds": [{"train": list(PATIENTS[:4]), "validation": ["n2", "p2"]}]}
+TINY = {
+    "patch_size": (16, 16, 8),
+    "channels": (8, 8),
+    "steps": 6,
+    "batch_size": 2,
+    "epoch_steps": 2,
+    "validation_every": 2,
+    "save_every": 2,
+}
+
+
+def write_crop(folder: Path, *, label: int, seed: int) -> None:
+    """Write `{nct,ctpa,embolus,lung}.nii.gz`: a vessel through lung and, for PE, a bright clot in it."""
+    random = np.random.default_rng(seed)
+    nct, ctpa, embolus = np.full(SIZE, -850.0), np.full(SIZE, -850.0), np.zeros(SIZE, np.uint8)
+    y, x = random.integers(8, 24, size=2)
+    vessel = (slice(None), slice(y - 3, y + 3), slice(x - 3, x + 3))
+    nct[vessel], ctpa[vessel] = 45.0, 350.0
+    if label:
+        z = int(random.integers(3, 10))
+        clot = (slice(z, z + 4), slice(y - 2, y + 2), slice(x - 2, x + 2))
+        nct[clot], ctpa[clot], embolus[clot] = 95.0, 40.0, 1
+    noisy = {name: array + random.normal(0, 5, SIZE) for name, array in (("nct", nct), ("ctpa", ctpa))}
+    images = {name: array.astype(np.int16) for name, array in noisy.items()}
+    for name, array in (images | {"embolus": embolus, "lung": np.ones(SIZE, np.uint8)}).items():
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(SPACING)
+        write_image(image, folder / f"{name}.nii.gz")
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Crops of six patients, three with PE. Shared by tests: read only."""
+    folder = tmp_path_factory.mktemp("crops")
+    for seed, patient in enumerate(PATIENTS):
+        write_crop(folder / patient, label=LABELS[patient], seed=seed)
+    return folder
+
+
+@pytest.fixture
+def make_config() -> Callable[..., TrainConfig]:
+    """The tiny settings with changes."""
+
+    def make(**changes: Any) -> TrainConfig:
+        return TrainConfig.model_validate(TINY | changes)
+
+    return make
+
+
+@pytest.fixture
+def arguments(crops: Path) -> dict[str, Any]:
+    """Arguments of `train_fold` but for `folder` and `config`."""
+    return {
+        "variant": "cpmn",
+        "fold": 0,
+        "splits": SPLITS,
+        "crops": crops,
+        "excluded": {},
+        "threads": 1,
+        "labels": LABELS,
+        "paired": set(PATIENTS),
+    }
+
+
+@pytest.fixture
+def run_training(arguments: dict[str, Any], make_config: Callable[..., TrainConfig]) -> Callable[..., Path]:
+    """Run `train_fold` on the tiny crops into a folder; keywords override its arguments."""
+
+    def run(folder: Path, config: TrainConfig | None = None, **changes: Any) -> Path:
+        train_fold(folder=folder, config=config or make_config(), **(arguments | changes))
+        return folder
+
+    return run

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.errors import CpmnError
+from cpmn.images import read_image, write_image
+from cpmn.plan import working_image
+from cpmn.train.cases import load_cases, working_label
+
+
+def label_image(voxels: dict[tuple[int, int, int], int], shape=(12, 12, 12)) -> sitk.Image:
+    array = np.zeros(shape, np.uint8)
+    for index, clot in voxels.items():
+        array[index] = clot
+    return sitk.GetImageFromArray(array)
+
+
+def test_cases_hold_what_the_crops_hold(crops, tmp_path):
+    settings = {"crops": crops, "labels": {"p0": 1, "n0": 0}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
+    pe, normal = load_cases(["p0", "n0"], paired={"p0"}, **settings)
+    nct = sitk.GetArrayFromImage(read_image(crops / "p0" / "nct.nii.gz"))
+    assert np.array_equal(pe.nct, nct)
+    assert pe.nct.dtype == np.int16
+    assert pe.ctpa is not None
+    assert normal.ctpa is None
+    assert pe.embolus.sum() == len(pe.clot_voxels) == 64
+    assert (pe.label, normal.label) == (1, 0)
+    assert len(normal.clot_voxels) == 0
+    assert all(pe.embolus[tuple(voxel)] for voxel in pe.clot_voxels)
+
+
+def test_crops_are_read_once(crops, tmp_path):
+    settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
+    (first,) = load_cases(["p0"], crops=crops, **settings)
+    (again,) = load_cases(["p0"], crops=tmp_path / "gone", **settings)
+    assert np.array_equal(first.nct, again.nct)
+
+
+def test_both_phases_share_the_working_grid(crops, tmp_path):
+    (case,) = load_cases(["p0"], crops=crops, labels={"p0": 1}, paired={"p0"}, spacing=(2.0, 2.5, 6.0), cache=tmp_path)
+    assert case.ctpa is not None
+    assert case.nct.shape == case.ctpa.shape == case.embolus.shape == (11, 39, 48)
+    assert 35 <= np.median(case.nct[case.embolus > 0]) <= 110
+
+
+def test_image_on_another_grid(crops, tmp_path):
+    for name in ("nct", "ctpa", "lung"):
+        write_image(read_image(crops / "p0" / f"{name}.nii.gz"), tmp_path / "p0" / f"{name}.nii.gz")
+    write_image(label_image({}), tmp_path / "p0" / "embolus.nii.gz")
+    with pytest.raises(CpmnError, match=r"patient p0: embolus\.nii\.gz \(12x12x12 .* is not on the grid of nct"):
+        load_cases(["p0"], crops=tmp_path, labels={"p0": 1}, paired={"p0"}, spacing=(3, 3, 4), cache=tmp_path / "c")
+
+
+def test_label_keeps_its_volume_when_voxels_shrink():
+    block = label_image({(z, y, x): 1 for z in range(4, 8) for y in range(4, 8) for x in range(4, 8)})
+    mask = working_label(block, (0.5, 0.5, 0.5))
+    assert mask.sum() / 8 == pytest.approx(64, rel=0.3)
+    assert mask[10:14, 10:14, 10:14].all()
+
+
+def test_a_clot_that_would_vanish_keeps_one_voxel():
+    small = label_image({(2, 2, 2): 1, (9, 9, 9): 7, (9, 9, 10): 7})
+    mask = working_label(small, (3.0, 3.0, 3.0))
+    assert mask.shape == (4, 4, 4)
+    assert mask.sum() == 2
+    assert mask[0, 0, 0] == mask[3, 3, 3] == 1
+
+
+def test_label_grid_is_the_image_grid():
+    label = label_image({(5, 5, 5): 1}, (7, 9, 11))
+    for spacing in ((1.0, 1.0, 1.0), (0.7, 1.3, 2.0)):
+        working = sitk.GetArrayFromImage(working_image(sitk.Cast(label, sitk.sitkFloat32), spacing))
+        assert working_label(label, spacing).shape == working.shape

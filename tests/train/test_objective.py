@@ -1,0 +1,115 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import cpmn.train.objective as objective
+from cpmn.config.train import TrainConfig
+from cpmn.config.variants import BASES
+from cpmn.network import Pathway, build_pathway
+from cpmn.train.objective import PARTS, training_loss
+from cpmn.train.sampling import Batch, PhasePatches
+
+STRIDES = ((2, 2, 2),)
+
+
+@pytest.fixture
+def config() -> Callable[..., TrainConfig]:
+    def make(base: str = "cpmn", **changes: object) -> TrainConfig:
+        return TrainConfig.model_validate({"channels": (8, 8), "warmup_fraction": 0} | BASES[base] | changes)
+
+    return make
+
+
+@pytest.fixture
+def pathways() -> dict[str, Pathway]:
+    return {"nct": build_pathway((8, 8), STRIDES, 0), "ctpa": build_pathway((8, 8), STRIDES, 1)}
+
+
+def phase(seed: int, rows: int = 3) -> PhasePatches:
+    random = torch.Generator().manual_seed(seed)
+    clot = torch.zeros(rows, 1, 8, 8, 8)
+    clot[0, 0, 3:5, 3:5, 3:5] = 1
+    vessel = (torch.rand(rows, 1, 8, 8, 8, generator=random) > 0.8).float() * (1 - clot)
+    return PhasePatches(torch.randn(rows, 1, 8, 8, 8, generator=random), clot, vessel, clot.flatten(1).amax(1))
+
+
+def test_all_parts_add_up(pathways, config):
+    settings = config()
+    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), settings, 0)
+    assert set(parts) == set(PARTS)
+    supervised = sum(
+        parts[f"segmentation{s}"]
+        + settings.classification_weight * parts[f"classification{s}"]
+        + settings.discrepancy_weight * parts[f"discrepancy{s}"]
+        for s in ("", "_ctpa")
+    )
+    alignment = settings.alignment_weight * (parts["alignment"] + settings.affinity_weight * parts["affinity"])
+    expected = supervised + settings.mutual_weight * parts["mutual"] + alignment
+    assert parts["total"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("base", "absent"),
+    [
+        ("no_ifa", {"alignment", "affinity"}),
+        ("no_ifd", {"discrepancy", "discrepancy_ctpa"}),
+        ("no_mutual", {"mutual"}),
+        ("cpmn", set()),
+    ],
+)
+def test_switched_off_terms_are_not_computed(base, absent, pathways, config, monkeypatch):
+    functions = {
+        "alignment": "alignment_loss",
+        "affinity": "affinity_loss",
+        "discrepancy": "discrepancy_loss",
+        "mutual": "mutual_loss",
+    }
+
+    def fail(*_):
+        raise AssertionError("computed")
+
+    for name in absent & set(functions):
+        monkeypatch.setattr(objective, functions[name], fail)
+    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), config(base), 0)
+    assert set(PARTS) - set(parts) == absent
+
+
+def test_unpaired_patches_take_no_part_in_comparisons(pathways, config):
+    nct, ctpa = phase(0), phase(1)
+    some = PhasePatches(ctpa.patches[1:2], ctpa.clot[1:2], ctpa.vessel[1:2], ctpa.present[1:2])
+    parts = training_loss(pathways, Batch(nct, some, [1]), config(), 0)
+    alone = PhasePatches(nct.patches[1:2], nct.clot[1:2], nct.vessel[1:2], nct.present[1:2])
+    reference = training_loss(pathways, Batch(alone, some, [0]), config(), 0)
+    for name in ("mutual", "alignment", "affinity", "segmentation_ctpa"):
+        assert parts[name].item() == pytest.approx(reference[name].item(), rel=1e-4)
+    without = training_loss(pathways, Batch(nct, None, []), config(), 0)
+    assert set(without) == {"total", "segmentation", "classification", "discrepancy"}
+
+
+def test_cross_phase_terms_teach_both_pathways(pathways, config):
+    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), config(), 0)
+    for name in ("mutual", "alignment", "affinity"):
+        for pathway in pathways.values():
+            weight = pathway.stem.convolution.weight
+            assert torch.autograd.grad(parts[name], weight, retain_graph=True)[0].abs().sum() > 0
+
+
+def test_warm_up_holds_the_extra_terms_back(pathways, config):
+    settings = config(warmup_fraction=0.5, steps=100)
+    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    early, late = (training_loss(pathways, batch, settings, step) for step in (0, 60))
+    assert early["mutual"].item() == pytest.approx(late["mutual"].item())
+    assert early["total"] < late["total"]
+
+
+def test_mixed_precision_stays_close(pathways, config):
+    """On CPU the same bfloat16 rules as on CUDA, where mixed precision is used."""
+    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    full = training_loss(pathways, batch, config(), 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = training_loss(pathways, batch, config(), 0)
+    mixed["total"].backward()
+    assert all(torch.isfinite(p.grad).all() for p in pathways["nct"].parameters() if p.grad is not None)
+    for name in ("total", "segmentation", "classification", "alignment"):
+        assert mixed[name].item() == pytest.approx(full[name].item(), rel=0.05)

@@ -1,0 +1,60 @@
+import torch
+
+from cpmn.train.resume import STATE_FILE, ResumeFolder, resume_key
+
+
+def test_key_follows_settings_and_contents(tmp_path):
+    file, twin = tmp_path / "a", tmp_path / "b"
+    file.write_text("1")
+    twin.write_text("1")
+    key = resume_key({"steps": 1}, {"p": [file]})
+    assert key == resume_key({"steps": 1}, {"p": [twin]})
+    twin.write_text("2")
+    others = {
+        resume_key({"steps": 2}, {"p": [file]}),
+        resume_key({"steps": 1}, {"q": [file]}),
+        resume_key({"steps": 1}, {"p": [twin]}),
+    }
+    assert len(others | {key}) == 4
+
+
+def test_state_returns(tmp_path):
+    folder = ResumeFolder(tmp_path, "k" * 64)
+    assert folder.load() is None
+    folder.save({"step": 3, "weights": torch.arange(3)})
+    state = ResumeFolder(tmp_path, "k" * 64).load()
+    assert state is not None
+    assert state["step"] == 3
+    assert state["weights"].tolist() == [0, 1, 2]
+    assert [path.name for path in folder.current.iterdir() if path.is_file()] == [STATE_FILE]
+
+
+def test_another_key_starts_afresh_and_clears_away(tmp_path):
+    first = ResumeFolder(tmp_path, "a" * 64)
+    first.save({"step": 3})
+    second = ResumeFolder(tmp_path, "b" * 64)
+    assert second.load() is None
+    assert not first.current.exists()
+
+
+def test_damaged_state_starts_afresh(tmp_path, caplog):
+    folder = ResumeFolder(tmp_path, "a" * 64)
+    folder.save({"step": 3, "weights": torch.zeros(1000)})
+    path = folder.current / STATE_FILE
+    path.write_bytes(path.read_bytes()[:700])
+    assert folder.load() is None
+    assert "cannot be read" in caplog.text
+
+
+def test_state_is_never_executed(tmp_path, caplog):
+    folder = ResumeFolder(tmp_path, "a" * 64)
+    torch.save({"key": "a" * 64, "step": print}, folder.current / STATE_FILE)
+    assert folder.load() is None
+    assert "cannot be read" in caplog.text
+
+
+def test_removed_on_success(tmp_path):
+    folder = ResumeFolder(tmp_path / ".resume", "a" * 64)
+    folder.save({"step": 3})
+    folder.remove()
+    assert not (tmp_path / ".resume").exists()

@@ -1,0 +1,222 @@
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cpmn.config.variants import BASES
+from cpmn.errors import CpmnError
+from cpmn.images import read_image
+from cpmn.inference import load_model, predict_case
+from cpmn.network import build_pathway
+from cpmn.plan import read_plan
+from cpmn.train.engine import COLUMNS, start_run
+from cpmn.train.resume import ResumeFolder
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(step: int):
+    def hook(done: int) -> None:
+        if done == step:
+            raise Stopped
+
+    return hook
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def without_time(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_training_writes_the_contract(run_training, tmp_path):
+    folder = run_training(tmp_path / "model")
+    assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "model.safetensors", "plan.json"]
+    plan = read_plan(folder)
+    assert (plan.variant, plan.fold, plan.seed, plan.spacing) == ("cpmn", 0, 0, (3.0, 3.0, 4.0))
+    assert plan.fingerprint["patients"] == 4
+    assert plan.fingerprint["pe"] == 2
+    assert plan.fingerprint["clot_hu"][1] == pytest.approx(95, abs=3)
+    rows = history(folder)
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert all(row["train_mutual"] and row["train_alignment"] and row["train_discrepancy"] for row in rows)
+    assert [bool(row["validation_loss"]) for row in rows] == [False, True, True]
+
+
+def test_model_holds_the_nct_pathway_alone(run_training, tmp_path, crops):
+    folder = run_training(tmp_path)
+    expected = build_pathway((8, 8), read_plan(folder).strides, 0).state_dict()
+    stored = load_file(folder / "model.safetensors")
+    assert {name: value.shape for name, value in stored.items()} == {n: v.shape for n, v in expected.items()}
+    prediction = predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz"))
+    assert prediction.probability.shape == (16, 32, 32)
+
+
+def test_same_seed_same_bytes(run_training, tmp_path, make_config):
+    first, same = run_training(tmp_path / "a"), run_training(tmp_path / "b")
+    other = run_training(tmp_path / "c", make_config(seed=1))
+    assert weights(first) == weights(same) != weights(other)
+    assert (first / "plan.json").read_bytes() == (same / "plan.json").read_bytes()
+    assert without_time(history(first)) == without_time(history(same))
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_resumed_training_equals_an_uninterrupted_one(run_training, tmp_path, step):
+    whole = run_training(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", on_step=stop_after(step))
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [".resume"]
+    steps: list[int] = []
+    resumed = run_training(tmp_path / "cut", on_step=steps.append)
+    assert steps[0] == step // 2 * 2 + 1  # goes on after the last saved step
+    assert weights(resumed) == weights(whole)
+    assert without_time(history(resumed)) == without_time(history(whole))
+    assert not (resumed / ".resume").exists()
+
+
+def test_changed_data_start_afresh(run_training, tmp_path, crops):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "model", crops=mine, on_step=stop_after(5))
+    shutil.copy(mine / "n0" / "nct.nii.gz", mine / "n1" / "nct.nii.gz")
+    steps: list[int] = []
+    run_training(tmp_path / "model", crops=mine, on_step=steps.append)
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_epochs_are_reported(run_training, tmp_path):
+    rows: list[dict] = []
+    folder = run_training(tmp_path, on_epoch=rows.append)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert float(history(folder)[-1]["validation_loss"]) == rows[-1]["validation_loss"]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_trains(run_training, tmp_path, base, make_config):
+    config = make_config(steps=2, **BASES[base])
+    folder = run_training(tmp_path, config, variant=base)
+    assert read_plan(folder).variant == base
+    assert bool(history(folder)[-1]["train_segmentation_ctpa"]) == ("ctpa" in config.pathways)
+
+
+def test_the_baseline_reads_no_ctpa(run_training, tmp_path, crops, make_config):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    for file in mine.glob("*/ctpa.nii.gz"):
+        file.unlink()
+    config = make_config(**BASES["nct_only"])
+    first, second = run_training(tmp_path / "a", config), run_training(tmp_path / "b", config, crops=mine)
+    assert weights(first) == weights(second)
+
+
+def test_patients_without_ctpa_train_too(run_training, tmp_path, crops, arguments):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    (mine / "p0" / "ctpa.nii.gz").unlink()
+    folder = run_training(tmp_path / "model", crops=mine, paired=arguments["paired"] - {"p0"})
+    assert read_plan(folder).fingerprint["paired"] == 3
+
+
+def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
+    starts = {}
+    for base in BASES:
+        config = make_config(**BASES[base])
+        run = start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
+        starts[base] = run.pathways["nct"].state_dict()
+        assert set(run.pathways) == set(config.pathways)
+    for base in BASES:
+        assert all(torch.equal(starts[base][name], value) for name, value in starts["cpmn"].items())
+
+
+def test_excluded_patients_are_skipped(run_training, tmp_path, caplog):
+    folder = run_training(tmp_path, excluded={"n1": "registration failed"})
+    assert read_plan(folder).fingerprint["patients"] == 3
+    assert "patient n1 takes no part in train: registration failed" in caplog.text
+
+
+def test_nobody_left_to_train_on(run_training, tmp_path):
+    with pytest.raises(CpmnError, match=r"no PE patient is left to train on \(2 patients without PE\)"):
+        run_training(tmp_path, excluded={"p0": "bad", "p1": "bad"})
+
+
+def test_missing_crop(run_training, tmp_path, crops):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    (mine / "p1" / "embolus.nii.gz").unlink()
+    with pytest.raises(CpmnError, match=r"p1/embolus\.nii\.gz\. Run the crop stage first"):
+        run_training(tmp_path / "model", crops=mine)
+
+
+def test_pe_without_clot_in_the_crop(run_training, tmp_path, crops, caplog):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    shutil.copy(mine / "n0" / "embolus.nii.gz", mine / "p0" / "embolus.nii.gz")
+    run_training(tmp_path / "a", crops=mine)
+    assert "patient p0 has PE but no clot inside the crop" in caplog.text
+    shutil.copy(mine / "n0" / "embolus.nii.gz", mine / "p1" / "embolus.nii.gz")
+    with pytest.raises(CpmnError, match="no PE patient has a clot inside the crop"):
+        run_training(tmp_path / "b", crops=mine)
+
+
+KILLED = """
+import json, sys
+from pathlib import Path
+from cpmn.config.train import TrainConfig
+from cpmn.train.stage import train_fold
+
+given = json.loads(sys.argv[1])
+given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
+config = TrainConfig.model_validate(given.pop("config"))
+train_fold(**given, config=config, on_step=lambda step: print(step, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on(run_training, make_config, arguments, tmp_path):
+    config = make_config(steps=40, save_every=5)
+    given = arguments | {
+        "folder": tmp_path / "killed",
+        "config": config.model_dump(),
+        "paired": list(arguments["paired"]),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, json.dumps(given, default=str)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if int(line) >= 13:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    steps: list[int] = []
+    resumed = run_training(tmp_path / "killed", config, on_step=steps.append)
+    assert steps[0] >= 11
+    assert weights(resumed) == weights(run_training(tmp_path / "whole", config))
+
+
+@pytest.mark.slow
+def test_a_visible_clot_is_learnt(run_training, tmp_path, make_config):
+    config = make_config(steps=150, batch_size=4, channels=(8, 16), epoch_steps=50, learning_rate=5e-3)
+    folder = run_training(tmp_path, config)
+    last = history(folder)[-1]
+    assert float(last["validation_dice"]) > 0.5
+    assert float(last["validation_auc"]) == 1.0

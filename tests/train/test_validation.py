@@ -1,0 +1,44 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cpmn.config.train import TrainConfig
+from cpmn.network import build_pathway
+from cpmn.train.cases import Case
+from cpmn.train.validation import rank_auc, validate
+
+
+def test_auc_of_known_scores():
+    assert rank_auc(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == pytest.approx(3.5 / 4)
+    assert rank_auc(np.array([1.0]), np.array([1.0])) == 0.5
+    assert rank_auc(np.array([]), np.array([1.0])) is None
+
+
+def case(label: int) -> Case:
+    shape = (8, 16, 16)
+    voxels = np.zeros((0, 3), np.int16)
+    embolus = np.zeros(shape, np.uint8)
+    embolus[2:4, 2:4, 2:4] = label
+    return Case("p", label, np.full(shape, 45, np.int16), None, embolus, voxels, voxels)
+
+
+def test_validation_of_an_untrained_network():
+    config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
+    pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
+    result = validate(pathway, [case(1), case(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    assert result["validation_dice"] == 0  # nothing reaches a probability of 0.5
+    assert result["validation_auc"] == 0.5  # both scans are alike
+    assert result["validation_loss"] == pytest.approx(1.0 + 0.05 - 0.5 * 0.5 * math.log(0.01 * 0.5), abs=0.15)
+    assert pathway.training
+
+
+def test_what_has_no_patients_is_none():
+    config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
+    pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
+    normal = validate(pathway, [case(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    assert normal["validation_dice"] is None
+    assert normal["validation_auc"] is None
+    assert normal["validation_loss"] is not None
+    assert set(validate(pathway, [], (3.0, 3.0, 4.0), config, torch.device("cpu")).values()) == {None}
