@@ -12,20 +12,33 @@ Length = Annotated[float, Field(gt=0)]
 class PhantomConfig(Section):
     """Size, seed, difficulty and scanning of the phantom cohort. One patient of every consecutive pair has PE."""
 
-    patients: int = Field(12, ge=1, le=999, description="Patients in the cohort (count); one of each pair has PE.")
-    seed: int = Field(2024, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
+    patients: int = Field(
+        default=12, ge=1, le=999, description="Patients in the cohort (count); one of each pair has PE."
+    )
+    seed: int = Field(default=7, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
     difficulty: Literal["learnable"] = Field(
-        "learnable", description="Contrast of clots to blood on NCT: learnable is +15 to +35 HU throughout."
+        default="learnable", description="Contrast of clots to blood on NCT: learnable is +15 to +35 HU throughout."
     )
-    nct_spacing: tuple[Length, Length, Length] = Field((2.6, 2.6, 3.5), description="NCT voxels (x, y, z) in mm.")
-    ctpa_spacing: tuple[Length, Length, Length] = Field((2.4, 2.4, 3.0), description="CTPA voxels (x, y, z) in mm.")
-    nct_fov_mm: tuple[Length, Length, Length] = Field((336.0, 240.0, 256.0), description="NCT extent (x, y, z) in mm.")
+    nct_spacing: tuple[Length, Length, Length] = Field(
+        default=(2.6, 2.6, 3.5), description="NCT voxels (x, y, z) in mm."
+    )
+    ctpa_spacing: tuple[Length, Length, Length] = Field(
+        default=(2.4, 2.4, 3.0), description="CTPA voxels (x, y, z) in mm."
+    )
+    nct_fov_mm: tuple[Length, Length, Length] = Field(
+        default=(336.0, 240.0, 256.0), description="NCT extent (x, y, z) in mm."
+    )
     ctpa_fov_mm: tuple[Length, Length, Length] = Field(
-        (312.0, 228.0, 238.0), description="CTPA extent (x, y, z) in mm; the smaller field of view cuts some skin off."
+        default=(312.0, 228.0, 238.0),
+        description="CTPA extent (x, y, z) in mm; the smaller field of view cuts some skin off.",
     )
-    nct_noise_hu: float = Field(10.0, ge=0, description="Standard deviation of the NCT noise, in HU.")
-    ctpa_noise_hu: float = Field(16.0, ge=0, description="Standard deviation of the CTPA noise, in HU.")
-    noise_fwhm_mm: float = Field(4.0, gt=0, description="Full width at half maximum of the noise correlation, in mm.")
+    nct_noise_hu: float = Field(default=10.0, ge=0, description="Standard deviation of the NCT noise, in HU.")
+    ctpa_noise_hu: float = Field(default=16.0, ge=0, description="Standard deviation of the CTPA noise, in HU.")
+    noise_fwhm_mm: float = Field(
+        default=4.0, gt=0, description="Full width at half maximum of the noise correlation, in mm."
+    )
     subsample_mm: float = Field(
-        1.3, gt=0, description="Largest distance of the sub-voxel samples that partial volume is averaged from, in mm."
+        default=1.3,
+        gt=0,
+        description="Largest distance of the sub-voxel samples that partial volume is averaged from, in mm.",
     )

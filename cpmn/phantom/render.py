@@ -1,0 +1,155 @@
+"""Drawing solids on a voxel grid with exact partial volume.
+
+Each voxel has a fixed lattice of sub-voxel samples, each with a tissue label. A solid whose surface is farther from a
+voxel's centre than any of its samples decides the voxel as a whole; only where the surface passes are the samples
+asked. Labels are therefore those of drawing every sample, at a fraction of the work.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpmn.phantom.materials import LABELS
+from cpmn.phantom.motion import Motion
+from cpmn.phantom.shapes import Shape
+
+FAR_OUTSIDE_MM = 100.0  # bounds are cut this far outside the grid
+SLACK_MM = 2.0  # added to boxes carried through the motion, whose curvature their corners do not show
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Axis-aligned voxel grid; everything (x, y, z), lengths in mm. `origin` is the centre of the first voxel."""
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+
+    def axes(self) -> list[np.ndarray]:
+        """Coordinates of the voxel centres along x, y and z."""
+        return [o + s * np.arange(n) for o, s, n in zip(self.origin, self.spacing, self.size, strict=True)]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in mL."""
+        return float(np.prod(self.spacing)) / 1000
+
+
+class Canvas:
+    """Labels of every sub-voxel sample, (z, y, x, samples).
+
+    Parameters
+    ----------
+    grid : where to draw.
+    motion : the grid shows the anatomy through this motion (an NCT); None shows it as it is (a CTPA).
+    subsample_mm : largest distance of the samples.
+    """
+
+    def __init__(self, grid: Grid, motion: Motion | None, subsample_mm: float):
+        self.grid, self.motion = grid, motion
+        self.offsets = sample_offsets(grid.spacing, subsample_mm)
+        x, y, z = (axis.astype(np.float32) for axis in grid.axes())
+        x, y, z = x[None, None, :], y[None, :, None], z[:, None, None]
+        self.centers = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+        self.frames = None
+        reach = float(np.linalg.norm(self.offsets, axis=1).max())
+        if motion is not None:
+            # Sub-voxel samples follow the motion's tangent at the voxel's centre: off by less than 0.01 mm at
+            # the demo's spacing and 0.06 mm in voxels of 5 x 5 x 7 mm (measured).
+            self.centers += motion.displacement(x, y, z)
+            self.frames = motion.jacobian(x, y, z)
+            reach *= float(np.sqrt((self.frames**2).sum(axis=(-1, -2)).max()))
+        self.reach = reach * 1.001 + 1e-3
+        self.labels = np.zeros((*self.centers.shape[:3], len(self.offsets)), np.uint8)
+
+    def paint(self, parts: Sequence[tuple[int, Shape]], over: Collection[int] | None = None) -> None:
+        """Draw (label, shape) pairs in order, each over the samples that have a label in `over` (None: over all)."""
+        allowed = None
+        if over is not None:
+            allowed = np.zeros(LABELS, bool)
+            allowed[list(over)] = True
+        for (label, shape), box in zip(parts, self._boxes([shape for _, shape in parts]), strict=True):
+            self._paint(label, shape, box, allowed)
+
+    def _paint(self, label: int, shape: Shape, box: tuple[slice, ...], allowed: np.ndarray | None) -> None:
+        centers, labels = self.centers[box], self.labels[box]
+        if not labels.size:
+            return
+        distance = shape.distance(centers)
+        inside, edge = distance < -self.reach, np.abs(distance) <= self.reach
+        if inside.any():
+            labels[inside] = _recolored(labels[inside], None, label, allowed)
+        if edge.any():
+            hit = shape.distance(self._samples(box, edge)) < 0
+            labels[edge] = _recolored(labels[edge], hit, label, allowed)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean (z, y, x) over each voxel's samples of a value per label (LABELS,)."""
+        count = self.labels.shape[-1]
+        result = np.zeros(self.labels.shape[:3], np.float32)
+        for sample in range(count):
+            result += values.astype(np.float32)[self.labels[..., sample]]
+        return result / count
+
+    def fraction(self, label: int) -> np.ndarray:
+        """Share (z, y, x) of each voxel that has the label."""
+        return np.count_nonzero(self.labels == label, axis=-1).astype(np.float32) / self.labels.shape[-1]
+
+    def fractions_above(self, label: int) -> dict[int, np.ndarray]:
+        """Share (z, y, x) of each voxel for every label above the given one that was drawn, by label."""
+        touched = np.nonzero(self.labels.max(axis=-1) > label)
+        samples, result = self.labels[touched], {}
+        for found in np.unique(samples[samples > label]):
+            result[int(found)] = np.zeros(self.labels.shape[:3], np.float32)
+            result[int(found)][touched] = (samples == found).mean(axis=-1)
+        return result
+
+    def compression(self) -> np.ndarray | float:
+        """Volume of reference tissue per volume of voxel: the determinant of the motion's Jacobian (z, y, x), or 1."""
+        if self.frames is None:
+            return 1.0
+        a, b, c = self.frames[..., 0, :], self.frames[..., 1, :], self.frames[..., 2, :]
+        return np.einsum("...i,...i->...", a, np.cross(b, c))
+
+    def _samples(self, box: tuple[slice, ...], chosen: np.ndarray) -> np.ndarray:
+        centers = self.centers[box][chosen]
+        if self.frames is None:
+            return centers[:, None] + self.offsets
+        frames = self.frames[box][chosen]
+        steps = (frames.reshape(-1, 3) @ self.offsets.T).reshape(len(frames), 3, -1)
+        return (steps + centers[:, :, None]).swapaxes(1, 2)
+
+    def _boxes(self, shapes: Sequence[Shape]) -> list[tuple[slice, ...]]:
+        """Voxels (z, y, x) that each shape can reach."""
+        if not shapes:
+            return []
+        limits = np.array([(axis[0] - FAR_OUTSIDE_MM, axis[-1] + FAR_OUTSIDE_MM) for axis in self.grid.axes()])
+        bounds = np.clip([shape.bounds() for shape in shapes], limits[:, 0], limits[:, 1])
+        low, high, margin = bounds[:, 0], bounds[:, 1], self.reach
+        if self.motion is not None:
+            bits = np.array(list(np.ndindex(2, 2, 2)))
+            corners = self.motion.to_nct(np.where(bits, high[:, None], low[:, None]), tolerance_mm=0.1)
+            low, high, margin = corners.min(axis=1), corners.max(axis=1), margin + SLACK_MM
+        first = np.floor((low - margin - self.grid.origin) / self.grid.spacing).astype(int)
+        last = np.ceil((high + margin - self.grid.origin) / self.grid.spacing).astype(int) + 1
+        first, last = np.clip(first, 0, self.grid.size), np.clip(last, 0, self.grid.size)
+        return [
+            tuple(slice(a, b) for a, b in zip(one[::-1], two[::-1], strict=True))
+            for one, two in zip(first, last, strict=True)
+        ]
+
+
+def sample_offsets(spacing: tuple[float, float, float], subsample_mm: float) -> np.ndarray:
+    """Offsets (samples, 3) in mm of a voxel's samples from its centre: cell centres of a regular subdivision."""
+    axes = []
+    for length in spacing:
+        count = int(np.ceil(length / subsample_mm - 1e-9))
+        axes.append(((np.arange(count) + 0.5) / count - 0.5) * length)
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def _recolored(labels: np.ndarray, hit: np.ndarray | None, label: int, allowed: np.ndarray | None) -> np.ndarray:
+    if allowed is not None:
+        hit = allowed[labels] if hit is None else hit & allowed[labels]
+    return np.full_like(labels, label) if hit is None else np.where(hit, np.uint8(label), labels)

@@ -1,0 +1,105 @@
+"""The `phantom` stage: a patient's files, and the cohort sheet."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+from cpmn.config.phantom import PhantomConfig
+from cpmn.files import write_json, write_text
+from cpmn.images import write_image
+from cpmn.phantom.anatomy import Anatomy, build_anatomy
+from cpmn.phantom.dicom import write_series
+from cpmn.phantom.emboli import Clot
+from cpmn.phantom.materials import Tissue
+from cpmn.phantom.motion import Term
+from cpmn.phantom.rows import COLUMNS, phantom_rows
+from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, scan_phase
+
+PHASES: tuple[Phase, ...] = ("ctpa", "nct")
+logger = logging.getLogger(__name__)
+
+
+def write_cohort(config: PhantomConfig, folder: Path) -> None:
+    """Write `folder/cohort.csv`."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [str(name) for name in COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(phantom_rows(config))
+    write_text(Path(folder) / "cohort.csv", buffer.getvalue())
+
+
+def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
+    """Make a patient and write everything that is known about it.
+
+    Files in `folder`: `ctpa/` and `nct/` (DICOM series), `ctpa_mask.nii.gz` (PE only) and `nct_truth.nii.gz` (clot
+    ids on each phase's grid), `motion.nii.gz` (vectors u in mm, LPS, on the NCT grid: NCT point x shows CTPA point
+    x + u(x)) and `phantom.json` (how the patient was made, with the motion as a formula). DICOM files of an earlier
+    run are removed. Raises CpmnError for an id that no phantom has.
+    """
+    folder = Path(folder)
+    anatomy = build_anatomy(config, patient_id)
+    scans: dict[Phase, Scan] = {phase: scan_phase(config, anatomy, phase) for phase in PHASES}
+    for phase, scan in scans.items():
+        _clear(folder / phase)
+        write_series(scan, patient_id, config.seed, folder / phase)
+    if anatomy.label:
+        write_image(grid_image(scans["ctpa"].clots, scans["ctpa"].grid), folder / "ctpa_mask.nii.gz")
+    else:
+        (folder / "ctpa_mask.nii.gz").unlink(missing_ok=True)
+    write_image(grid_image(scans["nct"].clots, scans["nct"].grid), folder / "nct_truth.nii.gz")
+    write_image(motion_image(anatomy, scans["nct"].grid), folder / "motion.nii.gz")
+    write_json(folder / "phantom.json", describe(config, anatomy, scans))
+    logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
+
+
+def describe(config: PhantomConfig, anatomy: Anatomy, scans: dict[Phase, Scan]) -> dict[str, Any]:
+    """Contents of `phantom.json`: truth about a patient, for checks and subgroup analyses."""
+    return {
+        "synthetic": True,
+        "patient_id": anatomy.patient_id,
+        "label": anatomy.label,
+        "seed": config.seed,
+        "difficulty": config.difficulty,
+        "scale": anatomy.scale,
+        "noise_hu": {"nct": config.nct_noise_hu, "ctpa": config.ctpa_noise_hu},
+        "hu": {phase: _tissue_hu(anatomy, phase) for phase in scans},
+        "trunk_diameter_mm": 2 * anatomy.arteries.branches[0].radius,
+        "motion": {
+            "meaning": "NCT point x shows CTPA point x + u(x); u is the sum over the terms of amplitude times the "
+            "product over the axes of t^order exp(-t^power), t = (coordinate - center) / width; mm, LPS",
+            "terms": [_term(term) for term in anatomy.motion.terms],
+        },
+        "clots": [_clot(clot, scans) for clot in anatomy.clots],
+    }
+
+
+def _tissue_hu(anatomy: Anatomy, phase: Phase) -> dict[str, float]:
+    table = anatomy.attenuation.nct if phase == "nct" else anatomy.attenuation.ctpa
+    return {tissue.name.lower(): float(table[tissue]) for tissue in Tissue}
+
+
+def _term(term: Term) -> dict[str, Any]:
+    bells = [{"center": b.center, "width": b.width, "power": b.power, "order": b.order} for b in term.bells]
+    return {"amplitude": term.amplitude, "bells": bells}
+
+
+def _clot(clot: Clot, scans: dict[Phase, Scan]) -> dict[str, Any]:
+    return {
+        "id": clot.clot_id,
+        "place": clot.place,
+        "level": clot.level,
+        "occlusion": clot.occlusion,
+        "center_ctpa_mm": clot.center,
+        "length_mm": clot.length_mm,
+        "nct_hu_over_blood": clot.over_blood_hu,
+        "ctpa_hu": clot.ctpa_hu,
+        "ml": {phase: scan.clot_ml[clot.clot_id] for phase, scan in scans.items()},
+        "voxels": {phase: int((scan.clots == clot.clot_id).sum()) for phase, scan in scans.items()},
+    }
+
+
+def _clear(folder: Path) -> None:
+    for file in folder.glob("*.dcm"):
+        file.unlink()
