@@ -1,6 +1,6 @@
 """Files that are written from the code: `python -m cpmn.generate`, or with `--check` to fail on a difference.
 
-- `config/config.yaml` and the JSON schemas in `workflow/schemas/`, from the configuration models;
+- `config/config.yaml`, its explanation `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
 - `environment.yml` and `workflow/envs/*.yaml`, from the pins in `pyproject.toml`.
 """
 
@@ -8,12 +8,13 @@ import json
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from cpmn.cohort import Patient
 from cpmn.config.root import Config
@@ -34,10 +35,11 @@ ENVIRONMENTS = {
 HEADER = "# Written by `make generate`; edit {source} instead.\n"
 
 
-def pins() -> dict[str, str]:
-    """Exact requirement by package name, from `pyproject.toml`."""
+def pins(*extras: str) -> dict[str, str]:
+    """Exact requirement by package name, from `pyproject.toml`, with those of the named extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return {item.split("==")[0].split("[")[0]: item for item in project["dependencies"]}
+    listed = [project["dependencies"], *(project["optional-dependencies"][name] for name in extras)]
+    return {item.split("==")[0].split("[")[0]: item for items in listed for item in items}
 
 
 def environment(name: str, requirements: list[str]) -> str:
@@ -58,6 +60,24 @@ def configuration() -> str:
     return schema + HEADER.format(source="cpmn/config/*.py") + top + "\n".join(lines) + "\n"
 
 
+def explanation() -> str:
+    """`config/README.md`: how to configure, then every key with its default and meaning."""
+    defaults = Config()
+    sections = {key: value for key, value in defaults if isinstance(value, BaseModel)}
+    top = {key: field for key, field in Config.model_fields.items() if key not in sections}
+    lines = [
+        "<!-- Written by `make generate`; edit cpmn/config/*.py and docs/configuration.md instead. -->",
+        (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"),
+        "## Every key",
+        *_table("", top, defaults),
+    ]
+    for key, section in sections.items():
+        name = Config.model_fields[key].alias or key
+        lines += ["", f"### `{name}`", "", f"{type(section).__doc__}"]
+        lines += _table(f"{name}.", type(section).model_fields, section)
+    return "\n".join(lines) + "\n"
+
+
 def schema(model: type[BaseModel]) -> str:
     """JSON schema of a model."""
     return json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -68,9 +88,10 @@ def files() -> dict[Path, str]:
     exact = pins()
     generated = {
         ROOT / "config/config.yaml": configuration(),
+        ROOT / "config/README.md": explanation(),
         ROOT / "workflow/schemas/config.schema.json": schema(Config),
         ROOT / "workflow/schemas/cohort.schema.json": schema(Patient),
-        ROOT / "environment.yml": environment("cpmn", list(exact.values())),
+        ROOT / "environment.yml": environment("cpmn", list(pins("dev").values())),
     }
     for name, packages in ENVIRONMENTS.items():
         path = ROOT / "workflow" / "envs" / f"{name}.yaml"
@@ -105,6 +126,11 @@ def _described(section: BaseModel, depth: int) -> Iterator[str]:
                 field.description or "", 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
             )
             yield f"{indent}{key}: {_inline(value)}"
+
+
+def _table(prefix: str, fields: Mapping[str, FieldInfo], section: BaseModel) -> list[str]:
+    rows = [f"| `{prefix}{key}` | `{_inline(getattr(section, key))}` | {f.description} |" for key, f in fields.items()]
+    return ["", "| key | default | meaning |", "|---|---|---|", *rows]
 
 
 def _inline(value: Any) -> str:

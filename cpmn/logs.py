@@ -25,6 +25,7 @@ def job_log(path: Path | str) -> Iterator[None]:
         handlers=[logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()],
         force=True,
     )
+    logging.getLogger(__name__).info("python %s", sys.prefix)  # which environment a job really ran in
     try:
         yield
     except CpmnError as error:

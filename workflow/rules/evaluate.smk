@@ -11,13 +11,21 @@ rule evaluate:
         code=code_of("cpmn.evaluate.stage"),
     output:
         metrics="results/evaluate/{variant}/metrics.json",
-        patients="results/evaluate/{variant}/patients.csv",
-        decision="results/evaluate/{variant}/decision.json",
-        roc="results/evaluate/{variant}/roc.csv",
-        predictions=collect("results/evaluate/{{variant}}/predictions/{patient}.nii.gz", patient=SCORED),
-        references=collect(
-            "results/evaluate/{{variant}}/reference/{patient}.nii.gz", patient=SCORED
+        patients=report(
+            "results/evaluate/{variant}/patients.csv",
+            caption="../report/patients.rst",
+            category="Evaluation",
+            labels={"variant": "{variant}", "table": "patients"},
         ),
+        decision="results/evaluate/{variant}/decision.json",
+        roc=report(
+            "results/evaluate/{variant}/roc.csv",
+            caption="../report/roc.rst",
+            category="Evaluation",
+            labels={"variant": "{variant}", "table": "ROC"},
+        ),
+        predictions=collect("results/evaluate/{{variant}}/predictions/{patient}.nii.gz", patient=SCORED),
+        references=collect("results/evaluate/{{variant}}/reference/{patient}.nii.gz", patient=SCORED),
         maps=collect("results/evaluate/{{variant}}/cam/{patient}.nii.gz", patient=SCORED),
     log:
         "logs/evaluate/{variant}.log",
@@ -38,7 +46,12 @@ rule compare:
         metrics=collect("results/evaluate/{variant}/metrics.json", variant=VARIANTS),
         code=code_of("cpmn.evaluate.compare"),
     output:
-        "results/evaluate/comparison.csv",
+        report(
+            "results/evaluate/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Evaluation",
+            labels={"variant": "all", "table": "comparison"},
+        ),
     log:
         "logs/evaluate/comparison.log",
     conda:

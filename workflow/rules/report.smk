@@ -18,7 +18,12 @@ rule report:
         track=ancient("results/track.json"),
         code=code_of("cpmn.report.stage"),
     output:
-        page="results/report/index.html",
+        page=report(
+            "results/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "report"},
+        ),
         card="results/report/model_card.md",
         run="results/report/run.json",
     log:

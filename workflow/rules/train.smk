@@ -22,7 +22,12 @@ rule train:
     output:
         model="results/train/{variant}/fold-{fold}/model.safetensors",
         plan="results/train/{variant}/fold-{fold}/plan.json",
-        history="results/train/{variant}/fold-{fold}/history.csv",
+        history=report(
+            "results/train/{variant}/fold-{fold}/history.csv",
+            caption="../report/history.rst",
+            category="Training",
+            labels={"variant": "{variant}", "fold": "{fold}"},
+        ),
     log:
         "logs/train/{variant}/fold-{fold}.log",
     conda:

@@ -1,0 +1,53 @@
+"""The `cpmn` command: exit codes and messages."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cpmn.cli import main
+
+
+def test_check_says_what_is_missing_and_ends_with_2(tmp_path, capsys):
+    sheet = tmp_path / "cohort.csv"
+    sheet.write_text("patient_id,ctpa,nct,ctpa_mask,label\np1,gone,gone,,1\n")
+    assert main(["check", str(sheet)]) == 2
+    printed = capsys.readouterr()
+    assert "patient p1: nct: " in printed.err
+    assert "1 patients, 1 with PE, 3 problems" in printed.out
+
+
+def test_check_of_a_sound_cohort(tmp_path, capsys):
+    (tmp_path / "nct").mkdir()
+    sheet = tmp_path / "cohort.csv"
+    sheet.write_text("patient_id,ctpa,nct,ctpa_mask,label\np1,,nct,,0\n")
+    assert main(["check", str(sheet)]) == 0
+    assert "0 problems" in capsys.readouterr().out
+
+
+def test_a_mistake_is_one_line_without_a_traceback(tmp_path, capsys):
+    assert main(["check", str(tmp_path / "gone.csv")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cpmn: cohort sheet ")
+    assert "Traceback" not in error
+
+
+def test_info_is_machine_readable(capsys):
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["torch"].startswith("2.13.0")
+    assert found["python"].startswith("3.")
+
+
+def test_sync_without_a_run_says_what_to_do(tmp_path, capsys):
+    assert main(["track", "sync", "--results", str(tmp_path)]) == 2
+    assert "run snakemake first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["--help"], ["--version"], ["check", "--help"]])
+def test_help_is_quick_and_loads_nothing_heavy(command):
+    code = f"import sys\nfrom cpmn.cli import main\ntry:\n main({command!r})\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'ants', 'monai', 'mlflow', 'SimpleITK', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

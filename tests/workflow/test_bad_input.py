@@ -1,0 +1,121 @@
+"""Each bad input: one clear message, and what becomes of the others."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.images import image_like, read_image, write_image
+
+pytestmark = pytest.mark.slow
+
+
+def _missing_nct(row, folder):
+    return row | {"nct": str(folder / "nowhere")}
+
+
+def _unreadable_dicom(row, folder):
+    shutil.copytree(row["nct"], folder / "nct")
+    for path in (folder / "nct").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    return row | {"nct": str(folder / "nct")}
+
+
+def _mask_on_another_grid(row, folder):
+    mask = read_image(row["ctpa_mask"])
+    write_image(mask[:, :, :-3], folder / "mask.nii.gz")
+    return row | {"ctpa_mask": str(folder / "mask.nii.gz")}
+
+
+def _no_mask(row, _folder):
+    return row | {"ctpa_mask": ""}
+
+
+def _empty_mask(row, folder):
+    mask = read_image(row["ctpa_mask"])
+    write_image(image_like(np.zeros_like(sitk.GetArrayFromImage(mask)), mask), folder / "mask.nii.gz")
+    return row | {"ctpa_mask": str(folder / "mask.nii.gz")}
+
+
+BAD = {
+    "missing": (_missing_nct, "does not exist"),
+    "unreadable": (_unreadable_dicom, "read"),
+    "grid": (_mask_on_another_grid, "grid"),
+    "nomask": (_no_mask, "ctpa_mask"),
+    "empty": (_empty_mask, "empty"),
+}
+
+
+@pytest.fixture(scope="module")
+def cohort(finished, tmp_path_factory) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
+    """A sheet in which one PE patient is spoilt in each way; (rows, spoilt id by way, sound ids)."""
+    folder = tmp_path_factory.mktemp("bad")
+    rows = finished.rows()
+    positive = next(row for row in rows if row["label"] == "1")
+    for name, (spoil, _) in BAD.items():
+        (folder / name).mkdir()
+        rows.append(spoil(positive | {"patient_id": f"bad-{name}"}, folder / name))
+    sound = [row["patient_id"] for row in rows if not row["patient_id"].startswith("bad-")]
+    return rows, {name: f"bad-{name}" for name in BAD}, sound
+
+
+def test_stop_names_each_patient_and_finishes_the_others_preprocessing(cohort, another):
+    rows, spoilt, sound = cohort
+    sheet = another.sheet(rows)
+    done = another.snakemake("--keep-going", config=(sheet,))
+    assert done.returncode != 0
+    for name, patient in spoilt.items():
+        lines = [line for line in done.stdout.splitlines() if f"patient {patient}: " in line]
+        assert lines, f"{name}: no message\n{done.stdout[-3000:]}"
+        assert BAD[name][1] in lines[0], lines[0]
+        assert not (another.run / "results/crop" / patient / "crop.json").exists()
+    for patient in sound:
+        assert (another.run / "results/crop" / patient / "crop.json").is_file()
+    assert not (another.run / "results/train/cpmn").exists()
+    assert "Traceback" not in done.stdout
+
+
+def test_exclude_completes_and_reports_the_reasons(cohort, finished, another):
+    rows, spoilt, sound = cohort
+    sheet = another.sheet(rows)
+    done = another.snakemake(config=(sheet, "on_bad_patient=exclude"))
+    assert done.returncode == 0, done.stdout[-5000:]
+    page = (another.run / "results/report/index.html").read_text()
+    for name, patient in spoilt.items():
+        status = json.loads((another.run / "results/crop" / patient / "status.json").read_text())
+        assert not status["passed"]
+        assert BAD[name][1] in status["reason"]
+        assert patient in page
+    for patient in sound:
+        ours, theirs = (run.run / "results/crop" / patient / "nct.nii.gz" for run in (another, finished))
+        assert ours.read_bytes() == theirs.read_bytes()
+    few = another.snakemake(config=(sheet, "on_bad_patient=exclude", f"min_patients={len(sound) + 1}"))
+    assert few.returncode != 0
+    assert "min_patients" in few.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [{"patient": "x"}], "column 'patient_id' is missing"),
+        (lambda rows: [*rows, rows[0]], "stands in 2 rows"),
+        (lambda rows: [rows[0] | {"label": "yes"}], "row 2, column label"),
+        (lambda rows: [row for row in rows if row["label"] == "0"], "PE"),
+    ],
+    ids=["wrong column", "duplicate patient", "wrong label", "one class too small"],
+)
+def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, message):
+    done = another.snakemake(config=(another.sheet(change(finished.rows())),))
+    assert done.returncode != 0
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (another.run / "results").exists()
+
+
+def test_a_wrong_key_stops_before_anything_runs(another):
+    done = another.snakemake(config=("train={stpes: 3}",))
+    assert done.returncode != 0
+    assert "train.stpes" in done.stdout
+    assert not (another.run / "results").exists()

@@ -1,0 +1,171 @@
+"""From DICOM to report on the tiny cohort: files of the contract, nothing done twice, only what changed done again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import SimpleITK as sitk
+
+from cpmn.images import read_image, same_grid
+
+pytestmark = pytest.mark.slow
+
+PER_PATIENT = {"convert", "register", "propagate", "crop"}
+
+
+def test_files_of_the_contract(finished):
+    results = finished.run / "results"
+    patients = [row["patient_id"] for row in finished.rows()]
+    for patient in patients:
+        for name in ("ctpa.nii.gz", "nct.nii.gz", "ctpa.json", "nct.json"):
+            assert (results / "convert" / patient / name).is_file()
+        for name in ("affine.mat", "warp.nii.gz", "inverse_warp.nii.gz", "ctpa_in_nct.nii.gz", "quality.json"):
+            assert (results / "register" / patient / name).is_file()
+        native = read_image(results / "convert" / patient / "nct.nii.gz")
+        assert native.GetPixelID() == sitk.sitkInt16
+        assert same_grid(native, read_image(results / "propagate" / patient / "embolus.nii.gz"))
+        for name in ("nct", "ctpa", "embolus", "lung"):
+            assert (results / "crop" / patient / f"{name}.nii.gz").is_file()
+    quality = json.loads((results / "register" / patients[0] / "quality.json").read_text())
+    assert {"lung_dice", "jacobian_min", "folding_fraction", "seconds", "threads", "passed", "reason"} <= set(quality)
+    splits = json.loads((results / "train/splits.json").read_text())
+    assert {"seed", "method", "test", "folds"} <= set(splits)
+    for variant in ("cpmn", "nct_only"):
+        for name in ("model.safetensors", "plan.json", "history.csv"):
+            assert (results / "train" / variant / "fold-0" / name).is_file()
+        metrics = json.loads((results / "evaluate" / variant / "metrics.json").read_text())
+        assert {"reference", "patient", "voxel", "lesion", "threshold"} <= set(metrics)
+        for patient in splits["test"]:
+            prediction = read_image(results / "evaluate" / variant / "predictions" / f"{patient}.nii.gz")
+            assert prediction.GetPixelID() == sitk.sitkUInt8
+            assert same_grid(prediction, read_image(results / "convert" / patient / "nct.nii.gz"))
+            assert (results / "evaluate" / variant / "cam" / f"{patient}.nii.gz").is_file()
+    for name in ("index.html", "model_card.md", "run.json"):
+        assert (results / "report" / name).is_file()
+
+
+def test_patients_csv_has_every_test_patient_once_per_variant(finished):
+    splits = json.loads((finished.run / "results/train/splits.json").read_text())
+    with (finished.run / "results/evaluate/cpmn/patients.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = (
+        "patient_id split fold label score threshold decision dice reference_ml predicted_ml lesions lesions_found"
+    )
+    assert list(rows[0]) == [*columns.split(), "false_positives", "reference", "excluded_reason"]
+    assert sorted(row["patient_id"] for row in rows if row["split"] == "test") == sorted(splits["test"])
+    assert {row["reference"] for row in rows} == {"nct_truth"}
+
+
+def test_runs_of_both_variants_are_in_mlflow(finished):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{finished.run / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("phantom-learnable")
+    runs = client.search_runs([experiment.experiment_id])
+    by_name = {run.info.run_name: run for run in runs if run.data.tags["level"] != "workflow"}
+    assert set(by_name) == {"cpmn", "nct_only", "cpmn fold-0", "nct_only fold-0"}
+    assert all(run.info.status == "FINISHED" for run in runs)
+    metrics = json.loads((finished.run / "results/evaluate/cpmn/metrics.json").read_text())
+    assert by_name["cpmn"].data.metrics["patient.auc"] == metrics["patient"]["auc"]["value"]
+    assert by_name["cpmn fold-0"].data.params["steps"] == "8"
+    steps = client.get_metric_history(by_name["cpmn fold-0"].info.run_id, "train_total")
+    assert [metric.step for metric in steps] == [1, 2]
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.snakemake("data/phantom/cohort.csv", "all").stdout
+
+
+def test_a_new_patient_runs_its_own_preprocessing_alone(finished):
+    jobs = finished.planned(config=("phantom={patients: 9}",))
+    for stage in ("phantom", *PER_PATIENT):
+        assert jobs[stage] == 1, jobs
+    assert jobs["report"] == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "runs", "rests"),
+    [
+        ("losses.py", {"train", "evaluate", "report"}, PER_PATIENT | {"phantom"}),
+        ("crop/stage.py", {"crop", "train"}, {"phantom", "convert", "register", "propagate"}),
+        ("report/stage.py", {"report"}, PER_PATIENT | {"phantom", "train", "evaluate"}),
+        ("config/register.py", {"register", "train"}, {"phantom", "convert"}),
+    ],
+)
+def test_changed_code_runs_just_the_stages_that_use_it(finished, module, runs, rests):
+    path = finished.code / "cpmn" / module
+    before, times = path.read_bytes(), path.stat()
+    path.write_bytes(before + b"\n# changed\n")
+    try:
+        jobs = finished.planned()
+    finally:
+        path.write_bytes(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert runs <= set(jobs), jobs
+    assert not rests & set(jobs), jobs
+
+
+def test_changed_setting_runs_just_what_depends_on_it(finished):
+    jobs = finished.planned(config=("evaluate={target_specificity: 0.8}",))
+    assert "evaluate" in jobs
+    assert "train" not in jobs
+    assert not (PER_PATIENT & set(jobs))
+
+
+def test_without_the_scoring_reference_the_model_is_the_same(finished, another):
+    rows = [{key: value for key, value in row.items() if key != "nct_truth"} for row in finished.rows()]
+    model = "results/train/cpmn/fold-0/model.safetensors"
+    done = another.snakemake(model, config=(another.sheet(rows),))
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert (another.run / model).read_bytes() == (finished.run / model).read_bytes()
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(finished, another):
+    model = "results/train/cpmn/fold-0/model.safetensors"
+    longer = "train={steps: 60, epoch_steps: 5, save_every: 5}"
+    sheet = another.sheet(finished.rows())
+    process = subprocess.Popen(
+        another.command(model, config=(longer, sheet)),
+        env=another.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    resume = another.run / "results/train/cpmn/fold-0/.resume"
+    deadline = time.monotonic() + 300
+    while not list(resume.glob("*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (another.run / model).exists(), "the training ended before it could be killed"
+    again = another.snakemake(model, config=(longer, sheet))
+    assert again.returncode == 0, again.stdout[-4000:]
+    log = (another.run / "logs/train/cpmn/fold-0.log").read_text()
+    assert "resum" in log.lower(), log
+    assert not resume.exists()
+
+
+def test_preprocessing_alone_of_a_cohort_that_cannot_be_split(finished, another):
+    normals = [row for row in finished.rows() if row["label"] == "0"][:2]
+    sheet = another.sheet(normals)
+    targets = [f"results/convert/{row['patient_id']}/nct.nii.gz" for row in normals]
+    assert another.snakemake(*targets, config=(sheet,)).returncode == 0
+    whole = another.snakemake("-n", config=(sheet,))
+    assert whole.returncode != 0
+    assert "PE" in whole.stdout
+
+
+def test_patients_without_ctpa_take_part_through_the_nct_alone(finished, another):
+    rows = finished.rows()
+    unpaired = next(row for row in rows if row["label"] == "0")
+    unpaired |= {"ctpa": "", "ctpa_mask": ""}
+    sheet = another.sheet(rows)
+    done = another.snakemake(config=(sheet,))
+    assert done.returncode == 0, done.stdout[-4000:]
+    crop = another.run / "results/crop" / unpaired["patient_id"]
+    assert (crop / "nct.nii.gz").is_file()
+    assert not (crop / "ctpa.nii.gz").exists()
