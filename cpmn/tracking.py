@@ -9,10 +9,10 @@ holds the final figures, and below that one per fold, which holds the curves and
 """
 
 import csv
+import fcntl
 import logging
 import os
 import queue
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json, sha256_of_json, write_json
+from cpmn.runs import describe_run
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +40,6 @@ LONGEST_PARAMETER = 6000  # characters; MLflow's limit of a parameter's value
 LONGEST_WAIT_SECONDS = 20.0  # our choice: how long a finished training waits for a slow server
 
 
-def tracking_uri(configured: str) -> str:
-    """Address of the MLflow store: the configured one, or the database in the run's folder."""
-    return configured or "sqlite:///mlflow.db"
-
-
-def code_version(folder: Path) -> str:
-    """Git commit of the source tree, with '+changes' if it is not clean; empty outside a repository."""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 @contextmanager
 def harmless(what: str) -> Iterator[None]:
     """Log any failure inside as a warning: tracking never stops the work it records."""
@@ -62,19 +50,49 @@ def harmless(what: str) -> Iterator[None]:
         logger.warning("MLflow: %s failed (%s); `cpmn track sync` sends it later", what, message[0])
 
 
-def start_parent(uri: str, experiment: str, tags: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Create the experiment (artifacts in `mlartifacts/`) and the parent run; the contents of `track.json`."""
-    client = _client(uri)
-    found = client.get_experiment_by_name(experiment)
-    experiment_id = (
-        found.experiment_id
-        if found
-        else client.create_experiment(experiment, artifact_location=Path("mlartifacts").absolute().as_uri())
-    )
-    name = f"{experiment} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    run = client.create_run(experiment_id, run_name=name, tags={**tags, "level": "workflow"})
-    _log_parameters(client, run.info.run_id, config)
-    return {"uri": uri, "experiment": experiment, "experiment_id": experiment_id, "run_id": run.info.run_id}
+def track_of(values: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
+    """`current_track` for the configuration's values, with the database in the run's folder as the default store."""
+    config = load_config(dict(values))
+    uri = config.track.uri or "sqlite:///mlflow.db"
+    return current_track(Path(path), describe_run(config), uri, config.track.enabled)
+
+
+def current_track(path: Path, run: Mapping[str, Any], uri: str, enabled: bool = True) -> dict[str, Any]:
+    """The parent run that the present work belongs to, as `track.json` at `path` holds it.
+
+    A new parent is started when data, configuration or code differ from those of the one in the file; a lock keeps
+    folds that start at once from starting one each. Without MLflow, `run_id` is None.
+
+    Parameters
+    ----------
+    run : from `cpmn.runs.describe_run`.
+    uri : MLflow address.
+    """
+    key = sha256_of_json([run["data_hash"], run["config_hash"], run["commit"], uri])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(".track.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        track = read_json(path) if path.is_file() else {}
+        if track.get("key") == key and (track["run_id"] or not enabled):
+            return track
+        track = {**run, "uri": uri, "experiment": run["cohort"], "experiment_id": None, "run_id": None, "key": key}
+        if enabled:
+            with harmless("starting a run"):
+                track |= start_parent(track)
+        write_json(path, track)
+        return track
+
+
+def start_parent(track: Mapping[str, Any]) -> dict[str, Any]:
+    """Create the experiment (artifacts in `mlartifacts/`) if need be, and a parent run; their ids."""
+    client, name = _client(track["uri"]), track["experiment"]
+    found = client.get_experiment_by_name(name)
+    location = Path("mlartifacts").absolute().as_uri()
+    experiment_id = found.experiment_id if found else client.create_experiment(name, artifact_location=location)
+    tags = {**run_tags(track), "level": "workflow"}
+    run = client.create_run(experiment_id, run_name=f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", tags=tags)
+    _log_parameters(client, run.info.run_id, track["config"])
+    return {"experiment_id": experiment_id, "run_id": run.info.run_id}
 
 
 def run_tags(track: Mapping[str, Any], variant: str | None = None) -> dict[str, str]:
@@ -126,7 +144,7 @@ def sync_results(results: Path) -> int:
         raise CpmnError(f"{path} does not exist: run snakemake first, or give --results.")
     track = read_json(path)
     if not track["run_id"]:
-        track |= start_parent(track["uri"], track["experiment"], run_tags(track), track["config"])
+        track |= start_parent(track)
         write_json(path, track)
     folds = sorted(model.parent for model in results.glob("train/*/fold-*/model.safetensors"))
     variants = sorted(metrics.parent for metrics in results.glob("evaluate/*/metrics.json"))
@@ -247,9 +265,3 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()

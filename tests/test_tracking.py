@@ -4,13 +4,14 @@ import csv
 import json
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cpmn.errors import CpmnError
 from cpmn.files import write_json
-from cpmn.tracking import LiveFold, flatten_metrics, start_parent, sync_results
+from cpmn.tracking import LiveFold, current_track, flatten_metrics, start_parent, sync_results
 
 ROWS = [
     {"epoch": 1, "train_total": 2.0, "validation_dice": ""},
@@ -36,10 +37,8 @@ def results(folder: Path, uri: str, start: bool = True) -> Path:
     write_json(folder / "results/evaluate/cpmn/metrics.json", METRICS)
     tags = dict.fromkeys(("cohort", "difficulty", "data_hash", "config_hash", "commit", "version"), "x")
     variants = {"cpmn": {"base": "cpmn", "seed": 3, "settings": {"steps": 8, "patch_size": [16, 16, 16]}}}
-    track = {**tags, "uri": uri, "experiment": "tiny", "run_id": None, "variants": variants, "config": {"a": {"b": 1}}}
-    if start:
-        track |= start_parent(uri, "tiny", tags, track["config"])
-    write_json(folder / "results/track.json", track)
+    run = {**tags, "cohort": "tiny", "variants": variants, "config": {"a": {"b": 1}}}
+    current_track(folder / "results/track.json", run, uri, enabled=start)
     return folder / "results"
 
 
@@ -47,7 +46,8 @@ def results(folder: Path, uri: str, start: bool = True) -> Path:
 def store(tmp_path_factory):
     """An empty migrated database, copied by each test (the migration takes seconds)."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    start_parent(f"sqlite:///{path}", "first", {}, {})
+    tags = dict.fromkeys(("cohort", "difficulty", "data_hash", "config_hash", "commit", "version"), "first")
+    start_parent({**tags, "uri": f"sqlite:///{path}", "experiment": "first", "config": {}})
     return path
 
 
@@ -67,6 +67,7 @@ def client(uri):
 def runs_by_level(uri):
     found = client(uri)
     experiment = found.get_experiment_by_name("tiny")
+    assert experiment is not None
     return {run.data.tags["level"]: run for run in found.search_runs([experiment.experiment_id])}
 
 
@@ -96,6 +97,7 @@ def test_sending_twice_changes_nothing(uri, tmp_path):
     sync_results(folder)
     found = client(uri)
     experiment = found.get_experiment_by_name("tiny")
+    assert experiment is not None
     assert len(found.search_runs([experiment.experiment_id])) == 3
     assert len(fold_history(uri)) == 2
 
@@ -142,3 +144,24 @@ def test_undefined_figures_are_left_out():
 def test_nothing_to_send_is_said(tmp_path):
     with pytest.raises(CpmnError, match=r"track\.json does not exist"):
         sync_results(tmp_path)
+
+
+def test_a_parent_is_kept_until_data_settings_or_code_change(uri, tmp_path):
+    tags = dict.fromkeys(("cohort", "difficulty", "data_hash", "config_hash", "commit", "version"), "x")
+    run, path = {**tags, "variants": {}, "config": {}}, tmp_path / "track.json"
+    first = current_track(path, run, uri)["run_id"]
+    assert current_track(path, run, uri)["run_id"] == first
+    found = {first}
+    for key in ("data_hash", "config_hash", "commit"):
+        run = run | {key: "other"}
+        found.add(current_track(path, run, uri)["run_id"])
+    assert len(found) == 4
+
+
+def test_folds_that_start_at_once_share_one_parent(uri, tmp_path):
+    tags = dict.fromkeys(("cohort", "difficulty", "data_hash", "config_hash", "commit", "version"), "x")
+    run, path = {**tags, "variants": {}, "config": {}}, tmp_path / "track.json"
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: current_track(path, run, uri)["run_id"], range(8)))
+    assert len(set(found)) == 1
+    assert found[0] is not None

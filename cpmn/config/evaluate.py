@@ -9,22 +9,24 @@ class EvaluateConfig(Section):
     """How patients are scored and how sure the figures are."""
 
     target_specificity: float = Field(
-        0.95, gt=0, lt=1, description="Specificity on validation that the patient threshold aims at (0-1)."
+        default=0.95, gt=0, lt=1, description="Specificity on validation that the patient threshold aims at (0-1)."
     )
     minimum_fit_patients: int = Field(
-        10,
+        default=10,
         ge=2,
         description="Fewest out-of-fold patients of each class for a fitted combination of class and lesion (count).",
     )
     segmentation_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Embolus probability at or above which a voxel is marked (0-1)."
+        default=0.5, gt=0, lt=1, description="Embolus probability at or above which a voxel is marked (0-1)."
     )
-    surface_tolerance_mm: float = Field(1.0, gt=0, description="Tolerance of the normalised surface Dice, in mm.")
+    surface_tolerance_mm: float = Field(
+        default=1.0, gt=0, description="Tolerance of the normalised surface Dice, in mm."
+    )
     epsilon_mm: tuple[float, ...] = Field(
-        (0.0, 2.0, 5.0), description="Distances from a mark to a clot that count as a hit (CAD-PE), in mm."
+        default=(0.0, 2.0, 5.0), description="Distances from a mark to a clot that count as a hit (CAD-PE), in mm."
     )
-    overlap: float = Field(0.5, ge=0, lt=1, description="Overlap of neighbouring sliding windows (0-1).")
-    confidence: float = Field(0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
-    bootstrap_samples: int = Field(2000, ge=100, description="Bootstrap samples over patients (count).")
-    minimum_lesion_mm3: float = Field(2.0, ge=0, description="Predicted components below are dropped, in mm3.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    overlap: float = Field(default=0.5, ge=0, lt=1, description="Overlap of neighbouring sliding windows (0-1).")
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
+    bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")
+    minimum_lesion_mm3: float = Field(default=2.0, ge=0, description="Predicted components below are dropped, in mm3.")
+    seed: int = Field(default=0, ge=0, description="Seed of the bootstrap.")

@@ -8,12 +8,14 @@ from cpmn.config.section import Section
 class ReportConfig(Section):
     """What the report shows."""
 
-    title: str = Field("Pulmonary embolism on non-contrast CT", description="Title of the report.")
+    title: str = Field(default="Pulmonary embolism on non-contrast CT", description="Title of the report.")
     maximum_patients: int = Field(
-        60, ge=1, description="Most patients shown with pictures, wrong decisions first (count)."
+        default=60, ge=1, description="Most patients shown with pictures, wrong decisions first (count)."
     )
-    window_center: float = Field(45.0, description="Centre of the grey scale of the pictures, in HU.")
+    window_center: float = Field(default=45.0, description="Centre of the grey scale of the pictures, in HU.")
     window_width: float = Field(
-        160.0, gt=0, description="Width of the grey scale of the pictures, in HU; narrow, so that faint clots show."
+        default=160.0,
+        gt=0,
+        description="Width of the grey scale of the pictures, in HU; narrow, so that faint clots show.",
     )
-    zoom_mm: float = Field(80.0, gt=0, description="Side of the close-up around a finding, in mm.")
+    zoom_mm: float = Field(default=80.0, gt=0, description="Side of the close-up around a finding, in mm.")

@@ -21,12 +21,12 @@ from cpmn.errors import CpmnError
 class Config(Section):
     """All settings, a section per stage."""
 
-    cohort: str | None = Field(None, description="Path of cohort.csv; null is the built-in phantom cohort.")
+    cohort: str | None = Field(default=None, description="Path of cohort.csv; null is the built-in phantom cohort.")
     on_bad_patient: Literal["stop", "exclude"] = Field(
-        "stop", description="A patient that cannot be processed stops the run, or is excluded with the reason."
+        default="stop", description="A patient that cannot be processed stops the run, or is excluded with the reason."
     )
     min_patients: int = Field(
-        4, ge=2, description="Fewest patients left after exclusions; fewer stops the run (count)."
+        default=4, ge=2, description="Fewest patients left after exclusions; fewer stops the run (count)."
     )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="The built-in dual-phase cohort.")
     convert: ConvertConfig = Field(default_factory=ConvertConfig, description="DICOM to NIfTI.")

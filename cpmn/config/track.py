@@ -8,5 +8,7 @@ from cpmn.config.section import Section
 class TrackConfig(Section):
     """Where runs are recorded. Training never depends on it."""
 
-    enabled: bool = Field(True, description="Whether runs are recorded in MLflow.")
-    uri: str = Field("", description="MLflow tracking address; empty means sqlite:///mlflow.db in the run's folder.")
+    enabled: bool = Field(default=True, description="Whether runs are recorded in MLflow.")
+    uri: str = Field(
+        default="", description="MLflow tracking address; empty means sqlite:///mlflow.db in the run's folder."
+    )

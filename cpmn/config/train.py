@@ -14,72 +14,91 @@ Spacing = tuple[Positive, Positive, Positive]
 class TrainConfig(Section):
     """Everything that a training depends on. Values are our choice unless a source is given: the paper states none."""
 
-    variants: tuple[str, ...] = Field(("cpmn", "nct_only"), description="Names of the variants to train and compare.")
-    folds: int = Field(1, ge=1, description="Cross-validation folds (count); 1 trains one model on one split.")
-    test_fraction: float = Field(0.25, gt=0, lt=1, description="Share of patients held out for testing (0-1).")
-    validation_fraction: float = Field(
-        0.25, gt=0, lt=1, description="Share of the non-test patients used for validation when folds is 1 (0-1)."
+    variants: tuple[str, ...] = Field(
+        default=("cpmn", "nct_only"), description="Names of the variants to train and compare."
     )
-    seed: int = Field(0, ge=0, description="Seed of splits, initialisation, sampling and augmentation.")
+    folds: int = Field(default=1, ge=1, description="Cross-validation folds (count); 1 trains one model on one split.")
+    test_fraction: float = Field(default=0.25, gt=0, lt=1, description="Share of patients held out for testing (0-1).")
+    validation_fraction: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="Share of the non-test patients used for validation when folds is 1 (0-1).",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of splits, initialisation, sampling and augmentation.")
 
     pathways: tuple[Phase, ...] = Field(
-        ("nct", "ctpa"), description="Pathways that are trained; nct is always among them."
+        default=("nct", "ctpa"), description="Pathways that are trained; nct is always among them."
     )
     ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
-        "ctpa",
+        default="ctpa",
         description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
     )
-    alignment_weight: float = Field(0.5, ge=0, description="Weight of Inter-Feature Alignment; 0 switches it off.")
+    alignment_weight: float = Field(
+        default=0.5, ge=0, description="Weight of Inter-Feature Alignment; 0 switches it off."
+    )
     alignment_tolerance: int = Field(
-        0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
+        default=0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
     )
     affinity_weight: float = Field(
-        0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off."
+        default=0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off."
     )
     mutual_weight: float = Field(
-        0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
+        default=0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
     )
-    discrepancy_weight: float = Field(0.2, ge=0, description="Weight of Intra-Feature Discrepancy; 0 switches it off.")
+    discrepancy_weight: float = Field(
+        default=0.2, ge=0, description="Weight of Intra-Feature Discrepancy; 0 switches it off."
+    )
     classification_weight: float = Field(
-        0.5, ge=0, description="Weight of the classification loss beside segmentation."
+        default=0.5, ge=0, description="Weight of the classification loss beside segmentation."
     )
     warmup_fraction: float = Field(
-        0.2, ge=0, le=1, description="Share of the steps over which the three extra terms rise."
+        default=0.2, ge=0, le=1, description="Share of the steps over which the three extra terms rise."
     )
 
     spacing: Spacing | None = Field(
-        None,
+        default=None,
         description="Working voxel spacing (x, y, z) in mm; null is the median NCT spacing of the training patients.",
     )
-    patch_size: tuple[int, int, int] = Field((32, 32, 16), description="Patch size (x, y, z) in working voxels.")
-    window_center: float = Field(45.0, description="Intensity window centre of the NCT, in HU (blood, unenhanced).")
-    window_scale: float = Field(20.0, gt=0, description="HU per unit of normalised NCT intensity.")
-    ctpa_window_center: float = Field(250.0, description="Intensity window centre of the CTPA, in HU.")
-    ctpa_window_scale: float = Field(100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
-    clip: float = Field(4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
+    patch_size: tuple[int, int, int] = Field(
+        default=(32, 32, 16), description="Patch size (x, y, z) in working voxels."
+    )
+    window_center: float = Field(
+        default=45.0, description="Intensity window centre of the NCT, in HU (blood, unenhanced)."
+    )
+    window_scale: float = Field(default=20.0, gt=0, description="HU per unit of normalised NCT intensity.")
+    ctpa_window_center: float = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
+    ctpa_window_scale: float = Field(default=100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
+    clip: float = Field(default=4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
     channels: tuple[int, ...] = Field(
-        (16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
+        default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
     )
 
-    steps: int = Field(300, ge=1, description="Optimiser steps of one training (count).")
-    batch_size: int = Field(4, ge=1, description="Patches per step (count).")
-    foreground_fraction: float = Field(0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1).")
+    steps: int = Field(default=300, ge=1, description="Optimiser steps of one training (count).")
+    batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
+    foreground_fraction: float = Field(
+        default=0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1)."
+    )
     noise_hu: float = Field(
-        5.0, ge=0, description="Augmentation: largest SD of white noise added to a patch of either phase, in HU."
+        default=5.0,
+        ge=0,
+        description="Augmentation: largest SD of white noise added to a patch of either phase, in HU.",
     )
     shift_hu: float = Field(
-        3.0, ge=0, description="Augmentation: SD of the intensity offset of a patch of either phase, in HU."
+        default=3.0, ge=0, description="Augmentation: SD of the intensity offset of a patch of either phase, in HU."
     )
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW weight decay.")
-    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
-    epoch_steps: int = Field(50, ge=1, description="Steps between two rows of history.csv (count).")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
+    weight_decay: float = Field(default=1e-4, ge=0, description="AdamW weight decay.")
+    gradient_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    epoch_steps: int = Field(default=50, ge=1, description="Steps between two rows of history.csv (count).")
     validation_every: int = Field(
-        3, ge=1, description="Epochs between two full validations (count); the last always runs."
+        default=3, ge=1, description="Epochs between two full validations (count); the last always runs."
     )
-    save_every: int = Field(50, ge=1, description="Steps between two resume points (count).")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto takes CUDA if present.")
-    mixed_precision: bool = Field(True, description="Mixed precision on CUDA; has no effect on CPU.")
+    save_every: int = Field(default=50, ge=1, description="Steps between two resume points (count).")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where to train; auto takes CUDA if present."
+    )
+    mixed_precision: bool = Field(default=True, description="Mixed precision on CUDA; has no effect on CPU.")
 
     @field_validator("pathways")
     @classmethod

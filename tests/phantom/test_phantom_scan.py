@@ -48,6 +48,14 @@ def test_the_lungs_hold_an_adults_volume(scanned, phase, canvas):
     assert 2 < litres < 6
 
 
+def test_both_fields_of_view_hold_all_of_the_lungs(phase, canvas):
+    lung = canvas.fraction(Tissue.LUNG) > 0
+    assert lung.any()
+    for axis in range(3):
+        ends = lung.take([0, -1], axis=axis)
+        assert not ends.any()
+
+
 def test_lung_keeps_its_mass_between_the_phases(scanned):
     mass = {}
     for phase in PHASES:

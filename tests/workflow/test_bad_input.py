@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from cpmn.images import image_like, read_image, write_image
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 
 def _missing_nct(row, folder):
@@ -102,9 +102,8 @@ def test_exclude_completes_and_reports_the_reasons(cohort, finished, another):
         (lambda rows: [{"patient": "x"}], "column 'patient_id' is missing"),
         (lambda rows: [*rows, rows[0]], "stands in 2 rows"),
         (lambda rows: [rows[0] | {"label": "yes"}], "row 2, column label"),
-        (lambda rows: [row for row in rows if row["label"] == "0"], "PE"),
     ],
-    ids=["wrong column", "duplicate patient", "wrong label", "one class too small"],
+    ids=["wrong column", "duplicate patient", "wrong label"],
 )
 def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, message):
     done = another.snakemake(config=(another.sheet(change(finished.rows())),))
@@ -112,6 +111,17 @@ def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, mes
     assert message in done.stdout
     assert "Traceback" not in done.stdout
     assert not (another.run / "results").exists()
+
+
+def test_one_class_too_small_stops_before_training_and_the_others_are_preprocessed(finished, another):
+    normals = [row for row in finished.rows() if row["label"] == "0"][:2]
+    done = another.snakemake("--keep-going", config=(another.sheet(normals),))
+    assert done.returncode != 0
+    assert "0 with PE" in done.stdout
+    assert "Traceback" not in done.stdout
+    for row in normals:
+        assert (another.run / "results/crop" / row["patient_id"] / "crop.json").is_file()
+    assert not list((another.run / "results").glob("train/*/fold-*"))
 
 
 def test_a_wrong_key_stops_before_anything_runs(another):

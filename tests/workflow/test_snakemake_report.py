@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 
 def _variable(page: str, name: str):

@@ -9,18 +9,19 @@ from snakemake_interface_common.exceptions import WorkflowError
 PROJECT = Path(workflow.basedir).parent
 sys.path.insert(0, str(PROJECT))
 # Jobs run in other processes, perhaps in other environments: they find the package here.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([str(PROJECT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(
+        dict.fromkeys([str(PROJECT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+    )
 )
 
 # Waiting OpenMP threads sleep: by default they spin, which made a training on a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from cpmn.cohort import load_cohort, parse_cohort
 from cpmn.config.root import load_config
-from cpmn.config.variants import base_of, resolve_variant
 from cpmn.errors import CpmnError
-from cpmn.phantom.rows import phantom_rows
+from cpmn.locks import clear_stale_locks
+from cpmn.runs import cohort_name, cohort_of, variant_records
 from cpmn.sources import source_files
 from cpmn.train.splits import split_cohort
 
@@ -36,20 +37,13 @@ def or_stop(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-def read_cohort():
-    """The user's cohort, or the built-in phantom's, whose rows follow from the configuration."""
-    if CONFIG.cohort is not None:
-        return or_stop(load_cohort, CONFIG.cohort)
-    rows = phantom_rows(CONFIG.phantom)
-    return parse_cohort(list(rows[0]), rows, Path("data/phantom/cohort.csv").absolute())
-
-
+RUNNING = clear_stale_locks() if workflow.is_main_process else None
 CONFIG = or_stop(load_config, config)
-COHORT = {patient.patient_id: patient for patient in read_cohort()}
+COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
 PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
 UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
-VARIANTS = {name: resolve_variant(CONFIG.train, name, CONFIG.variants) for name in CONFIG.train.variants}
+VARIANTS = variant_records(CONFIG)
 
 
 wildcard_constraints:
@@ -86,14 +80,23 @@ def row_of(wildcards):
     return COHORT[wildcards.patient].model_dump(mode="json", exclude={"nct_truth", "split", "group"})
 
 
-def splits(wildcards=None):
-    """Who is in which part; stops with what is missing if the cohort cannot be split."""
-    return or_stop(split_cohort, list(COHORT.values()), CONFIG.train)
+def split_if_possible():
+    """Who is in which part; None if the cohort cannot be split, which the rule `splits` then explains."""
+    try:
+        return split_cohort(list(COHORT.values()), CONFIG.train)
+    except CpmnError:
+        return None
+
+
+SPLITS = split_if_possible()
+FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
+TESTED = SPLITS["test"] if SPLITS else []
+SCORED = list(dict.fromkeys([*TESTED, *(name for fold in FOLDS for name in fold["validation"])]))
 
 
 def fold_of(wildcards):
     """Training and validation patients of one fold."""
-    return splits()["folds"][int(wildcards.fold)]
+    return FOLDS[int(wildcards.fold)]
 
 
 def fold_patients(wildcards):
@@ -101,34 +104,11 @@ def fold_patients(wildcards):
     return [*fold_of(wildcards)["train"], *fold_of(wildcards)["validation"]]
 
 
-def fold_numbers(wildcards=None):
-    """Numbers of the folds."""
-    return list(range(len(splits()["folds"])))
-
-
-def scored_patients(wildcards=None):
-    """Patients that get a prediction: the test patients and every fold's validation patients."""
-    parts = [splits()["test"], *(fold["validation"] for fold in splits()["folds"])]
-    return list(dict.fromkeys(name for part in parts for name in part))
-
-
-def scored_if_splittable():
-    """As `scored_patients`, but nobody if the cohort cannot be split: preprocessing alone is then still possible."""
-    try:
-        split_cohort(list(COHORT.values()), CONFIG.train)
-    except CpmnError:
-        return []
-    return scored_patients()
-
-
-SCORED = scored_if_splittable()
-
-
 def crops_of(patients):
-    """Input function: cropped volumes of the patients that the function `patients` names."""
+    """Input function: cropped volumes of the patients that the function `patients` names, or that stand in it."""
 
     def crops(wildcards):
-        names = patients(wildcards)
+        names = patients(wildcards) if callable(patients) else patients
         paired = [name for name in names if name in PAIRED]
         shared = ["status.json", "nct.nii.gz", "embolus.nii.gz", "lung.nii.gz"]
         return collect("results/crop/{patient}/{file}", patient=names, file=shared) + collect(
@@ -142,37 +122,21 @@ def qualities_of(patients):
     """Input function: registration quality of those of the patients that have a CTPA."""
 
     def qualities(wildcards):
-        names = [name for name in patients(wildcards) if name in PAIRED]
+        names = patients(wildcards) if callable(patients) else patients
+        names = [name for name in names if name in PAIRED]
         return collect("results/register/{patient}/quality.json", patient=names)
 
     return qualities
 
 
-def variant_settings(wildcards):
+def settings_of(wildcards):
     """Training settings of the wildcards' variant."""
-    return settings_of(wildcards.variant)
-
-
-def settings_of(name):
-    """Training settings of a variant."""
-    return VARIANTS[name].model_dump(mode="json", exclude={"variants"})
-
-
-def variant_record(name):
-    """What identifies a variant in tables: its base and its seed."""
-    return {"base": base_of(name, CONFIG.variants), "seed": VARIANTS[name].seed}
-
-
-def cohort_name():
-    """Name of the cohort in tables and in MLflow: its folder's, or the phantom's difficulty."""
-    if CONFIG.cohort is None:
-        return f"phantom-{CONFIG.phantom.difficulty}"
-    return Path(CONFIG.cohort).absolute().parent.name
+    return VARIANTS[wildcards.variant]["settings"]
 
 
 def references(wildcards):
     """Files that only evaluation may read, as far as they exist."""
     if CONFIG.cohort is None:
-        return collect("data/phantom/{patient}", patient=scored_patients())
-    named = [getattr(COHORT[name], key) for name in scored_patients() for key in ("nct_truth", "nct_mask")]
+        return collect("data/phantom/{patient}", patient=SCORED)
+    named = [getattr(COHORT[name], key) for name in SCORED for key in ("nct_truth", "nct_mask")]
     return [str(path) for path in named if path and path.exists()]

@@ -1,11 +1,11 @@
 rule evaluate:
     input:
-        models=collect("results/train/{{variant}}/fold-{fold}/model.safetensors", fold=fold_numbers),
+        models=collect("results/train/{{variant}}/fold-{fold}/model.safetensors", fold=range(len(FOLDS))),
         splits="results/train/splits.json",
-        crops=crops_of(scored_patients),
-        qualities=qualities_of(scored_patients),
-        native=collect("results/convert/{patient}/nct.nii.gz", patient=scored_patients),
-        labels=collect("results/propagate/{patient}/embolus.nii.gz", patient=scored_patients),
+        crops=crops_of(SCORED),
+        qualities=qualities_of(SCORED),
+        native=collect("results/convert/{patient}/nct.nii.gz", patient=SCORED),
+        labels=collect("results/propagate/{patient}/embolus.nii.gz", patient=SCORED),
         references=references,
         track=ancient("results/track.json"),
         code=code_of("cpmn.evaluate.stage"),
@@ -35,7 +35,7 @@ rule evaluate:
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
         settings=CONFIG.evaluate.model_dump(mode="json"),
         crop=CONFIG.crop.model_dump(mode="json"),
-        scored=scored_patients,
+        scored=SCORED,
     script:
         "../scripts/evaluate.py"
 
@@ -57,8 +57,8 @@ rule compare:
     conda:
         "../envs/train.yaml"
     params:
-        variants={name: variant_record(name) for name in VARIANTS},
-        cohort=cohort_name(),
+        variants=VARIANTS,
+        cohort=cohort_name(CONFIG),
         settings=CONFIG.evaluate.model_dump(mode="json"),
     script:
         "../scripts/compare.py"

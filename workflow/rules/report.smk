@@ -5,7 +5,7 @@ rule report:
         histories=collect(
             "results/train/{variant}/fold-{fold}/history.csv",
             variant=VARIANTS,
-            fold=fold_numbers,
+            fold=range(len(FOLDS)),
         ),
         qualities=collect("results/register/{patient}/quality.json", patient=PAIRED),
         statuses=collect("results/crop/{patient}/status.json", patient=PATIENTS),
@@ -32,8 +32,7 @@ rule report:
         "../envs/train.yaml"
     params:
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
-        variants={name: variant_record(name) for name in VARIANTS},
-        name=cohort_name(),
+        variants=VARIANTS,
         config=CONFIG.model_dump(mode="json", by_alias=True),
     script:
         "../scripts/report.py"

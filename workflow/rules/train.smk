@@ -5,10 +5,11 @@ rule splits:
         "results/train/splits.json",
     log:
         "logs/train/splits.log",
+    priority: 1
     conda:
         "../envs/images.yaml"
     params:
-        splits=splits,
+        splits=SPLITS,
     script:
         "../scripts/splits.py"
 
@@ -17,6 +18,7 @@ rule train:
     input:
         crops=crops_of(fold_patients),
         qualities=qualities_of(fold_patients),
+        splits=[] if SPLITS else "results/train/splits.json",
         track=ancient("results/track.json"),
         code=code_of("cpmn.train.stage"),
     output:
@@ -36,7 +38,7 @@ rule train:
         patients=fold_of,
         labels={name: patient.label for name, patient in COHORT.items()},
         paired=PAIRED,
-        settings=variant_settings,
+        settings=settings_of,
         min_patients=CONFIG.min_patients,
     script:
         "../scripts/train.py"
@@ -47,5 +49,5 @@ rule models:
         collect(
             "results/train/{variant}/fold-{fold}/model.safetensors",
             variant=VARIANTS,
-            fold=fold_numbers,
+            fold=range(len(FOLDS)),
         ),

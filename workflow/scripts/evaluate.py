@@ -12,7 +12,7 @@ from cpmn.evaluate.stage import evaluate_variant
 from cpmn.files import read_json
 from cpmn.logs import job_log
 from cpmn.status import excluded_patients
-from cpmn.tracking import harmless, sync_variant
+from cpmn.tracking import harmless, sync_variant, track_of
 
 with job_log(snakemake.log[0]):
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
@@ -29,7 +29,7 @@ with job_log(snakemake.log[0]):
         threads=snakemake.threads,
         crop=CropConfig.model_validate(snakemake.params.crop),
     )
-    track = read_json(snakemake.input.track)
+    track = track_of(snakemake.config, snakemake.input.track)
     if track["run_id"]:
         with harmless("sending a variant's figures"):
             sync_variant(track, folder)

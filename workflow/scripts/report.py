@@ -7,13 +7,12 @@ from pathlib import Path
 
 from cpmn.cohort import Patient
 from cpmn.config.root import load_config
-from cpmn.files import read_json
 from cpmn.logs import job_log
 from cpmn.report.stage import write_report
-from cpmn.tracking import harmless, sync_report
+from cpmn.tracking import harmless, sync_report, track_of
 
 with job_log(snakemake.log[0]):
-    config, track = load_config(snakemake.params.config), read_json(snakemake.input.track)
+    config, track = load_config(snakemake.params.config), track_of(snakemake.config, snakemake.input.track)
     flags = {key: track[key] for key in ("data_hash", "commit", "cohort", "difficulty")}
     write_report(
         results=Path("results"),

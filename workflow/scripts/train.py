@@ -6,10 +6,9 @@ Input: crops of the fold's training and validation patients. Output: model, plan
 from pathlib import Path
 
 from cpmn.config.train import TrainConfig
-from cpmn.files import read_json
 from cpmn.logs import job_log
 from cpmn.status import excluded_patients, failed_registrations, require_patients
-from cpmn.tracking import LiveFold
+from cpmn.tracking import LiveFold, track_of
 from cpmn.train.stage import train_fold
 
 with job_log(snakemake.log[0]):
@@ -20,7 +19,7 @@ with job_log(snakemake.log[0]):
     excluded = excluded_patients({name: crops / name / "status.json" for name in names})
     require_patients(len(names), excluded, snakemake.params.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
-    live = LiveFold(read_json(snakemake.input.track), folder)
+    live = LiveFold(track_of(snakemake.config, snakemake.input.track), folder)
     train_fold(
         variant=snakemake.wildcards.variant,
         fold=fold,

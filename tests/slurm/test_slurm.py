@@ -1,0 +1,164 @@
+"""The `slurm` profile: complete, and the whole tiny workflow under a real Slurm with it."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROFILE = ROOT / "workflow/profiles/slurm/config.yaml"
+TARGETS = {"models"}  # rules without a job of their own
+WITH_GPU = {"train", "evaluate"}
+
+
+def _settings(path: Path = PROFILE) -> dict:
+    return yaml.safe_load(path.read_text())
+
+
+def _on_gpus(folder: Path) -> Path:
+    """A copy of the profile in which the how-to's step for GPUs is done."""
+    text, lines = re.subn(r"# (gres: .*)", r"\1", PROFILE.read_text())
+    assert lines == len(WITH_GPU)
+    folder.mkdir()
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+class Cluster:
+    """A copy of the project, so that an edit does not disturb the long run, and a run folder; jobs go to a Slurm."""
+
+    def __init__(self, slurm, code: Path, folder: Path):
+        self.slurm, self.code, self.folder = slurm, code, folder
+
+    def snakemake(self, *arguments: str, profile: Path, config: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        """Run Snakemake to its end with a profile, as the how-to says; output and errors are in `stdout`."""
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        command += ["--snakefile", str(self.code / "workflow/Snakefile"), "--directory", str(self.folder)]
+        command += ["--configfile", str(self.code / "config/tiny.yaml"), "--workflow-profile", str(profile)]
+        command += ["--default-resources", f"slurm_partition={self.slurm.partition}", "slurm_account=cpmn"]
+        # This Slurm keeps no accounts; status is asked often and few jobs run at once, as this is one small machine.
+        command += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
+        command += ["--slurm-keep-successful-logs", "--jobs", "4", "--latency-wait", "5"]
+        command += ["--config", *config] if config else []
+        environment = {**self.slurm.environment, "CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1100
+        )
+
+
+def _rule(record: dict[str, str]) -> str:
+    """Name of a Slurm job's rule; the executor plugin writes it into the comment."""
+    name = re.match(r"rule_(\w+?)(_wildcards_|$)", record["Comment"])
+    assert name, record
+    return name[1]
+
+
+def _minutes(limit: str) -> int:
+    """Minutes of Slurm's [days-]hours:minutes:seconds."""
+    days, _, clock = limit.rpartition("-")
+    hours, minutes, _ = clock.split(":")
+    return int(days or 0) * 1440 + int(hours) * 60 + int(minutes)
+
+
+def test_profile_names_every_rule_that_runs_a_job():
+    text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = {new or old for old, new in re.findall(r"^(?:use )?rule (\w+)(?: as (\w+) with)?:", text, re.MULTILINE)}
+    settings = _settings()
+    assert set(settings["set-resources"]) == rules - TARGETS
+    assert set(settings["set-threads"]) <= rules - TARGETS
+    for name, resources in settings["set-resources"].items():
+        assert set(resources) == {"mem_mb", "runtime"}, name
+
+
+def test_profile_keeps_what_the_default_profile_sets():
+    default = _settings(ROOT / "workflow/profiles/default/config.yaml")
+    ours = _settings()
+    for key, value in default.items():
+        if key not in ("set-threads", "set-resources"):
+            assert ours[key] == value, key
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_tiny_workflow_on_a_real_slurm(slurm, tmp_path):
+    """One test, since the parallel workers of pytest would each start a Slurm for theirs."""
+    for part in ("cpmn", "workflow", "config"):
+        shutil.copytree(ROOT / part, tmp_path / "project" / part, ignore=shutil.ignore_patterns("__pycache__"))
+    cluster, profile = Cluster(slurm, tmp_path / "project", tmp_path / "run"), _on_gpus(tmp_path / "profile")
+    done = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile.parent)
+    assert done.returncode == 0, done.stdout[-6000:]
+    _check_records(cluster, _settings(profile), done.stdout)
+    _check_results(cluster, profile.parent)
+    _check_bad_patient(cluster, tmp_path / "bad")
+
+
+def _check_records(cluster: Cluster, settings: dict, said: str) -> None:
+    """Slurm ran every job that Snakemake planned, each with the resources of the profile."""
+    records = {job["JobId"]: job for job in cluster.slurm.jobs()}
+    assert {record["JobState"] for record in records.values()} == {"COMPLETED"}
+    table = said[said.index("Job stats:") : said.index("Select jobs")]
+    planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    assert planned.pop("total") == len(records) + planned.pop("all")
+    assert Counter(_rule(record) for record in records.values()) == planned
+    for record in records.values():
+        rule = _rule(record)
+        resources = settings["set-resources"][rule]
+        assert record["MinMemoryNode"] == f"{resources['mem_mb']}M", rule
+        assert _minutes(record["TimeLimit"]) == resources["runtime"], rule
+        assert record["NumCPUs"] == str(settings["set-threads"].get(rule, 1)), rule
+        assert record["Partition"] == cluster.slurm.partition
+        assert record["Account"] == "cpmn"
+        assert ("gpu" in record.get("TresPerNode", "")) == (rule in WITH_GPU), record
+    logs = {path.stem for path in (cluster.folder / ".snakemake/slurm_logs").rglob("*.log")}
+    assert logs == set(records)
+
+
+def _check_results(cluster: Cluster, profile: Path) -> None:
+    """The results are there, and the same command finds nothing to do."""
+    results = cluster.folder / "results"
+    assert (results / "report/index.html").is_file()
+    for variant in ("cpmn", "nct_only"):
+        metrics = json.loads((results / "evaluate" / variant / "metrics.json").read_text())
+        assert metrics["voxel"]["dice"]["n"] > 0
+    before = len(cluster.slurm.jobs())
+    again = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile)
+    assert "Nothing to be done" in again.stdout, again.stdout[-3000:]
+    assert len(cluster.slurm.jobs()) == before
+
+
+def _check_bad_patient(cluster: Cluster, folder: Path) -> None:
+    """With the profile as it stands: a bad patient is named at once, and the other one's job finishes."""
+    sheet = cluster.folder / "data/phantom/cohort.csv"
+    with sheet.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))[:2]
+    for row in rows:
+        files = ("ctpa", "nct", "ctpa_mask", "nct_truth")
+        row |= {key: str(sheet.parent / row[key]) for key in files if row[key]}
+    rows[0]["nct"] = str(folder / "nowhere")
+    folder.mkdir()
+    with (folder / "cohort.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    bad, good = (row["patient_id"] for row in rows)
+    another = Cluster(cluster.slurm, cluster.code, folder / "run")
+    targets = [f"results/convert/{name}/nct.nii.gz" for name in (bad, good)]
+    cohort = (f"cohort={folder / 'cohort.csv'}",)
+    done = another.snakemake("--keep-going", *targets, profile=PROFILE.parent, config=cohort)
+    assert done.returncode != 0
+    assert f"patient {bad}: " in done.stdout
+    assert "does not exist" in done.stdout
+    assert (another.folder / targets[1]).is_file()
+    states = {job["Comment"]: job["JobState"] for job in cluster.slurm.jobs()[-2:]}
+    assert states == {
+        f"rule_convert_wildcards_{bad}": "FAILED",
+        f"rule_convert_wildcards_{good}": "COMPLETED",
+    }
