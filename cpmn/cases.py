@@ -24,6 +24,7 @@ from cpmn.voxels import dice, surface_agreement
 
 OVERLAP_FRACTIONS = {"": 0.0, "_10pct": 0.1, "_20pct": 0.2}
 FALSE_POSITIVE_RATES = (0.5, 1.0, 2.0, 4.0, 8.0)
+NOT_NEGATIVE = (0.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -144,17 +145,18 @@ def voxel_figures(cases: Sequence[Case], config: EvaluateConfig) -> dict[str, Es
     pe = [case for case in cases if case.label == 1 and case.reference_ml > 0]
     normal = [case for case in cases if case.label == 0 and case.reference]
     over = partial(_mean_of_defined, config=config)
+    share, volume = partial(over, bounds=metrics.SHARE), partial(over, bounds=NOT_NEGATIVE)
     differences = [case.predicted_ml - case.reference_ml for case in pe]
     shared, sizes = [2 * case.shared_ml for case in pe], [case.predicted_ml + case.reference_ml for case in pe]
     return {
-        "dice": over([case.dice for case in pe]),
+        "dice": share([case.dice for case in pe]),
         "dice_pooled": metrics.ratio(shared, sizes, n=len(pe), **_options(config)),
-        "nsd": over([case.surface["nsd"] for case in pe]),
-        "assd_mm": over([case.surface["assd_mm"] for case in pe]),
-        "hd95_mm": over([case.surface["hd95_mm"] for case in pe]),
+        "nsd": share([case.surface["nsd"] for case in pe]),
+        "assd_mm": volume([case.surface["assd_mm"] for case in pe]),
+        "hd95_mm": volume([case.surface["hd95_mm"] for case in pe]),
         "volume_difference_ml": over(differences),
-        "absolute_volume_difference_ml": over([abs(value) for value in differences]),
-        "false_positive_volume_ml": over([case.predicted_ml for case in normal]),
+        "absolute_volume_difference_ml": volume([abs(value) for value in differences]),
+        "false_positive_volume_ml": volume([case.predicted_ml for case in normal]),
     }
 
 
@@ -169,7 +171,7 @@ def lesion_figures(cases: Sequence[Case], config: EvaluateConfig) -> dict[str, A
         hits, false = [int(hit.sum()) for hit, _ in matched], [int(wrong.sum()) for _, wrong in matched]
         figures[f"marks_within_{_word(epsilon)}_mm"] = {
             "sensitivity": metrics.ratio(hits, [len(hit) for hit, _ in matched], **_options(config)),
-            "false_positives_per_scan": metrics.mean(false, **_options(config)),
+            "false_positives_per_scan": metrics.mean(false, bounds=NOT_NEGATIVE, **_options(config)),
         }
     curve = froc(lesions, FALSE_POSITIVE_RATES)
     clots = sum(len(item.clot_ids) for item in lesions)
@@ -213,7 +215,11 @@ def _detection(
         f"recall{suffix}": metrics.ratio(found, clots, **_options(config)),
         f"precision{suffix}": metrics.ratio(true, marked, **_options(config)),
         f"f1{suffix}": metrics.bootstrap(
-            partial(_f1, found, clots, true, marked), len(lesions), n=int(clots.sum()), **_options(config)
+            partial(_f1, found, clots, true, marked),
+            len(lesions),
+            n=int(clots.sum()),
+            bounds=metrics.SHARE,
+            **_options(config),
         ),
     }
 
@@ -227,8 +233,10 @@ def _f1(found: np.ndarray, clots: np.ndarray, true: np.ndarray, marked: np.ndarr
     return float(2 * recall * precision / (recall + precision)) if recall + precision else 0.0
 
 
-def _mean_of_defined(values: Sequence[float], config: EvaluateConfig) -> Estimate:
-    return metrics.mean([value for value in values if math.isfinite(value)], **_options(config))
+def _mean_of_defined(
+    values: Sequence[float], config: EvaluateConfig, bounds: tuple[float, float] = metrics.UNBOUNDED
+) -> Estimate:
+    return metrics.mean([value for value in values if math.isfinite(value)], bounds=bounds, **_options(config))
 
 
 def _options(config: EvaluateConfig) -> dict[str, Any]:

@@ -20,6 +20,10 @@ SAMPLES = 2000
 MINIMUM_FOR_CALIBRATION_LINE = 10
 """Patients per class below which slope and intercept stay undefined (our choice: fewer give no usable line)."""
 
+FEW = 10  # patients; our choice: below, a bootstrap has too few distinct resamples to tell of the spread
+UNBOUNDED = (-math.inf, math.inf)
+SHARE = (0.0, 1.0)
+
 
 class Estimate(TypedDict):
     """One figure: value with its interval, and the denominator `n`."""
@@ -51,19 +55,28 @@ def bootstrap(
     samples: int = SAMPLES,
     level: float = LEVEL,
     seed: int = 0,
+    bounds: tuple[float, float] = UNBOUNDED,
 ) -> Estimate:
-    """Percentile bootstrap over patients (Efron 1979).
+    """Percentile bootstrap over patients (Efron 1979); below `FEW` patients the jackknife with Student's t instead.
+
+    Resamples of a handful of patients only repeat what is there, so that the bootstrap claims far too much.
 
     Parameters
     ----------
     statistic : figure from an index array into the patients; NaN where it is undefined for that sample.
     count : number of patients; with fewer than two there is a value but no interval.
     n : denominator to report, `count` by default.
+    bounds : smallest and largest possible value, to which the jackknife's interval is cut.
     """
     value = statistic(np.arange(count)) if count else math.nan
     n = count if n is None else n
     if count < 2 or not math.isfinite(value):
         return estimate(value, n=n)
+    if count < FEW:
+        half = float(stats.t.ppf((1 + level) / 2, count - 1)) * _jackknife_error(statistic, count)
+        if not math.isfinite(half) or half <= 0:  # without spread among so few nothing is known of the spread
+            return estimate(value, n=n)
+        return estimate(value, max(bounds[0], value - half), min(bounds[1], value + half), n)
     draws = _resampled(statistic, count, samples, seed)
     if not len(draws):
         return estimate(value, n=n)
@@ -71,22 +84,14 @@ def bootstrap(
     return estimate(value, float(low), float(high), n)
 
 
-def mean(values: Numbers, *, samples: int = SAMPLES, level: float = LEVEL, seed: int = 0) -> Estimate:
-    """Mean over patients with a bootstrap interval."""
+def mean(values: Numbers, **options) -> Estimate:
+    """Mean over patients with an interval (options as `bootstrap`)."""
     array = np.asarray(values, dtype=float)
-    return bootstrap(lambda index: float(array[index].mean()), len(array), samples=samples, level=level, seed=seed)
+    return bootstrap(lambda index: float(array[index].mean()), len(array), **options)
 
 
-def ratio(
-    numerators: Numbers,
-    denominators: Numbers,
-    *,
-    n: int | None = None,
-    samples: int = SAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Estimate:
-    """Sum of numerators over sum of denominators, patients resampled as clusters.
+def ratio(numerators: Numbers, denominators: Numbers, *, n: int | None = None, **options) -> Estimate:
+    """Sum of numerators over sum of denominators, a share, patients resampled as clusters (options as `bootstrap`).
 
     For figures that count several things in one patient (clots, voxels), which are not independent; `n` defaults to
     the sum of the denominators.
@@ -98,7 +103,7 @@ def ratio(
         total = bottom[index].sum()
         return float(top[index].sum() / total) if total > 0 else math.nan
 
-    return bootstrap(share, len(top), n=n, samples=samples, level=level, seed=seed)
+    return bootstrap(share, len(top), n=n, bounds=SHARE, **options)
 
 
 def auc(labels: Labels, scores: Numbers, level: float = LEVEL) -> Estimate:
@@ -145,12 +150,12 @@ def average_precision(labels: Labels, scores: Numbers, **options) -> Estimate:
             return math.nan
         return _precision_over_recall(truth[index], score[index])
 
-    return bootstrap(value, len(truth), **options)
+    return bootstrap(value, len(truth), bounds=SHARE, **options)
 
 
 def brier(labels: Labels, probabilities: Numbers, **options) -> Estimate:
     """Mean squared difference of probability and label (Brier 1950)."""
-    return mean((np.asarray(probabilities, dtype=float) - np.asarray(labels)) ** 2, **options)
+    return mean((np.asarray(probabilities, dtype=float) - np.asarray(labels)) ** 2, bounds=SHARE, **options)
 
 
 def expected_calibration_error(labels: Labels, probabilities: Numbers, bins: int = 10, **options) -> Estimate:
@@ -162,7 +167,7 @@ def expected_calibration_error(labels: Labels, probabilities: Numbers, bins: int
         gaps = np.bincount(place[index], weights=(truth - probability)[index], minlength=bins)
         return float(np.abs(gaps).sum() / len(index))
 
-    return bootstrap(value, len(truth), **options)
+    return bootstrap(value, len(truth), bounds=SHARE, **options)
 
 
 def calibration_line(labels: Labels, probabilities: Numbers) -> dict[str, Estimate]:
@@ -230,16 +235,19 @@ def paired_difference(
 
     Returns
     -------
-    The difference, and the two-sided bootstrap p, (count of the rarer sign + 1) / (samples + 1) doubled (Davison and
-    Hinkley 1997, section 4.4); None where there is no interval.
+    The difference, and its two-sided p: from the bootstrap, (count of the rarer sign + 1) / (samples + 1) doubled
+    (Davison and Hinkley 1997, section 4.4); below `FEW` patients from the jackknife's t. None without an interval.
     """
 
     def difference(index: np.ndarray) -> float:
         return statistic(0, index) - statistic(1, index)
 
     result = bootstrap(difference, count, samples=samples, level=level, seed=seed)
-    if result["low"] is None:
+    if result["low"] is None or result["value"] is None:
         return result, None
+    if count < FEW:
+        t = abs(result["value"]) / _jackknife_error(difference, count)
+        return result, float(2 * stats.t.sf(t, count - 1))
     draws = _resampled(difference, count, samples, seed)
     rarer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return result, min(1.0, 2 * (rarer + 1) / (len(draws) + 1))
@@ -267,6 +275,13 @@ def _resampled(statistic: Callable[[np.ndarray], float], count: int, samples: in
     generator = np.random.default_rng(seed)
     draws = np.array([statistic(generator.integers(0, count, count)) for _ in range(samples)])
     return draws[np.isfinite(draws)]
+
+
+def _jackknife_error(statistic: Callable[[np.ndarray], float], count: int) -> float:
+    """Standard error from leaving out one patient at a time (Tukey 1958); that of a mean is the usual one."""
+    everyone = np.arange(count)
+    left_out = np.array([statistic(np.delete(everyone, index)) for index in range(count)])
+    return float(math.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2)))
 
 
 def _by_class(labels: Labels, scores: Numbers) -> tuple[np.ndarray, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from cpmn import metrics
 
@@ -157,7 +158,7 @@ def test_bootstrap_interval_of_a_mean_matches_the_normal_one():
 
 
 def test_bootstrap_repeats_with_its_seed_and_not_with_another():
-    values = [0.1, 0.4, 0.5, 0.9, 0.3]
+    values = np.linspace(0, 1, 12) ** 2
     assert metrics.mean(values, seed=1) == metrics.mean(values, seed=1)
     assert metrics.mean(values, seed=1) != metrics.mean(values, seed=2)
 
@@ -168,8 +169,26 @@ def test_one_patient_has_a_value_and_no_interval():
 
 def test_ratio_resamples_patients_and_counts_clots():
     """9 of 10 clots in one patient, 0 of 10 in the other: 20 clots are not 20 independent findings."""
-    figure = metrics.ratio([9, 0], [10, 10])
-    assert (figure["value"], figure["low"], figure["high"], figure["n"]) == (0.45, 0.0, 0.9, 20)
+    figure = metrics.ratio([9, 0] * 10, [10, 10] * 10)
+    assert (figure["value"], figure["n"]) == (0.45, 200)
+    independent = metrics.proportion(90, 200)
+    assert parts(figure)[2] - parts(figure)[1] > 2 * (parts(independent)[2] - parts(independent)[1])
+
+
+def test_few_patients_have_the_wide_interval_of_student_s_t():
+    """Mean 0.5 of 0.4 and 0.6: standard error 0.1, t(1) = 12.706; of three, the textbook interval."""
+    assert parts(metrics.mean([0.4, 0.6])) == pytest.approx((0.5, 0.5 - 1.2706, 0.5 + 1.2706), abs=1e-3)
+    assert parts(metrics.mean([0.4, 0.6], bounds=metrics.SHARE)) == pytest.approx((0.5, 0.0, 1.0))
+    values = [1.0, 2.0, 4.0]
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert parts(metrics.mean(values))[1:] == pytest.approx(expected)
+
+
+def test_two_patients_show_no_significant_difference_whatever_their_values():
+    values = np.array([[0.5, 0.6], [0.2, 0.29]])
+    difference, p = metrics.paired_difference(lambda system, index: float(values[system][index].mean()), 2)
+    assert p == pytest.approx(stats.ttest_rel(*values).pvalue)
+    assert parts(difference)[0] == pytest.approx(0.305)
 
 
 def test_roc_curve_starts_without_a_threshold_and_passes_the_known_points():
@@ -204,16 +223,22 @@ def test_delong_comparison_agrees_with_the_bootstrap():
 
 
 def test_paired_difference_of_equal_systems_is_zero_with_p_one():
-    values = np.array([0.1, 0.5, 0.9])
-    difference, p = metrics.paired_difference(lambda _, index: float(values[index].mean()), 3, samples=200)
-    assert difference == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 3}
+    values = np.linspace(0, 1, 12)
+    difference, p = metrics.paired_difference(lambda _, index: float(values[index].mean()), 12, samples=200)
+    assert difference == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 12}
     assert p == 1.0
+
+
+def test_equal_systems_on_few_patients_have_no_interval():
+    difference, p = metrics.paired_difference(lambda *_: 0.5, 3)
+    assert difference == {"value": 0.0, "low": None, "high": None, "n": 3}
+    assert p is None
 
 
 def test_bootstrap_p_is_two_sided_and_never_zero():
     """All differences positive: no draw at or below zero, so 2 (0 + 1) / (199 + 1)."""
-    values = np.array([[0.5, 0.6, 0.9], [0.1, 0.2, 0.3]])
-    _, p = metrics.paired_difference(lambda system, index: float(values[system][index].mean()), 3, samples=199)
+    values = np.array([[0.5, 0.6, 0.9] * 4, [0.1, 0.2, 0.3] * 4])
+    _, p = metrics.paired_difference(lambda system, index: float(values[system][index].mean()), 12, samples=199)
     assert p == pytest.approx(0.01)
 
 

@@ -74,7 +74,7 @@ class TrainConfig(Section):
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
     )
 
-    steps: int = Field(default=300, ge=1, description="Optimiser steps of one training (count).")
+    steps: int = Field(default=500, ge=1, description="Optimiser steps of one training (count).")
     batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
     foreground_fraction: float = Field(
         default=0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1)."

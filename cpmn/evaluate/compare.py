@@ -29,9 +29,9 @@ def compare_variants(
     cohort : name of the cohort, for the table.
     evaluate : folder with `{variant}/metrics.json` and `{variant}/patients.csv`.
 
-    Differences are variant minus baseline, paired by test patient, with a bootstrap interval. p is McNemar's exact
-    test for sensitivity, specificity and accuracy, DeLong's for AUC, else from the bootstrap; it is not corrected for
-    the number of comparisons.
+    Differences are variant minus baseline, paired by test patient, with an interval as in `metrics.bootstrap`. p is
+    McNemar's exact test for sensitivity, specificity and accuracy, DeLong's for AUC, else that of
+    `metrics.paired_difference`; it is not corrected for the number of comparisons.
     """
     baseline = next((name for name, facts in variants.items() if facts.get("base") == BASELINE), None)
     tables = {name: _test_rows(evaluate / name / "patients.csv") for name in variants}

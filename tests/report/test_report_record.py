@@ -12,7 +12,7 @@ def test_record_of_a_run(finished):
     assert record["patients"] == {"cohort": 12, "excluded": 1, "test": 4}
     assert (record["data_hash"], record["commit"]) == ("abc123", "f00dbabe")
     assert record["seeds"]["train"] == {"cpmn": 0, "nct_only": 0}
-    assert record["seeds"]["phantom"] == 2024
+    assert record["seeds"]["phantom"] == 7
     assert record["device"] == {"cpmn": "cpu", "nct_only": "cpu"}
     assert record["seconds"]["register"] == {"total": 11 * 20.5, "median": 20.5}
     assert record["seconds"]["train"]["cpmn"] == {"fold-0": 92.0}

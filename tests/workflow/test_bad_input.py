@@ -117,7 +117,7 @@ def test_one_class_too_small_stops_before_training_and_the_others_are_preprocess
     normals = [row for row in finished.rows() if row["label"] == "0"][:2]
     done = another.snakemake("--keep-going", config=(another.sheet(normals),))
     assert done.returncode != 0
-    assert "0 with PE" in done.stdout
+    assert "testing has 0 PE" in done.stdout
     assert "Traceback" not in done.stdout
     for row in normals:
         assert (another.run / "results/crop" / row["patient_id"] / "crop.json").is_file()
