@@ -28,7 +28,7 @@ ENVIRONMENTS = {
     "images": (*BASE, "highdicom", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
     "register": (*BASE, "antspyx", "matplotlib", "pandas"),
     "train": (*BASE, *LEARNING, *FIGURES),
-    "track": ("mlflow", "numpy", "pydantic", "pyyaml", "simpleitk"),
+    "track": ("mlflow", "numpy", "psutil", "pydantic", "pyyaml", "simpleitk"),
 }
 """Packages of each environment of the workflow: few files, shared by the rules that need the same."""
 

@@ -1,5 +1,7 @@
 """Settings of `track`: MLflow."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cpmn.config.section import Section
@@ -11,4 +13,8 @@ class TrackConfig(Section):
     enabled: bool = Field(default=True, description="Whether runs are recorded in MLflow.")
     uri: str = Field(
         default="", description="MLflow tracking address; empty means sqlite:///mlflow.db in the run's folder."
+    )
+    champion_metric: Literal["patient.auc", "voxel.dice"] = Field(
+        default="patient.auc",
+        description="What a variant must improve to become `champion` (`snakemake promote`).",
     )

@@ -11,3 +11,23 @@ rule track:
         "../envs/track.yaml"
     script:
         "../scripts/track.py"
+
+
+# Not part of `all`: a person decides when a new model is to be considered.
+rule promote:
+    input:
+        comparison="results/evaluate/comparison.csv",
+        patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
+        track=ancient("results/track.json"),
+        code=code_of("cpmn.tracking.champion"),
+    output:
+        "results/promote.json",
+    log:
+        "logs/promote.log",
+    conda:
+        "../envs/train.yaml"
+    params:
+        metric=CONFIG.track.champion_metric,
+        settings=CONFIG.evaluate.model_dump(mode="json"),
+    script:
+        "../scripts/promote.py"

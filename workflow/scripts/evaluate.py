@@ -12,7 +12,7 @@ from cpmn.evaluate.stage import evaluate_variant
 from cpmn.files import read_json
 from cpmn.logs import job_log
 from cpmn.status import excluded_patients
-from cpmn.tracking import harmless, sync_variant, track_of
+from cpmn.tracking import attempt, sync_variant, track_of
 
 with job_log(snakemake.log[0]):
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
@@ -31,5 +31,4 @@ with job_log(snakemake.log[0]):
     )
     track = track_of(snakemake.config, snakemake.input.track)
     if track["run_id"]:
-        with harmless("sending a variant's figures"):
-            sync_variant(track, folder)
+        attempt("sending a variant's figures", sync_variant, track, folder)

@@ -9,7 +9,7 @@ from cpmn.cohort import Patient
 from cpmn.config.root import load_config
 from cpmn.logs import job_log
 from cpmn.report.stage import write_report
-from cpmn.tracking import harmless, sync_report, track_of
+from cpmn.tracking import attempt, sync_results, track_of
 
 with job_log(snakemake.log[0]):
     config, track = load_config(snakemake.params.config), track_of(snakemake.config, snakemake.input.track)
@@ -23,5 +23,4 @@ with job_log(snakemake.log[0]):
         flags={**flags, "synthetic": config.cohort is None},
     )
     if track["run_id"]:
-        with harmless("sending the report"):
-            sync_report(track, Path(snakemake.output.page).parent)
+        attempt("sending the report, and what was not sent before,", sync_results, Path("results"))

@@ -19,18 +19,17 @@ with job_log(snakemake.log[0]):
     excluded = excluded_patients({name: crops / name / "status.json" for name in names})
     require_patients(len(names), excluded, snakemake.params.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
-    live = LiveFold(track_of(snakemake.config, snakemake.input.track), folder)
-    train_fold(
-        variant=snakemake.wildcards.variant,
-        fold=fold,
-        splits={"folds": {fold: snakemake.params.patients}},
-        crops=crops,
-        excluded=excluded,
-        folder=folder,
-        config=TrainConfig.model_validate(snakemake.params.settings),
-        threads=snakemake.threads,
-        labels=snakemake.params.labels,
-        paired=set(snakemake.params.paired),
-        on_epoch=live.add,
-    )
-    live.finish()
+    with LiveFold(track_of(snakemake.config, snakemake.input.track), folder) as live:
+        train_fold(
+            variant=snakemake.wildcards.variant,
+            fold=fold,
+            splits={"folds": {fold: snakemake.params.patients}},
+            crops=crops,
+            excluded=excluded,
+            folder=folder,
+            config=TrainConfig.model_validate(snakemake.params.settings),
+            threads=snakemake.threads,
+            labels=snakemake.params.labels,
+            paired=set(snakemake.params.paired),
+            on_epoch=live.add,
+        )

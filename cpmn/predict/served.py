@@ -1,0 +1,60 @@
+"""A trained variant as MLflow loads and serves it; `cpmn.tracking.registry` saves this file with the model.
+
+Every row of the input names one non-contrast chest CT: `path`, a folder of DICOM files or an image file in HU where
+the model runs, or `nifti`, the contents of a .nii or .nii.gz file (base64 in JSON).
+"""
+
+import gzip
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow.models
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModel
+
+COLUMNS = ("score", "threshold", "decision", "volume_ml")
+GZIP = b"\x1f\x8b"
+
+
+class Served(PythonModel):
+    """Reads scans as `cpmn predict` does."""
+
+    def load_context(self, context: Any) -> None:
+        """Keep where the files are; weights are read with each scan, which takes a fraction of reading the scan."""
+        self._results = Path(context.artifacts["results"])
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Data frame with `score`, `threshold` (NaN if there is none), `decision` and `volume_ml` (marked, mL) per row.
+
+        Raises MlflowException, a server's status 400, for a scan that cannot be read.
+        """
+        rows = [self._read(row, context.model_config["variant"]) for row in model_input.to_dict("records")]
+        return pd.DataFrame(rows).astype({"threshold": float})
+
+    def _read(self, row: dict[str, Any], variant: str) -> dict[str, Any]:
+        from cpmn.errors import CpmnError
+        from cpmn.predict.stage import predict_series
+
+        with tempfile.TemporaryDirectory() as temporary:
+            source, output = _source(row, Path(temporary)), Path(temporary) / "prediction"
+            try:
+                record = predict_series(source, results=self._results, variant=variant, output=output)
+            except CpmnError as error:
+                raise MlflowException.invalid_parameter_value(str(error)) from error
+        return {**{key: record[key] for key in COLUMNS}, "threshold": record["threshold"]["value"]}
+
+
+def _source(row: dict[str, Any], folder: Path) -> Path:
+    path, nifti = row.get("path"), row.get("nifti")
+    if isinstance(nifti, bytes) and nifti:
+        source = folder / "scan.nii.gz"
+        source.write_bytes(nifti if nifti.startswith(GZIP) else gzip.compress(nifti))
+        return source
+    if isinstance(path, str) and path:
+        return Path(path)
+    raise MlflowException.invalid_parameter_value("Each row needs 'path' (of a scan) or 'nifti' (a file's contents).")
+
+
+mlflow.models.set_model(Served())

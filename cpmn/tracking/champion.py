@@ -1,0 +1,175 @@
+"""The alias `champion` of a cohort's registered model: it moves only to a variant that is better beyond chance.
+
+`snakemake promote` compares every variant of the run with the present champion on the same test patients, by the
+paired bootstrap of `comparison.csv`. The alias moves where the lower bound of the difference is above 0. An empty place
+goes to the baseline, which every other variant then has to beat: our choice, so that no variant gets there by being the
+luckiest of many. Bounds are not corrected for the number of variants compared.
+"""
+
+import csv
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.errors import CpmnError
+from cpmn.files import read_json, write_json
+from cpmn.metrics import Estimate, area, estimate, paired_difference
+from cpmn.tracking.registry import content_of, model_name, versions
+from cpmn.tracking.server import connect
+from cpmn.tracking.sync import sync_results
+
+ALIAS, BASELINE = "champion", "nct_only"
+
+Table = dict[str, dict[str, str]]
+
+
+def promote(results: Path, output: Path, *, metric: str, config: EvaluateConfig) -> dict[str, Any]:
+    """Move the alias if a variant of this run has earned it; write and return the reason as `output` holds it.
+
+    Parameters
+    ----------
+    metric : `patient.auc` or `voxel.dice`; more is better.
+    config : number of bootstrap samples, level and seed.
+
+    Raises CpmnError where MLflow is out of reach: here, the record is the work.
+    """
+    try:
+        sync_results(results)
+        record = _promote(read_json(results / "track.json"), results, metric, config)
+    except CpmnError:
+        raise
+    except Exception as error:
+        raise CpmnError(
+            f"MLflow did not do its part ({error}). The champion stays. "
+            "Check that the server runs and say `snakemake promote` again."
+        ) from error
+    write_json(output, record)
+    return record
+
+
+def difference(metric: str, first: Table, second: Table, config: EvaluateConfig) -> Estimate:
+    """Metric of `first` minus that of `second` with its interval, on the test patients that both have scored.
+
+    Tables are rows of `patients.csv` by patient. Without a patient in common every figure is None.
+    """
+    columns, statistic, kept = METRICS[metric]
+    rows = [(first[name], second[name]) for name in first if name in second]
+    rows = [pair for pair in rows if all(kept(row) and all(row[key] for key in columns) for row in pair)]
+    if not rows:
+        return estimate(None)
+    tables = [np.array([[float(pair[side][key]) for key in columns] for pair in rows]) for side in (0, 1)]
+    figure, _ = paired_difference(
+        lambda system, index: statistic(tables[system][index]),
+        len(rows),
+        samples=config.bootstrap_samples,
+        level=config.confidence,
+        seed=config.seed,
+    )
+    return figure
+
+
+METRICS: dict[str, tuple[Sequence[str], Callable[[np.ndarray], float], Callable[[Mapping[str, str]], bool]]] = {
+    "patient.auc": (("label", "score"), lambda table: area(table[:, 0], table[:, 1]), lambda row: True),
+    "voxel.dice": (
+        ("dice", "reference_ml"),
+        lambda table: float(table[:, 0].mean()) if len(table) else math.nan,
+        lambda row: row["label"] == "1",
+    ),
+}
+"""Columns of `patients.csv`, figure, and which patients count: as in `comparison.csv`."""
+
+
+def _promote(track: Mapping[str, Any], results: Path, metric: str, config: EvaluateConfig) -> dict[str, Any]:
+    client, name = connect(track["uri"]), model_name(track)
+    made = versions(client, name)
+    candidates = {variant: made[content_of(results, variant)] for variant in track["variants"]}
+    before = _champion(client, name)
+    holder = before or candidates[_baseline(track)]
+    rivals = {variant: one for variant, one in candidates.items() if one.version != holder.version}
+    if holder.tags.get("data_hash") == track["data_hash"]:
+        found = _compare(holder, candidates, rivals, results, metric, config, track["uri"])
+        winner, reason = _verdict(holder, found, metric)
+    else:
+        found, winner = {}, None
+        reason = f"the champion, version {holder.version}, was evaluated on other data: there is nothing to compare"
+    after = rivals[winner] if winner else holder
+    moved = before is None or after.version != before.version
+    if moved:
+        client.set_registered_model_alias(name, ALIAS, after.version)
+    return {
+        "model": name,
+        "metric": metric,
+        "moved": moved,
+        "reason": reason if before else f"the place was empty and went to {_title(holder)}; {reason}",
+        "before": _facts(before) if before else None,
+        "after": _facts(after),
+        "comparisons": [{**_facts(rivals[variant]), "difference": figure} for variant, figure in found.items()],
+    }
+
+
+def _champion(client: Any, name: str) -> Any:
+    """The present champion's version, None if there is none."""
+    version = client.get_registered_model(name).aliases.get(ALIAS)
+    return client.get_model_version(name, str(version)) if version else None
+
+
+def _baseline(track: Mapping[str, Any]) -> str:
+    """The run's first variant with base `nct_only`, else its first."""
+    variants = track["variants"]
+    return next((name for name in variants if variants[name]["base"] == BASELINE), next(iter(variants)))
+
+
+def _compare(
+    holder: Any,
+    candidates: Mapping[str, Any],
+    rivals: Mapping[str, Any],
+    results: Path,
+    metric: str,
+    config: EvaluateConfig,
+    uri: str,
+) -> dict[str, Estimate]:
+    """Difference of each rival from the holder, which may be of an earlier run."""
+    tables = {variant: _read_test(results / "evaluate" / variant / "patients.csv") for variant in candidates}
+    own = next((variant for variant, one in candidates.items() if one.version == holder.version), None)
+    theirs = tables[own] if own else _recorded_test(holder, uri)
+    return {variant: difference(metric, tables[variant], theirs, config) for variant in rivals}
+
+
+def _verdict(holder: Any, found: Mapping[str, Estimate], metric: str) -> tuple[str | None, str]:
+    """The variant that takes the place, if any, and why: the greatest lower bound decides among several."""
+    bounds = {variant: figure["low"] for variant, figure in found.items() if figure["low"] is not None}
+    best = max(bounds, key=lambda variant: bounds[variant], default=None)
+    if best is None:
+        return None, f"{_title(holder)} stays: there is no other variant with an interval of {metric} to compare"
+    figure = found[best]
+    interval = f"{metric} {figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f}, n = {figure['n']})"
+    if bounds[best] > 0:
+        return best, f"{best} is better than {_title(holder)}: {interval}"
+    return None, f"{_title(holder)} stays: the best of the others, {best}, differs by {interval}, which includes 0"
+
+
+def _recorded_test(holder: Any, uri: str) -> Table:
+    """Test rows of an earlier run's variant, from its files in MLflow."""
+    from mlflow.artifacts import download_artifacts
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = download_artifacts(run_id=holder.run_id, artifact_path="patients.csv", dst_path=folder, tracking_uri=uri)
+        return _read_test(Path(path))
+
+
+def _read_test(path: Path) -> Table:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return {row["patient_id"]: row for row in csv.DictReader(stream) if row["split"] == "test"}
+
+
+def _title(version: Any) -> str:
+    return f"{version.tags.get('variant', '?')} (version {version.version})"
+
+
+def _facts(version: Any) -> dict[str, Any]:
+    return {"variant": version.tags.get("variant"), "version": str(version.version), "run_id": version.run_id}

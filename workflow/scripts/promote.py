@@ -1,0 +1,19 @@
+"""Give the alias `champion` to a variant that is better than the present one beyond chance: `results/promote.json`."""
+
+from pathlib import Path
+
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.errors import CpmnError
+from cpmn.logs import job_log
+from cpmn.tracking import track_of
+from cpmn.tracking.champion import promote
+
+with job_log(snakemake.log[0]):
+    if not track_of(snakemake.config, snakemake.input.track)["run_id"]:
+        raise CpmnError("a champion needs MLflow: set track.enabled to true, and check that track.uri can be reached.")
+    promote(
+        Path("results"),
+        Path(snakemake.output[0]),
+        metric=snakemake.params.metric,
+        config=EvaluateConfig.model_validate(snakemake.params.settings),
+    )
