@@ -1,0 +1,30 @@
+"""Run the benchmarks whose table is not stored yet, store and print them: `python -m benchmarks [NAME ...]`.
+
+Named benchmarks run again. Tables stand in `benchmarks/results/NAME.csv`.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks import convert, register
+
+RESULTS = Path(__file__).parent / "results"
+BENCHMARKS = {"convert": convert.measure, "register": register.measure}
+
+
+def main(names: list[str]) -> None:
+    """Run what is named, or else what is missing; print every table."""
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
+    for name, measure in BENCHMARKS.items():
+        table = RESULTS / f"{name}.csv"
+        if name in names or not table.is_file():
+            print(f"{name}: running", flush=True)
+            pd.DataFrame(measure()).to_csv(table, index=False)
+        print(f"\n{name}\n{pd.read_csv(table).to_string(index=False)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
