@@ -22,6 +22,7 @@ def main(names: list[str]) -> None:
         table = RESULTS / f"{name}.csv"
         if name in names or not table.is_file():
             print(f"{name}: running", flush=True)
+            RESULTS.mkdir(exist_ok=True)
             pd.DataFrame(measure()).to_csv(table, index=False)
         print(f"\n{name}\n{pd.read_csv(table).to_string(index=False)}")
 
