@@ -31,3 +31,8 @@ class ConvertConfig(Section):
     maximum_gap_mm: float = Field(
         default=10.0, gt=0, description="Largest slice gap that resampling may bridge, in mm; a larger one is refused."
     )
+    gantry_tilt: Literal["resample", "refuse"] = Field(
+        default="resample",
+        description="What to do with slices sheared by a tilted gantry: resample each in its plane, or refuse. The "
+        "positions state the shear exactly and no slice is missing, so that resampling is the default.",
+    )

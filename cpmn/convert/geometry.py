@@ -17,6 +17,7 @@ DIRECTION_TOLERANCE = 1e-3  # our choice: direction cosines stored with four dec
 PIXEL_SPACING_TOLERANCE_MM = 1e-4  # our choice: as stored with four decimals
 AXIAL_COSINE = np.cos(np.deg2rad(35.0))  # our choice: gantries tilt up to 30 degrees, reformats stand at 90
 DRIFT_TOLERANCE_PIXELS = 0.5  # our choice: in-plane drift from first to last slice that no voxel notices
+SHIFT_DECIMALS = 3  # in-plane shifts in pixels: positions are stored with about six digits
 LISTED = 8  # positions named in a message
 
 
@@ -32,6 +33,9 @@ class Geometry:
     origin : centre of the first voxel of the first ordered slice.
     direction : 3x3, columns are the directions of the x, y and z index.
     uneven : the slices are not evenly spaced and must be resampled.
+    tilt_degrees : gantry tilt; 0 if the slices stand straight above each other.
+    shifts : where each ordered slice begins on the grid, in pixels (x, y); empty without tilt. The grid is wide
+        enough for all of them.
     """
 
     order: tuple[int, ...]
@@ -40,6 +44,8 @@ class Geometry:
     origin: tuple[float, float, float]
     direction: np.ndarray
     uneven: bool
+    tilt_degrees: float = 0.0
+    shifts: tuple[tuple[float, float], ...] = ()
 
     @property
     def coverage_mm(self) -> float:
@@ -66,13 +72,16 @@ def stack_geometry(headers: list[Header], config: ConvertConfig) -> Geometry:
     heights, positions = heights[order], positions[order]
     row_mm, column_mm = headers[0].numbers("PixelSpacing", 2) or (0.0, 0.0)  # distance between rows, then columns
     _check_duplicates(heights, config)
-    _check_tilt(positions, normal, min(row_mm, column_mm))
+    pixels_mm = np.array([column_mm, row_mm])
+    drift = _in_plane(positions, row, column) / pixels_mm
+    tilt = _tilt(drift, heights, positions, pixels_mm, config)
+    start, shifts = _shifts(drift) if tilt else (np.zeros(2), ())
     gaps = np.diff(heights)
     uneven = _is_uneven(heights, config)
     if uneven:
         _check_gaps(heights, gaps, config)
     slice_mm = float(np.median(gaps) if uneven else gaps.mean())
-    x, y, z = map(float, positions[0])
+    x, y, z = map(float, positions[0] + start * pixels_mm @ np.array([row, column]))
     return Geometry(
         order=tuple(map(int, order)),
         heights=tuple(map(float, heights)),
@@ -80,6 +89,8 @@ def stack_geometry(headers: list[Header], config: ConvertConfig) -> Geometry:
         origin=(x, y, z),
         direction=np.column_stack([row, column, normal]),
         uneven=uneven,
+        tilt_degrees=tilt,
+        shifts=shifts,
     )
 
 
@@ -139,17 +150,47 @@ def _check_duplicates(heights: np.ndarray, config: ConvertConfig) -> None:
     )
 
 
-def _check_tilt(positions: np.ndarray, normal: np.ndarray, pixel_mm: float) -> None:
-    steps = positions - positions[0]
-    drift = np.linalg.norm(steps - np.outer(steps @ normal, normal), axis=1).max()
-    if drift <= DRIFT_TOLERANCE_PIXELS * pixel_mm:
-        return
-    angle = np.rad2deg(np.arctan2(drift, abs(steps[-1] @ normal)))
-    first, last = (", ".join(f"{value:.1f}" for value in positions[i]) for i in (0, -1))
-    raise SeriesProblem(
-        f"the slices are sheared: gantry tilt of {angle:.1f} degrees (positions from ({first}) to ({last}) mm)",
-        "Give a series without gantry tilt, or a reformatted one: tilt is not corrected yet.",
-    )
+def _in_plane(positions: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Displacement (n, 2) of each slice from the first along its rows and columns, in mm."""
+    return (positions - positions[0]) @ np.column_stack([row, column])
+
+
+def _tilt(
+    drift: np.ndarray, heights: np.ndarray, positions: np.ndarray, pixels_mm: np.ndarray, config: ConvertConfig
+) -> float:
+    """Gantry tilt in degrees, 0 for a drift (n, 2), in pixels, that no voxel notices.
+
+    Raises SeriesProblem if tilt is to be refused, or if the slices do not follow one straight line.
+    """
+    if np.abs(drift).max() <= DRIFT_TOLERANCE_PIXELS:
+        return 0.0
+    steps = heights - heights[0]
+    slope = steps @ drift / (steps @ steps)
+    off_line = np.abs(drift - np.outer(steps, slope)).max(axis=1)
+    if off_line.max() > DRIFT_TOLERANCE_PIXELS:
+        raise SeriesProblem(
+            f"the slices are displaced sideways, and not along one line: {_out_of_line(off_line, positions)}",
+            "Split the series into its reconstructions, or export it again.",
+        )
+    angle = float(np.rad2deg(np.arctan(np.linalg.norm(slope * pixels_mm))))
+    if config.gantry_tilt == "refuse":
+        first, last = (", ".join(f"{value:.1f}" for value in positions[i]) for i in (0, -1))
+        raise SeriesProblem(
+            f"the slices are sheared: gantry tilt of {angle:.1f} degrees (positions from ({first}) to ({last}) mm)",
+            "Give a series without gantry tilt, or set convert.gantry_tilt to 'resample'.",
+        )
+    return angle
+
+
+def _out_of_line(off_line: np.ndarray, positions: np.ndarray) -> str:
+    found = np.flatnonzero(off_line > DRIFT_TOLERANCE_PIXELS)
+    return _listed([f"{off_line[i]:.1f} pixels at ({', '.join(f'{v:.1f}' for v in positions[i])}) mm" for i in found])
+
+
+def _shifts(drift: np.ndarray) -> tuple[np.ndarray, tuple[tuple[float, float], ...]]:
+    """Where the grid starts and each slice on it, in pixels (x, y): by whole pixels, so that the first slice is kept."""
+    start = np.floor(drift.min(axis=0).round(SHIFT_DECIMALS))
+    return start, tuple((float(x), float(y)) for x, y in (drift - start).round(SHIFT_DECIMALS))
 
 
 def _is_uneven(heights: np.ndarray, config: ConvertConfig) -> bool:

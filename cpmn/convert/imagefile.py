@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.convert.pixels import AIR_HU, HU_LIMIT
+from cpmn.convert.pixels import HU_LIMIT
 from cpmn.convert.problem import SeriesProblem
+from cpmn.convert.regrid import AIR_HU
 from cpmn.errors import CpmnError
 from cpmn.images import image_like, read_image
 

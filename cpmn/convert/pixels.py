@@ -9,8 +9,8 @@ from tqdm import tqdm
 from cpmn.convert.geometry import Geometry
 from cpmn.convert.headers import Header, read_dicom
 from cpmn.convert.problem import SeriesProblem
+from cpmn.convert.regrid import AIR_HU, on_grid
 
-AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
 HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
 
 
@@ -25,7 +25,7 @@ class Volume:
 
 
 def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
-    """Read slices, ordered along the normal, into HU; resampled to even spacing if the geometry says `uneven`.
+    """Read slices, ordered along the normal, into HU on the grid of `geometry`, resampled where that says so.
 
     HU = RescaleSlope * stored + RescaleIntercept, slice by slice (slopes differ within PET/CT-style exports),
     rounded to integers. Values below -1024 become -1024 and are counted.
@@ -42,20 +42,8 @@ def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
         volume.saturated_voxels += int(np.count_nonzero(hu > HU_LIMIT))
         volume.hu[index] = np.clip(hu, AIR_HU, HU_LIMIT)
         volume.transfer_syntax = _syntax(dataset)
-    if geometry.uneven:
-        volume.hu = resample_slices(volume.hu, np.array(geometry.heights), geometry.spacing[2])
+    volume.hu = on_grid(volume.hu, geometry)
     return volume
-
-
-def resample_slices(hu: np.ndarray, heights: np.ndarray, step: float) -> np.ndarray:
-    """Linear interpolation of slices (z, y, x) at `heights` (ascending, mm) to every `step` mm from the first."""
-    wanted = np.arange(heights[0], heights[-1] + step * 1e-6, step)
-    upper = np.clip(np.searchsorted(heights, wanted, side="left"), 1, len(heights) - 1)
-    weight = (wanted - heights[upper - 1]) / (heights[upper] - heights[upper - 1])
-    result = np.empty((len(wanted), *hu.shape[1:]), np.int16)
-    for index, (above, share) in enumerate(zip(upper, weight, strict=True)):
-        result[index] = np.rint((1 - share) * hu[above - 1] + share * hu[above])
-    return result
 
 
 def _decode(dataset: pydicom.Dataset, header: Header, shape: tuple[int, int]) -> np.ndarray:

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from cpmn.cohort import Patient
@@ -127,11 +128,16 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume, phase: str) -> dict
 
 
 def _repairs(series: Series, volume: Volume) -> list[str]:
-    repairs = []
-    if series.geometry and series.geometry.uneven:
+    repairs, geometry = [], series.geometry
+    if geometry and geometry.shifts:
+        repairs.append(
+            f"gantry tilt of {geometry.tilt_degrees:.1f} degrees: each slice moved in its plane by up to "
+            f"{np.max(geometry.shifts):.1f} pixels, air added around it: HU are interpolated"
+        )
+    if geometry and geometry.uneven:
         repairs.append(
             f"{len(series.slices)} unevenly spaced slices resampled to {len(volume.hu)} every "
-            f"{series.geometry.spacing[2]:.3f} mm: HU are interpolated"
+            f"{geometry.spacing[2]:.3f} mm: HU are interpolated"
         )
     if volume.padding_voxels:
         repairs.append(f"{volume.padding_voxels} padding voxels below -1024 HU set to -1024")

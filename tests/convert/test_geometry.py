@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.geometry import stack_geometry
 from cpmn.convert.headers import scan_files
-from cpmn.convert.pixels import resample_slices
+from cpmn.convert.pixels import read_volume
 from cpmn.convert.problem import SeriesProblem
+from cpmn.convert.regrid import resample_slices, unshear_slices
 
 CONFIG = ConvertConfig()
 
@@ -42,11 +43,54 @@ def test_oblique_slices_are_spaced_along_their_normal(write_series):
     assert np.allclose(found.direction.T @ found.direction, np.eye(3))
 
 
-def test_gantry_tilt_is_refused_with_its_angle(write_series):
-    tilt = np.deg2rad(12.5)
-    text = problem(write_series(ImageOrientationPatient=[1, 0, 0, 0, np.cos(tilt), -np.sin(tilt)]))
+TILTED = [1, 0, 0, 0, np.cos(np.deg2rad(12.5)), -np.sin(np.deg2rad(12.5))]
+
+
+def test_gantry_tilt_can_be_refused_with_its_angle(write_series):
+    text = problem(write_series(ImageOrientationPatient=TILTED), gantry_tilt="refuse")
     assert "gantry tilt of 12.5 degrees" in text
     assert "(-10.0, -20.0, -30.0)" in text
+
+
+def test_tilted_slices_get_a_grid_that_holds_them_all(write_series):
+    found = geometry(write_series(ImageOrientationPatient=TILTED))
+    assert found.tilt_degrees == pytest.approx(12.5, abs=0.01)
+    assert found.spacing[2] == pytest.approx(2.5 * np.cos(np.deg2rad(12.5)))
+    assert np.allclose(found.direction.T @ found.direction, np.eye(3))
+    shifts = np.array(found.shifts)
+    assert shifts.min() == 0
+    for index in range(12):  # where the grid puts each slice is where its position says
+        steps = [*(shifts[index] * found.spacing[:2]), index * found.spacing[2]]
+        assert found.direction @ steps + found.origin == pytest.approx([-10, -20, -30 + 2.5 * index], abs=1e-3)
+
+
+def test_slices_out_of_line_are_refused_with_their_positions(write_series):
+    aside = {"ImagePositionPatient": [-4.0, -20.0, -17.5]}
+    text = problem(write_series(each=lambda index: aside if index == 5 else {}))
+    assert "displaced sideways, and not along one line" in text
+    assert "at (-4.0, -20.0, -17.5) mm" in text
+
+
+@pytest.mark.parametrize("across", [0.0, 1.4, -2.1])  # pixels of 0.7 mm
+@pytest.mark.parametrize("along", [0.0, 0.8, -1.6])
+def test_whole_shifts_keep_every_pixel_in_its_place(write_series, tmp_path, along, across):
+    each = [{"ImagePositionPatient": [along * i - 10, across * i - 20, 2.5 * i]} for i in range(4)]
+    headers = scan_files(write_series(z=range(4), each=lambda index: each[index])).headers
+    found = stack_geometry(headers, CONFIG)
+    volume = read_volume([headers[i] for i in found.order], found).hu
+    plain = scan_files(write_series("plain", z=range(4))).headers
+    straight = geometry(tmp_path / "plain")
+    expected = read_volume([plain[i] for i in straight.order], straight).hu
+    for index, slice_hu in enumerate(volume):
+        corner = np.array(each[index]["ImagePositionPatient"]) - found.origin
+        x, y = (round(float(mm / s)) for mm, s in zip(corner[:2], found.spacing, strict=False))
+        assert np.array_equal(slice_hu[y : y + 6, x : x + 8], expected[index])
+        assert (slice_hu == -1024).sum() >= slice_hu.size - 48
+
+
+def test_fractional_shifts_interpolate():
+    hu = np.array([[[0, 100, 200]], [[0, 100, 200]]], np.int16)
+    assert unshear_slices(hu, ((0.0, 0.0), (0.25, 0.0)))[1, 0].tolist() == [-256, 75, 175, -718]
 
 
 def test_missing_slice_is_refused_with_its_place(write_series):
