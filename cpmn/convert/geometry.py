@@ -188,7 +188,7 @@ def _out_of_line(off_line: np.ndarray, positions: np.ndarray) -> str:
 
 
 def _shifts(drift: np.ndarray) -> tuple[np.ndarray, tuple[tuple[float, float], ...]]:
-    """Where the grid starts and each slice on it, in pixels (x, y): by whole pixels, so that the first slice is kept."""
+    """Where the grid starts and each slice on it, in pixels (x, y): at whole pixels, which keeps the first slice."""
     start = np.floor(drift.min(axis=0).round(SHIFT_DECIMALS))
     return start, tuple((float(x), float(y)) for x, y in (drift - start).round(SHIFT_DECIMALS))
 

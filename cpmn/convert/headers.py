@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -44,20 +45,22 @@ TAGS = [
     "RescaleType",
     "LossyImageCompression",
 ]
-"""The only tags that the header pass reads; none of them names the patient."""
+"""The only tags that the header pass keeps; none of them names the patient."""
+GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ContrastBolusAgentSequence"]
+"""Sequences of multi-frame files that hold such tags, frame by frame."""
 
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR
 SECONDARY_CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
-MULTI_FRAME_CLASSES = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # Enhanced CT, its conversion
 PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "VRT", "VOLUME RENDERING"}
 
 
 @dataclass(frozen=True)
 class Header:
-    """One DICOM file: its path and the tags of `TAGS`."""
+    """One DICOM slice: its file, the tags of `TAGS`, and for a multi-frame file which frame it is, from 0."""
 
     path: Path
-    tags: pydicom.Dataset
+    tags: pydicom.Dataset | dict[str, Any]
+    frame: int | None = None
 
     def text(self, keyword: str) -> str:
         """Value of a tag as text; empty if absent; the first where it has several."""
@@ -113,8 +116,8 @@ def reason_not_a_slice(header: Header) -> str | None:
     modality, sop_class = header.text("Modality"), header.text("SOPClassUID")
     if modality != "CT":
         return f"modality is {modality or 'not stated'}, not CT"
-    if sop_class in MULTI_FRAME_CLASSES or int(header.text("NumberOfFrames") or 1) > 1:
-        return "multi-frame (enhanced) CT is not supported"
+    if header.frame is None and int(header.text("NumberOfFrames") or 1) > 1:
+        return "multi-frame image that does not say where each frame lies"
     if sop_class.startswith(SECONDARY_CAPTURE_CLASS):
         return "secondary capture, a picture of a screen"
     if "LOCALIZER" in header.image_type:
@@ -124,6 +127,29 @@ def reason_not_a_slice(header: Header) -> str | None:
     if int(header.text("SamplesPerPixel") or 1) != 1:
         return "colour image"
     return None
+
+
+def split_frames(header: Header) -> list[Header]:
+    """One header per frame of an enhanced CT (also a legacy-converted one); others stay as they are.
+
+    Its tags lie one or two levels down in the functional groups, of all frames or of each (DICOM PS3.3 C.7.6.16).
+    """
+    shared, frames, agents = (header.tags.get(name) or [] for name in GROUPS)
+    if not frames or len(frames) != int(header.text("NumberOfFrames") or 1):
+        return [header]
+    common = {keyword: header.tags.get(keyword) for keyword in TAGS if keyword in header.tags}
+    for item in shared:
+        common |= _flat(item)
+    if agents:
+        common["ContrastBolusAgent"] = str(agents[0].get("CodeMeaning", ""))
+    return [Header(header.path, common | _flat(item), index) for index, item in enumerate(frames)]
+
+
+def _flat(group: pydicom.Dataset) -> dict[str, Any]:
+    """Tags of `TAGS` in the macros of a functional group; a frame's FrameType is its ImageType."""
+    elements = [element for macro in group for item in (macro.value if macro.VR == "SQ" else []) for element in item]
+    names = {"FrameType": "ImageType"} | {keyword: keyword for keyword in TAGS}
+    return {names[element.keyword]: element.value for element in elements if element.keyword in names}
 
 
 def read_dicom(path: Path, **options) -> pydicom.Dataset:
@@ -166,15 +192,16 @@ def _add_file(scan: Scan, path: Path) -> None:
         if not header.text("Modality"):
             scan.ignored["DICOMDIR"] += 1
         else:
-            scan.headers.append(header)
+            scan.headers += split_frames(header)
 
 
 def _read_header(path: Path) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values slightly off the standard are not the user's affair
-        header = Header(path, read_dicom(path, stop_before_pixels=True, specific_tags=TAGS))
+        dataset = read_dicom(path, stop_before_pixels=True, specific_tags=TAGS + GROUPS)
+        header = Header(path, dataset)
         _ = [header.text(keyword) for keyword in TAGS]  # values are parsed when first read: damage shows here
-        directory = header.tags.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY_CLASS
+        directory = dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY_CLASS
     if not header.text("Modality") and not directory:
         raise ValueError("it ends before the tag Modality")
     return header

@@ -1,9 +1,13 @@
 """Decoding the slices of a series into one volume of Hounsfield units."""
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.pixels import iter_pixels
 from tqdm import tqdm
 
 from cpmn.convert.geometry import Geometry
@@ -34,30 +38,46 @@ def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
     """
     rows, columns = int(slices[0].text("Rows")), int(slices[0].text("Columns"))
     volume = Volume(np.empty((len(slices), rows, columns), np.int16))
-    for index, header in enumerate(tqdm(slices, desc="slices", unit="slice", disable=None, leave=False)):
-        dataset = read_dicom(header.path)
-        stored = _decode(dataset, header, (rows, columns))
-        hu = _rescale(stored, float(dataset.RescaleSlope), float(dataset.RescaleIntercept))
+    progress = tqdm(_stored_slices(slices), total=len(slices), desc="slices", unit="slice", disable=None, leave=False)
+    for index, stored, syntax in progress:
+        hu = _rescale(stored, *(_number(slices[index], tag) for tag in ("RescaleSlope", "RescaleIntercept")))
         volume.padding_voxels += int(np.count_nonzero(hu < AIR_HU))
         volume.saturated_voxels += int(np.count_nonzero(hu > HU_LIMIT))
         volume.hu[index] = np.clip(hu, AIR_HU, HU_LIMIT)
-        volume.transfer_syntax = _syntax(dataset)
+        volume.transfer_syntax = syntax
     volume.hu = on_grid(volume.hu, geometry)
     return volume
 
 
-def _decode(dataset: pydicom.Dataset, header: Header, shape: tuple[int, int]) -> np.ndarray:
+def _stored_slices(slices: list[Header]) -> Iterator[tuple[int, np.ndarray, str]]:
+    """Place in `slices`, stored pixels and transfer syntax of each; a file of many frames is read once."""
+    files: dict[Path, list[int]] = defaultdict(list)
+    for index, header in enumerate(slices):
+        files[header.path].append(index)
+    for path, places in files.items():
+        dataset = read_dicom(path)
+        for index, stored in zip(places, _decode(dataset, [slices[i] for i in places]), strict=True):
+            yield index, stored, _syntax(dataset)
+
+
+def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarray]:
+    """Stored pixels of the slices of one file. Raises SeriesProblem if they cannot be had."""
+    shape = tuple(int(slices[0].text(tag)) for tag in ("Rows", "Columns"))
+    frames = [header.frame for header in slices]
     try:
-        stored = dataset.pixel_array
+        decoded = [dataset.pixel_array] if frames == [None] else iter_pixels(dataset, raw=True, indices=frames)
+        for stored in decoded:
+            if stored.shape != shape:
+                raise SeriesProblem(
+                    f"a slice holds pixels of shape {stored.shape}, its header says {shape}",
+                    "Export the series again.",
+                    slices[0].path,
+                )
+            yield stored
+    except SeriesProblem:
+        raise
     except Exception as error:  # decoders raise anything from AttributeError to RuntimeError
-        raise _undecodable(dataset, header, error) from error
-    if stored.shape != shape:
-        raise SeriesProblem(
-            f"a slice holds pixels of shape {stored.shape}, its header says {shape}",
-            "Export the series again.",
-            header.path,
-        )
-    return stored
+        raise _undecodable(dataset, slices[0], error) from error
 
 
 def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> SeriesProblem:
@@ -70,6 +90,10 @@ def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> 
             header.path,
         )
     return SeriesProblem(f"the pixel data is damaged or truncated ({reason})", "Export the series again.", header.path)
+
+
+def _number(header: Header, keyword: str) -> float:
+    return float(header.text(keyword))
 
 
 def _rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:

@@ -102,7 +102,7 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume, phase: str) -> dict
     lossy = first.text("LossyImageCompression") == "01"
     return {
         "source": "dicom",
-        "source_sha256": sha256_of_files(header.path for header in series.slices),
+        "source_sha256": sha256_of_files({header.path for header in series.slices}),
         "series": series.key,
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
         "kernel": first.text("ConvolutionKernel") or None,

@@ -217,11 +217,6 @@ def test_other_modality(write_series):
     assert "no usable CT series: modality is MR, not CT" in message(write_series(Modality="MR"))
 
 
-def test_multi_frame(write_series):
-    enhanced = write_series(z=[0], SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1", NumberOfFrames=40)
-    assert "multi-frame (enhanced) CT is not supported" in message(enhanced)
-
-
 def test_two_equal_series_must_be_named(write_series, tmp_path):
     write_series("study/a", SeriesInstanceUID="1.5")
     write_series("study/b", SeriesInstanceUID="1.6", ConvolutionKernel="B70f", RescaleIntercept=-1000)
