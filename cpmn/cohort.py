@@ -21,9 +21,11 @@ class Patient(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patient_id: str = Field(description="Identifier; letters, digits, '_' and '-', as it becomes a folder name.")
-    nct: Path = Field(description="Non-contrast CT: folder of DICOM files, or one image file.")
+    nct: Path = Field(description="Non-contrast CT: folder or .zip of DICOM files, or one image file.")
     label: Literal[0, 1] = Field(description="1 = pulmonary embolism, 0 = none.")
-    ctpa: Path | None = Field(None, description="CT pulmonary angiography: folder of DICOM files, or one image file.")
+    ctpa: Path | None = Field(
+        None, description="CT pulmonary angiography: folder or .zip of DICOM files, or one image file."
+    )
     ctpa_mask: Path | None = Field(None, description="Embolus label on the CTPA grid; values are clot ids.")
     nct_mask: Path | None = Field(None, description="Direct annotation on the NCT grid; replaces propagation.")
     nct_truth: Path | None = Field(None, description="Reference on the NCT grid for scoring only.")

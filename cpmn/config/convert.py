@@ -36,3 +36,9 @@ class ConvertConfig(Section):
         description="What to do with slices sheared by a tilted gantry: resample each in its plane, or refuse. The "
         "positions state the shear exactly and no slice is missing, so that resampling is the default.",
     )
+    maximum_unzipped_gb: float = Field(
+        default=8.0,
+        gt=0,
+        description="Largest content of the zip archives of a scan, in GB: ten chests of 2,000 slices fit, a zip bomb "
+        "does not. It is unpacked into the folder for temporary files (TMPDIR).",
+    )

@@ -90,22 +90,25 @@ class Scan:
     ignored: Counter = field(default_factory=Counter)
 
 
-def scan_files(source: Path) -> Scan:
+def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
     """Read the header of every file below `source` (or of `source` itself), whatever its name.
 
-    Raises SeriesProblem if there is no file, if none is DICOM, or if a DICOM file is damaged: a slice is never
-    dropped in silence.
+    `files` replaces those below `source`, where it holds archives. Raises SeriesProblem if there is no file, if none
+    is DICOM, or if a DICOM file is damaged: a slice is never dropped in silence.
     """
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    if files is None:
+        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
     if not files:
-        raise SeriesProblem("the folder is empty", "Put the scan's DICOM files there or correct the path.", source)
+        raise SeriesProblem(
+            "the folder or archive is empty", "Put the scan's DICOM files there or correct the path.", source
+        )
     scan = Scan()
     for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
         _add_file(scan, path)
     if not scan.headers:
         raise SeriesProblem(
             f"none of the {len(files)} files is a readable DICOM image",
-            "Give a folder of DICOM files, or one NIfTI, NRRD or MetaImage file.",
+            "Give a folder or a .zip of DICOM files, or one NIfTI, NRRD or MetaImage file.",
             source,
         )
     return scan

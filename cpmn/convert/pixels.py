@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.pixels import iter_pixels
+from pydicom.pixels.utils import iter_pixels
 from tqdm import tqdm
 
 from cpmn.convert.geometry import Geometry
@@ -63,9 +63,9 @@ def _stored_slices(slices: list[Header]) -> Iterator[tuple[int, np.ndarray, str]
 def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarray]:
     """Stored pixels of the slices of one file. Raises SeriesProblem if they cannot be had."""
     shape = tuple(int(slices[0].text(tag)) for tag in ("Rows", "Columns"))
-    frames = [header.frame for header in slices]
+    frames = [header.frame for header in slices if header.frame is not None]
     try:
-        decoded = [dataset.pixel_array] if frames == [None] else iter_pixels(dataset, raw=True, indices=frames)
+        decoded = iter_pixels(dataset, raw=True, indices=frames) if frames else [dataset.pixel_array]
         for stored in decoded:
             if stored.shape != shape:
                 raise SeriesProblem(

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from cpmn.cohort import Patient
 from cpmn.config.convert import ConvertConfig
+from cpmn.convert.archive import unzipped
 from cpmn.convert.contrast import contrast_evidence
 from cpmn.convert.headers import Scan, scan_files
 from cpmn.convert.imagefile import is_image_file, read_file
@@ -54,7 +55,7 @@ def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> No
 def convert_series(
     source: Path, *, patient: str, phase: str, series_uid: str, config: ConvertConfig
 ) -> tuple[sitk.Image, dict[str, Any]]:
-    """Convert a folder of DICOM files, or one image file, to HU.
+    """Convert a folder or a .zip of DICOM files, or one image file, to HU.
 
     Parameters
     ----------
@@ -84,7 +85,14 @@ def convert_series(
 
 
 def _convert_dicom(source: Path, phase: str, series_uid: str, config: ConvertConfig) -> tuple[sitk.Image, dict]:
-    scan = scan_files(source)
+    with unzipped(source, config.maximum_unzipped_gb) as files:
+        return _convert_files(source, files, phase, series_uid, config)
+
+
+def _convert_files(
+    source: Path, files: list[Path], phase: str, series_uid: str, config: ConvertConfig
+) -> tuple[sitk.Image, dict]:
+    scan = scan_files(source, files)
     choice = choose_series(scan, phase=phase, series_uid=series_uid, config=config)
     series, geometry = choice.series, choice.series.geometry
     assert geometry is not None

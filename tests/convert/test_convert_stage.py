@@ -187,7 +187,7 @@ def test_missing_path(tmp_path):
 
 
 def test_empty_folder(tmp_path):
-    assert "the folder is empty" in message(tmp_path)
+    assert "the folder or archive is empty" in message(tmp_path)
 
 
 def test_folder_without_dicom(tmp_path):
