@@ -1,9 +1,15 @@
-"""Evidence in the header that contrast medium was, or was not, in the vessels."""
+"""Evidence in the header, or else in the image, that contrast medium was, or was not, in the vessels."""
 
 import re
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import SimpleITK as sitk
 
 from cpmn.convert.headers import Header
+from cpmn.errors import CpmnError
+from cpmn.lungs import segment_lungs
 
 Evidence = Literal["present", "absent", "unknown"]
 
@@ -15,7 +21,30 @@ PRESENT = re.compile(r"\b(ctpa|cta|angio\w*|pulm\w* ?embol\w*|contrast|enhanced|
 NO_AGENT = re.compile(r"(none?|no|n|without|0|oral|per os)( contrast)?", re.I)
 
 
-def contrast_evidence(header: Header) -> tuple[Evidence, str]:
+LOOK_MM = 4.0  # resolution at which the image is looked at: noise is averaged away, the heart has 100 mm
+FRONT_SHARE = 0.6  # of the lungs' depth: heart and great vessels lie there, the spine behind
+SOFT_HU = 0.0  # fat, lung and airways lie below
+BLOOD_PERCENTILE = 90.0  # of soft tissue: right heart and pulmonary arteries alone fill more than the upper tenth
+PRESENT_HU = 150.0  # blood without contrast has 20-65 HU, a poorly filled pulmonary artery below 200
+ABSENT_HU = 100.0
+SMALLEST_ML = 100.0  # of soft tissue between the lungs: less holds no heart
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Whether contrast medium was in the vessels, what says so, and the blood's HU where the image was asked."""
+
+    evidence: Evidence
+    source: str
+    blood_hu: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields under the names of the record."""
+        asked = {} if self.blood_hu is None else {"blood_hu": round(self.blood_hu, 1)}
+        return {"evidence": self.evidence, "from": self.source, **asked}
+
+
+def contrast_evidence(header: Header) -> Contrast:
     """Whether the slice was acquired with intravenous contrast, and the tag that says so.
 
     The series description comes first, as it is chosen for the series, where ContrastBolusAgent is often copied
@@ -23,10 +52,40 @@ def contrast_evidence(header: Header) -> tuple[Evidence, str]:
     """
     description = header.text("SeriesDescription").replace("_", " ")
     if ABSENT.search(description):
-        return "absent", "SeriesDescription"
+        return Contrast("absent", "SeriesDescription")
     if PRESENT.search(description):
-        return "present", "SeriesDescription"
+        return Contrast("present", "SeriesDescription")
     agent = header.text("ContrastBolusAgent")
     if not agent or "ORAL" in header.text("ContrastBolusRoute").upper():
-        return "unknown", "no tag"
-    return ("absent" if NO_AGENT.fullmatch(agent) else "present"), "ContrastBolusAgent"
+        return Contrast("unknown", "no tag")
+    return Contrast("absent" if NO_AGENT.fullmatch(agent) else "present", "ContrastBolusAgent")
+
+
+def contrast_in_image(image: sitk.Image) -> Contrast:
+    """Evidence in a chest CT (HU, LPS): the HU of the heart and the great vessels, apart from all bone.
+
+    Our rule: of the voxels with lung to their right and left, in the front 60 % of the lungs' depth, those of soft
+    tissue are taken (so that ribs, spine and shoulders are left out, and calcifications are few); the 90th percentile
+    of their HU shows contrast from 150 on and its absence up to 100. Unknown between, or without lungs.
+    """
+    try:
+        lungs = segment_lungs(image, spacing_mm=LOOK_MM)
+    except CpmnError:
+        return Contrast("unknown", "neither tag nor lungs")
+    blood_hu = _blood_hu(image, lungs)
+    if blood_hu is None or ABSENT_HU < blood_hu < PRESENT_HU:
+        return Contrast("unknown", "image", blood_hu)
+    return Contrast("present" if blood_hu >= PRESENT_HU else "absent", "image", blood_hu)
+
+
+def _blood_hu(image: sitk.Image, lungs: sitk.Image) -> float | None:
+    """90th percentile of the soft tissue between the front parts of the lungs, or None if there is too little."""
+    factors = [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
+    hu, lung = (sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(i, sitk.sitkFloat32), factors)) for i in (image, lungs))
+    lung = lung > 0.5
+    between = np.logical_or.accumulate(lung, axis=2) & np.logical_or.accumulate(lung[..., ::-1], axis=2)[..., ::-1]
+    rows = np.flatnonzero(lung.any(axis=(0, 2)))
+    between[:, : rows[0]] = between[:, int(rows[0] + FRONT_SHARE * (rows[-1] - rows[0])) + 1 :] = False
+    soft = hu[between & ~lung & (hu > SOFT_HU)]
+    voxel_ml = np.prod(image.GetSpacing()) * np.prod(factors) / 1000
+    return float(np.percentile(soft, BLOOD_PERCENTILE)) if soft.size * voxel_ml >= SMALLEST_ML else None

@@ -5,7 +5,7 @@ in real scans (overlapping reconstructions, exports, file copies).
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,13 @@ class Geometry:
     def coverage_mm(self) -> float:
         """Distance from the first to the last slice centre."""
         return self.heights[-1] - self.heights[0]
+
+    def every(self, step: int) -> "Geometry":
+        """Geometry of every `step`-th slice, as if evenly spaced."""
+        x, y, z = self.spacing
+        return replace(
+            self, heights=self.heights[::step], spacing=(x, y, z * step), shifts=self.shifts[::step], uneven=False
+        )
 
 
 def stack_geometry(headers: list[Header], config: ConvertConfig) -> Geometry:

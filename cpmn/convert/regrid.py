@@ -1,6 +1,7 @@
 """Slices that stand unevenly or sheared, brought onto an even, straight grid by linear interpolation."""
 
 import numpy as np
+import SimpleITK as sitk
 from scipy import ndimage
 
 from cpmn.convert.geometry import Geometry
@@ -15,6 +16,15 @@ def on_grid(hu: np.ndarray, geometry: Geometry) -> np.ndarray:
     if geometry.uneven:
         hu = resample_slices(hu, np.array(geometry.heights), geometry.spacing[2])
     return hu
+
+
+def image_of(hu: np.ndarray, geometry: Geometry) -> sitk.Image:
+    """Image of voxels (z, y, x) that stand as `geometry` says."""
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction.ravel().tolist())
+    return image
 
 
 def resample_slices(hu: np.ndarray, heights: np.ndarray, step: float) -> np.ndarray:

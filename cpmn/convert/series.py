@@ -2,20 +2,29 @@
 
 A series can be used if it is CT, axial, has enough slices, and its slices form one volume (`stack_geometry`).
 Among those, `RULES` decide in their order: contrast as the phase expects, full coverage, primary reconstruction,
-preferred kernel, thinnest slices. Two series that are equal by all rules are refused: the user must name one.
+preferred kernel, thinnest slices. Where the tags leave several series level in contrast, their images are asked.
+Two series that are equal by all rules are refused: the user must name one.
 """
 
 import hashlib
+import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+import SimpleITK as sitk
+
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.contrast import contrast_evidence
+from cpmn.convert.contrast import LOOK_MM, Contrast, contrast_evidence, contrast_in_image
 from cpmn.convert.geometry import Geometry, stack_geometry
 from cpmn.convert.headers import Header, Scan, reason_not_a_slice
+from cpmn.convert.pixels import read_volume
 from cpmn.convert.problem import SeriesProblem
+from cpmn.convert.regrid import image_of
+
+logger = logging.getLogger(__name__)
 
 RULES = ("contrast as expected", "full coverage", "primary reconstruction", "preferred kernel", "thinnest slices")
+EXPECTED = {"ctpa": ("absent", "unknown", "present"), "nct": ("present", "unknown", "absent")}  # worst first
 CHOOSE_REMEDY = "Name one of them in the cohort's column '{phase}_series', or set convert.preferred_kernel."
 
 
@@ -30,6 +39,7 @@ class Series:
     dropped : number of other files of the series, by reason.
     geometry : set if the slices form a volume.
     problems : why the series cannot be used; empty if it can.
+    contrast : evidence of contrast medium; from the header, or from the image once that was asked.
     """
 
     key: str
@@ -38,6 +48,7 @@ class Series:
     dropped: Counter = field(default_factory=Counter)
     geometry: Geometry | None = None
     problems: list[SeriesProblem] = field(default_factory=list)
+    contrast: Contrast = field(default_factory=lambda: Contrast("unknown", "no tag"))
 
     @property
     def first(self) -> Header:
@@ -48,7 +59,7 @@ class Series:
         """One clause for messages and JSON, without anything that identifies the patient."""
         if self.geometry is None:
             return f"series {self.key}"
-        contrast, kernel = contrast_evidence(self.first)[0], self.first.text("ConvolutionKernel") or "unknown"
+        contrast, kernel = self.contrast.evidence, self.first.text("ConvolutionKernel") or "unknown"
         return (
             f"series {self.key} (number {self.first.text('SeriesNumber') or '?'}, {len(self.slices)} slices every "
             f"{self.geometry.spacing[2]:.2f} mm, kernel {kernel}, contrast {contrast})"
@@ -82,6 +93,8 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
     rejected = [_rejection(item, "; ".join(p.problem for p in item.problems)) for item in series if item.problems]
     if not usable:
         raise _nothing_usable(series)
+    for item in _doubtful(usable, phase):
+        ask_image(item)
     ranked = sorted(usable, key=lambda item: rank(item, phase, config), reverse=True)
     best, others = ranked[0], ranked[1:]
     if others and rank(others[0], phase, config) == rank(best, phase, config):
@@ -104,15 +117,40 @@ def group_series(headers: list[Header], config: ConvertConfig) -> list[Series]:
 def rank(series: Series, phase: str, config: ConvertConfig) -> tuple:
     """Sort key, one value per rule of `RULES`; the greatest is chosen."""
     assert series.geometry is not None
-    expected = {"ctpa": ("absent", "unknown", "present"), "nct": ("present", "unknown", "absent")}[phase]
     kernel = series.first.text("ConvolutionKernel").lower()
     return (
-        expected.index(contrast_evidence(series.first)[0]),
+        EXPECTED[phase].index(series.contrast.evidence),
         series.geometry.coverage_mm >= config.full_coverage_mm,
         not series.first.image_type & {"DERIVED", "SECONDARY"},
         bool(config.preferred_kernel) and kernel == config.preferred_kernel.lower(),
         -round(series.geometry.spacing[2], 2),
     )
+
+
+def ask_image(series: Series) -> None:
+    """Replace the tags' evidence of contrast by the image's, if that has any; slices some 4 mm apart are enough."""
+    assert series.geometry is not None
+    step = max(1, int(LOOK_MM / series.geometry.spacing[2]))
+    geometry = series.geometry.every(step)
+    try:
+        volume = read_volume(series.slices[::step], geometry)
+    except SeriesProblem as problem:  # it is raised again if this series is chosen
+        logger.warning("series %s could not be looked at: %s", series.key, problem.problem)
+        return
+    found = contrast_in_image(sitk.DICOMOrient(image_of(volume.hu, geometry), "LPS"))
+    if found.evidence != "unknown" or series.contrast.evidence == "unknown":
+        series.contrast = found
+
+
+def _doubtful(series: list[Series], phase: str) -> list[Series]:
+    """Series to look into: several are level in contrast, and not because their own descriptions say so.
+
+    ContrastBolusAgent alone does not settle it, as it is often copied to every series of a study.
+    """
+    ranks = [EXPECTED[phase].index(item.contrast.evidence) for item in series]
+    level = [item for item, rank in zip(series, ranks, strict=True) if rank == max(ranks)]
+    said = {"evidence": EXPECTED[phase][-1], "from": "SeriesDescription"}
+    return [item for item in level if item.contrast.to_json() != said] if len(level) > 1 else []
 
 
 def _examine(series: Series, headers: list[Header], config: ConvertConfig) -> Series:
@@ -135,6 +173,7 @@ def _examine(series: Series, headers: list[Header], config: ConvertConfig) -> Se
     try:
         series.geometry = stack_geometry(series.slices, config)
         series.slices = [series.slices[i] for i in series.geometry.order]
+        series.contrast = contrast_evidence(series.first)
     except SeriesProblem as problem:
         series.problems.append(problem)
     return series

@@ -14,12 +14,13 @@ import SimpleITK as sitk
 from cpmn.cohort import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.archive import unzipped
-from cpmn.convert.contrast import contrast_evidence
+from cpmn.convert.contrast import Contrast, contrast_in_image
 from cpmn.convert.headers import Scan, scan_files
 from cpmn.convert.imagefile import is_image_file, read_file
 from cpmn.convert.pixels import Volume, read_volume
 from cpmn.convert.problem import SeriesProblem
-from cpmn.convert.series import RULES, Choice, Series, choose_series
+from cpmn.convert.regrid import image_of
+from cpmn.convert.series import EXPECTED, RULES, Choice, Series, choose_series
 from cpmn.errors import PatientError
 from cpmn.files import sha256_of_files, write_json
 from cpmn.images import write_image
@@ -78,9 +79,13 @@ def convert_series(
             image, facts = _convert_dicom(source, phase, series_uid, config)
     except SeriesProblem as problem:
         raise PatientError(patient, problem.problem, problem.remedy, problem.file or source) from problem
+    image = sitk.DICOMOrient(image, ORIENTATION)
+    if facts["contrast"].evidence == "unknown" and facts["contrast"].blood_hu is None:
+        facts["contrast"] = contrast_in_image(image)
+    facts["warnings"] = _warnings(facts["contrast"], phase, facts["lossy"])
     for warning in facts["warnings"]:
         logger.warning("patient %s, %s: %s", patient, phase, warning)
-    image = sitk.DICOMOrient(image, ORIENTATION)
+    facts["contrast"] = facts["contrast"].to_json()
     return image, {"phase": phase, **facts, **_describe_image(image)}
 
 
@@ -97,16 +102,11 @@ def _convert_files(
     series, geometry = choice.series, choice.series.geometry
     assert geometry is not None
     volume = read_volume(series.slices, geometry)
-    image = sitk.GetImageFromArray(volume.hu)
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction.ravel().tolist())
-    return image, _dicom_facts(scan, choice, volume, phase)
+    return image_of(volume.hu, geometry), _dicom_facts(scan, choice, volume)
 
 
-def _dicom_facts(scan: Scan, choice: Choice, volume: Volume, phase: str) -> dict[str, Any]:
+def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
     series, first = choice.series, choice.series.first
-    contrast, evidence = contrast_evidence(first)
     lossy = first.text("LossyImageCompression") == "01"
     return {
         "source": "dicom",
@@ -115,7 +115,7 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume, phase: str) -> dict
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
         "kernel": first.text("ConvolutionKernel") or None,
         "kvp": float(first.text("KVP")) if first.text("KVP") else None,
-        "contrast": {"evidence": contrast, "from": evidence},
+        "contrast": series.contrast,
         "patient_position": first.text("PatientPosition") or None,
         "transfer_syntax": volume.transfer_syntax,
         "lossy": lossy,
@@ -131,7 +131,6 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume, phase: str) -> dict
         "rejected_files": dict(series.dropped),
         "ignored_files": dict(scan.ignored),
         "repaired": _repairs(series, volume),
-        "warnings": _warnings(contrast, phase, lossy),
     }
 
 
@@ -154,10 +153,12 @@ def _repairs(series: Series, volume: Volume) -> list[str]:
     return repairs
 
 
-def _warnings(contrast: str, phase: str, lossy: bool) -> list[str]:
+def _warnings(contrast: Contrast, phase: str, lossy: bool | None) -> list[str]:
     warnings = []
-    if (phase, contrast) in (("nct", "present"), ("ctpa", "absent")):
-        warnings.append(f"the header says that contrast is {contrast}, which is not expected of a {phase.upper()}")
+    if contrast.evidence == EXPECTED[phase][0]:
+        warnings.append(
+            f"contrast is {contrast.evidence} (from: {contrast.source}), which is not expected of a {phase.upper()}"
+        )
     if lossy:
         warnings.append("the slices were compressed with loss: HU are approximate")
     return warnings
@@ -177,7 +178,7 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "scanner": None,
         "kernel": None,
         "kvp": None,
-        "contrast": {"evidence": "unknown", "from": "an image file has no such tag"},
+        "contrast": Contrast("unknown", "an image file has no such tag"),
         "patient_position": None,
         "transfer_syntax": None,
         "lossy": None,
@@ -193,7 +194,6 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "ignored_files": {},
         "repaired": [f"{count} {what}" for what, count in repairs.items() if count],
         "hu_from": "values as stored: an image file cannot confirm that they are HU",
-        "warnings": [],
     }
 
 

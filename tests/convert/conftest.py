@@ -9,6 +9,9 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from cpmn.config.phantom import PhantomConfig
+from cpmn.phantom.stage import write_patient
+
 ROWS, COLUMNS = 6, 8
 
 
@@ -59,6 +62,15 @@ def make_slice(index: int, position: tuple[float, float, float], **tags) -> File
         if value is not None:
             setattr(dataset, keyword, value)
     return dataset
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a phantom patient, coarse: DICOM in `nct` and `ctpa`."""
+    folder = tmp_path_factory.mktemp("phantom")
+    config = PhantomConfig(nct_spacing=(3.2, 3.2, 4.0), ctpa_spacing=(3.0, 3.0, 3.0), subsample_mm=2.0)
+    write_patient(config, "phantom-001", folder)
+    return folder
 
 
 @pytest.fixture

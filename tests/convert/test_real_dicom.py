@@ -53,6 +53,12 @@ def test_equals_gdcm(real_data, name):
     assert_same_volume(convert(real_data / name)[0], reader.Execute())
 
 
+@pytest.mark.parametrize("phase", ["nct", "ctpa"])
+def test_phantom_equals_dcm2niix(phantom, phase, tmp_path):
+    image = convert_series(phantom / phase, patient="p1", phase=phase, series_uid="", config=ConvertConfig())[0]
+    assert_same_volume(image, dcm2niix(phantom / phase, tmp_path), tolerance_mm=0.001)
+
+
 @pytest.mark.parametrize("name", CHESTS)
 def test_equals_dcm2niix(real_data, name, tmp_path):
     reference = dcm2niix(real_data / name, tmp_path)

@@ -35,7 +35,7 @@ def choose(folder, phase="nct", **config):
 )
 def test_contrast_evidence(write_series, tags, evidence):
     header = scan_files(write_series(z=[0], **tags)).headers[0]
-    assert contrast_evidence(header)[0] == evidence
+    assert contrast_evidence(header).evidence == evidence
 
 
 # better series, worse series, the phase, the rule that decides
