@@ -105,17 +105,28 @@ def _enclosed(tissue: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
 def _outside(hu: np.ndarray, air: np.ndarray, enclosed: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     """Air around the body: connected to a side of the image, not to its first or last slice, where lungs are cut.
 
-    Lung that touches a side, because the field of view was cropped, is given back: it is denser than air.
+    Lung that touches a side, because the field of view was cropped, is given back: where the chest wall still parts
+    it from the air outside, as a whole if it is a lung (see `_is_lung`); else as far as it is denser than air.
     """
-    sides = np.pad(air, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-    labels = cc3d.connected_components(sides, connectivity=6)
-    outside = (labels == labels[0, 0, 0])[:, 1:-1, 1:-1]
-    dense = outside & enclosed & (ndimage.uniform_filter(hu, 3) > OUTSIDE_HU)
+    labels = cc3d.connected_components(air, connectivity=6)
+    sides = [labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]]
+    touching = np.unique(np.concatenate([side.ravel() for side in sides]))
     smallest = CUT_LUNG_ML / _voxel_ml(spacing)
+    counts = np.bincount(labels.ravel())
+    around = np.zeros(counts.size, bool)
+    for label in touching[touching > 0]:
+        around[label] = counts[label] < smallest or not _is_lung(labels == label, hu, enclosed)
+    outside = around[labels]
+    dense = outside & enclosed & (ndimage.uniform_filter(hu, 3) > OUTSIDE_HU)
     if dense.sum() < smallest:
         return outside
     parts = cc3d.dust(_eroded(dense, RIM_MM, spacing), threshold=smallest, connectivity=6)
     return outside & ~_connected(dense, parts) if parts.any() else outside
+
+
+def _is_lung(part: np.ndarray, hu: np.ndarray, enclosed: np.ndarray) -> bool:
+    """Whether a part lies in the body and is not as thin as gas."""
+    return bool(enclosed[part].mean() > 0.5 and np.median(hu[part]) > GAS_HU)
 
 
 def _airways(hu: np.ndarray, inside: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
@@ -174,8 +185,7 @@ def _lung_labels(hu: np.ndarray, labels: np.ndarray, enclosed: np.ndarray, spaci
     for label in np.argsort(-volumes, kind="stable")[:8]:
         if volumes[label] <= PART_SHARE * (volumes[kept[0]] if kept else 0.0):
             break
-        part = labels == label
-        if enclosed[part].mean() > 0.5 and np.median(hu[part]) > GAS_HU:
+        if _is_lung(labels == label, hu, enclosed):
             kept.append(int(label))
     return kept
 
