@@ -19,6 +19,7 @@ from cpmn.images import image_like
 MINIMUM_ML = 500.0  # smallest total: sinuses, mastoids or bowel gas stay below, both lungs hold 2-6 L
 PART_SHARE = 0.05  # smallest part, as a share of the largest, that still is a lung (a collapsed one), not bowel gas
 GAS_HU = -950.0  # median of a part, which its rim does not move: gas (stomach, bowel) is below, lung -910 to -500
+SURELY_LUNG_ML = 1000.0  # a part this large is never gas of the bowel, however dark: severe emphysema, pneumothorax
 RIM_MM = 3.0  # partial volume at the surface of air
 OUTSIDE_HU = -930.0  # locally averaged: air around the body is below, lung cut by the side of the image is above
 COARSE_MM = 5.0  # in-plane spacing up to which the body is sampled coarsely: its outline needs no more
@@ -63,11 +64,16 @@ def segment_lungs(
     lungs = _lungs(sitk.GetArrayFromImage(work).astype(np.float32), work.GetSpacing(), threshold_hu)
     volume = lungs.sum() * _voxel_ml(work.GetSpacing())
     if volume < minimum_ml:
-        raise CpmnError(
-            f"no lungs found: {volume:.0f} mL of lung, at least {minimum_ml:.0f} mL are expected. "
-            "Check that it is a chest CT in HU that covers the lungs."
-        )
+        raise no_lungs(volume, minimum_ml)
     return image_like(_enlarge(lungs, factors, image.GetSize()), image)
+
+
+def no_lungs(volume: float, minimum_ml: float) -> CpmnError:
+    """The error of a scan with less lung than expected, both in mL."""
+    return CpmnError(
+        f"no lungs found: {volume:.0f} mL of lung, at least {minimum_ml:.0f} mL are expected. "
+        "Check that it is a chest CT in HU that covers the lungs."
+    )
 
 
 def lung_parts_ml(lungs: sitk.Image) -> list[float]:
@@ -185,7 +191,8 @@ def _lung_labels(hu: np.ndarray, labels: np.ndarray, enclosed: np.ndarray, spaci
     for label in np.argsort(-volumes, kind="stable")[:8]:
         if volumes[label] <= PART_SHARE * (volumes[kept[0]] if kept else 0.0):
             break
-        if _is_lung(labels == label, hu, enclosed):
+        part = labels == label
+        if _is_lung(part, hu, enclosed) or (volumes[label] >= SURELY_LUNG_ML and enclosed[part].mean() > 0.5):
             kept.append(int(label))
     return kept
 

@@ -1,13 +1,20 @@
 """Settings of `crop`: the lung box, a function of the NCT alone."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cpmn.config.section import Section
 
 
 class CropConfig(Section):
-    """Lung segmentation by thresholds and shape, and the margin of the box."""
+    """How the lungs are found, and the margin of the box."""
 
+    lungs: Literal["classical", "lungmask", "totalsegmentator"] = Field(
+        default="classical",
+        description="What finds the lungs: thresholds and shape (no weights to download), or lungmask or "
+        "TotalSegmentator where you have installed them; their weights' licences are yours to check.",
+    )
     threshold_hu: float = Field(default=-400.0, description="Voxels below are air or lung, in HU.")
     spacing_mm: float = Field(
         default=2.0, gt=0, description="Isotropic resolution at which lungs are segmented, in mm."

@@ -16,26 +16,12 @@ from cpmn.config.crop import CropConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
 from cpmn.images import describe_grid, read_image, same_grid, voxel_ml, write_image
-from cpmn.lungs import lung_parts_ml, segment_lungs
+from cpmn.lungbox import find_box
+from cpmn.lungs import lung_parts_ml
 
 logger = logging.getLogger(__name__)
 
 SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # low and high end of x, y, z in LPS
-
-
-def find_box(nct: sitk.Image, config: CropConfig) -> tuple[Box, sitk.Image]:
-    """Box of the lungs with its margin, and the lung mask (uint8) on the grid of `nct` (HU, LPS).
-
-    The mediastinum, and with it the central pulmonary arteries, lies between the lungs and so inside.
-    Raises CpmnError if there are no lungs.
-    """
-    lungs = segment_lungs(
-        nct,
-        threshold_hu=config.threshold_hu,
-        spacing_mm=config.spacing_mm,
-        minimum_ml=config.minimum_lung_ml,
-    )
-    return bounding_box(lungs, config.margin_mm), lungs
 
 
 def crop_patient(
@@ -51,7 +37,7 @@ def crop_patient(
     """
     try:
         image = read_image(nct)
-        box, lungs = find_box(image, config)
+        box, lungs, mirrored = find_box(image, config)
         others = {"ctpa": ctpa_in_nct, "embolus": embolus}
         images = {"nct": image, "lung": lungs}
         images |= {name: _on_grid(patient_id, path, image) for name, path in others.items() if path is not None}
@@ -62,7 +48,7 @@ def crop_patient(
         raise PatientError(patient_id, problem, remedy or "Look at the scan.", nct) from error
     for name, value in images.items():
         write_image(crop_image(value, box), folder / f"{name}.nii.gz")
-    write_json(folder / "crop.json", _facts(box, images, config))
+    write_json(folder / "crop.json", _facts(box, images, config) | {"mirrored": mirrored})
     _report_outside(patient_id, box, images["embolus"])
 
 

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from pydantic import ValidationError
 from scipy import ndimage
 
-from cpmn.box import bounding_box, crop_image
+from cpmn.box import crop_image
 from cpmn.cases import mark_lesions
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
@@ -18,7 +18,7 @@ from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_files, write_json
 from cpmn.images import image_like, voxel_ml, write_image
-from cpmn.lungs import segment_lungs
+from cpmn.lungbox import find_box
 from cpmn.predict.overview import write_overview
 from cpmn.versions import versions
 
@@ -76,10 +76,8 @@ def predict_series(
 
 def crop_lungs(nct: sitk.Image, config: CropConfig) -> sitk.Image:
     """The lung box of an NCT in HU (LPS), as the stage `crop` cuts it. Raises CpmnError if there are no lungs."""
-    lungs = segment_lungs(
-        nct, threshold_hu=config.threshold_hu, spacing_mm=config.spacing_mm, minimum_ml=config.minimum_lung_ml
-    )
-    return crop_image(nct, bounding_box(lungs, config.margin_mm))
+    box, _, _ = find_box(nct, config)
+    return crop_image(nct, box)
 
 
 def _read_decision(results: Path, variant: str) -> Decision:
