@@ -1,4 +1,4 @@
-"""What the training patients' crops look like; sees training patients only."""
+"""What the training patients' crops look like, which the plan follows from; sees training patients only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +10,26 @@ import SimpleITK as sitk
 from cpmn.images import read_image
 from cpmn.train.cases import crop_files
 
+PERCENTILES = (5, 50, 95)
+
 
 def fingerprint(patients: Sequence[str], crops: Path, labels: dict[str, int], paired: set[str]) -> dict[str, Any]:
-    """Counts, median spacing (x, y, z) in mm and size in voxels, and the NCT intensities of clots in HU.
+    """Counts; spacing (x, y, z) in mm and size in voxels with their ranges; NCT intensities in HU.
 
-    Axes are those of the working grid (LPS order). `clot_hu` holds the 5th, 50th and 95th percentile, or None.
+    Axes are those of the working grid (LPS order). `lung_hu` and `clot_hu` hold the 5th, 50th and 95th percentile:
+    inside the lungs the median of the patients' own, in clots of all voxels together. None where there are no voxels.
     """
-    spacings, sizes, clots = [], [], []
+    spacings, sizes, clots, lungs = [], [], [], []
     for patient in patients:
         files = crop_files(crops / patient, with_ctpa=False)
         nct, embolus = (sitk.DICOMOrient(read_image(files[name]), "LPS") for name in ("nct", "embolus"))
+        lung = sitk.DICOMOrient(read_image(files["lung"]), "LPS")
         spacings.append(nct.GetSpacing())
         sizes.append(nct.GetSize())
-        clots.append(sitk.GetArrayFromImage(nct)[sitk.GetArrayFromImage(embolus) > 0])
+        hu = sitk.GetArrayFromImage(nct)
+        clots.append(hu[sitk.GetArrayFromImage(embolus) > 0])
+        if (inside := hu[sitk.GetArrayFromImage(lung) > 0]).size:
+            lungs.append(np.percentile(inside, PERCENTILES))
     voxels = np.concatenate(clots)
     return {
         "patients": len(patients),
@@ -30,5 +37,8 @@ def fingerprint(patients: Sequence[str], crops: Path, labels: dict[str, int], pa
         "paired": len(paired.intersection(patients)),
         "median_spacing": [round(float(s), 6) for s in np.median(spacings, axis=0)],
         "median_size": [int(n) for n in np.median(sizes, axis=0)],
-        "clot_hu": [float(q) for q in np.percentile(voxels, [5, 50, 95])] if voxels.size else None,
+        "spacing_range": [np.round(limit, 6).tolist() for limit in (np.min(spacings, 0), np.max(spacings, 0))],
+        "size_range": [limit.tolist() for limit in (np.min(sizes, 0), np.max(sizes, 0))],
+        "lung_hu": np.median(lungs, axis=0).tolist() if lungs else None,
+        "clot_hu": np.percentile(voxels, PERCENTILES).tolist() if voxels.size else None,
     }
