@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, register
+from benchmarks import convert, odd_dicom, register
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = {"convert": convert.measure, "register": register.measure}
+BENCHMARKS = {"convert": convert.measure, "odd_dicom": odd_dicom.measure, "register": register.measure}
 
 
 def main(names: list[str]) -> None:

@@ -1,66 +1,121 @@
-"""Conversion of one DICOM series to .nii.gz: wall-clock time beside dcm2niix, one thread each, and equal voxels."""
+"""Conversion of one DICOM series to .nii.gz beside dcm2niix and dicom2nifti: time, memory, and equal voxels.
 
+Every converter is a process of its own with one thread, start of Python included; methods take turns. `cpmn` is also
+timed without its start (`conversion_seconds`). CPU seconds depend less than wall-clock ones on what else runs.
+"""
+
+import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.cases import make_pair
-from cpmn.config.convert import ConvertConfig
-from cpmn.convert.stage import convert_series
-from cpmn.images import read_image, write_image
+from cpmn.images import read_image
 
 REPEATS = 5
 SPACING = (1.0, 1.0, 2.0)  # mm; a routine chest has about this
+REAL_DATA = Path(os.environ.get("CPMN_REAL_DATA", "../shared/data"))
+REAL = {"A0001": "lung_pet_ct_dx/A0001/5mm_B", "JPEG 2000": "odd_dicom/jpeg2000_series"}
+OURS, DCM2NIIX, DICOM2NIFTI = "cpmn", "dcm2niix -z y", "dicom2nifti"
+
+
+class Run(NamedTuple):
+    """Wall-clock and CPU seconds, and peak memory in MB, of a whole process."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    conversion_seconds: float | None = None
 
 
 def measure() -> list[dict]:
-    """One row per converter: median of the repeats with the range; methods take turns."""
+    """One row per scan and converter: median of the repeats with the range."""
     if not shutil.which("dcm2niix"):
         sys.exit("The conversion benchmark needs its peer: apt-get install dcm2niix")
+    if not shutil.which("dicom2nifti"):
+        sys.exit("The conversion benchmark needs its peer: pip install -e '.[bench]'")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        dicom = make_pair(1, folder, SPACING).dicom
-        methods = {"cpmn": _ours, "dcm2niix -z y": _dcm2niix}
-        times: dict[str, list[float]] = {method: [] for method in methods}
-        for _ in range(REPEATS):
-            for method, convert in methods.items():
-                began = time.perf_counter()
-                convert(dicom, folder)
-                times[method].append(time.perf_counter() - began)
-        equal = np.array_equal(_voxels(folder / "ours.nii.gz"), _voxels(folder / "theirs.nii.gz"))
-        slices = len(list(dicom.iterdir()))
-    ours = float(np.median(times["cpmn"]))
-    return [
-        {
-            "method": method,
-            "slices": slices,
-            "repeats": REPEATS,
-            "seconds": round(float(np.median(seconds)), 2),
-            "seconds_range": f"{min(seconds):.2f} to {max(seconds):.2f}",
-            "times_ours": round(float(np.median(seconds)) / ours, 2),
-            "same_voxels": equal,
-        }
-        for method, seconds in times.items()
-    ]
+        make_pair(1, folder, SPACING)
+        both = folder / "both"
+        for phase in ("nct", "ctpa"):
+            shutil.copytree(folder / phase, both / phase)
+        rows = _rows("phantom", folder / "nct", folder)
+        rows += [_row("phantom, both series in the folder", OURS, [_run(OURS, both, folder) for _ in range(REPEATS)])]
+        for scan, path in REAL.items():
+            if (REAL_DATA / path).is_dir():
+                rows += _rows(scan, REAL_DATA / path, folder)
+    return rows
 
 
-def _ours(dicom: Path, folder: Path) -> None:
-    image, _ = convert_series(dicom, patient="benchmark", phase="nct", series_uid="", config=ConvertConfig())
-    write_image(image, folder / "ours.nii.gz")
+def _rows(scan: str, dicom: Path, folder: Path) -> list[dict]:
+    runs: dict[str, list[Run]] = {method: [] for method in (OURS, DCM2NIIX, DICOM2NIFTI)}
+    for _ in range(REPEATS):
+        for method, done in runs.items():
+            done.append(_run(method, dicom, folder))
+    ours, reference = runs[OURS], _voxels(folder / OURS)
+    rows = []
+    for method, done in runs.items():
+        row = _row(scan, method, done) | {"slices": len(list(dicom.iterdir()))}
+        row["times_ours"] = round(_median(done, "seconds") / _median(ours, "seconds"), 2)
+        row["cpu_times_ours"] = round(_median(done, "cpu_seconds") / _median(ours, "cpu_seconds"), 2)
+        row["megabytes"] = round(_result(folder / method).stat().st_size / 1e6, 2)
+        row["same_voxels"] = np.array_equal(_voxels(folder / method), reference)
+        rows.append(row)
+    return rows
 
 
-def _dcm2niix(dicom: Path, folder: Path) -> None:
-    command = ["dcm2niix", "-z", "y", "-b", "n", "-w", "1", "-f", "theirs", "-o", str(folder), str(dicom)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def _row(scan: str, method: str, runs: list[Run]) -> dict:
+    seconds = [run.seconds for run in runs]
+    alone = [run.conversion_seconds for run in runs if run.conversion_seconds is not None]
+    return {
+        "scan": scan,
+        "method": method,
+        "repeats": len(runs),
+        "seconds": round(_median(runs, "seconds"), 2),
+        "seconds_range": f"{min(seconds):.2f} to {max(seconds):.2f}",
+        "cpu_seconds": round(_median(runs, "cpu_seconds"), 2),
+        "conversion_seconds": round(float(np.median(alone)), 2) if alone else None,
+        "peak_mb": round(_median(runs, "peak_mb")),
+    }
 
 
-def _voxels(path: Path) -> np.ndarray:
-    """Voxels in LPS order: converters store the axes in different directions."""
-    image = sitk.DICOMOrient(read_image(path), "LPS")
-    return sitk.GetArrayFromImage(image)
+def _median(runs: list[Run], field: str) -> float:
+    return float(np.median([getattr(run, field) for run in runs]))
+
+
+def _run(method: str, dicom: Path, folder: Path) -> Run:
+    target = folder / method
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    commands = {
+        OURS: [sys.executable, "-m", "benchmarks.convert_one", str(dicom), str(target)],
+        DCM2NIIX: ["dcm2niix", "-z", "y", "-b", "n", "-f", "scan", "-o", str(target), str(dicom)],
+        DICOM2NIFTI: ["dicom2nifti", str(dicom), str(target)],
+    }
+    began = time.perf_counter()
+    process = subprocess.Popen(commands[method], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    if status:
+        sys.exit(f"{method} failed on {dicom}")
+    alone = json.loads((target / "seconds.json").read_text()) if method == OURS else None
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, alone)
+
+
+def _result(folder: Path) -> Path:
+    return next(folder.glob("*.nii.gz"))
+
+
+def _voxels(folder: Path) -> np.ndarray:
+    """Voxels in LPS order, padding at -1024: converters store the axes in different directions."""
+    image = sitk.DICOMOrient(read_image(_result(folder)), "LPS")
+    return np.maximum(sitk.GetArrayFromImage(image), -1024)

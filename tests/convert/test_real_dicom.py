@@ -77,7 +77,6 @@ ODD = {
     "gantry_tilt": "gantry tilt of 14.0 degrees",
     "not_a_volume": r"same position: 61\.50 mm \(4 slices\)",
     "slice_orientation": "modality is MR, not CT",
-    "transfer_syntaxes": r"same position: 4\.70 mm \(16 slices\).*multi-frame",
     "uneven_increment": r"median gap 5\.00 mm, but 10\.00 mm at 28\.11 mm",
     "variable_spacing_head": r"uneven or slices are missing: median gap 4\.00 mm, but 1\.08 mm at 18\.36 mm",
 }
@@ -88,6 +87,17 @@ ODD = {
 def test_odd_folders_are_refused(real_data, name, minimum_slices):
     with pytest.raises(PatientError, match=ODD[name]):
         convert(real_data / "odd_dicom" / name, minimum_slices=minimum_slices, gantry_tilt="refuse")
+
+
+def test_copies_of_a_slice_are_refused(real_data):
+    with pytest.raises(PatientError, match=r"same position: 4\.70 mm \(16 slices\)"):
+        convert(real_data / "odd_dicom/transfer_syntaxes")
+
+
+def test_slices_of_one_position_are_rejected_beside_an_enhanced_ct(real_data):
+    image, facts = convert(real_data / "odd_dicom/transfer_syntaxes", minimum_slices=2)
+    assert image.GetSize() == (512, 512, 2)
+    assert facts["rejected"][0]["reason"] == "several slices lie at the same position: 4.70 mm (16 slices)"
 
 
 @pytest.mark.parametrize("gantry_tilt", ["refuse", "resample"])

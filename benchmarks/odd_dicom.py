@@ -1,0 +1,77 @@
+"""What three converters make of odd folders of real DICOM: `python -m benchmarks odd_dicom`."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.stage import convert_series
+from cpmn.errors import PatientError
+
+REAL_DATA = Path(os.environ.get("CPMN_REAL_DATA", "../shared/data"))
+FOLDERS = (
+    "gantry_tilt",
+    "variable_spacing_head",
+    "uneven_increment",
+    "not_a_volume",
+    "slice_orientation",
+    "jpeg2000_series",
+)
+RESAMPLED = {"minimum_slices": 2, "uneven_spacing": "resample"}
+
+
+def measure() -> list[dict]:
+    """One row per folder: ours as configured by default, ours with resampling allowed, and both peers."""
+    if not (shutil.which("dcm2niix") and shutil.which("dicom2nifti")):
+        sys.exit("The table of odd folders needs its peers: apt-get install dcm2niix, pip install -e '.[bench]'")
+    if not REAL_DATA.is_dir():
+        sys.exit(f"The table of odd folders needs the real scans: no folder {REAL_DATA} (set CPMN_REAL_DATA)")
+    return [_row(name, REAL_DATA / "odd_dicom" / name) for name in FOLDERS]
+
+
+def _row(name: str, source: Path) -> dict:
+    return {
+        "folder": name,
+        "cpmn": _ours(source, {"minimum_slices": 2}),
+        "cpmn, uneven_spacing: resample": _ours(source, RESAMPLED),
+        "dcm2niix": _peer(["dcm2niix", "-z", "n", "-b", "n", "-f", "scan", "-o"], source),
+        "dicom2nifti": _peer(["dicom2nifti"], source),
+        "dicom2nifti -G -I -r": _peer(["dicom2nifti", "-G", "-I", "-r"], source),
+    }
+
+
+def _ours(source: Path, settings: dict) -> str:
+    try:
+        config = ConvertConfig.model_validate(settings)
+        image, facts = convert_series(source, patient="p", phase="nct", series_uid="", config=config)
+    except PatientError as error:
+        return f"refused: {error.problem}"
+    repaired = [text for text in facts["repaired"] if "padding" not in text]
+    return "; ".join([_describe(image), *repaired])
+
+
+def _peer(command: list[str], source: Path) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        given = [*command, folder, str(source)] if command[-1] == "-o" else [*command, str(source), folder]
+        done = subprocess.run(given, capture_output=True, text=True, check=False)
+        files = sorted([*Path(folder).glob("*.nii"), *Path(folder).glob("*.nii.gz")])
+        images = [f"{_short(file)} {_describe(sitk.ReadImage(str(file)))}" for file in files]
+    said = re.findall(r"Warning[^\n]*|^\s*\w*Error: [^\n]*", done.stdout + done.stderr, re.MULTILINE)
+    said = [text for text in said if "protocol name" not in text]
+    return "; ".join([*(images or ["nothing"]), *dict.fromkeys(text.strip()[:110] for text in said)][:6])
+
+
+def _short(file: Path) -> str:
+    """Suffix that dcm2niix adds, or nothing: dicom2nifti's names hold the series' description."""
+    return file.name.split(".")[0] if file.name.startswith("scan") else ""
+
+
+def _describe(image: sitk.Image) -> str:
+    size = "x".join(map(str, image.GetSize()))
+    return f"{size} of {image.GetSpacing()[2]:.2f} mm"
