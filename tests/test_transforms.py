@@ -1,12 +1,16 @@
 """ANTs transform files through SimpleITK: known answers, and agreement with ANTs itself."""
 
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ants
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from hypothesis import given
 
 from cpmn.errors import CpmnError
 from cpmn.transforms import jacobian_determinant, load_inverse_transform, load_transform, transform_points
@@ -115,6 +119,21 @@ def test_jacobian_of_scaling_is_its_determinant_where_the_warp_is_flat(files):
     jacobian = sitk.GetArrayFromImage(jacobian_determinant(folder / "affine.mat", folder / "warp.nii.gz"))
     assert jacobian[1, 1, 1] == pytest.approx(np.linalg.det(matrix), rel=1e-3)
     assert jacobian.min() < 0.9 * np.linalg.det(matrix)
+
+
+@given(hnp.arrays(float, (3, 3), elements=st.floats(-0.3, 0.3)), hnp.arrays(float, 6, elements=st.floats(-300, 300)))
+def test_an_affine_file_leads_there_and_back(matrix, shifts):
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix((np.eye(3) + matrix.round(3)).ravel().tolist())  # below 1/3 in every entry: never singular
+    affine.SetCenter(shifts[:3].round(3).tolist())
+    affine.SetTranslation(shifts[3:].round(3).tolist())
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/affine.mat"
+        sitk.WriteTransform(affine, path)
+        there = transform_points(load_transform(path), POINTS)
+        back = transform_points(load_inverse_transform(path), there)
+    np.testing.assert_allclose(there, transform_points(affine, POINTS), atol=1e-2)  # ITK's .mat files hold float32
+    np.testing.assert_allclose(back, POINTS, atol=1e-6)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a transform"])

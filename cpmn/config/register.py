@@ -1,8 +1,8 @@
 """Settings of `register`: CTPA (moving) onto NCT (fixed)."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from cpmn.config.section import Section
 
@@ -14,6 +14,10 @@ class RegisterConfig(Section):
     with CC radius 2 and iterations 30, 10 1.2 mm in 8 s); what is published of CPMN does not state its registration.
     """
 
+    engine: Literal["ants", "greedy"] = Field(
+        default="ants",
+        description="ants, or greedy (package picsl-greedy, extra `greedy`): faster and more accurate on the phantom.",
+    )
     spacing_mm: float = Field(default=3.0, gt=0, description="Isotropic working resolution of the registration, in mm.")
     margin_mm: float = Field(
         default=20.0,
@@ -23,7 +27,7 @@ class RegisterConfig(Section):
     reach_mm: float = Field(
         default=10.0,
         ge=0,
-        description="Only the lungs and this far around are compared; the chest wall moves otherwise. In mm.",
+        description="The affine step compares only the lungs and this far around them, in mm.",
     )
     window_hu: tuple[float, float] = Field(
         default=(-1000.0, 100.0),
@@ -60,6 +64,22 @@ class RegisterConfig(Section):
     total_smoothing: float = Field(
         default=0.0, ge=0, description="SyN smoothing of the total field, variance in voxels."
     )
+    greedy_iterations: tuple[int, ...] = Field(
+        default=(50, 20, 5),
+        min_length=1,
+        description="Iterations of the engine greedy at shrink factors ..., 4, 2, 1 (count).",
+    )
+    fallback: dict[str, Any] = Field(
+        default={
+            "affine_sampling": 0.5,
+            "affine_iterations": [300, 200, 100],
+            "iterations": [100, 60],
+            "shrink_factors": [4, 2],
+            "seed": 2,
+        },
+        description="Settings that a pair is tried with once more after it failed the quality control; {} for no "
+        "second try.",
+    )
     seed: int = Field(
         default=1, ge=1, description="Random seed of the sampled affine metric (0 would mean the clock to ANTs)."
     )
@@ -82,6 +102,17 @@ class RegisterConfig(Section):
         description="Quality control: lowest accepted correlation of intensities deep inside the lungs (-1 to 1); "
         "right phantom pairs reach 0.94, those of two patients 0.6, mirrored ones 0.2.",
     )
+    minimum_vessel_overlap: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Quality control: lowest accepted Dice of the brightest 5 % deep inside the lungs (0-1).",
+    )
+    maximum_inverse_error_mm: float = Field(
+        default=1.0,
+        ge=0,
+        description="Quality control: largest accepted mean distance in the lungs after there and back, in mm.",
+    )
     maximum_folding_fraction: float = Field(
         default=0.001,
         ge=0,
@@ -94,3 +125,18 @@ class RegisterConfig(Section):
         if len(self.iterations) != len(self.shrink_factors):
             raise ValueError("iterations and shrink_factors must have one value for each resolution level")
         return self
+
+    @model_validator(mode="after")
+    def _fallback_is_a_schedule(self) -> "RegisterConfig":
+        try:
+            self.second_try()
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, item['loc']))} {item['msg']}" for item in error.errors())
+            raise ValueError(f"fallback is no valid schedule: {wrong}") from error
+        return self
+
+    def second_try(self) -> "RegisterConfig | None":
+        """Settings of the second try, or None if there is none. Raises ValidationError for an unknown key."""
+        if not self.fallback:
+            return None
+        return type(self).model_validate(self.model_dump() | self.fallback | {"fallback": {}})

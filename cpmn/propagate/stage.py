@@ -10,6 +10,7 @@ from cpmn.cohort import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.images import image_like, read_image, write_image
+from cpmn.propagate.confidence import confidence_map
 from cpmn.propagate.labels import Clot, propagate_labels
 from cpmn.propagate.masks import read_mask
 from cpmn.transforms import load_transform
@@ -30,7 +31,8 @@ def propagate_patient(
     """Write the patient's clot ids (uint16) on the native NCT grid to `output`.
 
     An `nct_mask` in the cohort sheet replaces propagation; otherwise `ctpa_mask` is carried over by the transform of
-    `register`. A patient with label 0 gets an image of zeros.
+    `register`. A patient with label 0 gets an image of zeros. With `config.confidence`, a patient with a CTPA also gets
+    `confidence.nii.gz` beside `output` (float32, 0-1).
 
     Parameters
     ----------
@@ -51,6 +53,9 @@ def propagate_patient(
     else:
         labels = _no_clots(scan)
     write_image(labels, output)
+    if config.confidence and ctpa and affine and warp:
+        weights = confidence_map(scan, _read_scan(patient, ctpa), load_transform(affine, warp))
+        write_image(weights, output.with_name("confidence.nii.gz"))
 
 
 def _propagated(

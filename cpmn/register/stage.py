@@ -3,6 +3,7 @@
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
@@ -11,47 +12,67 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
 from cpmn.images import read_image, write_image
 from cpmn.lungs import segment_lungs
-from cpmn.register.ants_engine import load_ants, run_ants, threads_in_use
+from cpmn.register.ants_engine import load_ants, threads_in_use
+from cpmn.register.engines import engine_version, register_sides
 from cpmn.register.picture import write_picture
 from cpmn.register.prepare import MOVING_EXTRA_MM, Side, prepare
 from cpmn.register.quality import measure, verdict
-from cpmn.register.start import start_transform
 from cpmn.transforms import load_transform
 
 OUTSIDE_HU = -1024
+TRANSFORMS = ("affine.mat", "warp.nii.gz", "inverse_warp.nii.gz")
 
 logger = logging.getLogger(__name__)
 
 
 def register_patient(
-    patient_id: str, nct: Path, ctpa: Path, folder: Path, config: RegisterConfig, threads: int
+    patient_id: str, nct: Path, ctpa: Path, folder: Path, config: RegisterConfig, threads: int, must_pass: bool = False
 ) -> None:
     """Register a patient's CTPA (moving) onto the NCT (fixed).
 
     Writes into `folder`: `affine.mat`, `warp.nii.gz`, `inverse_warp.nii.gz` (ANTs format), `ctpa_in_nct.nii.gz`
     (int16 HU on the native NCT grid, -1024 outside the CTPA), `quality.json` and `quality.png`. A registration that
-    misses a limit of `config` has `passed: false` and a reason in `quality.json`; it is no exception.
+    misses a limit of `config` is tried once more with `config.fallback`. If that misses one too, `quality.json` says
+    `passed: false` and the reason.
 
     Parameters
     ----------
     nct, ctpa : converted scans, int16 HU.
     threads : threads of ANTs and SimpleITK; the same number gives the same bytes on one machine.
+    must_pass : whether a registration that does not pass is an exception.
 
-    Raises PatientError if a scan cannot be read, shows no lungs, or no transform can be found.
+    Raises PatientError if a scan cannot be read, shows no lungs, no transform can be found, or none passes that must.
     """
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    ants_version = load_ants(threads).__version__
+    load_ants(threads)
     images = _read(patient_id, nct), _read(patient_id, ctpa)
     began = time.perf_counter()
-    fixed = _prepare(patient_id, images[0], nct, config, extra_mm=0.0)
-    moving = _prepare(patient_id, images[1], ctpa, config, extra_mm=MOVING_EXTRA_MM)
-    try:
-        run_ants(fixed, moving, start_transform(fixed, moving), folder, config, threads)
-    except CpmnError as error:
-        remedy = "Check that both scans show the chest of the same patient"
-        raise PatientError(patient_id, f"the CTPA cannot be registered: {error}", f"{remedy}.", ctpa) from error
-    seconds = time.perf_counter() - began
-    _write_results(patient_id, fixed, moving, folder, config, seconds, f"antspyx {ants_version}")
+    lungs = _lungs(patient_id, images[0], nct), _lungs(patient_id, images[1], ctpa)
+    for schedule, settings in schedules(config).items():
+        fixed = prepare(images[0], lungs[0], settings)
+        moving = prepare(images[1], lungs[1], settings, MOVING_EXTRA_MM)
+        try:
+            register_sides(fixed, moving, folder, settings, threads)
+        except CpmnError as error:
+            remedy = "Check that both scans show the chest of the same patient"
+            raise PatientError(patient_id, f"the CTPA cannot be registered: {error}", f"{remedy}.", ctpa) from error
+        run = {"schedule": schedule, "seconds": round(time.perf_counter() - began, 3)}
+        figures = measure(fixed, moving, *(folder / name for name in TRANSFORMS))
+        reason = verdict(figures, settings)
+        if not reason:
+            break
+        logger.warning("%s: schedule %s: %s", patient_id, schedule, reason)
+    run |= {"threads": threads_in_use(), "engine": engine_version(settings.engine), "seed": settings.seed}
+    _write_results(patient_id, fixed, moving, folder, {**figures, **run, "passed": not reason, "reason": reason})
+    if reason and must_pass:
+        remedy = "Check that both scans are this patient's; with on_bad_patient: exclude, quality.png shows the pair"
+        raise PatientError(patient_id, f"the registration is not good enough: {reason}", f"{remedy}.", ctpa)
+
+
+def schedules(config: RegisterConfig) -> dict[str, RegisterConfig]:
+    """Settings by name, in the order in which they are tried."""
+    second = config.second_try()
+    return {"default": config} | ({"fallback": second} if second else {})
 
 
 def warp_ctpa(ctpa: sitk.Image, nct: sitk.Image, transform: sitk.Transform) -> sitk.Image:
@@ -60,23 +81,19 @@ def warp_ctpa(ctpa: sitk.Image, nct: sitk.Image, transform: sitk.Transform) -> s
     return sitk.Cast(sitk.Round(warped), sitk.sitkInt16)
 
 
-def _write_results(
-    patient_id: str, fixed: Side, moving: Side, folder: Path, config: RegisterConfig, seconds: float, engine: str
-) -> None:
+def _write_results(patient_id: str, fixed: Side, moving: Side, folder: Path, quality: dict[str, Any]) -> None:
     affine, warp = folder / "affine.mat", folder / "warp.nii.gz"
     write_image(warp_ctpa(moving.image, fixed.image, load_transform(affine, warp)), folder / "ctpa_in_nct.nii.gz")
-    figures = measure(fixed, moving, affine, warp)
-    reason = verdict(figures, config)
-    run = {"seconds": round(seconds, 3), "threads": threads_in_use(), "engine": engine, "seed": config.seed}
-    write_picture(fixed, moving, affine, warp, _title(patient_id, figures, reason), folder / "quality.png")
-    write_json(folder / "quality.json", {**figures, **run, "passed": not reason, "reason": reason})
-    level = logging.WARNING if reason else logging.INFO
-    logger.log(level, "%s: %s, %.1f s", patient_id, reason or f"lung Dice {figures['lung_dice']:.3f}", seconds)
+    write_picture(fixed, moving, affine, warp, _title(patient_id, quality), folder / "quality.png")
+    write_json(folder / "quality.json", quality)
+    outcome = quality["reason"] or f"lung Dice {quality['lung_dice']:.3f}"
+    logger.info("%s: %s, %.1f s", patient_id, outcome, quality["seconds"])
 
 
-def _title(patient_id: str, figures: dict[str, float | None], reason: str) -> str:
-    dice, similarity = figures["lung_dice"], figures["similarity"]
-    return f"{patient_id}: lung Dice {dice or 0:.3f}, similarity {similarity or 0:.2f}. {reason or 'passed'}"
+def _title(patient_id: str, quality: dict[str, Any]) -> str:
+    dice, similarity = quality["lung_dice"], quality["similarity"]
+    outcome = quality["reason"] or "passed"
+    return f"{patient_id}: lung Dice {dice or 0:.3f}, similarity {similarity or 0:.2f}. {outcome}"
 
 
 def _read(patient_id: str, path: Path) -> sitk.Image:
@@ -86,9 +103,9 @@ def _read(patient_id: str, path: Path) -> sitk.Image:
         raise PatientError(patient_id, f"a scan cannot be read: {error}", "Run `convert` again.", path) from error
 
 
-def _prepare(patient_id: str, image: sitk.Image, path: Path, config: RegisterConfig, extra_mm: float) -> Side:
+def _lungs(patient_id: str, image: sitk.Image, path: Path) -> sitk.Image:
     try:
-        return prepare(image, segment_lungs(image), config, extra_mm)
+        return segment_lungs(image)
     except CpmnError as error:
         remedy = "Check that the series is a chest CT in HU"
         raise PatientError(patient_id, f"no lungs to register: {error}", f"{remedy}.", path) from error

@@ -16,6 +16,7 @@ from cpmn.propagate.stage import propagate_patient
 
 SHAPE = (12, 16, 18)
 SHIFT_MM = (2.0, 0.0, 0.0)
+CONFIG = PropagateConfig()
 
 
 def save(path: Path, array, spacing=(2.0, 2.0, 3.0)) -> Path:
@@ -44,7 +45,7 @@ class Case:
         field.SetSpacing((2.0, 2.0, 3.0))
         sitk.WriteImage(field, str(folder / "warp.nii.gz"))
 
-    def run(self, label: Literal[0, 1], **masks) -> np.ndarray:
+    def run(self, label: Literal[0, 1], config: PropagateConfig = CONFIG, **masks) -> np.ndarray:
         patient = Patient.model_validate(
             {"patient_id": "p1", "nct": self.nct, "label": label, "ctpa": self.ctpa, **masks}
         )
@@ -56,7 +57,7 @@ class Case:
             affine=self.folder / "affine.mat",
             warp=self.folder / "warp.nii.gz",
             output=output,
-            config=PropagateConfig(),
+            config=config,
         )
         image = read_image(output)
         assert image.GetPixelID() == sitk.sitkUInt16
@@ -86,6 +87,15 @@ def test_a_mask_stored_with_turned_axes_is_the_same_mask(case):
     write_image(sitk.Flip(sitk.PermuteAxes(mask, (2, 0, 1)), (True, False, True)), case.folder / "turned.nii.gz")
     result = case.run(1, ctpa_mask=case.folder / "turned.nii.gz")
     np.testing.assert_array_equal(result, marked((5, 6, 6), (8, 9, 9)))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_weights_are_written_if_wanted(case, wanted):
+    case.run(0, PropagateConfig(confidence=wanted))
+    path = case.folder / "propagate" / "confidence.nii.gz"
+    assert path.is_file() == wanted
+    if wanted:
+        assert same_grid(read_image(path), read_image(case.nct))
 
 
 def test_label_0_gives_zeros(case):

@@ -14,10 +14,18 @@ from pydantic import ValidationError
 from cpmn.config.register import RegisterConfig
 from cpmn.register.ants_engine import THREADS_VARIABLE, ants_arguments, load_ants, threads_in_use
 from cpmn.register.prepare import lung_box, lung_centre, prepare, working_image
-from cpmn.register.quality import measure, verdict
+from cpmn.register.quality import inverse_error_mm, measure, verdict
+from cpmn.register.stage import schedules
 from cpmn.register.start import candidate_shifts, correlation, start_transform
 
-GOOD = {"lung_coverage": 1.0, "lung_dice": 0.97, "similarity": 0.9, "folding_fraction": 0.0}
+GOOD = {
+    "lung_coverage": 1.0,
+    "lung_dice": 0.97,
+    "similarity": 0.9,
+    "vessel_overlap": 0.6,
+    "inverse_error_mm": 0.05,
+    "folding_fraction": 0.0,
+}
 CONFIG = RegisterConfig()
 
 
@@ -41,6 +49,9 @@ def test_a_good_registration_has_no_reason():
         ("lung_dice", None, "lung_dice undefined"),
         ("similarity", 0.1, "inside of the lungs does not match: similarity 0.100"),
         ("lung_coverage", 0.2, "sees too little of the NCT's lungs: lung_coverage 0.200"),
+        ("vessel_overlap", 0.05, "the vessels do not match: vessel_overlap 0.050"),
+        ("vessel_overlap", None, "the vessels do not match: vessel_overlap undefined"),
+        ("inverse_error_mm", 3.0, "the inverse does not lead back: inverse_error_mm 3.00, limit"),
         ("folding_fraction", 0.01, "the transform folds: folding_fraction 0.0100, limit 0.001"),
     ],
 )
@@ -62,11 +73,26 @@ def test_folding_is_measured(tmp_path):
     field.SetSpacing((2.0, 2.0, 2.0))
     sitk.WriteImage(field, str(tmp_path / "warp.nii.gz"))  # x -> -x everywhere: the determinant is -1
     sitk.WriteTransform(sitk.AffineTransform(3), str(tmp_path / "affine.mat"))
-    figures = measure(side, side, tmp_path / "affine.mat", tmp_path / "warp.nii.gz")
+    sitk.WriteImage(field, str(tmp_path / "inverse.nii.gz"))  # x -> -x is its own inverse
+    figures = measure(side, side, *(tmp_path / name for name in ("affine.mat", "warp.nii.gz", "inverse.nii.gz")))
     assert figures["folding_fraction"] == pytest.approx(1.0, abs=0.1)
     assert figures["jacobian_min"] == pytest.approx(-1.0, abs=0.05)
     assert figures["similarity_affine"] == pytest.approx(1.0)
+    assert figures["vessel_overlap_affine"] == pytest.approx(1.0)
     assert figures["lung_dice_affine"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("back_mm", "error_mm"), [(-3.0, 0.0), (0.0, 3.0), (-1.0, 2.0)])
+def test_the_way_there_and_back_is_measured(tmp_path, back_mm, error_mm):
+    side = prepare(sitk.Cast(block(), sitk.sitkFloat32) * -800, block(), CONFIG)
+    for name, along_x in (("warp", 3.0), ("inverse", back_mm)):
+        field = sitk.GetImageFromArray(np.full((60, 60, 60, 3), (along_x, 0, 0), np.float32), isVector=True)
+        field.SetOrigin((-20.0, -20.0, -20.0))
+        field.SetSpacing((2.0, 2.0, 2.0))
+        sitk.WriteImage(field, str(tmp_path / f"{name}.nii.gz"))
+    sitk.WriteTransform(sitk.AffineTransform(3), str(tmp_path / "affine.mat"))
+    files = (tmp_path / name for name in ("affine.mat", "warp.nii.gz", "inverse.nii.gz"))
+    assert inverse_error_mm(side, *files) == pytest.approx(error_mm, abs=1e-3)
 
 
 def block_array() -> np.ndarray:
@@ -147,3 +173,19 @@ def test_another_number_of_threads_later_only_warns(monkeypatch, caplog):
 def test_levels_must_agree():
     with pytest.raises(ValidationError, match="one value for each resolution level"):
         RegisterConfig(iterations=(10, 10, 10))
+
+
+def test_the_fallback_overrides_the_schedule_once():
+    config = RegisterConfig(spacing_mm=5.0, fallback={"affine_sampling": 1.0})
+    found = schedules(config)
+    assert list(found) == ["default", "fallback"]
+    assert found["default"] is config
+    assert (found["fallback"].spacing_mm, found["fallback"].affine_sampling) == (5.0, 1.0)
+    assert schedules(found["fallback"]).keys() == {"default"}
+    assert schedules(RegisterConfig(fallback={})).keys() == {"default"}
+
+
+@pytest.mark.parametrize("fallback", [{"iteration": [1, 2]}, {"iterations": [1, 2, 3]}, {"spacing_mm": -1}])
+def test_a_wrong_fallback_is_refused(fallback):
+    with pytest.raises(ValidationError, match="fallback"):
+        RegisterConfig(fallback=fallback)

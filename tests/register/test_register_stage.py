@@ -47,6 +47,9 @@ def test_finds_a_known_motion(chest_pair, result):
     assert 0 < quality["jacobian_min"] < 1 < quality["jacobian_max"]
     assert quality["threads"] == threads_in_use()
     assert quality["seconds"] > 0
+    assert quality["schedule"] == "default"
+    assert quality["vessel_overlap"] > quality["vessel_overlap_affine"]
+    assert quality["inverse_error_mm"] < 0.5
 
 
 def test_writes_the_ctpa_on_the_native_nct_grid(chest_pair, result):
@@ -101,15 +104,51 @@ def test_another_scans_field_of_view_is_not_needed_in_full(chest_pair, tmp_path)
     assert 0.4 < quality["lung_coverage"] < 0.95
 
 
-def test_a_mirrored_scan_does_not_pass(chest_pair, tmp_path):
+def test_a_table_100_mm_away_does_no_harm(chest_pair, tmp_path):
     ctpa = read_image(chest_pair.ctpa)
-    mirrored = sitk.GetImageFromArray(np.ascontiguousarray(sitk.GetArrayFromImage(ctpa)[:, :, ::-1]))
-    mirrored.CopyInformation(ctpa)
-    write_image(mirrored, tmp_path / "mirrored.nii.gz")
-    quality = registered(chest_pair._replace(ctpa=tmp_path / "mirrored.nii.gz"), tmp_path)
+    moved = np.array([100.0, -100.0, 100.0])
+    ctpa.SetOrigin((ctpa.GetOrigin() + moved).tolist())
+    write_image(ctpa, tmp_path / "moved.nii.gz")
+    quality = registered(chest_pair._replace(ctpa=tmp_path / "moved.nii.gz"), tmp_path)
+    transform = load_transform(tmp_path / "affine.mat", tmp_path / "warp.nii.gz")
+    expected = transform_points(chest_pair.motion, chest_pair.lung_points) + moved
+    found = transform_points(transform, chest_pair.lung_points)
+    assert np.linalg.norm(found - expected, axis=1).mean() < 1.5
+    assert quality["passed"]
+    assert quality["schedule"] == "default"
+
+
+@pytest.fixture(scope="module")
+def mirrored(chest_pair, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mirrored")
+    ctpa = read_image(chest_pair.ctpa)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(sitk.GetArrayFromImage(ctpa)[:, :, ::-1]))
+    image.CopyInformation(ctpa)
+    write_image(image, folder / "mirrored.nii.gz")
+    return chest_pair._replace(ctpa=folder / "mirrored.nii.gz")
+
+
+def test_a_mirrored_scan_does_not_pass_in_two_tries(mirrored, tmp_path, caplog):
+    quality = registered(mirrored, tmp_path, QUICK.model_copy(update={"fallback": {"seed": 5}}))
     assert not quality["passed"]
     assert "the inside of the lungs does not match" in quality["reason"]
+    assert (quality["schedule"], quality["seed"]) == ("fallback", 5)
+    assert "p1: schedule default: the inside of the lungs does not match" in caplog.text
     assert (tmp_path / "warp.nii.gz").is_file()
+
+
+def test_a_pair_that_must_pass_stops_with_the_reason(mirrored, tmp_path):
+    config = QUICK.model_copy(update={"fallback": {}})
+    with pytest.raises(PatientError, match=r"patient p1: the registration is not good enough: the inside of the lungs"):
+        register_patient("p1", mirrored.nct, mirrored.ctpa, tmp_path, config, threads=1, must_pass=True)
+    assert not read_json(tmp_path / "quality.json")["passed"]
+
+
+def test_a_second_schedule_saves_a_pair(chest_pair, tmp_path):
+    strict = QUICK.model_copy(update={"minimum_lung_dice": 1.0, "fallback": {"minimum_lung_dice": 0.85}})
+    quality = registered(chest_pair, tmp_path, strict)
+    assert quality["passed"]
+    assert quality["schedule"] == "fallback"
 
 
 def test_a_scan_without_lungs_is_named(chest_pair, tmp_path):

@@ -16,7 +16,9 @@ with job_log(snakemake.log[0]):
     nct, ctpa = Path(snakemake.input.nct), Path(snakemake.input.ctpa)
     folder = Path(snakemake.output.quality).parent
     run_patient_stage(
-        lambda: register_patient(name, nct, ctpa, folder, config, snakemake.threads),
+        lambda: register_patient(
+            name, nct, ctpa, folder, config, snakemake.threads, must_pass=snakemake.params.on_bad_patient == "stop"
+        ),
         stage="register",
         patient=name,
         outputs=[path for path in snakemake.output if path != snakemake.output.status],

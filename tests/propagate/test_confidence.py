@@ -1,0 +1,35 @@
+"""Weights of carried labels: high on a matching vessel, low off vessels, 0 where the scans disagree or one is blind."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.propagate.confidence import confidence_map
+
+IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
+
+
+def lung_with_vessel(x: int, vessel_hu: float, width: int = 60) -> sitk.Image:
+    hu = np.random.default_rng(x).normal(-860, 10, (20, 20, width)).astype(np.float32)
+    hu[:, 9:12, x : x + 3] = vessel_hu
+    return sitk.GetImageFromArray(hu)
+
+
+def test_a_matching_vessel_is_trusted_whatever_its_contrast():
+    weight = sitk.GetArrayFromImage(confidence_map(lung_with_vessel(20, 45.0), lung_with_vessel(20, 350.0), IDENTITY))
+    assert weight[10, 10, 21] > 0.9
+    assert weight[10, 10, 40] < 0.05  # far from any vessel
+    assert weight.min() >= 0
+    assert weight.max() <= 1
+
+
+def test_a_vessel_that_went_elsewhere_is_not_trusted():
+    weight = sitk.GetArrayFromImage(confidence_map(lung_with_vessel(20, 45.0), lung_with_vessel(27, 350.0), IDENTITY))
+    assert weight[10, 10, 21] < 0.3
+
+
+@pytest.mark.parametrize("shift_mm", [30.0, 100.0])
+def test_what_the_ctpa_does_not_show_has_no_weight(shift_mm):
+    shift = sitk.TranslationTransform(3, (shift_mm, 0.0, 0.0))
+    weight = sitk.GetArrayFromImage(confidence_map(lung_with_vessel(50, 45.0), lung_with_vessel(50, 45.0), shift))
+    assert weight[:, :, 35:].max() == 0
