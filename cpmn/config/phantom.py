@@ -13,11 +13,13 @@ class PhantomConfig(Section):
     """Size, seed, difficulty and scanning of the phantom cohort. One patient of every consecutive pair has PE."""
 
     patients: int = Field(
-        default=12, ge=1, le=999, description="Patients in the cohort (count); one of each pair has PE."
+        default=12, ge=1, le=100000, description="Patients in the cohort (count); one of each pair has PE."
     )
     seed: int = Field(default=7, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
-    difficulty: Literal["learnable"] = Field(
-        default="learnable", description="Contrast of clots to blood on NCT: learnable is +15 to +35 HU throughout."
+    difficulty: Literal["learnable", "mixed", "realistic", "invisible"] = Field(
+        default="learnable",
+        description="Contrast of clots to blood on NCT: learnable is +15 to +35 HU throughout; mixed draws the "
+        "published mixture (mostly isodense) for each clot, realistic once per patient; invisible is 0 HU.",
     )
     nct_spacing: tuple[Length, Length, Length] = Field(
         default=(2.6, 2.6, 3.5), description="NCT voxels (x, y, z) in mm."

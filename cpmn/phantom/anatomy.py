@@ -52,9 +52,9 @@ def without_emboli(anatomy: Anatomy) -> Anatomy:
 
 
 def with_emboli(config: PhantomConfig, anatomy: Anatomy) -> Anatomy:
-    """The patient with emboli, drawn from their own stream after everything else."""
-    random = random_stream(config.seed, anatomy.patient_id, "emboli")
-    clots = draw_emboli(anatomy.arteries, anatomy.lungs, config.difficulty, random)
+    """The patient with emboli, drawn from their own streams after everything else."""
+    random, contrast = (random_stream(config.seed, anatomy.patient_id, name) for name in ("emboli", "contrast"))
+    clots = draw_emboli(anatomy.arteries, anatomy.lungs, config.difficulty, random, contrast)
     nct, ctpa = anatomy.attenuation.nct.copy(), anatomy.attenuation.ctpa.copy()
     for clot in clots:
         nct[FIRST_CLOT + clot.clot_id] = nct[Tissue.ARTERY] + clot.over_blood_hu
