@@ -34,10 +34,16 @@ class PhantomConfig(Section):
         default=(312.0, 228.0, 238.0),
         description="CTPA extent (x, y, z) in mm; the smaller field of view cuts some skin off.",
     )
-    nct_noise_hu: float = Field(default=10.0, ge=0, description="Standard deviation of the NCT noise, in HU.")
-    ctpa_noise_hu: float = Field(default=16.0, ge=0, description="Standard deviation of the CTPA noise, in HU.")
-    noise_fwhm_mm: float = Field(
-        default=4.0, gt=0, description="Full width at half maximum of the noise correlation, in mm."
+    nuisance: bool = Field(
+        default=True,
+        description="Draw what real scans have beside emboli, for PE and normals alike: findings, uneven blood, "
+        "streaks, movement during the exposure, varied dose and kernel. Switch it off to see what one cause does.",
+    )
+    nct_noise_hu: float = Field(
+        default=12.0, ge=0, description="Standard deviation of the NCT noise at 3 mm slices and the usual dose, in HU."
+    )
+    ctpa_noise_hu: float = Field(
+        default=16.0, ge=0, description="Standard deviation of the CTPA noise at 3 mm slices and the usual dose, in HU."
     )
     subsample_mm: float = Field(
         default=1.3,

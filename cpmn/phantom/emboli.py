@@ -143,9 +143,8 @@ def _site(arteries: Tree, order: list[int], volume: float, part: float, taken: l
         width = part * radii
         inner = np.concatenate([[0], np.cumsum(np.pi * width[1:] ** 2 * np.diff(along))])
         length = float(np.interp(volume * 1000 - 4 / 3 * np.pi * width[0] ** 3, inner, along, left=0, right=-1))
-        if length < SHORTEST_MM[PLACE_OF[arteries.branches[artery].level]] or _too_close(
-            line[along <= length + 1], taken, float(radii[0])
-        ):
+        shortest = SHORTEST_MM[PLACE_OF[arteries.branches[artery].level]]
+        if length < shortest or _too_close(line[along <= length + 1], taken, float(radii[0])):
             continue
         steps = np.linspace(0, length, max(2, int(length / 3)))
         cut = np.column_stack([np.interp(steps, along, line[:, axis]) for axis in range(3)])

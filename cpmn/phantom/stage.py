@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from cpmn.phantom.emboli import Clot
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.motion import Term
 from cpmn.phantom.rows import COLUMNS, phantom_rows
-from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, scan_phase
+from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, phase_protocol, scan_phase
 
 PHASES: tuple[Phase, ...] = ("ctpa", "nct")
 logger = logging.getLogger(__name__)
@@ -63,7 +64,10 @@ def describe(config: PhantomConfig, anatomy: Anatomy, scans: dict[Phase, Scan]) 
         "seed": config.seed,
         "difficulty": config.difficulty,
         "scale": anatomy.scale,
-        "noise_hu": {"nct": config.nct_noise_hu, "ctpa": config.ctpa_noise_hu},
+        "habitus": asdict(anatomy.habitus),
+        "findings": anatomy.findings.counts(),
+        "protocol": {phase: asdict(phase_protocol(config, anatomy, phase)) for phase in scans},
+        "noise_hu": {phase: float(scan.noise.sd.mean()) for phase, scan in scans.items()},
         "hu": {phase: _tissue_hu(anatomy, phase) for phase in scans},
         "trunk_diameter_mm": 2 * anatomy.arteries.branches[0].radius,
         "motion": {
