@@ -1,11 +1,15 @@
 """Settings of `phantom`: the built-in dual-phase cohort."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from cpmn.config.section import Section
+from cpmn.errors import CpmnError
 
+Difficulty = Literal["learnable", "mixed", "realistic", "invisible"]
+DIFFICULTIES: tuple[str, ...] = get_args(Difficulty)
 Length = Annotated[float, Field(gt=0)]
 
 
@@ -16,7 +20,7 @@ class PhantomConfig(Section):
         default=12, ge=1, le=100000, description="Patients in the cohort (count); one of each pair has PE."
     )
     seed: int = Field(default=7, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
-    difficulty: Literal["learnable", "mixed", "realistic", "invisible"] = Field(
+    difficulty: Difficulty = Field(
         default="learnable",
         description="Contrast of clots to blood on NCT: learnable is +15 to +35 HU throughout; mixed draws the "
         "published mixture (mostly isodense) for each clot, realistic once per patient; invisible is 0 HU.",
@@ -50,3 +54,11 @@ class PhantomConfig(Section):
         gt=0,
         description="Largest distance of the sub-voxel samples that partial volume is averaged from, in mm.",
     )
+
+    def changed(self, values: Mapping[str, Any]) -> "PhantomConfig":
+        """These settings with some replaced. Raises CpmnError that says which value is not allowed and why."""
+        try:
+            return PhantomConfig.model_validate(self.model_dump() | dict(values))
+        except ValidationError as error:
+            problems = [f"{item['loc'][0]} is {item['input']!r}: {item['msg']}" for item in error.errors()]
+            raise CpmnError("; ".join(problems)) from error

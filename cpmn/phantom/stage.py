@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cpmn
 from cpmn.config.phantom import PhantomConfig
-from cpmn.files import write_json, write_text
+from cpmn.files import sha256_of_json, write_json, write_text
 from cpmn.images import write_image
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.dicom import write_series
@@ -22,12 +23,18 @@ PHASES: tuple[Phase, ...] = ("ctpa", "nct")
 logger = logging.getLogger(__name__)
 
 
-def write_cohort(config: PhantomConfig, folder: Path) -> None:
+def settings_key(config: PhantomConfig, truth_only: bool) -> str:
+    """Hash of everything that a patient's files depend on; the size of the cohort is not among it."""
+    settings = config.model_dump(mode="json", exclude={"patients"})
+    return sha256_of_json({"settings": settings, "truth_only": truth_only, "version": cpmn.__version__})
+
+
+def write_cohort(config: PhantomConfig, folder: Path, truth_only: bool = False) -> None:
     """Write `folder/cohort.csv`."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [str(name) for name in COLUMNS], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(phantom_rows(config))
+    writer.writerows(phantom_rows(config, truth_only))
     write_text(Path(folder) / "cohort.csv", buffer.getvalue())
 
 
@@ -51,7 +58,25 @@ def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
         (folder / "ctpa_mask.nii.gz").unlink(missing_ok=True)
     write_image(grid_image(scans["nct"].clots, scans["nct"].grid), folder / "nct_truth.nii.gz")
     write_image(motion_image(anatomy, scans["nct"].grid), folder / "motion.nii.gz")
-    write_json(folder / "phantom.json", describe(config, anatomy, scans))
+    write_json(folder / "phantom.json", describe(config, anatomy, scans) | {"settings": settings_key(config, False)})
+    logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
+
+
+def write_truth(config: PhantomConfig, patient_id: str, folder: Path) -> None:
+    """Make a patient's NCT alone, for scoring: `nct.nii.gz` (int16 HU), `nct_truth.nii.gz` and `phantom.json`.
+
+    The voxels are those of `write_patient`. DICOM files of an earlier run are removed. Raises CpmnError for an id that
+    no phantom has.
+    """
+    folder = Path(folder)
+    anatomy = build_anatomy(config, patient_id)
+    scan = scan_phase(config, anatomy, "nct")
+    for phase in PHASES:
+        _clear(folder / phase)
+    write_image(grid_image(scan.hu, scan.grid), folder / "nct.nii.gz")
+    write_image(grid_image(scan.clots, scan.grid), folder / "nct_truth.nii.gz")
+    described = describe(config, anatomy, {"nct": scan})
+    write_json(folder / "phantom.json", described | {"settings": settings_key(config, True)})
     logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
 
 
