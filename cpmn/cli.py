@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import cpmn
+from cpmn.config.phantom import DIFFICULTIES
 from cpmn.errors import CpmnError
 from cpmn.logs import USER_ERROR
 
@@ -52,11 +54,29 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("-o", "--output", type=Path, help="JSON file to write (default: print)")
     score.set_defaults(run=_score)
 
-    phantom = commands.add_parser("phantom", help="write a dual-phase phantom cohort as DICOM")
-    phantom.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort")
-    phantom.add_argument("--patients", type=int, help="number of patients")
-    phantom.add_argument("--seed", type=int, help="seed; the same seed gives the same bytes")
-    phantom.add_argument("--config", type=Path, help="configuration file whose `phantom` section is used")
+    phantom = commands.add_parser(
+        "phantom",
+        help="write a dual-phase phantom cohort, as DICOM or NIfTI",
+        description="Write a synthetic cohort of paired CTPA and NCT with known clots and known motion. One patient of "
+        "each pair has PE. The same settings give the same bytes. An interrupted command goes on when repeated; "
+        "patients that are there with the same settings are kept. See docs/phantom.md.",
+    )
+    phantom.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort and its cohort.csv")
+    phantom.add_argument("--patients", type=int, metavar="N", help="number of patients (default: 12)")
+    phantom.add_argument("--seed", type=int, metavar="S", help="seed of the cohort (default: 7)")
+    phantom.add_argument(
+        "--difficulty",
+        choices=DIFFICULTIES,
+        help="contrast of clots to blood on NCT: learnable +15 to +35 HU (default); mixed: the published mixture for "
+        "each clot; realistic: the mixture once per patient; invisible: none, to see what leaks",
+    )
+    phantom.add_argument("--jobs", type=int, default=1, metavar="J", help="processes, up to 1.5 GB each (default: 1)")
+    phantom.add_argument(
+        "--truth-only", action="store_true", help="NCT and clot labels as NIfTI alone, without DICOM and CTPA"
+    )
+    phantom.add_argument(
+        "--config", type=Path, help="configuration file whose `phantom` section is used, e.g. config/benchmark.yaml"
+    )
     phantom.set_defaults(run=_phantom)
 
     track = commands.add_parser("track", help="records of runs in MLflow")
@@ -111,17 +131,21 @@ def _phantom(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from cpmn.config.files import read_config
-    from cpmn.phantom.rows import phantom_rows
-    from cpmn.phantom.stage import write_cohort, write_patient
+    from cpmn.phantom.cohort import make_cohort
 
-    given = {"patients": options.patients, "seed": options.seed}
-    section = read_config(options.config).phantom
-    config = section.model_validate(section.model_dump() | {k: v for k, v in given.items() if v is not None})
-    for row in tqdm(phantom_rows(config), unit="patient", disable=None):
-        folder = options.output / row["patient_id"]
-        if not (folder / "phantom.json").is_file():  # written last: a patient that is there is complete
-            write_patient(config, row["patient_id"], folder)
-    write_cohort(config, options.output)
+    if options.jobs < 1:
+        raise CpmnError(f"--jobs is {options.jobs}; it is the number of processes, at least 1.")
+    given = {key: getattr(options, key) for key in ("patients", "seed", "difficulty")}
+    config = read_config(options.config).phantom.changed({k: v for k, v in given.items() if v is not None})
+    counts = Counter()
+    with tqdm(total=config.patients, unit="patient", disable=None) as bar:
+
+        def done(_patient: str, made: bool) -> None:
+            counts[made] += 1
+            bar.update()
+
+        make_cohort(config, options.output, jobs=options.jobs, truth_only=options.truth_only, done=done)
+    print(f"{options.output / 'cohort.csv'}: {counts[True]} patients made, {counts[False]} were there already")
 
 
 def _sync(options: argparse.Namespace) -> None:

@@ -6,31 +6,34 @@ import numpy as np
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.phantom.emboli import Clot, draw_emboli
+from cpmn.phantom.findings import Chest, Findings, draw_findings
 from cpmn.phantom.materials import FIRST_CLOT, Attenuation, Tissue, draw_attenuation
 from cpmn.phantom.motion import Motion, draw_motion
 from cpmn.phantom.rows import patient_index, phantom_label
 from cpmn.phantom.shapes import Shape
 from cpmn.phantom.streams import random_stream
-from cpmn.phantom.torso import Part, Size, build_torso
+from cpmn.phantom.torso import Habitus, Part, Size, build_torso, draw_habitus
 from cpmn.phantom.tree import Tree
 from cpmn.phantom.vessels import PLEURA_MM, airways, bronchi, grow_arteries, grow_veins, lobes_of, lung_points
 
-PATIENT_SCALE = ((0.95, 1.04), (0.95, 1.04), (0.95, 1.03))  # spread of sizes (x, y, z); our choice
+PATIENT_SCALE = ((0.90, 1.04), (0.90, 1.04), (0.92, 1.03))  # spread of sizes (x, y, z); our choice
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A patient. Drawn in order: `parts`, `bronchi`, veins, arteries, `airways`, then clots inside the arteries."""
+    """A patient. Drawn in order: `parts`, `bronchi`, findings, veins, arteries, `airways`, findings, clots."""
 
     patient_id: str
     label: int
     scale: np.ndarray
+    habitus: Habitus
     lungs: Shape
     parts: tuple[Part, ...]
     bronchi: tuple[Part, ...]
     airways: tuple[Part, ...]
     arteries: Tree
     veins: Tree
+    findings: Findings
     attenuation: Attenuation
     motion: Motion
     clots: tuple[Clot, ...]
@@ -52,9 +55,9 @@ def without_emboli(anatomy: Anatomy) -> Anatomy:
 
 
 def with_emboli(config: PhantomConfig, anatomy: Anatomy) -> Anatomy:
-    """The patient with emboli, drawn from their own stream after everything else."""
-    random = random_stream(config.seed, anatomy.patient_id, "emboli")
-    clots = draw_emboli(anatomy.arteries, anatomy.lungs, config.difficulty, random)
+    """The patient with emboli, drawn from their own streams after everything else."""
+    random, contrast = (random_stream(config.seed, anatomy.patient_id, name) for name in ("emboli", "contrast"))
+    clots = draw_emboli(anatomy.arteries, anatomy.lungs, config.difficulty, random, contrast)
     nct, ctpa = anatomy.attenuation.nct.copy(), anatomy.attenuation.ctpa.copy()
     for clot in clots:
         nct[FIRST_CLOT + clot.clot_id] = nct[Tissue.ARTERY] + clot.over_blood_hu
@@ -66,22 +69,26 @@ def _without_emboli(config: PhantomConfig, patient_id: str, label: int) -> Anato
     random = random_stream(config.seed, patient_id, "anatomy")
     scale = np.array([random.uniform(*limits) for limits in PATIENT_SCALE])
     attenuation = draw_attenuation(random)
-    size, torso = Size(scale), build_torso(scale)
+    habitus = draw_habitus(random_stream(config.seed, patient_id, "habitus")) if config.nuisance else Habitus()
+    size, torso = Size(scale), build_torso(scale, habitus)
     points = lung_points(torso.lungs, size, random)
     deep = points[torso.lungs.distance(points.astype(np.float32)) < -PLEURA_MM]
     lobes = lobes_of(deep, size)
     arteries, veins = grow_arteries(lobes, size, random), grow_veins(lobes, size, random)
     motion = draw_motion(random_stream(config.seed, patient_id, "motion"), scale, points)
+    chest = Chest(size, torso, bronchi(arteries), arteries, deep)
     return Anatomy(
         patient_id=patient_id,
         label=label,
         scale=scale,
+        habitus=habitus,
         lungs=torso.lungs,
         parts=torso.parts,
-        bronchi=bronchi(arteries),
+        bronchi=chest.bronchi,
         airways=airways(size),
         arteries=arteries,
         veins=veins,
+        findings=draw_findings(config.seed, patient_id, chest) if config.nuisance else Findings(),
         attenuation=attenuation,
         motion=motion,
         clots=(),

@@ -56,26 +56,27 @@ class Motion:
 
     def displacement(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """u (..., 3) in mm at coordinates that broadcast to (...); open grids are cheap."""
-        result = np.zeros((*np.broadcast_shapes(x.shape, y.shape, z.shape), 3), np.result_type(x, y, z, np.float32))
+        result = np.zeros((3, *np.broadcast_shapes(x.shape, y.shape, z.shape)), np.result_type(x, y, z, np.float32))
         for term in self.terms:
-            product = _product([bell.value(c) for bell, c in zip(term.bells, (x, y, z), strict=True)])
+            values = [bell.value(c) for bell, c in zip(term.bells, (x, y, z), strict=True)]
             for axis in np.flatnonzero(term.amplitude):
-                result[..., axis] += term.amplitude[axis] * product
-        return result
+                result[axis] += _product([term.amplitude[axis] * values[0], *values[1:]])
+        return np.moveaxis(result, 0, -1)  # stored by component, which is faster to compute with
 
     def jacobian(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Matrices (..., 3, 3) of d(x + u)_i / dx_j at coordinates that broadcast to (...)."""
         shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
-        result = np.zeros((*shape, 3, 3), np.result_type(x, y, z, np.float32))
-        result[...] = np.eye(3)
+        result = np.zeros((3, 3, *shape), np.result_type(x, y, z, np.float32))
+        for axis in range(3):
+            result[axis, axis] = 1
         for term in self.terms:
             values = [bell.value(c) for bell, c in zip(term.bells, (x, y, z), strict=True)]
             slopes = [bell.slope(c) for bell, c in zip(term.bells, (x, y, z), strict=True)]
             for along in range(3):
-                product = _product([slopes[axis] if axis == along else values[axis] for axis in range(3)])
+                factors = [slopes[axis] if axis == along else values[axis] for axis in range(3)]
                 for axis in np.flatnonzero(term.amplitude):
-                    result[..., axis, along] += term.amplitude[axis] * product
-        return result
+                    result[axis, along] += _product([term.amplitude[axis] * factors[0], *factors[1:]])
+        return np.moveaxis(result, (0, 1), (-2, -1))
 
     def to_ctpa(self, points: np.ndarray) -> np.ndarray:
         """CTPA points (..., 3) that correspond to NCT points (..., 3)."""

@@ -15,6 +15,7 @@ from cpmn.phantom.motion import Motion
 from cpmn.phantom.shapes import Shape
 
 FAR_OUTSIDE_MM = 100.0  # bounds are cut this far outside the grid
+GOLDEN_RATIO = 0.618034  # its multiples spread evenly, so that a sample's time does not follow from its place
 SLACK_MM = 2.0  # added to boxes carried through the motion, whose curvature their corners do not show
 
 
@@ -44,23 +45,31 @@ class Canvas:
     grid : where to draw.
     motion : the grid shows the anatomy through this motion (an NCT); None shows it as it is (a CTPA).
     subsample_mm : largest distance of the samples.
+    sway : movement during the exposure, from end to end. The samples of a voxel are taken at different times, so what
+        moves is blurred and labels stay exact; None holds still.
     """
 
-    def __init__(self, grid: Grid, motion: Motion | None, subsample_mm: float):
+    def __init__(self, grid: Grid, motion: Motion | None, subsample_mm: float, sway: Motion | None = None):
         self.grid, self.motion = grid, motion
         self.offsets = sample_offsets(grid.spacing, subsample_mm)
         x, y, z = (axis.astype(np.float32) for axis in grid.axes())
         x, y, z = x[None, None, :], y[None, :, None], z[:, None, None]
-        self.centers = np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+        self.centers = np.moveaxis(np.stack(np.broadcast_arrays(x, y, z)), 0, -1)
         self.frames = None
-        reach = float(np.linalg.norm(self.offsets, axis=1).max())
+        self.sway = None if sway is None else sway.displacement(x, y, z)
+        self.times = (np.arange(len(self.offsets), dtype=np.float32) * np.float32(GOLDEN_RATIO)) % 1 - np.float32(0.5)
+        # How far (z, y, x) a sample can lie from its voxel's centre.
+        reach = np.broadcast_to(np.linalg.norm(self.offsets, axis=1).max(), self.centers.shape[:3])
         if motion is not None:
             # Sub-voxel samples follow the motion's tangent at the voxel's centre: off by less than 0.01 mm at
             # the demo's spacing and 0.06 mm in voxels of 5 x 5 x 7 mm (measured).
-            self.centers += motion.displacement(x, y, z)
+            self.centers = self.centers + motion.displacement(x, y, z)
             self.frames = motion.jacobian(x, y, z)
-            reach *= float(np.sqrt((self.frames**2).sum(axis=(-1, -2)).max()))
-        self.reach = reach * 1.001 + 1e-3
+            reach = reach * np.sqrt((self.frames**2).sum(axis=(-1, -2)))  # the Frobenius norm bounds the stretching
+            self.sway = None if self.sway is None else np.einsum("...ij,...j->...i", self.frames, self.sway)
+        if self.sway is not None:
+            reach = reach + 0.5 * np.sqrt((self.sway**2).sum(axis=-1))
+        self.reach = reach * np.float32(1.001) + np.float32(1e-3)
         self.labels = np.zeros((*self.centers.shape[:3], len(self.offsets)), np.uint8)
 
     def paint(self, parts: Sequence[tuple[int, Shape]], over: Collection[int] | None = None) -> None:
@@ -76,8 +85,8 @@ class Canvas:
         centers, labels = self.centers[box], self.labels[box]
         if not labels.size:
             return
-        distance = shape.distance(centers)
-        inside, edge = distance < -self.reach, np.abs(distance) <= self.reach
+        distance, reach = shape.distance(centers), self.reach[box]
+        inside, edge = distance < -reach, np.abs(distance) <= reach
         if inside.any():
             labels[inside] = _recolored(labels[inside], None, label, allowed)
         if edge.any():
@@ -114,11 +123,15 @@ class Canvas:
 
     def _samples(self, box: tuple[slice, ...], chosen: np.ndarray) -> np.ndarray:
         centers = self.centers[box][chosen]
-        if self.frames is None:
-            return centers[:, None] + self.offsets
-        frames = self.frames[box][chosen]
-        steps = (frames.reshape(-1, 3) @ self.offsets.T).reshape(len(frames), 3, -1)
-        return (steps + centers[:, :, None]).swapaxes(1, 2)
+        frames = None if self.frames is None else self.frames[box][chosen]
+        sway = None if self.sway is None else self.sway[box][chosen]
+        result = np.empty((3, len(centers), len(self.offsets)), np.float32)
+        for axis in range(3):  # stored by component, which shapes compute with faster
+            steps = self.offsets[:, axis] if frames is None else frames[:, axis] @ self.offsets.T
+            np.add(centers[:, axis, None], steps, out=result[axis])
+            if sway is not None:
+                result[axis] += sway[:, axis, None] * self.times
+        return np.moveaxis(result, 0, -1)
 
     def _boxes(self, shapes: Sequence[Shape]) -> list[tuple[slice, ...]]:
         """Voxels (z, y, x) that each shape can reach."""
@@ -126,7 +139,7 @@ class Canvas:
             return []
         limits = np.array([(axis[0] - FAR_OUTSIDE_MM, axis[-1] + FAR_OUTSIDE_MM) for axis in self.grid.axes()])
         bounds = np.clip([shape.bounds() for shape in shapes], limits[:, 0], limits[:, 1])
-        low, high, margin = bounds[:, 0], bounds[:, 1], self.reach
+        low, high, margin = bounds[:, 0], bounds[:, 1], float(self.reach.max())
         if self.motion is not None:
             bits = np.array(list(np.ndindex(2, 2, 2)))
             corners = self.motion.to_nct(np.where(bits, high[:, None], low[:, None]), tolerance_mm=0.1)

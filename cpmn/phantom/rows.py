@@ -10,9 +10,13 @@ COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label", "nct_truth")
 PATIENT_ID = re.compile(r"phantom-(\d*[1-9]\d*)")
 
 
-def phantom_rows(config: PhantomConfig) -> list[dict[str, str]]:
-    """Rows of the phantom's `cohort.csv`; paths are relative to it. A pure function of the configuration."""
-    return [_row(patient_id(index), phantom_label(config.seed, index)) for index in range(config.patients)]
+def phantom_rows(config: PhantomConfig, truth_only: bool = False) -> list[dict[str, str]]:
+    """Rows of the phantom's `cohort.csv`; paths are relative to it. A pure function of the configuration.
+
+    `truth_only` rows have the NCT as an image file and no CTPA.
+    """
+    row = _truth_row if truth_only else _row
+    return [row(patient_id(index), phantom_label(config.seed, index)) for index in range(config.patients)]
 
 
 def patient_id(index: int) -> str:
@@ -41,4 +45,9 @@ def phantom_label(seed: int, index: int) -> int:
 def _row(name: str, label: int) -> dict[str, str]:
     mask = f"{name}/ctpa_mask.nii.gz" if label else ""
     values = (name, f"{name}/ctpa", f"{name}/nct", mask, str(label), f"{name}/nct_truth.nii.gz")
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _truth_row(name: str, label: int) -> dict[str, str]:
+    values = (name, "", f"{name}/nct.nii.gz", "", str(label), f"{name}/nct_truth.nii.gz")
     return dict(zip(COLUMNS, values, strict=True))

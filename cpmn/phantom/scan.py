@@ -5,12 +5,15 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from scipy.ndimage import gaussian_filter
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.phantom.anatomy import Anatomy
+from cpmn.phantom.blur import draw_sway
 from cpmn.phantom.emboli import Clot
+from cpmn.phantom.image import clean_image, water_area
 from cpmn.phantom.materials import FIRST_CLOT, Tissue
+from cpmn.phantom.motion import Motion
+from cpmn.phantom.noise import PLAIN, Noise, Protocol, draw_protocol, noise_power, slice_noise
 from cpmn.phantom.render import Canvas, Grid
 from cpmn.phantom.streams import random_stream
 from cpmn.phantom.vessels import vessel_shapes
@@ -20,14 +23,26 @@ Phase = Literal["nct", "ctpa"]
 FOV_CENTER = (0.0, 2.0, 2.0)  # of the canonical chest, in mm
 POSITIONING_MM = 3.0  # largest shift of a field of view from it, each phase its own; our choice
 LOWEST_HU, HIGHEST_HU = -1024, 3071  # 12 bits, as scanners store them
-VESSEL_BED = (Tissue.LUNG, Tissue.MEDIASTINUM, Tissue.AIRWAY_WALL, Tissue.AIRWAY)  # what vessels may replace
+VESSEL_BED = (
+    Tissue.LUNG,
+    Tissue.MEDIASTINUM,
+    Tissue.AIRWAY_WALL,
+    Tissue.AIRWAY,
+    Tissue.ATELECTASIS,
+    Tissue.EFFUSION,
+    Tissue.NODE,
+    Tissue.NODULE,
+    Tissue.FISSURE,
+    Tissue.CUFF,
+)
+"""What vessels may replace."""
 CLOT_SHARE = 0.5  # a voxel belongs to a clot that fills at least this much of it
 
 
 @dataclass(frozen=True)
 class Scan:
     """One phase. `hu` (z, y, x) int16 with noise; `clean` float32 without; `clots` (z, y, x) uint8, values clot ids;
-    `clot_ml` the exact volume of each clot in the scanned voxels, by id."""
+    `clot_ml` the exact volume of each clot in the scanned voxels, by id; `noise` what the noise was drawn from."""
 
     phase: Phase
     grid: Grid
@@ -35,22 +50,42 @@ class Scan:
     clean: np.ndarray
     clots: np.ndarray
     clot_ml: dict[int, float]
+    noise: Noise
 
 
 def scan_phase(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Scan:
     """Scan a patient (or its embolus-free twin, which gets the same noise)."""
-    grid = phase_grid(config, anatomy, phase)
-    canvas = draw(anatomy, grid, phase, config.subsample_mm)
-    clean = _clean(canvas, anatomy, phase)
-    random = random_stream(config.seed, anatomy.patient_id, f"{phase} noise")
-    sd = config.nct_noise_hu if phase == "nct" else config.ctpa_noise_hu
-    noisy = clean + correlated_noise(grid, sd, config.noise_fwhm_mm, random)
-    hu = np.clip(np.rint(noisy), LOWEST_HU, HIGHEST_HU).astype(np.int16)
+    canvas = draw_phase(config, anatomy, phase)
+    grid = canvas.grid
+    clean, noise = clean_image(config, canvas, anatomy, phase), phase_noise(config, canvas, anatomy, phase)
+    drawn = noise.draw(grid.size, random_stream(config.seed, anatomy.patient_id, f"{phase} noise"))
+    hu = np.clip(np.rint(clean + drawn), LOWEST_HU, HIGHEST_HU).astype(np.int16)
     shares = {label - FIRST_CLOT: share for label, share in canvas.fractions_above(FIRST_CLOT).items()}
     for clot in anatomy.clots:
         shares.setdefault(clot.clot_id, _at_center(clot, anatomy, grid, phase))
     volumes = {clot_id: float(share.sum(dtype=np.float64)) * grid.voxel_ml for clot_id, share in shares.items()}
-    return Scan(phase, grid, hu, clean, clot_labels(shares, clean.shape), volumes)
+    return Scan(phase, grid, hu, clean, clot_labels(shares, clean.shape), volumes, noise)
+
+
+def phase_protocol(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Protocol:
+    """Dose and kernel of a phase."""
+    return (
+        draw_protocol(random_stream(config.seed, anatomy.patient_id, f"{phase} protocol")) if config.nuisance else PLAIN
+    )
+
+
+def phase_sway(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Motion | None:
+    """Heartbeat and breathing during a phase."""
+    random = random_stream(config.seed, anatomy.patient_id, f"{phase} sway")
+    return draw_sway(anatomy.scale, random) if config.nuisance else None
+
+
+def phase_noise(config: PhantomConfig, canvas: Canvas, anatomy: Anatomy, phase: Phase) -> Noise:
+    """The noise that a phase is drawn with: the same for a patient and its twin."""
+    protocol = phase_protocol(config, anatomy, phase)
+    usual = config.nct_noise_hu if phase == "nct" else config.ctpa_noise_hu
+    sd = protocol.noise_hu(usual, canvas.grid.spacing[2])
+    return Noise(slice_noise(water_area(canvas, anatomy), sd), noise_power(canvas.grid, protocol.kernel))
 
 
 def phase_grid(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Grid:
@@ -66,14 +101,24 @@ def phase_grid(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Grid:
     return Grid(size, spacing, origin)  # type: ignore[arg-type]
 
 
-def draw(anatomy: Anatomy, grid: Grid, phase: Phase, subsample_mm: float) -> Canvas:
+def draw_phase(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Canvas:
+    """Labels of a phase on its grid, with its motion."""
+    grid, sway = phase_grid(config, anatomy, phase), phase_sway(config, anatomy, phase)
+    return draw(anatomy, grid, phase, config.subsample_mm, sway)
+
+
+def draw(anatomy: Anatomy, grid: Grid, phase: Phase, subsample_mm: float, sway: Motion | None = None) -> Canvas:
     """Draw the patient; clots come last and only inside arteries."""
-    canvas = Canvas(grid, anatomy.motion if phase == "nct" else None, subsample_mm)
+    canvas = Canvas(grid, anatomy.motion if phase == "nct" else None, subsample_mm, sway)
     canvas.paint(anatomy.parts)
     canvas.paint(anatomy.bronchi)
+    for layer in anatomy.findings.early:
+        canvas.paint(layer.parts, over=layer.over)
     canvas.paint([(Tissue.VEIN, shape) for shape in vessel_shapes(anatomy.veins)], over=VESSEL_BED)
     canvas.paint([(Tissue.ARTERY, shape) for shape in vessel_shapes(anatomy.arteries)], over=(*VESSEL_BED, Tissue.VEIN))
     canvas.paint(anatomy.airways)
+    for layer in anatomy.findings.late:
+        canvas.paint(layer.parts, over=layer.over)
     canvas.paint([(FIRST_CLOT + clot.clot_id, clot.shape) for clot in anatomy.clots], over=(Tissue.ARTERY,))
     return canvas
 
@@ -93,13 +138,6 @@ def clot_labels(shares: dict[int, np.ndarray], shape: tuple[int, ...]) -> np.nda
     return labels
 
 
-def correlated_noise(grid: Grid, sd: float, fwhm_mm: float, random: np.random.Generator) -> np.ndarray:
-    """Gaussian noise (z, y, x) of the given standard deviation in HU, smoothed to the given correlation width."""
-    sigma = [fwhm_mm / 2.355 / step for step in grid.spacing[::-1]]
-    noise = gaussian_filter(random.standard_normal(grid.size[::-1], np.float32), sigma, mode="wrap")
-    return noise * np.float32(sd / noise.std())
-
-
 def grid_image(array: np.ndarray, grid: Grid, vector: bool = False) -> sitk.Image:
     """Image of an array (z, y, x), or of vectors (z, y, x, 3), on a grid."""
     image = sitk.GetImageFromArray(array, isVector=vector)
@@ -113,16 +151,6 @@ def motion_image(anatomy: Anatomy, grid: Grid) -> sitk.Image:
     x, y, z = grid.axes()
     field = anatomy.motion.displacement(x[None, None, :], y[None, :, None], z[:, None, None])
     return grid_image(field.astype(np.float32), grid, vector=True)
-
-
-def _clean(canvas: Canvas, anatomy: Anatomy, phase: Phase) -> np.ndarray:
-    """HU (z, y, x) without noise. Lung keeps its mass: stretched by the motion it is darker, compressed brighter."""
-    table = anatomy.attenuation.nct if phase == "nct" else anatomy.attenuation.ctpa
-    hu = canvas.mean(table)
-    lung = canvas.fraction(Tissue.LUNG)
-    back = canvas.centers[..., 1] / np.float32(80 * anatomy.scale[1])
-    density = (table[Tissue.LUNG] + 1000) * canvas.compression() * (1 + 0.15 * back)  # more blood in the lower part
-    return (hu + lung * (density - 1000 - table[Tissue.LUNG])).astype(np.float32)
 
 
 def _at_center(clot: Clot, anatomy: Anatomy, grid: Grid, phase: Phase) -> np.ndarray:

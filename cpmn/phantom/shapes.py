@@ -162,6 +162,23 @@ class Slab:
         return low, high
 
 
+@dataclass(frozen=True)
+class Plate:
+    """All points within `half` mm of the plane through `point` with the unit vector `normal`; an oblique Slab."""
+
+    point: np.ndarray
+    normal: np.ndarray
+    half: float
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        x, y, z = _local(points, self.point)
+        a, b, c = self.normal.astype(np.float32)
+        return np.abs(x * a + y * b + z * c) - np.float32(self.half)
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(3, -FAR_MM), np.full(3, FAR_MM)
+
+
 def tube(points: np.ndarray, radius: float) -> list[Capsule]:
     """Capsules of one radius along a polyline (n, 3)."""
     return [Capsule(a, b, radius) for a, b in pairwise(points)]

@@ -3,11 +3,13 @@
 import csv
 import io
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cpmn
 from cpmn.config.phantom import PhantomConfig
-from cpmn.files import write_json, write_text
+from cpmn.files import sha256_of_json, write_json, write_text
 from cpmn.images import write_image
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.dicom import write_series
@@ -15,18 +17,24 @@ from cpmn.phantom.emboli import Clot
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.motion import Term
 from cpmn.phantom.rows import COLUMNS, phantom_rows
-from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, scan_phase
+from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, phase_protocol, scan_phase
 
 PHASES: tuple[Phase, ...] = ("ctpa", "nct")
 logger = logging.getLogger(__name__)
 
 
-def write_cohort(config: PhantomConfig, folder: Path) -> None:
+def settings_key(config: PhantomConfig, truth_only: bool) -> str:
+    """Hash of everything that a patient's files depend on; the size of the cohort is not among it."""
+    settings = config.model_dump(mode="json", exclude={"patients"})
+    return sha256_of_json({"settings": settings, "truth_only": truth_only, "version": cpmn.__version__})
+
+
+def write_cohort(config: PhantomConfig, folder: Path, truth_only: bool = False) -> None:
     """Write `folder/cohort.csv`."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, [str(name) for name in COLUMNS], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(phantom_rows(config))
+    writer.writerows(phantom_rows(config, truth_only))
     write_text(Path(folder) / "cohort.csv", buffer.getvalue())
 
 
@@ -50,7 +58,25 @@ def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
         (folder / "ctpa_mask.nii.gz").unlink(missing_ok=True)
     write_image(grid_image(scans["nct"].clots, scans["nct"].grid), folder / "nct_truth.nii.gz")
     write_image(motion_image(anatomy, scans["nct"].grid), folder / "motion.nii.gz")
-    write_json(folder / "phantom.json", describe(config, anatomy, scans))
+    write_json(folder / "phantom.json", describe(config, anatomy, scans) | {"settings": settings_key(config, False)})
+    logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
+
+
+def write_truth(config: PhantomConfig, patient_id: str, folder: Path) -> None:
+    """Make a patient's NCT alone, for scoring: `nct.nii.gz` (int16 HU), `nct_truth.nii.gz` and `phantom.json`.
+
+    The voxels are those of `write_patient`. DICOM files of an earlier run are removed. Raises CpmnError for an id that
+    no phantom has.
+    """
+    folder = Path(folder)
+    anatomy = build_anatomy(config, patient_id)
+    scan = scan_phase(config, anatomy, "nct")
+    for phase in PHASES:
+        _clear(folder / phase)
+    write_image(grid_image(scan.hu, scan.grid), folder / "nct.nii.gz")
+    write_image(grid_image(scan.clots, scan.grid), folder / "nct_truth.nii.gz")
+    described = describe(config, anatomy, {"nct": scan})
+    write_json(folder / "phantom.json", described | {"settings": settings_key(config, True)})
     logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
 
 
@@ -63,7 +89,10 @@ def describe(config: PhantomConfig, anatomy: Anatomy, scans: dict[Phase, Scan]) 
         "seed": config.seed,
         "difficulty": config.difficulty,
         "scale": anatomy.scale,
-        "noise_hu": {"nct": config.nct_noise_hu, "ctpa": config.ctpa_noise_hu},
+        "habitus": asdict(anatomy.habitus),
+        "findings": anatomy.findings.counts(),
+        "protocol": {phase: asdict(phase_protocol(config, anatomy, phase)) for phase in scans},
+        "noise_hu": {phase: float(scan.noise.sd.mean()) for phase, scan in scans.items()},
         "hu": {phase: _tissue_hu(anatomy, phase) for phase in scans},
         "trunk_diameter_mm": 2 * anatomy.arteries.branches[0].radius,
         "motion": {
@@ -90,9 +119,12 @@ def _clot(clot: Clot, scans: dict[Phase, Scan]) -> dict[str, Any]:
         "id": clot.clot_id,
         "place": clot.place,
         "level": clot.level,
+        "age": clot.age,
+        "form": clot.form,
         "occlusion": clot.occlusion,
         "center_ctpa_mm": clot.center,
         "length_mm": clot.length_mm,
+        "contrast": clot.contrast,
         "nct_hu_over_blood": clot.over_blood_hu,
         "ctpa_hu": clot.ctpa_hu,
         "ml": {phase: scan.clot_ml[clot.clot_id] for phase, scan in scans.items()},

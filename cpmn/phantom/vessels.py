@@ -27,6 +27,7 @@ WALL_SHARE = 0.2  # airway wall per lumen radius; our choice (adults: 1-2 mm of 
 SMALLEST_BRONCHUS_MM = 1.6  # narrower lumens are not drawn; our choice
 
 HILUM = {"right": (-40, 2, 8), "left": (40, 8, 24)}  # ends of the main pulmonary arteries
+HILUM_MM = 3.0  # these ends lie up to this far from there, along each axis, from patient to patient; our choice
 INTERLOBAR = (-50, 14, -16)  # end of the right interlobar artery
 VEINS = {  # pulmonary vein: where it leaves the lung, where it enters the left atrium, and what it drains
     "right superior": ((-44, -12, -4), (-16, 0, -10), ("right upper", "right middle")),
@@ -54,15 +55,20 @@ def lobes_of(points: np.ndarray, size: Size) -> dict[str, np.ndarray]:
     return {name: points[side[name.split()[0]] & part[name.split()[1]]] for name in LOBES}
 
 
+def _moved(places: dict[str, tuple], random: np.random.Generator) -> dict[str, np.ndarray]:
+    return {name: np.array(place, float) + random.uniform(-HILUM_MM, HILUM_MM, 3) for name, place in places.items()}
+
+
 def grow_arteries(lobes: dict[str, np.ndarray], size: Size, random: np.random.Generator) -> Tree:
     """The arterial tree: trunk, two main arteries, lobar ones, and what `grow_lobe` adds."""
     share = {name: len(points) / sum(map(len, lobes.values())) for name, points in lobes.items()}
     right = share["right upper"] + share["right middle"] + share["right lower"]
     radius = random.uniform(*TRUNK_RADIUS_MM)
     tree, fork = Tree(), np.array((6.0, -20, 22))
+    hilum = _moved(HILUM, random)
     trunk = tree.add(-1, bezier(size.at(15, -52, -14), size.at(17, -46, 16), size.at(*fork), 5), "trunk", 1.0, radius)
-    to_right = bezier(size.at(*fork), size.at(-14, -8, 16), size.at(*HILUM["right"]), 5)
-    to_left = bezier(size.at(*fork), size.at(22, -10, 32), size.at(*HILUM["left"]), 5)
+    to_right = bezier(size.at(*fork), size.at(-14, -8, 16), size.at(*hilum["right"]), 5)
+    to_left = bezier(size.at(*fork), size.at(22, -10, 32), size.at(*hilum["left"]), 5)
     right_main, left_main = tree.add(trunk, to_right, "main", right), tree.add(trunk, to_left, "main", 1 - right)
     below = share["right middle"] + share["right lower"]
     way = curve(tree.branches[right_main].end, tree.branches[right_main].direction, size.at(*INTERLOBAR))

@@ -46,12 +46,12 @@ def anatomy(tiny: PhantomConfig, positive: str) -> Anatomy:
     return build_anatomy(tiny, positive)
 
 
-@pytest.fixture(scope="session")
-def scanned(tiny: PhantomConfig, anatomy: Anatomy) -> Scanned:
-    """The PE patient at a resolution that leaves pure voxels inside the larger structures."""
-    config = tiny.model_copy(
+def scan_both(config: PhantomConfig, name: str) -> Scanned:
+    """A patient and its twin at a resolution that leaves pure voxels inside the larger structures."""
+    config = config.model_copy(
         update={"nct_spacing": (3.4, 3.4, 4.0), "ctpa_spacing": (3.0, 3.0, 3.0), "subsample_mm": 2.0}
     )
+    anatomy = build_anatomy(config, name)
     twin = without_emboli(anatomy)
     phases: tuple[Phase, ...] = ("nct", "ctpa")
     return Scanned(
@@ -60,6 +60,18 @@ def scanned(tiny: PhantomConfig, anatomy: Anatomy) -> Scanned:
         {phase: scan_phase(config, anatomy, phase) for phase in phases},
         {phase: scan_phase(config, twin, phase) for phase in phases},
     )
+
+
+@pytest.fixture(scope="session")
+def scanned(tiny: PhantomConfig, positive: str) -> Scanned:
+    """The PE patient with everything that a scan shows beside emboli."""
+    return scan_both(tiny, positive)
+
+
+@pytest.fixture(scope="session")
+def plain(tiny: PhantomConfig, positive: str) -> Scanned:
+    """The same without nuisance, where tissues have just their own attenuation."""
+    return scan_both(tiny.model_copy(update={"nuisance": False}), positive)
 
 
 @pytest.fixture(scope="session")

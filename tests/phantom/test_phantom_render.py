@@ -3,9 +3,9 @@ import pytest
 
 from cpmn.phantom.anatomy import Anatomy
 from cpmn.phantom.materials import LABELS
-from cpmn.phantom.motion import Motion
+from cpmn.phantom.motion import Bell, Motion, Term
 from cpmn.phantom.render import Canvas, Grid, sample_offsets
-from cpmn.phantom.shapes import Capsule, Ellipsoid, Shape, Union
+from cpmn.phantom.shapes import Capsule, Ellipsoid, Shape, Slab, Union
 
 GRID = Grid((30, 26, 20), (4.0, 4.0, 5.0), (-58.0, -50.0, -110.0))
 PARTS: list[tuple[int, Shape]] = [
@@ -93,3 +93,34 @@ def test_what_lies_outside_the_grid_is_not_drawn():
     canvas = Canvas(GRID, None, 2.0)
     canvas.paint([(1, Ellipsoid(np.array((500.0, 0, 0)), np.full(3, 10.0)))])
     assert not canvas.labels.any()
+
+
+def test_sway_blurs_by_taking_the_samples_at_different_times():
+    """A plane moved by 6 mm during the exposure: the edge becomes a ramp of that width with the same mean place."""
+    grid = Grid((60, 3, 3), (1.0, 1.0, 1.0), (-29.5, -1.0, -1.0))
+    moving = Motion((Term((6.0, 0, 0), (Bell(0, 1e6), Bell(0, 1e6), Bell(0, 1e6))),))
+    half = Slab(0, high=0.0)
+    canvases = [Canvas(grid, None, 0.25, sway) for sway in (None, moving)]
+    for canvas in canvases:
+        canvas.paint([(1, half)])
+    still, blurred = (canvas.fraction(1)[1, 1] for canvas in canvases)
+    assert blurred.sum() == pytest.approx(still.sum(), abs=0.1)
+    x = grid.axes()[0]
+    assert blurred == pytest.approx(np.clip(0.5 - x / 6, 0, 1), abs=0.08)
+    assert blurred[x < -3.5] == pytest.approx(1)
+    assert blurred[x > 3.5] == pytest.approx(0)
+
+
+def test_swaying_moved_scene_equals_brute_force(anatomy: Anatomy):
+    sway = Motion((Term((1.0, -2.0, 4.0), (Bell(0, 60), Bell(0, 50), Bell(-60, 40))),))
+    canvas = Canvas(GRID, anatomy.motion, 2.0, sway)
+    canvas.paint(PARTS)
+    x, y, z = canvas.grid.axes()
+    centers = np.stack(np.broadcast_arrays(x[None, None, :], y[None, :, None], z[:, None, None]), axis=-1)
+    moved = sway.displacement(*np.moveaxis(centers, -1, 0))
+    points = centers[..., None, :] + canvas.offsets + canvas.times[:, None] * moved[..., None, :]
+    points = anatomy.motion.to_ctpa(points).astype(np.float32)
+    exact = np.zeros(points.shape[:-1], np.uint8)
+    for label, shape in PARTS:
+        exact[shape.distance(points) < 0] = label
+    assert (canvas.labels != exact).mean() < 1e-3
