@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, odd_dicom, register
+from benchmarks import convert, crop, odd_dicom, register
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = {"convert": convert.measure, "odd_dicom": odd_dicom.measure, "register": register.measure}
+BENCHMARKS = {
+    "convert": convert.measure,
+    "odd_dicom": odd_dicom.measure,
+    "crop": crop.measure,
+    "register": register.measure,
+}
 
 
 def main(names: list[str]) -> None:
