@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, odd_dicom, propagate, quality, register
+from benchmarks import convert, crop, odd_dicom, propagate, quality, register
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {
     "convert": convert.measure,
     "odd_dicom": odd_dicom.measure,
+    "crop": crop.measure,
     "register": register.measure,
     "quality": quality.measure,
     "propagate": propagate.measure,

@@ -1,4 +1,4 @@
-"""Conversion of one DICOM series to .nii.gz beside dcm2niix and dicom2nifti: time, memory, and equal voxels.
+"""Conversion of one DICOM series to .nii.gz beside dcm2niix and dicom2nifti: time, and equal voxels.
 
 Every converter is a process of its own with one thread, start of Python included; methods take turns. `cpmn` is also
 timed without its start (`conversion_seconds`). CPU seconds depend less than wall-clock ones on what else runs.
@@ -28,11 +28,10 @@ OURS, DCM2NIIX, DICOM2NIFTI = "cpmn", "dcm2niix -z y", "dicom2nifti"
 
 
 class Run(NamedTuple):
-    """Wall-clock and CPU seconds, and peak memory in MB, of a whole process."""
+    """Wall-clock and CPU seconds of a whole process."""
 
     seconds: float
     cpu_seconds: float
-    peak_mb: float
     conversion_seconds: float | None = None
 
 
@@ -45,11 +44,7 @@ def measure() -> list[dict]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_pair(1, folder, SPACING)
-        both = folder / "both"
-        for phase in ("nct", "ctpa"):
-            shutil.copytree(folder / phase, both / phase)
         rows = _rows("phantom", folder / "nct", folder)
-        rows += [_row("phantom, both series in the folder", OURS, [_run(OURS, both, folder) for _ in range(REPEATS)])]
         for scan, path in REAL.items():
             if (REAL_DATA / path).is_dir():
                 rows += _rows(scan, REAL_DATA / path, folder)
@@ -84,7 +79,6 @@ def _row(scan: str, method: str, runs: list[Run]) -> dict:
         "seconds_range": f"{min(seconds):.2f} to {max(seconds):.2f}",
         "cpu_seconds": round(_median(runs, "cpu_seconds"), 2),
         "conversion_seconds": round(float(np.median(alone)), 2) if alone else None,
-        "peak_mb": round(_median(runs, "peak_mb")),
     }
 
 
@@ -108,7 +102,7 @@ def _run(method: str, dicom: Path, folder: Path) -> Run:
     if status:
         sys.exit(f"{method} failed on {dicom}")
     alone = json.loads((target / "seconds.json").read_text()) if method == OURS else None
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, alone)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, alone)
 
 
 def _result(folder: Path) -> Path:

@@ -62,7 +62,7 @@ def _peer(command: list[str], source: Path) -> str:
         done = subprocess.run(given, capture_output=True, text=True, check=False)
         files = sorted([*Path(folder).glob("*.nii"), *Path(folder).glob("*.nii.gz")])
         images = [f"{_short(file)} {_describe(sitk.ReadImage(str(file)))}" for file in files]
-    said = re.findall(r"Warning[^\n]*|^\s*\w*Error: [^\n]*", done.stdout + done.stderr, re.MULTILINE)
+    said = re.findall(r"Warning[^\n]*|\b[A-Z]{3,}_[A-Z_/]+\b", done.stdout + done.stderr)
     said = [text for text in said if "protocol name" not in text]
     return "; ".join([*(images or ["nothing"]), *dict.fromkeys(text.strip()[:110] for text in said)][:6])
 
