@@ -5,7 +5,7 @@ CORES ?= 2
 EXTRAS ?= dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test test-fast lint format generate bench ui clean
+.PHONY: help setup demo test test-fast lint format generate bench ui pull clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,10 @@ bench: setup ## Run the benchmarks that are not stored yet
 
 ui: setup ## Open the MLflow UI of this folder's runs on port 5000
 	mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
+
+pull: setup ## Bring data, models and figures of this commit from DVC's remote into a fresh clone; nothing is computed
+	dvc pull
+	snakemake --cores $(CORES) --touch --quiet all
 
 clean: ## Remove results, logs and the phantom cohort; .venv and mlflow.db stay
 	rm -rf results logs data/phantom .snakemake

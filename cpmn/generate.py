@@ -1,6 +1,7 @@
 """Files that are written from the code: `python -m cpmn.generate`, or with `--check` to fail on a difference.
 
-- `config/config.yaml`, its explanation `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
+- `params.yaml`, which `config/config.yaml` links to (Snakemake looks there, DVC here), its explanation
+  `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
 - `environment.yml` and `workflow/envs/*.yaml`, from the pins in `pyproject.toml`.
 """
 
@@ -53,10 +54,10 @@ def environment(name: str, requirements: list[str]) -> str:
 
 
 def configuration() -> str:
-    """`config/config.yaml`: every key with its default, its description above it."""
+    """`params.yaml`: every key with its default, its description above it."""
     lines = list(_described(Config(), 0))
-    schema = "# yaml-language-server: $schema=../workflow/schemas/config.schema.json\n"
-    top = "# Defaults: the phantom demo. Other presets lie beside this file; README.md explains their use.\n"
+    schema = "# yaml-language-server: $schema=workflow/schemas/config.schema.json\n"
+    top = "# Defaults: the phantom demo. config/ holds other presets; config/README.md explains them.\n"
     return schema + HEADER.format(source="cpmn/config/*.py") + top + "\n".join(lines) + "\n"
 
 
@@ -87,7 +88,7 @@ def files() -> dict[Path, str]:
     """Every generated file with its contents."""
     exact = pins()
     generated = {
-        ROOT / "config/config.yaml": configuration(),
+        ROOT / "params.yaml": configuration(),
         ROOT / "config/README.md": explanation(),
         ROOT / "workflow/schemas/config.schema.json": schema(Config),
         ROOT / "workflow/schemas/cohort.schema.json": schema(Patient),

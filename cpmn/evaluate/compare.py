@@ -1,7 +1,7 @@
 """All variants' figures in one long table, each against the baseline on the same test patients."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from cpmn import metrics
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.tables import COMPARISON_COLUMNS, read_table, write_table
-from cpmn.files import read_json
+from cpmn.files import read_json, write_json
 
 BASELINE = "nct_only"
+SUMMARY = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice", "lesion.recall")
 
 Rows = list[dict[str, str]]
 Pair = tuple[Rows, Rows]
@@ -45,6 +46,18 @@ def compare_variants(
                 row |= {"versus": baseline} | _difference(metric, pair, config)
             rows.append(row)
     write_table(output, COMPARISON_COLUMNS, rows)
+
+
+def summarise_variants(variants: Iterable[str], evaluate: Path, output: Path) -> None:
+    """Write `summary.json`: the figures of `SUMMARY` by variant, for `dvc metrics` and `dvc exp show`.
+
+    The whole `metrics.json` would be sixty columns wide there. Values alone: intervals stand in the other files.
+    """
+    rows = {name: dict(estimates(read_json(evaluate / name / "metrics.json"))) for name in variants}
+    values = {
+        name: {metric.split(".")[1]: figures[metric]["value"] for metric in SUMMARY} for name, figures in rows.items()
+    }
+    write_json(output, values)
 
 
 def estimates(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

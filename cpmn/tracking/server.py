@@ -26,7 +26,8 @@ for _name, _value in {
 
 LONGEST_PARAMETER = 6000  # characters; MLflow's limit of a parameter's value
 PARAMETERS_AT_ONCE, METRICS_AT_ONCE = 100, 1000  # MLflow's limits of one request
-LONGEST_WAIT_SECONDS = 30.0  # our choice: how long a finished job waits for a slow server
+LONGEST_WAIT_SECONDS = float(os.environ.get("CPMN_TRACK_WAIT_SECONDS", "30"))
+"""How long a finished job waits for a slow server. 30 s are our choice; a machine that is very busy needs more."""
 
 Row = Mapping[str, Any]
 

@@ -1,11 +1,12 @@
 """The long comparison table, from patients.csv files written here."""
 
 import csv
+import json
 
 import pytest
 
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.compare import compare_variants, paired_rows
+from cpmn.evaluate.compare import compare_variants, paired_rows, summarise_variants
 
 CONTRACT = "variant,base,seed,cohort,metric,value,low,high,n,versus,difference,difference_low,difference_high,p"
 VARIANTS = {"cpmn": {"base": "cpmn", "seed": 0}, "plain": {"base": "nct_only", "seed": 0}}
@@ -78,3 +79,13 @@ def test_only_patients_that_both_scored_are_paired():
     first = {"a": {"score": "1"}, "b": {"score": ""}, "c": {"score": "2"}}
     second = {"c": {"score": "3"}, "a": {"score": "4"}, "b": {"score": "5"}}
     assert paired_rows(first, second) == ([{"score": "1"}, {"score": "2"}], [{"score": "4"}, {"score": "3"}])
+
+
+def test_summary_holds_the_figures_of_metrics_json(both, tmp_path):
+    summarise_variants(VARIANTS, both.results / "evaluate", tmp_path / "summary.json")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    rows, _ = compared(both)
+    assert set(summary) == set(VARIANTS)
+    assert set(summary["cpmn"]) == {"auc", "sensitivity", "specificity", "dice", "recall"}
+    assert summary["cpmn"]["dice"] == float(row(rows, "cpmn", "voxel.dice")["value"]) == 0.5
+    assert summary["plain"]["sensitivity"] == 0.0

@@ -18,6 +18,12 @@ EPOCHS = [{"epoch": n, "step": 10 * n, "train_total": 1 / n} for n in range(1, 3
 CURVE = [(row["step"], row["train_total"]) for row in EPOCHS]
 
 
+@pytest.fixture(autouse=True)
+def waits_as_for_a_user(monkeypatch):
+    """The other tests wait longer than a job does by default."""
+    monkeypatch.setattr(server, "LONGEST_WAIT_SECONDS", 30.0)
+
+
 @pytest.fixture
 def slow_server(monkeypatch):
     """Address of a server that takes a request and does not answer; a job waits half a second for it."""

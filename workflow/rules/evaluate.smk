@@ -46,12 +46,13 @@ rule compare:
         metrics=collect("results/evaluate/{variant}/metrics.json", variant=VARIANTS),
         code=code_of("cpmn.evaluate.compare"),
     output:
-        report(
+        comparison=report(
             "results/evaluate/comparison.csv",
             caption="../report/comparison.rst",
             category="Evaluation",
             labels={"variant": "all", "table": "comparison"},
         ),
+        summary="results/evaluate/summary.json",
     log:
         "logs/evaluate/comparison.log",
     conda:

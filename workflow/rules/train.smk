@@ -46,6 +46,7 @@ rule train:
 
 rule models:
     input:
+        "results/train/splits.json",
         collect(
             "results/train/{variant}/fold-{fold}/model.safetensors",
             variant=VARIANTS,

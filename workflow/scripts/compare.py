@@ -1,9 +1,9 @@
-"""Compare the variants: `results/evaluate/comparison.csv`."""
+"""Compare the variants: `results/evaluate/comparison.csv` and `summary.json`."""
 
 from pathlib import Path
 
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.compare import compare_variants
+from cpmn.evaluate.compare import compare_variants, summarise_variants
 from cpmn.logs import job_log
 
 with job_log(snakemake.log[0]):
@@ -11,6 +11,7 @@ with job_log(snakemake.log[0]):
         variants=snakemake.params.variants,
         cohort=snakemake.params.cohort,
         evaluate=Path("results/evaluate"),
-        output=Path(snakemake.output[0]),
+        output=Path(snakemake.output.comparison),
         config=EvaluateConfig.model_validate(snakemake.params.settings),
     )
+    summarise_variants(snakemake.params.variants, Path("results/evaluate"), Path(snakemake.output.summary))
