@@ -43,7 +43,7 @@ def chest() -> Chest:
         pool=np.zeros(SHAPE, bool),
         blood_hu=BLOOD,
     )
-    origin = tuple(-(n - 1) * s / 2 for n, s in zip(SHAPE[::-1], SPACING, strict=True))
-    points = np.argwhere(lungs)[::20][:, ::-1] * SPACING + np.array(origin)
+    grid = Grid((64, 48, 24), SPACING, (-126.0, -94.0, -69.0))
+    points = np.argwhere(lungs)[::20][:, ::-1] * SPACING + np.array(grid.origin)
     texture = Texture(5.0, np.linspace(0, 0.7, 10), np.ones(10))
-    return Chest("chest1", hu, Grid(SHAPE[::-1], SPACING, origin), lungs, vessels, texture, np.ones(3), points, {})
+    return Chest("chest1", hu, grid, lungs, vessels, texture, np.ones(3), points, {})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from cpmn.phantom.chest.emboli import draw_chest_emboli
 from cpmn.phantom.chest.noise import measure_texture
@@ -28,15 +28,8 @@ def test_nct_differs_from_its_twin_at_the_clots_alone(chest, clots, motion):
     scan, twin = (scan_nct(chest, given, motion, *streams(1)) for given in (clots, []))
     difference = scan.hu.astype(int) - twin.hu
     assert np.median(difference[scan.clots > 0]) == pytest.approx(25, abs=12)
-    z, y, x = np.nonzero(scan.clots)
-    far = np.ones(scan.hu.shape, bool)
-    for dz, dy, dx in np.ndindex(7, 7, 7):  # the spline that moves the scan reaches a few voxels
-        far[
-            np.clip(z + dz - 3, 0, far.shape[0] - 1),
-            np.clip(y + dy - 3, 0, far.shape[1] - 1),
-            np.clip(x + dx - 3, 0, far.shape[2] - 1),
-        ] = False
-    assert np.abs(difference[far]).max() <= 4
+    near = binary_dilation(scan.clots > 0, np.ones((7, 7, 7)))  # the spline that moves the scan reaches a few voxels
+    assert np.abs(difference[np.logical_not(near)]).max() <= 4
     assert not twin.clots.any()
 
 
