@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, crop, odd_dicom, propagate, quality, register
+from benchmarks import convert, crop, observer, odd_dicom, propagate, quality, register
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "register": register.measure,
     "quality": quality.measure,
     "propagate": propagate.measure,
+    "observer": observer.measure,
 }
 
 

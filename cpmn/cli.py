@@ -79,6 +79,17 @@ def parser() -> argparse.ArgumentParser:
     )
     phantom.set_defaults(run=_phantom)
 
+    chest = commands.add_parser("chest-phantom", help="make pairs with simulated emboli from real non-contrast chests")
+    chest.add_argument("series", type=Path, nargs="+", help="chests: folders of DICOM files or image files in HU")
+    chest.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort")
+    chest.add_argument(
+        "--pairs", type=int, default=4, help="pairs per chest, every second one with emboli (default: 4)"
+    )
+    chest.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)")
+    chest.add_argument("--difficulty", default="learnable", help="contrast of clots on NCT (default: learnable)")
+    chest.add_argument("--shrink", type=int, default=2, help="average in-plane voxels in N x N blocks (default: 2)")
+    chest.set_defaults(run=_chest_phantom)
+
     track = commands.add_parser("track", help="records of runs in MLflow")
     actions = track.add_subparsers(required=True, metavar="ACTION")
     sync = actions.add_parser("sync", help="send what a failed or slow MLflow server did not take")
@@ -146,6 +157,14 @@ def _phantom(options: argparse.Namespace) -> None:
 
         make_cohort(config, options.output, jobs=options.jobs, truth_only=options.truth_only, done=done)
     print(f"{options.output / 'cohort.csv'}: {counts[True]} patients made, {counts[False]} were there already")
+
+
+def _chest_phantom(options: argparse.Namespace) -> None:
+    from cpmn.phantom.chest.stage import write_chest_cohort
+
+    given = {name: getattr(options, name) for name in ("pairs", "seed", "difficulty", "shrink")}
+    write_chest_cohort(options.series, options.output, **given)
+    print(f"cpmn check {options.output / 'cohort.csv'}")
 
 
 def _sync(options: argparse.Namespace) -> None:

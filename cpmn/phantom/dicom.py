@@ -2,13 +2,16 @@
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from cpmn.phantom.scan import Phase, Scan
+from cpmn.phantom.render import Grid
+from cpmn.phantom.scan import Phase
+from cpmn.scanners import MANUFACTURER, PHANTOM_MODEL
 
 RESCALE_INTERCEPT = -1024  # stored value = HU + 1024, unsigned, as most scanners do
 UID_ROOT = "2.25."  # UIDs made from hashes need no registered root (DICOM PS3.5 B.2)
@@ -18,13 +21,27 @@ DESCRIPTIONS = {"nct": "Chest without contrast", "ctpa": "CT pulmonary angiograp
 SERIES_NUMBERS = {"nct": 2, "ctpa": 3}
 
 
-def write_series(scan: Scan, patient_id: str, seed: int, folder: Path) -> None:
+class Slices(Protocol):
+    """What is written of a scan: `hu` (z, y, x) int16 on `grid`."""
+
+    @property
+    def phase(self) -> Phase: ...
+
+    @property
+    def grid(self) -> Grid: ...
+
+    @property
+    def hu(self) -> np.ndarray: ...
+
+
+def write_series(scan: Slices, patient_id: str, seed: int, folder: Path, model: str = PHANTOM_MODEL) -> None:
     """Write one file per slice into `folder`, which is made. The file names do not follow the slice order.
 
     UIDs are hashes of seed, patient, phase and slice. Both phases share study and frame of reference.
     """
     folder.mkdir(parents=True, exist_ok=True)
     common = _series_header(scan, patient_id, seed)
+    common.ManufacturerModelName = model
     names = _names(len(scan.hu), f"{seed}/{patient_id}/{scan.phase}")
     for index, name in enumerate(names):
         _fill_slice(common, scan, index, f"{seed}/{patient_id}/{scan.phase}/{index}")
@@ -38,7 +55,7 @@ def _names(count: int, key: str) -> list[str]:
     return [f"IM{number[index]:04d}.dcm" for index in range(count)]
 
 
-def _series_header(scan: Scan, patient_id: str, seed: int) -> Dataset:
+def _series_header(scan: Slices, patient_id: str, seed: int) -> Dataset:
     header = Dataset()
     _add_meta(header)
     _add_patient_and_study(header, patient_id, seed)
@@ -81,8 +98,8 @@ def _add_series(header: Dataset, phase: Phase, key: str) -> None:
     header.PatientPosition = "HFS"
     header.FrameOfReferenceUID = _uid(f"{key}/frame")
     header.PositionReferenceIndicator = ""
-    header.Manufacturer = "CPMN phantom"
-    header.ManufacturerModelName = "cpmn"
+    header.Manufacturer = MANUFACTURER
+    header.ManufacturerModelName = PHANTOM_MODEL
     for name in ("Series", "Acquisition", "Content"):
         setattr(header, f"{name}Date", STUDY_DATE)
         setattr(header, f"{name}Time", TIMES[phase])
@@ -91,7 +108,7 @@ def _add_series(header: Dataset, phase: Phase, key: str) -> None:
         header.ContrastBolusRoute = "IV"
 
 
-def _add_acquisition(header: Dataset, scan: Scan) -> None:
+def _add_acquisition(header: Dataset, scan: Slices) -> None:
     header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     header.AcquisitionNumber = 1
     header.KVP = 100 if scan.phase == "ctpa" else 120
@@ -105,7 +122,7 @@ def _add_acquisition(header: Dataset, scan: Scan) -> None:
     header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
 
 
-def _add_pixels(header: Dataset, scan: Scan) -> None:
+def _add_pixels(header: Dataset, scan: Slices) -> None:
     header.SamplesPerPixel = 1
     header.PhotometricInterpretation = "MONOCHROME2"
     header.Rows, header.Columns = scan.hu.shape[1:]
@@ -117,7 +134,7 @@ def _add_pixels(header: Dataset, scan: Scan) -> None:
     header.WindowWidth = 400
 
 
-def _fill_slice(header: Dataset, scan: Scan, index: int, key: str) -> None:
+def _fill_slice(header: Dataset, scan: Slices, index: int, key: str) -> None:
     x, y, z = scan.grid.origin
     uid = _uid(f"{key}/image")
     header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = uid

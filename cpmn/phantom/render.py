@@ -5,7 +5,7 @@ voxel's centre than any of its samples decides the voxel as a whole; only where 
 asked. Labels are therefore those of drawing every sample, at a fraction of the work.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +113,19 @@ class Canvas:
             result[int(found)] = np.zeros(self.labels.shape[:3], np.float32)
             result[int(found)][touched] = (samples == found).mean(axis=-1)
         return result
+
+    def shares(self, shapes: Sequence[Shape], label: int) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+        """For each solid the voxels (z, y, x) that it can reach and its share of each, where the label stands.
+
+        Nothing is drawn.
+        """
+        for shape, box in zip(shapes, self._boxes(shapes), strict=True):
+            share = np.zeros(self.labels[box].shape[:3], np.float32)
+            there = (self.labels[box] == label).any(axis=-1)
+            if there.any():
+                hit = shape.distance(self._samples(box, there)) < 0
+                share[there] = (hit & (self.labels[box][there] == label)).mean(axis=-1)
+            yield box, share
 
     def compression(self) -> np.ndarray | float:
         """Volume of reference tissue per volume of voxel: the determinant of the motion's Jacobian (z, y, x), or 1."""

@@ -10,6 +10,7 @@ from typing import Any
 from cpmn.cohort import Patient
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
+from cpmn.scanners import CHEST_MODEL, MANUFACTURER
 
 PATIENT_STAGES = ("convert", "register", "propagate", "crop")
 REFERENCE_TEXT = {
@@ -86,6 +87,18 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
         plans={variant: _first_plan(train / variant) for variant in variants},
         comparison=read_rows(evaluate / "comparison.csv"),
     )
+
+
+def simulated(found: Results) -> str:
+    """What of the scans is made up, by their own headers: 'all' (phantoms), 'disease' (in real chests) or '' (nothing).
+
+    A cohort cannot lose this mark as long as it is DICOM, wherever it is copied to.
+    """
+    scanners = [facts.get("scanner") or {} for scans in found.conversion.values() for facts in scans.values()]
+    models = {scanner.get("model") for scanner in scanners if scanner.get("manufacturer") == MANUFACTURER}
+    if not models:
+        return ""
+    return "disease" if CHEST_MODEL in models else "all"
 
 
 def read_optional(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
     plans, machine = results.plans, versions()
     return {
         "synthetic": bool(flags.get("synthetic")),
+        "simulated": flags.get("simulated") or None,
         "cohort": flags.get("cohort") or None,
         "difficulty": flags.get("difficulty") or None,
         "commit": flags.get("commit") or None,
@@ -22,7 +23,7 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
         "versions": {name: text for name, text in machine.items() if name not in MACHINE},
         "machine": {name: machine[name] for name in MACHINE},
         "device": {variant: plan.get("device") or machine["device"] for variant, plan in plans.items()},
-        "seeds": _seeds(results, config, bool(flags.get("synthetic"))),
+        "seeds": _seeds(results, config, flags.get("simulated") == "all"),
         "patients": {
             "cohort": len(results.patients),
             "excluded": len(results.excluded),

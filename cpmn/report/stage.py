@@ -12,7 +12,7 @@ from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.cases import build_cases
-from cpmn.report.collect import Results, collect, number
+from cpmn.report.collect import Results, collect, number, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.limits import limits
@@ -69,12 +69,15 @@ def write_report(
     ----------
     results : folder with what the stages wrote; whatever is optional there may be absent.
     variants : `{name: {"base": ..., "seed": ...}}` in the order in which they are shown.
-    flags : `synthetic` (bool), `data_hash`, `commit`, `cohort` and `difficulty` (text, may be empty or absent).
+    flags : `synthetic` (bool; also set where the scans' own headers say so), `data_hash`, `commit`, `cohort` and
+        `difficulty` (text, may be empty or absent).
 
     Raises CpmnError naming the file for a result that is there but cannot be read.
     """
     found = collect(results, patients, variants)
     facts = {key: flags.get(key) for key in ("synthetic", "data_hash", "commit", "cohort", "difficulty")}
+    facts["simulated"] = simulated(found) or ("all" if facts["synthetic"] else "")
+    facts["synthetic"] = bool(facts["simulated"])
     context = _context(found, config, facts)
     page = _environment().get_template("page.html.j2").render(context)
     write_text(output / "index.html", page)

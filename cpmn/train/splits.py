@@ -115,19 +115,25 @@ def _class_counts(groups: Groups) -> dict[int, int]:
     return {label: sum(_class(members) == label for members in groups.values()) for label in CLASSES}
 
 
+def _patient_counts(groups: Groups) -> dict[int, int]:
+    labels = [patient.label for members in groups.values() for patient in members]
+    return {label: labels.count(label) for label in CLASSES}
+
+
 def _check_classes(test: Groups, rest: Groups) -> None:
-    if any(n < 1 for n in _class_counts(test).values()):
-        raise CpmnError(_shortage("testing", _class_counts(test), 1))
-    if any(n < 2 for n in _class_counts(rest).values()):
-        raise CpmnError(_shortage("training and validation", _class_counts(rest), 2))
+    """Patients count here, not groups: one group may hold both classes, as all pairs of one chest do."""
+    if any(n < 1 for n in _patient_counts(test).values()):
+        raise CpmnError(_shortage("testing", _patient_counts(test), 1))
+    if any(n < 2 for n in _patient_counts(rest).values()):
+        raise CpmnError(_shortage("training and validation", _patient_counts(rest), 2))
 
 
 def _check_folds(everyone: Groups, folds: list[Groups]) -> None:
     for held in folds:
         training = {name: members for name, members in everyone.items() if name not in held}
         for part, groups in (("training", training), ("validation", held)):
-            if not all(_class_counts(groups).values()):
-                raise CpmnError(_shortage(part, _class_counts(groups), 1))
+            if not all(_patient_counts(groups).values()):
+                raise CpmnError(_shortage(part, _patient_counts(groups), 1))
 
 
 def _shortage(part: str, counts: dict[int, int], needed: int) -> str:

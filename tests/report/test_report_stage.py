@@ -12,6 +12,7 @@ from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json, write_text
 from cpmn.images import write_image
+from cpmn.scanners import CHEST_MODEL, MANUFACTURER, PHANTOM_MODEL
 
 ATTACK = '<script>alert("x")</script>'
 BANNER = "SYNTHETIC PHANTOM DATA"
@@ -89,6 +90,24 @@ def test_banner_if_and_only_if_synthetic(run, synthetic: bool):
     assert (BANNER in card) is synthetic
     assert ("4 test patients measure nothing" in page) is synthetic
     assert read_json(run.output / "run.json")["synthetic"] is synthetic
+
+
+@pytest.mark.parametrize(
+    ("model", "banner", "simulated"),
+    [(CHEST_MODEL, "REAL ANATOMY, SIMULATED DISEASE", "disease"), (PHANTOM_MODEL, BANNER, "all")],
+)
+def test_computed_scans_are_flagged_whatever_the_cohort_is_called(run, model, banner, simulated):
+    """One patient's header is enough, and no flag of the run is needed."""
+    run.flags["synthetic"] = False
+    path = run.results / "convert" / "p02" / "nct.json"
+    write_json(path, read_json(path) | {"scanner": {"manufacturer": MANUFACTURER, "model": model}})
+    page = run.write()
+    assert banner in page
+    assert banner in (run.output / "model_card.md").read_text(encoding="utf-8")
+    record = read_json(run.output / "run.json")
+    assert (record["synthetic"], record["simulated"]) == (True, simulated)
+    assert (BANNER in page) is (simulated == "all")
+    assert ("no clot changes the vessel" in page) is (simulated == "disease")
 
 
 @pytest.mark.parametrize("synthetic", [True, False])

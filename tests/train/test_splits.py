@@ -151,10 +151,21 @@ def test_a_given_validation_set_still_gets_a_test_set():
 
 def test_one_row_fixes_its_group():
     patients = [*cohort(6, 6), patient("p-a", 1, "test", group="twins"), patient("n-b", 0, "", group="twins")]
-    with pytest.raises(CpmnError, match="testing has 1 PE and 0 normal"):
-        split_cohort(patients, settings_of())
-    splits = split_cohort([*patients, patient("n-c", 0, "test")], settings_of())
-    assert splits["test"] == ["n-b", "n-c", "p-a"]
+    assert split_cohort(patients, settings_of())["test"] == ["n-b", "p-a"]
+
+
+def test_one_group_may_hold_all_of_a_part():
+    """As all pairs of one chest do: patients are counted, not groups."""
+    patients = [
+        patient(f"{'p' if label else 'n'}-{part}{i}", label, part, group=part)
+        for part in ("train", "validation", "test")
+        for label in (0, 1)
+        for i in range(2)
+    ]
+    splits = split_cohort(patients, settings_of())
+    assert [len(splits["test"]), *(len(ids) for ids in splits["folds"][0].values())] == [4, 4, 4]
+    with pytest.raises(CpmnError, match="testing has 0 PE and 2 normal"):
+        split_cohort([p for p in patients if not (p.split == "test" and p.label)], settings_of())
 
 
 def test_rows_of_a_group_that_disagree():

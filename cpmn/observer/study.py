@@ -1,0 +1,132 @@
+"""One patient of the study of the limit: every difficulty and noise level on the same anatomy, clots and noise."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cpmn.config.phantom import PhantomConfig
+from cpmn.observer.gaussian import Template, Whitener, d_prime
+from cpmn.observer.naive import bright_artery_ml, mean_artery_hu
+from cpmn.observer.priors import DIFFICULTIES
+from cpmn.observer.score import responses, score
+from cpmn.observer.sites import Candidates, imagine, templates_of
+from cpmn.phantom.anatomy import Anatomy, build_anatomy, with_emboli, without_emboli
+from cpmn.phantom.emboli import Clot
+from cpmn.phantom.materials import Tissue
+from cpmn.phantom.scan import Scan, draw_phase, scan_phase
+from cpmn.phantom.streams import random_stream
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the observer sees of one patient: all that does not depend on the contrasts of the clots."""
+
+    scan: Scan
+    clots: tuple[Clot, ...]
+    templates: list[Template]
+    energy: list[float]
+    artery: np.ndarray
+    whitener: Whitener
+    candidates: Candidates
+    noise_response: np.ndarray
+
+    @property
+    def noise(self) -> np.ndarray:
+        return self.scan.hu - self.scan.clean
+
+
+def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float], sets: int) -> dict[str, Any]:
+    """Scores of one phantom patient on its NCT.
+
+    Only the contrasts differ between the difficulties, and a clot adds its contrast times its share of each voxel
+    (tested against the phantom's own scan): difficulties are compared on the same clots and noise.
+
+    Parameters
+    ----------
+    noises : factors on the configured noise.
+    sets : imagined sets of emboli, see `imagine`.
+
+    Returns
+    -------
+    `patient_id`, `label`, `noise_hu`, `clots` (volume in mL, place) and `readings`, one per difficulty and noise, with
+    the scores of the patient, of each site and of each clot.
+    """
+    anatomy = build_anatomy(config, patient_id)
+    seen = _look(config, anatomy, sets)
+    readings = []
+    for difficulty in DIFFICULTIES:
+        contrasts = _contrasts(config, anatomy, difficulty)
+        signal = clot_signal(seen.templates, contrasts, seen.scan.hu.shape)
+        u = responses(seen.candidates, seen.whitener.apply(signal))
+        readings += [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
+    volumes = [float(template.share.sum(dtype=float)) * seen.scan.grid.voxel_ml for template in seen.templates]
+    return {
+        "patient_id": patient_id,
+        "label": anatomy.label,
+        "noise_hu": float(seen.scan.noise.sd.mean()),
+        "candidates": len(seen.candidates.templates),
+        "clots": [{"ml": ml, "place": clot.place} for ml, clot in zip(volumes, seen.clots, strict=True)],
+        "readings": readings,
+    }
+
+
+def clot_signal(clots: Sequence[Template], contrasts: Sequence[float], shape: tuple[int, ...]) -> np.ndarray:
+    """What clots of the given contrasts in HU add to the twin's image (z, y, x)."""
+    signal = np.zeros(shape)
+    for clot, contrast in zip(clots, contrasts, strict=True):
+        signal[clot.box] += contrast * clot.share
+    return signal
+
+
+def _contrasts(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
+    """Contrast of each clot to blood in HU, as the phantom draws it in that difficulty."""
+    if not anatomy.label:
+        return []
+    changed = with_emboli(config.model_copy(update={"difficulty": difficulty}), without_emboli(anatomy))
+    return [clot.over_blood_hu for clot in changed.clots]
+
+
+def _look(config: PhantomConfig, anatomy: Anatomy, sets: int) -> _Seen:
+    twin = without_emboli(anatomy)
+    scan = scan_phase(config, twin, "nct")
+    canvas = draw_phase(config, twin, "nct")
+    whitener = Whitener(scan.noise.power, scan.noise.sd, scan.hu.shape)
+    candidates = imagine(anatomy, canvas, whitener, sets, random_stream(config.seed, anatomy.patient_id, "observer"))
+    templates = templates_of(anatomy.clots, canvas)
+    return _Seen(
+        scan=scan,
+        clots=anatomy.clots,
+        templates=templates,
+        energy=[whitener.energy(template) for template in templates],
+        artery=canvas.fraction(Tissue.ARTERY),
+        whitener=whitener,
+        candidates=candidates,
+        noise_response=responses(candidates, whitener.apply(scan.hu - scan.clean)),
+    )
+
+
+def _read(
+    seen: _Seen,
+    difficulty: str,
+    contrasts: Sequence[float],
+    signal: np.ndarray,
+    signal_response: np.ndarray,
+    factor: float,
+) -> dict[str, Any]:
+    u = signal_response + factor * seen.noise_response
+    found = score(seen.candidates, u, difficulty, factor)
+    hu = seen.scan.clean + signal + factor * seen.noise
+    return {
+        "difficulty": difficulty,
+        "noise_factor": factor,
+        "score": found.patient,
+        "score_of_half": score(seen.candidates.every_second(), u[::2], difficulty, factor).patient,
+        "bright_artery_ml": bright_artery_ml(hu, seen.artery, seen.scan.grid.spacing),
+        "mean_artery_hu": mean_artery_hu(hu, seen.artery),
+        "sites": found.sites,
+        "contrast_hu": list(contrasts),
+        "clot_scores": [found.sites.get(clot.artery) for clot in seen.clots],
+        "d_prime": [d_prime(c, b) / factor for c, b in zip(contrasts, seen.energy, strict=True)],
+    }

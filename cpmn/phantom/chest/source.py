@@ -1,0 +1,68 @@
+"""A real non-contrast chest, read once and prepared for many pairs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.stage import convert_series
+from cpmn.lungs import segment_lungs
+from cpmn.phantom.chest.noise import Texture, measure_texture
+from cpmn.phantom.chest.vessels import Vessels, find_vessels
+from cpmn.phantom.render import Grid
+
+CANONICAL_MM = (264.0, 172.0, 230.0)  # extent (x, y, z) of the built-in phantom's lungs, whose motion is used
+LUNG_POINTS = 3000
+
+
+@dataclass(frozen=True)
+class Chest:
+    """A chest in the reference space: `hu` (z, y, x) float32 on `grid`, whose origin puts the lungs' middle at 0.
+
+    `scale` (x, y, z) is the size of the lungs relative to the built-in phantom's; `points` (n, 3) in mm lie in them;
+    `facts` say where the scan comes from, without names.
+    """
+
+    name: str
+    hu: np.ndarray
+    grid: Grid
+    lungs: np.ndarray
+    vessels: Vessels
+    texture: Texture
+    scale: np.ndarray
+    points: np.ndarray
+    facts: dict
+
+
+def read_chest(series: Path, name: str, shrink: int) -> Chest:
+    """Read a DICOM series or image file of a non-contrast chest.
+
+    Parameters
+    ----------
+    shrink : in-plane voxels are averaged in blocks of so many by so many.
+
+    Raises PatientError or CpmnError, saying what is wrong, as `convert_series`, `segment_lungs` and `find_vessels`.
+    """
+    native, facts = convert_series(Path(series), patient=name, phase="nct", series_uid="", config=ConvertConfig())
+    image = sitk.BinShrink(native, [shrink, shrink, 1]) if shrink > 1 else native
+    lungs = segment_lungs(image)
+    inside = np.argwhere(sitk.GetArrayFromImage(lungs) > 0)
+    middle, extent = (inside.min(axis=0) + inside.max(axis=0)) / 2, np.ptp(inside, axis=0)
+    spacing = np.array([round(step, 6) for step in image.GetSpacing()])
+    origin = np.round(-middle[::-1] * spacing, 2)  # whole hundredths: exact in DICOM's decimal strings
+    chosen = np.random.default_rng(0).choice(len(inside), min(LUNG_POINTS, len(inside)), replace=False)
+    hu = sitk.GetArrayFromImage(image).astype(np.float32)
+    kept = ("source_sha256", "scanner", "kernel", "kvp", "spacing_mm", "slices")
+    return Chest(
+        name=name,
+        hu=hu,
+        grid=Grid(image.GetSize(), tuple(spacing.tolist()), tuple(origin.tolist())),
+        lungs=sitk.GetArrayFromImage(lungs) > 0,
+        vessels=find_vessels(image, lungs),
+        texture=measure_texture(hu),
+        scale=extent[::-1] * spacing / CANONICAL_MM,
+        points=inside[chosen][:, ::-1] * spacing + origin,
+        facts={key: facts.get(key) for key in kept},
+    )

@@ -1,0 +1,175 @@
+"""Cohorts from real chests: every chest gives several pairs, half of them with emboli, split by chest."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpmn.errors import CpmnError
+from cpmn.files import write_json, write_text
+from cpmn.images import write_image
+from cpmn.phantom.chest.emboli import ChestClot, draw_chest_emboli
+from cpmn.phantom.chest.scan import ChestScan, scan_ctpa, scan_nct
+from cpmn.phantom.chest.source import Chest, read_chest
+from cpmn.phantom.dicom import write_series
+from cpmn.phantom.difficulty import MIXTURES
+from cpmn.phantom.motion import Motion, draw_motion
+from cpmn.phantom.render import Grid
+from cpmn.phantom.rows import COLUMNS
+from cpmn.phantom.scan import grid_image
+from cpmn.phantom.streams import random_stream
+from cpmn.scanners import CHEST_MODEL
+
+FEWEST_PAIRS = 4  # per chest: where two parts share one chest, each needs both classes
+logger = logging.getLogger(__name__)
+LIMITS = (
+    "Real anatomy, simulated disease: the chest is a patient's, and everything else is made. Vessels were found by "
+    "their shape; arteries and veins are told apart by the bronchi beside them, which is a guess in small vessels; the "
+    "place of the central arteries is assumed from the carina, not seen."
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row of the cohort."""
+
+    pair_id: str
+    chest: str
+    label: int
+    split: str
+    group: str
+
+
+def write_chest_cohort(
+    series: Sequence[Path], folder: Path, *, pairs: int, seed: int, difficulty: str, shrink: int
+) -> None:
+    """Write pairs of every chest and `folder/cohort.csv`. Pairs that are there already are kept.
+
+    Parameters
+    ----------
+    series : real non-contrast chests: folders of DICOM files, or image files.
+    pairs : pairs per chest, at least FEWEST_PAIRS; every second one has emboli.
+    difficulty : of the clots on the NCT, see `cpmn.phantom.difficulty`.
+    shrink : in-plane voxels are averaged in blocks of so many by so many.
+
+    Raises CpmnError for too few chests or pairs or an unknown difficulty, and as `read_chest`.
+    """
+    if difficulty not in MIXTURES:
+        raise CpmnError(f"difficulty '{difficulty}' is not known. Choose one of {', '.join(MIXTURES)}.")
+    rows = chest_rows(len(series), pairs)
+    for path, name in zip(series, dict.fromkeys(row.chest for row in rows), strict=True):
+        missing = [row for row in rows if row.chest == name and not (folder / row.pair_id / "phantom.json").is_file()]
+        if missing:
+            chest = read_chest(path, name, shrink)
+            for row in missing:
+                write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty)
+    _write_sheet(rows, folder / "cohort.csv")
+
+
+def chest_rows(chests: int, pairs: int) -> list[Pair]:
+    """Who is in the cohort: the last chest tests, the one before validates, the others train.
+
+    With two chests the first serves for training and validation both, in two groups: only testing is on an unseen
+    chest. Raises CpmnError for fewer than two chests or FEWEST_PAIRS pairs.
+    """
+    if chests < 2 or pairs < FEWEST_PAIRS:
+        raise CpmnError(
+            f"{chests} chest(s) with {pairs} pairs each do not make a cohort that is split by chest. "
+            f"Give at least 2 chests and at least {FEWEST_PAIRS} pairs."
+        )
+    return [_row(chest, pair, chests, pairs) for chest in range(chests) for pair in range(pairs)]
+
+
+def write_pair(chest: Chest, row: Pair, folder: Path, *, seed: int, difficulty: str) -> None:
+    """Write one pair with the files of a built-in phantom patient (`cpmn.phantom.stage.write_patient`)."""
+    stream = {name: random_stream(seed, row.pair_id, f"chest {name}") for name in _STREAMS}
+    clots = (
+        draw_chest_emboli(chest.vessels, chest.grid.spacing, difficulty, stream["emboli"], stream["contrast"])
+        if row.label
+        else []
+    )
+    motion = draw_motion(stream["motion"], chest.scale, chest.points)
+    ctpa = scan_ctpa(chest, clots, stream["ctpa"], stream["ctpa noise"])
+    nct = scan_nct(chest, clots, motion, stream["nct"], stream["nct noise"])
+    for scan in (ctpa, nct):
+        write_series(scan, row.pair_id, seed, folder / scan.phase, model=CHEST_MODEL)
+    if row.label:
+        write_image(grid_image(ctpa.clots, ctpa.grid), folder / "ctpa_mask.nii.gz")
+    write_image(grid_image(nct.clots, nct.grid), folder / "nct_truth.nii.gz")
+    _write_motion(motion, nct.grid, folder / "motion.nii.gz")
+    write_json(folder / "phantom.json", _describe(chest, row, clots, motion, (ctpa, nct), seed, difficulty))
+    logger.info("%s: label %d, %d clots", row.pair_id, row.label, len(clots))
+
+
+_STREAMS = ("emboli", "contrast", "motion", "ctpa", "ctpa noise", "nct", "nct noise")
+
+
+def _row(chest: int, pair: int, chests: int, pairs: int) -> Pair:
+    name = f"chest{chest + 1}"
+    split, group = "train", name
+    if chest == chests - 1:
+        split = "test"
+    elif chests == 2:
+        split = "validation" if pair >= pairs - 2 else "train"  # the last two: one of each class
+        group = f"{name}-{split}"
+    elif chest == chests - 2:
+        split = "validation"
+    return Pair(f"{name}-{pair + 1:02d}", name, (pair + 1) % 2, split, group)
+
+
+def _describe(
+    chest: Chest,
+    row: Pair,
+    clots: list[ChestClot],
+    motion: Motion,
+    scans: tuple[ChestScan, ...],
+    seed: int,
+    difficulty: str,
+) -> dict[str, Any]:
+    return {
+        "synthetic": "disease",
+        "limits": LIMITS,
+        "patient_id": row.pair_id,
+        "label": row.label,
+        "seed": seed,
+        "difficulty": difficulty,
+        "source": chest.facts,
+        "scale": chest.scale,
+        "noise_hu_of_source": chest.texture.sd,
+        "blood_hu": chest.vessels.blood_hu,
+        "motion": {"meaning": "NCT point x shows CTPA point x + u(x); mm, LPS", **asdict(motion)},
+        "clots": [_clot(clot, scans) for clot in clots],
+    }
+
+
+def _write_motion(motion: Motion, grid: Grid, path: Path) -> None:
+    x, y, z = (axis.astype(np.float32) for axis in grid.axes())
+    field = motion.displacement(x[None, None, :], y[None, :, None], z[:, None, None])
+    write_image(grid_image(np.ascontiguousarray(field, np.float32), grid, vector=True), path)
+
+
+def _clot(clot: ChestClot, scans: tuple[ChestScan, ...]) -> dict[str, Any]:
+    return {
+        "id": clot.clot_id,
+        "place": clot.place,
+        "nct_hu_over_blood": clot.over_blood_hu,
+        "ctpa_hu": clot.ctpa_hu,
+        "ml": {scan.phase: scan.clot_ml[clot.clot_id] for scan in scans},
+        "voxels": {scan.phase: int((scan.clots == clot.clot_id).sum()) for scan in scans},
+    }
+
+
+def _write_sheet(rows: list[Pair], path: Path) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([*COLUMNS, "split", "group"])
+    for row in rows:
+        name, mask = row.pair_id, f"{row.pair_id}/ctpa_mask.nii.gz" if row.label else ""
+        files = (f"{name}/ctpa", f"{name}/nct", mask, row.label, f"{name}/nct_truth.nii.gz")
+        writer.writerow([name, *files, row.split, row.group])
+    write_text(path, buffer.getvalue())

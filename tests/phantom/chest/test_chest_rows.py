@@ -1,0 +1,42 @@
+"""Who is in a cohort of real chests."""
+
+import pytest
+
+from cpmn.cli import main
+from cpmn.cohort import load_cohort
+from cpmn.config.train import TrainConfig
+from cpmn.errors import CpmnError
+from cpmn.phantom.chest.stage import _write_sheet, chest_rows
+from cpmn.train.splits import split_cohort
+
+
+@pytest.mark.parametrize("chests", [2, 3, 5])
+def test_testing_is_on_an_unseen_chest(chests, tmp_path):
+    rows = chest_rows(chests, 4)
+    _write_sheet(rows, tmp_path / "cohort.csv")
+    patients = load_cohort(tmp_path / "cohort.csv")
+    splits = split_cohort(patients, TrainConfig())
+    chest_of = {row.pair_id: row.chest for row in rows}
+    parts = {"test": splits["test"], **splits["folds"][0]}
+    tested, trained, validated = ({chest_of[name] for name in parts[p]} for p in ("test", "train", "validation"))
+    assert not tested & (trained | validated)
+    assert bool(trained & validated) is (chests == 2)  # two chests cannot serve three parts
+    assert sorted(name for ids in parts.values() for name in ids) == sorted(chest_of)
+    for ids in parts.values():
+        assert {patient.label for patient in patients if patient.patient_id in ids} == {0, 1}
+
+
+@pytest.mark.parametrize(("chests", "pairs"), [(1, 8), (3, 3)])
+def test_too_few(chests, pairs):
+    with pytest.raises(CpmnError, match="at least 2 chests and at least 4 pairs"):
+        chest_rows(chests, pairs)
+
+
+def test_mistakes_end_with_2_before_anything_is_read(tmp_path, capsys):
+    series = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["chest-phantom", *series, "-o", str(tmp_path / "out"), "--difficulty", "easy"]) == 2
+    assert "difficulty 'easy' is not known. Choose one of learnable, mixed, realistic" in capsys.readouterr().err
+    assert main(["chest-phantom", series[0], "-o", str(tmp_path / "out")]) == 2
+    assert main(["chest-phantom", *series, "-o", str(tmp_path / "out")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
