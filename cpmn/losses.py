@@ -20,36 +20,50 @@ MARGIN = 0.25  # ours: features pass a leaky ReLU, so unrelated ones have cosine
 RING_VOXELS = 2  # ours: width of the background ring round a clot, in working voxels
 
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Soft Dice loss over all voxels of the batch together (Milletari 2016; batch Dice as in nnU-Net).
 
-        1 - (2 sum p t + s) / (sum p + sum t + s),   p = sigmoid(logits), s = DICE_SMOOTHING
+        1 - (2 sum w p t + s) / (sum w p + sum w t + s),   p = sigmoid(logits), s = DICE_SMOOTHING
 
-    Pooled over the batch, patches without clot do not dominate. Scalar.
+    Pooled over the batch, patches without clot do not dominate. `weight` w of each voxel (ours), 1 if None. Scalar.
     """
     probability = torch.sigmoid(logits)
-    overlap = 2 * (probability * target).sum() + DICE_SMOOTHING
-    return 1 - overlap / (probability.sum() + target.sum() + DICE_SMOOTHING)
+    weighted = target if weight is None else weight * target
+    overlap = 2 * (probability * weighted).sum() + DICE_SMOOTHING
+    predicted = probability if weight is None else weight * probability
+    return 1 - overlap / (predicted.sum() + weighted.sum() + DICE_SMOOTHING)
 
 
-def segmentation_loss(logits: Tensor, deep_logits: Sequence[Tensor], target: Tensor) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, deep_logits: Sequence[Tensor], target: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Dice + binary cross-entropy with deep supervision, weights 1, 1/2, 1/4, ... normalised (nnU-Net).
 
-    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there. Scalar.
+    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there.
+    `weight` of each voxel's label (ours; None is 1) scales its share of both; a coarse voxel with clot weighs as its
+    heaviest clot voxel. Scalar.
     """
     total, weights = logits.new_zeros(()), 0.0
     for level, prediction in enumerate([logits, *deep_logits]):
-        stride = [n // m for n, m in zip(target.shape[2:], prediction.shape[2:], strict=True)]
-        pooled = functional.max_pool3d(target, stride, stride) if level else target
-        weight = 0.5**level
-        cross_entropy = functional.binary_cross_entropy_with_logits(prediction, pooled)
-        total, weights = total + weight * (dice_loss(prediction, pooled) + cross_entropy), weights + weight
+        pooled, heavy = _pooled_labels(target, weight, prediction.shape[2:]) if level else (target, weight)
+        share = 0.5**level
+        cross_entropy = functional.binary_cross_entropy_with_logits(prediction, pooled, heavy)
+        total, weights = total + share * (dice_loss(prediction, pooled, heavy) + cross_entropy), weights + share
     return total / weights
 
 
-def classification_loss(class_logit: Tensor, label: Tensor) -> Tensor:
-    """Binary cross-entropy of the class logits (batch,) against 0/1 labels (batch,). Scalar."""
-    return functional.binary_cross_entropy_with_logits(class_logit, label)
+def _pooled_labels(target: Tensor, weight: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    stride = [n // m for n, m in zip(target.shape[2:], size, strict=True)]
+    pooled = functional.max_pool3d(target, stride, stride)
+    if weight is None:
+        return pooled, None
+    heaviest = functional.max_pool3d(target * weight, stride, stride)
+    return pooled, torch.where(pooled > 0, heaviest, torch.ones_like(heaviest))
+
+
+def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of the class logits (batch,) against 0/1 `label`, each times its `weight`. Scalar."""
+    return functional.binary_cross_entropy_with_logits(class_logit, label, weight)
 
 
 def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:

@@ -58,6 +58,36 @@ def test_segmentation_weighs_levels_one_to_a_half():
     assert segmentation_loss(fine, [coarse], target).item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_weights_scale_both_parts_of_segmentation():
+    logits = torch.tensor([40.0, 40.0, -40.0, -40.0], dtype=torch.double).view(1, 1, 1, 2, 2)
+    target = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.double).view(1, 1, 1, 2, 2)
+    weight = torch.tensor([0.5, 1.0, 0.25, 1.0], dtype=torch.double).view(1, 1, 1, 2, 2)
+    # w p = (0.5, 1, 0, 0), w t = (0.5, 0, 0.25, 0): Dice 1 - (2 x 0.5 + 1) / (1.5 + 0.75 + 1)
+    dice, cross_entropy = 1 - 2 / 3.25, (40 * 1 + 40 * 0.25) / 4
+    assert dice_loss(logits, target, weight).item() == pytest.approx(dice)
+    assert segmentation_loss(logits, [], target, weight).item() == pytest.approx(dice + cross_entropy)
+    ones = torch.ones_like(weight)
+    coarse = torch.zeros(1, 1, 1, 1, 1, dtype=torch.double)
+    weighted, plain = (segmentation_loss(logits, [coarse], target, w) for w in (ones, None))
+    assert weighted.item() == pytest.approx(plain.item())
+
+
+def test_a_coarse_voxel_weighs_as_its_heaviest_clot_voxel():
+    target, weight = torch.zeros(1, 1, 2, 2, 4), torch.ones(1, 1, 2, 2, 4)
+    target[0, 0, 0, 0, :2], weight[0, 0, 0, 0, 0], weight[0, 0, 0, 0, 1] = 1, 0.2, 0.6
+    coarse = torch.tensor([-40.0, -40.0]).view(1, 1, 1, 1, 2)
+    fine = (target - 0.5) * 80
+    # Dice of the coarse level: 1 - 1 / (0.6 + 1); cross-entropy 40 x 0.6 over two voxels
+    expected = 0.5 * (1 - 1 / 1.6 + 12) / 1.5
+    assert segmentation_loss(fine, [coarse], target, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_patch_without_weight_teaches_no_class():
+    logits, label = torch.tensor([3.0, -2.0]), torch.tensor([1.0, 1.0])
+    alone = classification_loss(logits, label, torch.tensor([0.0, 1.0]))
+    assert alone.item() == pytest.approx(math.log(1 + math.exp(2)) / 2)
+
+
 def test_coarse_targets_keep_a_single_clot_voxel():
     target = torch.zeros(1, 1, 4, 4, 4)
     target[0, 0, 1, 1, 1] = 1

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cpmn.config.section import Section
 
 Phase = Literal["nct", "ctpa"]
 Positive = Annotated[float, Field(gt=0)]
 Spacing = tuple[Positive, Positive, Positive]
+Axis = Literal["x", "y", "z"]
 
 
 class TrainConfig(Section):
@@ -79,6 +80,59 @@ class TrainConfig(Section):
     foreground_fraction: float = Field(
         default=0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1)."
     )
+    vessel_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of patches centred on clot-free vessel, in anyone: the hard negatives (0-1).",
+    )
+    visibility_floor: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Label weight of a clot that cannot be told from blood on NCT; 1 weighs all clots alike (0-1).",
+    )
+    visible_hu: float = Field(
+        default=20.0, gt=0, description="Contrast to the blood around at which a clot counts as fully visible, in HU."
+    )
+    curriculum_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps over which the label weight of invisible clots rises from its floor to 1; "
+        "0 keeps it at the floor.",
+    )
+    simulated_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the patches of patients without PE that get a simulated embolus; 0 is off (0-1).",
+    )
+    simulated_hu: tuple[float, float] = Field(
+        default=(35.0, 10.0),
+        description="Mean contrast of simulated emboli at the first and at the last step, in HU: easy to hard.",
+    )
+    flip_axes: tuple[Axis, ...] = Field(
+        default=("x",), description="Augmentation: axes along which patches are mirrored at random, both phases alike."
+    )
+    rotation_degrees: float = Field(
+        default=0.0,
+        ge=0,
+        le=180,
+        description="Augmentation: largest rotation about each axis, both phases alike, in degrees; 0 is off.",
+    )
+    scaling: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Augmentation: largest relative change of size, both phases alike; 0 is off.",
+    )
+    gain: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Augmentation: largest relative change of contrast about the window centre, per phase; 0 is off.",
+    )
     noise_hu: float = Field(
         default=5.0,
         ge=0,
@@ -120,3 +174,9 @@ class TrainConfig(Section):
         if min(value) < 4:
             raise ValueError("must be at least 4 voxels along every axis")
         return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainConfig":
+        if self.foreground_fraction + self.vessel_fraction > 1:
+            raise ValueError("foreground_fraction and vessel_fraction must not exceed 1 together")
+        return self

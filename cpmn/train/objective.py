@@ -71,12 +71,14 @@ def _add_supervised(
     objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, rise: float, suffix: str
 ) -> None:
     objective.add(
-        f"segmentation{suffix}", 1.0, lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot)
+        f"segmentation{suffix}",
+        1.0,
+        lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot, phase.weight),
     )
     objective.add(
         f"classification{suffix}",
         config.classification_weight,
-        lambda: classification_loss(output.class_logit, phase.present),
+        lambda: classification_loss(output.class_logit, phase.present, phase.present_weight()),
     )
 
     def discrepancy() -> Tensor:

@@ -78,7 +78,13 @@ def train_fold(
 
     def cases(part: str, with_ctpa: set[str]) -> list[Case]:
         return load_cases(
-            parts[part], crops=crops, labels=labels, paired=with_ctpa, spacing=spacing, cache=resume.volumes
+            parts[part],
+            crops=crops,
+            labels=labels,
+            paired=with_ctpa,
+            spacing=spacing,
+            cache=resume.volumes,
+            config=config,
         )
 
     training, validation = _with_clots(cases("train", paired)), cases("validation", set())

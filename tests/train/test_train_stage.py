@@ -220,3 +220,20 @@ def test_a_visible_clot_is_learnt(run_training, tmp_path, make_config):
     last = history(folder)[-1]
     assert float(last["validation_dice"]) > 0.5
     assert float(last["validation_auc"]) == 1.0
+
+
+def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_config):
+    config = make_config(
+        vessel_fraction=0.5,
+        visibility_floor=0.2,
+        curriculum_fraction=0.5,
+        simulated_fraction=0.5,
+        flip_axes=("x", "y", "z"),
+        rotation_degrees=15,
+        scaling=0.1,
+        gain=0.1,
+    )
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(3))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
