@@ -7,7 +7,8 @@ marked "ours". Tensors are (batch, channels, z, y, x). Every term is a mean over
 depend on the patch size; every term is finite and, without anything to compare, exactly zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ AFFINITY_TEMPERATURE = 0.1  # ours: as usual for softmax over cosine similaritie
 AFFINITY_CELLS = 6  # ours: grids are pooled to at most 6 x 6 x 6 = 216 cells, so the affinity has 216^2 entries
 MARGIN = 0.25  # ours: features pass a leaky ReLU, so unrelated ones have cosines near but above 0
 RING_VOXELS = 2  # ours: width of the background ring round a clot, in working voxels
+
+Constant = Literal["peer", "ctpa", "none"]
 
 
 def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -66,30 +69,52 @@ def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | Non
     return functional.binary_cross_entropy_with_logits(class_logit, label, weight)
 
 
-def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-    """Mean over elements of KL(teacher || student) between Bernoulli distributions given by their logits. Scalar.
+def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over elements of T^2 KL(teacher || student) of Bernoulli distributions given by their logits. Scalar.
 
-        p log(p / q) + (1 - p) log((1 - p) / (1 - q)),   p = sigmoid(teacher), q = sigmoid(student)
+        T^2 [p log(p / q) + (1 - p) log((1 - p) / (1 - q))],   p = sigmoid(teacher / T), q = sigmoid(student / T)
 
-    The teacher is a constant (stop-gradient).
+    A temperature T above 1 softens both; T^2 keeps the gradients' size (Hinton 2015). Gradients flow to both sides:
+    detach the teacher where it is to be a constant.
     """
-    teacher_logits = teacher_logits.detach()
+    teacher_logits, student_logits = teacher_logits / temperature, student_logits / temperature
     positive = functional.logsigmoid(teacher_logits) - functional.logsigmoid(student_logits)
     negative = functional.logsigmoid(-teacher_logits) - functional.logsigmoid(-student_logits)
     probability = torch.sigmoid(teacher_logits)
-    return (probability * positive + (1 - probability) * negative).mean()
+    return temperature**2 * (probability * positive + (1 - probability) * negative).mean()
 
 
-def mutual_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, peers constant.
+def compared(
+    term: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, constant: Constant = "peer"
+) -> Tensor:
+    """term(student, teacher) of the two pathways' values, `first` NCT and `second` CTPA. Scalar.
+
+    constant : who gets no gradient. "peer": both ways, each time the peer (deep mutual learning's choice);
+        "ctpa": one way, the CTPA pathway only teaches; "none": both ways, gradients everywhere. The choice is ours.
+    """
+    if constant == "ctpa":
+        return term(first, second.detach())
+    if constant == "peer":
+        return term(first, second.detach()) + term(second, first.detach())
+    return term(first, second) + term(second, first)
+
+
+def mutual_loss(first: Tensor, second: Tensor, temperature: float = 1.0, constant: Constant = "peer") -> Tensor:
+    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, see `compared`.
 
     `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels. Scalar.
     """
-    return bernoulli_divergence(second, first) + bernoulli_divergence(first, second)
+
+    def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+        return bernoulli_divergence(teacher, student, temperature)
+
+    return compared(divergence, first, second, constant)
 
 
-def alignment_loss(first: Sequence[Tensor], second: Sequence[Tensor], tolerance: int = 0) -> Tensor:
-    """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, peers constant. Scalar.
+def alignment_loss(
+    first: Sequence[Tensor], second: Sequence[Tensor], tolerance: int = 0, constant: Constant = "peer"
+) -> Tensor:
+    """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, see `compared`. Scalar.
 
         mean_l mean_v [1 - cos(F1_l(v), sg F2_l(v))] + mean_l mean_v [1 - cos(sg F1_l(v), F2_l(v))]
 
@@ -97,11 +122,11 @@ def alignment_loss(first: Sequence[Tensor], second: Sequence[Tensor], tolerance:
     voxel is compared with the best match among the peer's voxels within t along one axis (ours): registration is
     never exact.
     """
-    terms = [
-        1 - _best_cosine(a, b.detach(), tolerance).mean() + 1 - _best_cosine(b, a.detach(), tolerance).mean()
-        for a, b in zip(first, second, strict=True)
-    ]
-    return torch.stack(terms).mean()
+
+    def distance(student: Tensor, teacher: Tensor) -> Tensor:
+        return 1 - _best_cosine(student, teacher, tolerance).mean()
+
+    return torch.stack([compared(distance, a, b, constant) for a, b in zip(first, second, strict=True)]).mean()
 
 
 def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
@@ -117,16 +142,19 @@ def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
     return best
 
 
-def affinity_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Agreement of how each place relates to every other, the *spatial contiguity* in IFA, both ways. Scalar.
+def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer") -> Tensor:
+    """Agreement of how each place relates to every other, the *spatial contiguity* in IFA, see `compared`. Scalar.
 
         mean_i ||A1_i - sg A2_i||^2 + mean_i ||sg A1_i - A2_i||^2,   A = softmax_rows(F F^T / AFFINITY_TEMPERATURE)
 
     F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
     structured distillation (Liu 2019); the softmax, the temperature and the grid are ours.
     """
-    one, two = _affinity(first), _affinity(second)
-    return ((one - two.detach()) ** 2).sum(-1).mean() + ((one.detach() - two) ** 2).sum(-1).mean()
+
+    def distance(student: Tensor, teacher: Tensor) -> Tensor:
+        return ((student - teacher) ** 2).sum(-1).mean()
+
+    return compared(distance, _affinity(first), _affinity(second), constant)
 
 
 def _affinity(features: Tensor) -> Tensor:

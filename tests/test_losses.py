@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -144,11 +145,41 @@ def test_each_side_takes_its_peer_as_constant(loss, random):
     assert together[1].abs().sum() > 0
 
 
-def test_divergence_gives_the_teacher_no_gradient(random):
-    teacher, student = (features(random, 5).requires_grad_() for _ in range(2))
-    grads = torch.autograd.grad(bernoulli_divergence(teacher, student), [teacher, student], allow_unused=True)
-    assert grads[0] is None
-    assert grads[1].abs().sum() > 0
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b, constant: mutual_loss(a, b, constant=constant),
+        lambda a, b, constant: alignment_loss([a], [b], constant=constant),
+        lambda a, b, constant: affinity_loss(a, b, constant),
+    ],
+    ids=["mutual", "alignment", "affinity"],
+)
+def test_who_is_constant(loss, random):
+    first, second = (features(random, 1, 2, 3, 3, 3).requires_grad_() for _ in range(2))
+
+    def gradients(constant: str) -> list[Any]:
+        return list(torch.autograd.grad(loss(first, second, constant), [first, second], allow_unused=True))
+
+    taught, peers, free = gradients("ctpa"), gradients("peer"), gradients("none")
+    assert taught[1] is None
+    assert taught[0] is not None
+    assert torch.allclose(taught[0], peers[0])  # the NCT learns the same, whether or not it teaches too
+    assert peers[1].abs().sum() > 0
+    assert not torch.allclose(free[0], peers[0])
+    assert loss(first, second, "ctpa") < loss(first, second, "peer") == loss(first, second, "none")
+
+
+def test_temperature_softens_and_keeps_the_gradients_size():
+    teacher, student = torch.tensor([0.75]).logit(), torch.tensor([0.25]).logit()
+    # at T = 2 the odds 3 and 1/3 become sqrt(3) and its inverse, so that the two log ratios are +- log(3) / 2
+    p = math.sqrt(3) / (1 + math.sqrt(3))
+    expected = 2**2 * (p - (1 - p)) * math.log(3) / 2
+    assert bernoulli_divergence(teacher, student, 2.0).item() == pytest.approx(expected, rel=1e-5)
+    near = [(torch.zeros(1), torch.full((1,), 0.01, requires_grad=True)) for _ in range(2)]
+    slopes = [
+        torch.autograd.grad(bernoulli_divergence(*pair, t), pair[1])[0] for pair, t in zip(near, (1, 4), strict=True)
+    ]
+    assert torch.allclose(slopes[0], slopes[1], rtol=1e-3)
 
 
 def test_alignment_of_known_angles():
@@ -252,15 +283,32 @@ def test_ramp_rises_to_one_and_stays():
     "loss",
     [
         lambda a, b: bernoulli_divergence(b, a),
-        lambda a, b: mutual_loss(a, b.detach()) - bernoulli_divergence(a, b.detach()),
+        lambda a, b: bernoulli_divergence(b, a, 3.0),
+        lambda a, b: mutual_loss(a, b, 2.0, "none"),
+        lambda a, b: alignment_loss([a], [b], 0, "none"),
+        lambda a, b: affinity_loss(a, b, "none"),
         lambda a, b: _best_cosine(a, b, 0).mean(),
         lambda a, b: _best_cosine(a, b, 1).mean(),
         lambda a, b: ((_affinity(a) - _affinity(b)) ** 2).sum(-1).mean(),
         lambda a, b: discrepancy_loss(a, (b[:, :1] > 0).double(), [(b[:, :1] < -0.5).double()], margin=-1.0),
         lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double()),
+        lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double(), b[:, 1:2].sigmoid()),
         lambda a, b: classification_loss(a.flatten(), (b.flatten() > 0).double()),
     ],
-    ids=["divergence", "mutual", "alignment", "tolerant", "affinity", "discrepancy", "segmentation", "classification"],
+    ids=[
+        "divergence",
+        "softened",
+        "mutual",
+        "alignment",
+        "affinity",
+        "cosine",
+        "tolerant cosine",
+        "affinity one way",
+        "discrepancy",
+        "segmentation",
+        "weighted segmentation",
+        "classification",
+    ],
 )
 def test_gradients_are_those_of_finite_differences(loss, random):
     """One direction of each comparison: finite differences would see through the stop-gradient of the mirror term."""

@@ -9,6 +9,7 @@ from cpmn.config.section import Section
 Phase = Literal["nct", "ctpa"]
 Positive = Annotated[float, Field(gt=0)]
 Spacing = tuple[Positive, Positive, Positive]
+Share = Annotated[float, Field(ge=0, le=1)]
 Axis = Literal["x", "y", "z"]
 
 
@@ -41,11 +42,24 @@ class TrainConfig(Section):
     alignment_tolerance: int = Field(
         default=0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
     )
+    alignment_level: int = Field(
+        default=1,
+        ge=0,
+        description="Finest decoder level that is aligned; 0 is full resolution, which is the most phase-specific.",
+    )
     affinity_weight: float = Field(
         default=0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off."
     )
     mutual_weight: float = Field(
         default=0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
+    )
+    mutual_temperature: float = Field(
+        default=1.0, gt=0, description="Temperature of mutual learning; above 1 softens both predictions."
+    )
+    constant: Literal["peer", "ctpa", "none"] = Field(
+        default="peer",
+        description="Who gets no gradient from alignment and mutual learning: peer (each from the other's side), "
+        "ctpa (it only teaches) or none.",
     )
     discrepancy_weight: float = Field(
         default=0.2, ge=0, description="Weight of Intra-Feature Discrepancy; 0 switches it off."
@@ -55,6 +69,15 @@ class TrainConfig(Section):
     )
     warmup_fraction: float = Field(
         default=0.2, ge=0, le=1, description="Share of the steps over which the three extra terms rise."
+    )
+    alignment_warmup: Share | None = Field(
+        default=None, description="The same for Inter-Feature Alignment alone; null is warmup_fraction."
+    )
+    mutual_warmup: Share | None = Field(
+        default=None, description="The same for mutual learning alone; null is warmup_fraction."
+    )
+    discrepancy_warmup: Share | None = Field(
+        default=None, description="The same for Intra-Feature Discrepancy alone; null is warmup_fraction."
     )
 
     spacing: Spacing | None = Field(
@@ -177,6 +200,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
+        if self.alignment_weight and self.alignment_level >= len(self.channels):
+            raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
         if self.foreground_fraction + self.vessel_fraction > 1:
             raise ValueError("foreground_fraction and vessel_fraction must not exceed 1 together")
         return self
