@@ -32,6 +32,14 @@ class TrainConfig(Section):
     pathways: tuple[Phase, ...] = Field(
         default=("nct", "ctpa"), description="Pathways that are trained; nct is always among them."
     )
+    shared: tuple[Literal["encoder", "decoder", "heads"], ...] = Field(
+        default=(), description="Parts whose weights both pathways share; empty keeps two separate networks."
+    )
+    pretraining_fraction: Share = Field(
+        default=0.0,
+        description="Share of the steps at first in which the NCT pathway is fed CTPA patches; 0 is off. "
+        "For one pathway: pathways: [nct].",
+    )
     ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
         default="ctpa",
         description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
@@ -167,6 +175,32 @@ class TrainConfig(Section):
     learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
     weight_decay: float = Field(default=1e-4, ge=0, description="AdamW weight decay.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    schedule: Literal["one_cycle", "poly", "constant"] = Field(
+        default="one_cycle",
+        description="Learning rate over the steps: one_cycle rises and falls to zero, poly only falls (nnU-Net's).",
+    )
+    accumulation: int = Field(
+        default=1,
+        ge=1,
+        description="Batches whose gradients are averaged in one step; several processes share them (count).",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that train one fold together, by torchrun; accumulation must be a multiple (count).",
+    )
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of the weights' moving average, which is then validated and kept; 0 is off.",
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="Validations without a better validation_score (mean of Dice and AUC) after which training stops "
+        "and keeps the best weights; 0 trains all steps and keeps the last weights (count).",
+    )
     epoch_steps: int = Field(default=50, ge=1, description="Steps between two rows of history.csv (count).")
     validation_every: int = Field(
         default=3, ge=1, description="Epochs between two full validations (count); the last always runs."
@@ -175,7 +209,22 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes CUDA if present."
     )
-    mixed_precision: bool = Field(default=True, description="Mixed precision on CUDA; has no effect on CPU.")
+    mixed_precision: bool = Field(default=True, description="Mixed precision (bfloat16) on CUDA.")
+    cpu_bfloat16: bool = Field(
+        default=False,
+        description="Mixed precision (bfloat16) on CPU: faster where the processor has AVX512-BF16 or AMX.",
+    )
+    channels_last: bool = Field(
+        default=False, description="Memory order channels_last_3d: for CUDA; slower on the CPU that we measured."
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile: needs a C++ compiler and a minute or two before the first step."
+    )
+
+    @property
+    def pretraining_steps(self) -> int:
+        """Steps on CTPA before those on NCT; less than all."""
+        return min(round(self.pretraining_fraction * self.steps), self.steps - 1)
 
     @field_validator("pathways")
     @classmethod
@@ -200,6 +249,10 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
+        if self.pretraining_fraction and "ctpa" in self.pathways:
+            raise ValueError("pretraining_fraction is for one pathway: set pathways to [nct]")
+        if self.accumulation % self.processes:
+            raise ValueError(f"accumulation must be a multiple of processes, {self.processes}")
         if self.alignment_weight and self.alignment_level >= len(self.channels):
             raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
         if self.foreground_fraction + self.vessel_fraction > 1:

@@ -13,6 +13,7 @@ BASES: dict[str, dict[str, Any]] = {
     "nct_only": {"pathways": ("nct",)},
     "nct_nct": {"ctpa_source": "nct"},
     "shuffled_ctpa": {"ctpa_source": "shuffled"},
+    "ctpa_pretrained": {"pathways": ("nct",), "pretraining_fraction": 0.5},
 }
 """Overrides of the known bases; `cpmn` has all parts. `nct_only` is the honest baseline that never sees a CTPA and
 keeps everything that needs none (both tasks, Intra-Feature Discrepancy), so that the difference is what CTPA adds."""

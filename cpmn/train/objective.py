@@ -1,6 +1,6 @@
 """The training objective: the loss terms of `cpmn.losses`, weighted; a term of weight zero is not computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from cpmn.losses import (
     ramp,
     segmentation_loss,
 )
-from cpmn.network import Pathway, PathwayOutput
+from cpmn.network import PathwayOutput
 from cpmn.train.sampling import Batch, PhasePatches
 
 Term = Literal["discrepancy", "alignment", "mutual"]
@@ -50,7 +50,9 @@ class Objective:
             self.total = self.total + weight * self.parts[name]
 
 
-def training_loss(pathways: dict[str, Pathway], batch: Batch, config: TrainConfig, step: int) -> dict[str, Tensor]:
+def training_loss(
+    pathways: Mapping[str, Callable[..., PathwayOutput]], batch: Batch, config: TrainConfig, step: int
+) -> dict[str, Tensor]:
     """Loss parts of a step (scalars), among them `total`, the one to descend.
 
         total = sum over pathways [segmentation + w_c classification + r_d w_d discrepancy]

@@ -37,20 +37,27 @@ class Place:
     simulated: bool = False
 
 
-def sample_places(cases: Sequence[Case], config: TrainConfig, step: int) -> list[Place]:
-    """Places of the step's patches: clots first, then clot-free vessel, then anything near the lungs.
+def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.random.Generator:
+    """The random numbers of one purpose (`stream`) in batch `part` of a step."""
+    return np.random.default_rng([config.seed, step, stream, *([part] if part else [])])
+
+
+def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
+    """Places of a batch's patches: clots first, then clot-free vessel, then anything near the lungs.
 
     Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
     moves no patch.
     """
-    random, extra = (np.random.default_rng([config.seed, step, stream]) for stream in (0, 4))
+    random, extra = (generator(config, step, part, stream) for stream in (0, 4))
     kinds = _kinds(config)
     return [_vary(_place(cases, config, random, kind), config, extra) for kind in kinds]
 
 
-def sample_donors(places: Sequence[Place], cases: Sequence[Case], config: TrainConfig, step: int) -> list[Place]:
+def sample_donors(
+    places: Sequence[Place], cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0
+) -> list[Place]:
     """For each place one of the same kind in another patient with CTPA, who brings the label too."""
-    random, extra = (np.random.default_rng([config.seed, step, stream]) for stream in (3, 5))
+    random, extra = (generator(config, step, part, stream) for stream in (3, 5))
     donors = [case for case in cases if case.ctpa is not None]
     result = []
     for place in places:

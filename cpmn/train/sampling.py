@@ -12,7 +12,7 @@ from cpmn.config.train import TrainConfig
 from cpmn.plan import AIR_HU, normalise
 from cpmn.train.cases import Case
 from cpmn.train.patches import augmented, cut
-from cpmn.train.places import Place, sample_donors, sample_places
+from cpmn.train.places import Place, generator, sample_donors, sample_places
 from cpmn.train.simulate import contrast_at, insert_embolus
 from cpmn.train.vessels import BLOOD_HU
 from cpmn.train.visibility import floor_at, label_weight
@@ -67,28 +67,36 @@ class Cut:
     weight: np.ndarray | None
 
 
-def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int) -> Batch:
-    """Patches of `step`. `foreground_fraction` of them (rounded) centre near a clot, the others near the lungs."""
-    places = sample_places(cases, config, step)
-    cuts = _cuts(places, config, step, 6)
-    nct = _phase(cuts, "nct", config, np.random.default_rng([config.seed, step, 1]))
+def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> Batch:
+    """Batch number `part` of `step`. `foreground_fraction` of its patches (rounded) centre near a clot."""
+    if step < config.pretraining_steps:
+        return _pretraining_batch(cases, config, step, part)
+    places = sample_places(cases, config, step, part)
+    cuts = _cuts(places, config, step, generator(config, step, part, 6))
+    nct = _phase(cuts, "nct", config, generator(config, step, part, 1))
     if "ctpa" not in config.pathways:
         return Batch(nct, None, [])
-    noise = np.random.default_rng([config.seed, step, 2])
+    noise = generator(config, step, part, 2)
     if config.ctpa_source == "nct":
         return Batch(nct, _phase(cuts, "nct", config, noise), list(range(len(places))))
     paired = [row for row, place in enumerate(places) if place.case.ctpa is not None]
     if not paired:
         return Batch(nct, None, [])
+    fed = [cuts[row] for row in paired]
     if config.ctpa_source == "shuffled":
-        fed = _cuts(sample_donors([places[row] for row in paired], cases, config, step), config, step, 7)
-    else:
-        fed = [cuts[row] for row in paired]
+        donors = sample_donors([places[row] for row in paired], cases, config, step, part)
+        fed = _cuts(donors, config, step, generator(config, step, part, 7))
     return Batch(nct, _phase(fed, "ctpa", config, noise), paired)
 
 
-def _cuts(places: Sequence[Place], config: TrainConfig, step: int, stream: int) -> list[Cut]:
-    random = np.random.default_rng([config.seed, step, stream])
+def _pretraining_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int) -> Batch:
+    """CTPA patches, in their own window, for the NCT pathway to start from."""
+    places = sample_places([case for case in cases if case.ctpa is not None], config, step, part)
+    cuts = _cuts(places, config, step, generator(config, step, part, 6))
+    return Batch(_phase(cuts, "ctpa", config, generator(config, step, part, 1)), None, [])
+
+
+def _cuts(places: Sequence[Place], config: TrainConfig, step: int, random: np.random.Generator) -> list[Cut]:
     return [_cut(place, config, step, random) for place in places]
 
 
