@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, register
+from benchmarks import convert, register, train
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = {"convert": convert.measure, "register": register.measure}
+BENCHMARKS = {"convert": convert.measure, "register": register.measure, "train": train.measure}
 
 
 def main(names: list[str]) -> None:

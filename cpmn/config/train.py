@@ -102,6 +102,12 @@ class TrainConfig(Section):
     ctpa_window_center: float = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
     ctpa_window_scale: float = Field(default=100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
     clip: float = Field(default=4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
+    planned: bool = Field(
+        default=False,
+        description="Whether patch_size and channels are planned from the training patients' crops and memory_gb "
+        "instead of taken as given.",
+    )
+    memory_gb: Positive = Field(default=2.0, description="Memory that a planned training may take, in GB.")
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
     )

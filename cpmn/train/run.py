@@ -68,7 +68,7 @@ def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: tor
     }
     if config.channels_last:
         for pathway in pathways.values():
-            nn.Module.to(pathway, memory_format=torch.channels_last_3d)
+            pathway.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
     if "ctpa" in pathways:
         share_modules(pathways["nct"], pathways["ctpa"], config.shared)
     compiled = {phase: torch.compile(pathway) for phase, pathway in pathways.items()} if config.compile else pathways

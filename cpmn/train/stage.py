@@ -23,6 +23,7 @@ from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.cases import Case, crop_files, load_cases
 from cpmn.train.engine import COLUMNS, final_weights, train
 from cpmn.train.fingerprint import fingerprint
+from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import joined_world
 from cpmn.train.resume import ResumeFolder, resume_key
 from cpmn.train.run import Row
@@ -77,6 +78,8 @@ def train_fold(
     key = resume_key(settings | {"labels": [labels[p] for p in patients]}, files)
     images = fingerprint(parts["train"], crops, labels, paired)
     spacing = config.spacing or tuple(images["median_spacing"])
+    config = planned(config, images, spacing)
+    check_memory(config, spacing, device)
 
     with joined_world(config.accumulation) as world:
         with world.first_process_first():
@@ -171,6 +174,8 @@ def _plan(variant: str, fold: int, config: TrainConfig, images: dict[str, Any], 
         patch_size=config.patch_size,
         channels=config.channels,
         strides=pooling_strides(spacing, config.patch_size, len(config.channels)),
+        parameters=parameters(config, spacing),
+        training_mb=round(training_bytes(config, spacing) / 1e6),
         window_center=config.window_center,
         window_scale=config.window_scale,
         clip=config.clip,

@@ -5,7 +5,7 @@ import torch
 
 import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
-from cpmn.config.variants import BASES
+from cpmn.config.variants import resolve_variant
 from cpmn.network import Pathway, build_pathway
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
@@ -16,7 +16,8 @@ STRIDES = ((2, 2, 2),)
 @pytest.fixture
 def config() -> Callable[..., TrainConfig]:
     def make(base: str = "cpmn", **changes: object) -> TrainConfig:
-        return TrainConfig.model_validate({"channels": (8, 8), "warmup_fraction": 0} | BASES[base] | changes)
+        small = TrainConfig.model_validate({"channels": (8, 8), "warmup_fraction": 0})
+        return resolve_variant(small, "mine", {"mine": {"base": base} | changes})
 
     return make
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cpmn.config.variants import BASES
+from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
 from cpmn.images import read_image
 from cpmn.inference import load_model, predict_case
@@ -54,6 +54,7 @@ def test_training_writes_the_contract(run_training, tmp_path):
     assert (plan.variant, plan.fold, plan.seed, plan.spacing) == ("cpmn", 0, 0, (3.0, 3.0, 4.0))
     assert plan.fingerprint["patients"] == 4
     assert plan.fingerprint["pe"] == 2
+    assert plan.parameters == sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
     assert plan.fingerprint["clot_hu"][1] == pytest.approx(95, abs=3)
     rows = history(folder)
     assert tuple(rows[0]) == COLUMNS
@@ -113,7 +114,7 @@ def test_epochs_are_reported(run_training, tmp_path):
 
 @pytest.mark.parametrize("base", BASES)
 def test_every_base_trains(run_training, tmp_path, base, make_config):
-    config = make_config(steps=2, **BASES[base])
+    config = resolve_variant(make_config(steps=2), base, {})
     folder = run_training(tmp_path, config, variant=base)
     assert read_plan(folder).variant == base
     assert bool(history(folder)[-1]["train_segmentation_ctpa"]) == ("ctpa" in config.pathways)
@@ -140,7 +141,7 @@ def test_patients_without_ctpa_train_too(run_training, tmp_path, crops, argument
 def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
     starts = {}
     for base in BASES:
-        config = make_config(**BASES[base])
+        config = resolve_variant(make_config(), base, {})
         run = start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
         starts[base] = run.pathways["nct"].state_dict()
         assert set(run.pathways) == set(config.pathways)
@@ -361,3 +362,12 @@ def test_options_learn_a_visible_clot_too(run_training, tmp_path, make_config, o
         steps=150, epoch_steps=50, learning_rate=5e-3, channels=(8, 16), **({"batch_size": 4} | options)
     )
     assert float(history(run_training(tmp_path, config))[-1]["validation_dice"]) > 0.5
+
+
+def test_a_planned_network_trains_and_reads(run_training, tmp_path, crops, make_config):
+    folder = run_training(tmp_path, make_config(planned=True, memory_gb=0.02, steps=2))
+    plan = read_plan(folder)
+    assert plan.channels == (16, 32)  # given were 8 and 8
+    assert plan.training_mb is not None
+    assert plan.training_mb <= 20
+    assert predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz")).probability.shape == (16, 32, 32)
