@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, crop, observer, odd_dicom, propagate, quality, register
+from benchmarks import convert, crop, observer, odd_dicom, propagate, quality, register, train
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "quality": quality.measure,
     "propagate": propagate.measure,
     "observer": observer.measure,
+    "train": train.measure,
 }
 
 

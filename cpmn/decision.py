@@ -79,6 +79,7 @@ class Decision(_Record):
     segmentation_threshold: float
     minimum_lesion_mm3: float
     overlap: float
+    mirror: bool = False
     crop: CropConfig
 
 
@@ -133,6 +134,7 @@ def fit_decision(
         segmentation_threshold=config.segmentation_threshold,
         minimum_lesion_mm3=config.minimum_lesion_mm3,
         overlap=config.overlap,
+        mirror=config.mirror,
         crop=crop or CropConfig.model_validate({}),
     )
 

@@ -32,10 +32,15 @@ def load_folds(folder: Path, folds: int, device: str = "auto") -> dict[int, Trai
 
 
 def read_crop(
-    models: Mapping[int, TrainedModel], nct: sitk.Image, *, overlap: float, segmentation_threshold: float
+    models: Mapping[int, TrainedModel],
+    nct: sitk.Image,
+    *,
+    overlap: float,
+    segmentation_threshold: float,
+    mirror: bool = False,
 ) -> Reading:
     """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision."""
-    predictions = {fold: predict_case(model, nct, overlap=overlap) for fold, model in models.items()}
+    predictions = {fold: predict_case(model, nct, overlap=overlap, mirror=mirror) for fold, model in models.items()}
     return Reading(
         probability=_mean([p.probability for p in predictions.values()]),
         cam=_mean([p.cam for p in predictions.values()]),

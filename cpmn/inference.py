@@ -84,8 +84,10 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
 
 
-def predict_case(model: TrainedModel, nct: sitk.Image, *, overlap: float = 0.5) -> Prediction:
+def predict_case(model: TrainedModel, nct: sitk.Image, *, overlap: float = 0.5, mirror: bool = False) -> Prediction:
     """Read one NCT crop on native voxels; `overlap` is that of neighbouring windows, 0 to below 1.
+
+    With `mirror` every window is read left to right too and both readings are averaged, in twice the time.
 
     The probability is computed on the working grid and brought back by linear interpolation. Deterministic on CPU.
     """
@@ -95,7 +97,13 @@ def predict_case(model: TrainedModel, nct: sitk.Image, *, overlap: float = 0.5) 
     volume = torch.from_numpy(normalise(hu, plan.window_center, plan.window_scale, plan.clip))
     background = float(normalise(np.array([AIR_HU]), plan.window_center, plan.window_scale, plan.clip)[0])
     output = predict_volume(
-        model.pathway, volume.to(model.device), plan.spacing, plan.patch_size, overlap=overlap, background=background
+        model.pathway,
+        volume.to(model.device),
+        plan.spacing,
+        plan.patch_size,
+        overlap=overlap,
+        background=background,
+        mirror=mirror,
     )
     probability, cam = (_on_native(values, working, nct) for values in (output.probability, output.cam))
     return Prediction(probability, cam, float(torch.sigmoid(output.class_logit)))
@@ -109,11 +117,13 @@ def predict_volume(
     *,
     overlap: float = 0.5,
     background: float = 0.0,
+    mirror: bool = False,
 ) -> VolumeOutput:
     """Slide the pathway over a normalised volume (z, y, x); `overlap` of windows is 0 to below 1.
 
     `spacing` (mm) and `patch_size` (voxels) are (x, y, z). Windows are averaged with Gaussian weights; the class logit
-    is pooled once from the blended volumes. A volume that is smaller than the patch is padded with `background`.
+    is pooled once from the blended volumes. `mirror` averages each window with its left-right mirror image. A volume
+    that is smaller than the patch is padded with `background`.
     """
     patch = (patch_size[2], patch_size[1], patch_size[0])
     stride = pathway.strides[0]
@@ -127,12 +137,12 @@ def predict_volume(
     with torch.inference_mode():
         for first in range(0, len(corners), WINDOWS_AT_ONCE):
             batch = corners[first : first + WINDOWS_AT_ONCE]
-            output = pathway(torch.stack([padded[_box(corner, patch)] for corner in batch])[:, None])
-            for corner, logits, witness in zip(batch, output.logits, output.evidence, strict=True):
+            windows = torch.stack([padded[_box(corner, patch)] for corner in batch])[:, None]
+            for corner, clot, witness in zip(batch, *_read(pathway, windows, mirror), strict=True):
                 box, coarse = _box(corner, patch), _box(_divided(corner, stride), _divided(patch, stride))
-                probability[box] += weight * torch.sigmoid(logits[0].float())
+                probability[box] += weight * clot[0]
                 total[box] += weight
-                evidence[coarse] += coarse_weight * witness[0].float()
+                evidence[coarse] += coarse_weight * witness[0]
                 coarse_total[coarse] += coarse_weight
         probability, evidence = probability / total, evidence / coarse_total
         prior = functional.max_pool3d(probability[None, None], stride, stride)[0, 0]
@@ -140,6 +150,16 @@ def predict_volume(
         smooth = functional.interpolate(evidence[None, None], size=padded.shape, mode="trilinear")[0, 0]
         inside = tuple(slice(0, n) for n in volume.shape)
         return VolumeOutput(probability[inside], torch.sigmoid(smooth[inside]), class_logit)
+
+
+def _read(pathway: Pathway, windows: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:
+    """Probability of clot and evidence of windows (batch, 1, z, y, x), float32."""
+    output = pathway(windows)
+    probability, evidence = torch.sigmoid(output.logits.float()), output.evidence.float()
+    if not mirror:
+        return probability, evidence
+    mirrored = _read(pathway, windows.flip(-1), False)
+    return (probability + mirrored[0].flip(-1)) / 2, (evidence + mirrored[1].flip(-1)) / 2
 
 
 def pool_volume(evidence: Tensor, prior: Tensor, voxel_ml: float) -> Tensor:

@@ -7,7 +7,8 @@ marked "ours". Tensors are (batch, channels, z, y, x). Every term is a mean over
 depend on the patch size; every term is finite and, without anything to compare, exactly zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,63 +20,101 @@ AFFINITY_CELLS = 6  # ours: grids are pooled to at most 6 x 6 x 6 = 216 cells, s
 MARGIN = 0.25  # ours: features pass a leaky ReLU, so unrelated ones have cosines near but above 0
 RING_VOXELS = 2  # ours: width of the background ring round a clot, in working voxels
 
+Constant = Literal["peer", "ctpa", "none"]
 
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+
+def dice_loss(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Soft Dice loss over all voxels of the batch together (Milletari 2016; batch Dice as in nnU-Net).
 
-        1 - (2 sum p t + s) / (sum p + sum t + s),   p = sigmoid(logits), s = DICE_SMOOTHING
+        1 - (2 sum w p t + s) / (sum w p + sum w t + s),   p = sigmoid(logits), s = DICE_SMOOTHING
 
-    Pooled over the batch, patches without clot do not dominate. Scalar.
+    Pooled over the batch, patches without clot do not dominate. `weight` w of each voxel (ours), 1 if None. Scalar.
     """
     probability = torch.sigmoid(logits)
-    overlap = 2 * (probability * target).sum() + DICE_SMOOTHING
-    return 1 - overlap / (probability.sum() + target.sum() + DICE_SMOOTHING)
+    weighted = target if weight is None else weight * target
+    overlap = 2 * (probability * weighted).sum() + DICE_SMOOTHING
+    predicted = probability if weight is None else weight * probability
+    return 1 - overlap / (predicted.sum() + weighted.sum() + DICE_SMOOTHING)
 
 
-def segmentation_loss(logits: Tensor, deep_logits: Sequence[Tensor], target: Tensor) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, deep_logits: Sequence[Tensor], target: Tensor, weight: Tensor | None = None
+) -> Tensor:
     """Dice + binary cross-entropy with deep supervision, weights 1, 1/2, 1/4, ... normalised (nnU-Net).
 
-    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there. Scalar.
+    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there.
+    `weight` of each voxel's label (ours; None is 1) scales its share of both; a coarse voxel with clot weighs as its
+    heaviest clot voxel. Scalar.
     """
     total, weights = logits.new_zeros(()), 0.0
     for level, prediction in enumerate([logits, *deep_logits]):
-        stride = [n // m for n, m in zip(target.shape[2:], prediction.shape[2:], strict=True)]
-        pooled = functional.max_pool3d(target, stride, stride) if level else target
-        weight = 0.5**level
-        cross_entropy = functional.binary_cross_entropy_with_logits(prediction, pooled)
-        total, weights = total + weight * (dice_loss(prediction, pooled) + cross_entropy), weights + weight
+        pooled, heavy = _pooled_labels(target, weight, prediction.shape[2:]) if level else (target, weight)
+        share = 0.5**level
+        cross_entropy = functional.binary_cross_entropy_with_logits(prediction, pooled, heavy)
+        total, weights = total + share * (dice_loss(prediction, pooled, heavy) + cross_entropy), weights + share
     return total / weights
 
 
-def classification_loss(class_logit: Tensor, label: Tensor) -> Tensor:
-    """Binary cross-entropy of the class logits (batch,) against 0/1 labels (batch,). Scalar."""
-    return functional.binary_cross_entropy_with_logits(class_logit, label)
+def _pooled_labels(target: Tensor, weight: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+    stride = [n // m for n, m in zip(target.shape[2:], size, strict=True)]
+    pooled = functional.max_pool3d(target, stride, stride)
+    if weight is None:
+        return pooled, None
+    heaviest = functional.max_pool3d(target * weight, stride, stride)
+    return pooled, torch.where(pooled > 0, heaviest, torch.ones_like(heaviest))
 
 
-def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor) -> Tensor:
-    """Mean over elements of KL(teacher || student) between Bernoulli distributions given by their logits. Scalar.
+def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of the class logits (batch,) against 0/1 `label`, each times its `weight`. Scalar."""
+    return functional.binary_cross_entropy_with_logits(class_logit, label, weight)
 
-        p log(p / q) + (1 - p) log((1 - p) / (1 - q)),   p = sigmoid(teacher), q = sigmoid(student)
 
-    The teacher is a constant (stop-gradient).
+def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over elements of T^2 KL(teacher || student) of Bernoulli distributions given by their logits. Scalar.
+
+        T^2 [p log(p / q) + (1 - p) log((1 - p) / (1 - q))],   p = sigmoid(teacher / T), q = sigmoid(student / T)
+
+    A temperature T above 1 softens both; T^2 keeps the gradients' size (Hinton 2015). Gradients flow to both sides:
+    detach the teacher where it is to be a constant.
     """
-    teacher_logits = teacher_logits.detach()
+    teacher_logits, student_logits = teacher_logits / temperature, student_logits / temperature
     positive = functional.logsigmoid(teacher_logits) - functional.logsigmoid(student_logits)
     negative = functional.logsigmoid(-teacher_logits) - functional.logsigmoid(-student_logits)
     probability = torch.sigmoid(teacher_logits)
-    return (probability * positive + (1 - probability) * negative).mean()
+    return temperature**2 * (probability * positive + (1 - probability) * negative).mean()
 
 
-def mutual_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, peers constant.
+def compared(
+    term: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, constant: Constant = "peer"
+) -> Tensor:
+    """term(student, teacher) of the two pathways' values, `first` NCT and `second` CTPA. Scalar.
+
+    constant : who gets no gradient. "peer": both ways, each time the peer (deep mutual learning's choice);
+        "ctpa": one way, the CTPA pathway only teaches; "none": both ways, gradients everywhere. The choice is ours.
+    """
+    if constant == "ctpa":
+        return term(first, second.detach())
+    if constant == "peer":
+        return term(first, second.detach()) + term(second, first.detach())
+    return term(first, second) + term(second, first)
+
+
+def mutual_loss(first: Tensor, second: Tensor, temperature: float = 1.0, constant: Constant = "peer") -> Tensor:
+    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, see `compared`.
 
     `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels. Scalar.
     """
-    return bernoulli_divergence(second, first) + bernoulli_divergence(first, second)
+
+    def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+        return bernoulli_divergence(teacher, student, temperature)
+
+    return compared(divergence, first, second, constant)
 
 
-def alignment_loss(first: Sequence[Tensor], second: Sequence[Tensor], tolerance: int = 0) -> Tensor:
-    """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, peers constant. Scalar.
+def alignment_loss(
+    first: Sequence[Tensor], second: Sequence[Tensor], tolerance: int = 0, constant: Constant = "peer"
+) -> Tensor:
+    """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, see `compared`. Scalar.
 
         mean_l mean_v [1 - cos(F1_l(v), sg F2_l(v))] + mean_l mean_v [1 - cos(sg F1_l(v), F2_l(v))]
 
@@ -83,11 +122,11 @@ def alignment_loss(first: Sequence[Tensor], second: Sequence[Tensor], tolerance:
     voxel is compared with the best match among the peer's voxels within t along one axis (ours): registration is
     never exact.
     """
-    terms = [
-        1 - _best_cosine(a, b.detach(), tolerance).mean() + 1 - _best_cosine(b, a.detach(), tolerance).mean()
-        for a, b in zip(first, second, strict=True)
-    ]
-    return torch.stack(terms).mean()
+
+    def distance(student: Tensor, teacher: Tensor) -> Tensor:
+        return 1 - _best_cosine(student, teacher, tolerance).mean()
+
+    return torch.stack([compared(distance, a, b, constant) for a, b in zip(first, second, strict=True)]).mean()
 
 
 def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
@@ -103,16 +142,19 @@ def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
     return best
 
 
-def affinity_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Agreement of how each place relates to every other, the *spatial contiguity* in IFA, both ways. Scalar.
+def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer") -> Tensor:
+    """Agreement of how each place relates to every other, the *spatial contiguity* in IFA, see `compared`. Scalar.
 
         mean_i ||A1_i - sg A2_i||^2 + mean_i ||sg A1_i - A2_i||^2,   A = softmax_rows(F F^T / AFFINITY_TEMPERATURE)
 
     F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
     structured distillation (Liu 2019); the softmax, the temperature and the grid are ours.
     """
-    one, two = _affinity(first), _affinity(second)
-    return ((one - two.detach()) ** 2).sum(-1).mean() + ((one.detach() - two) ** 2).sum(-1).mean()
+
+    def distance(student: Tensor, teacher: Tensor) -> Tensor:
+        return ((student - teacher) ** 2).sum(-1).mean()
+
+    return compared(distance, _affinity(first), _affinity(second), constant)
 
 
 def _affinity(features: Tensor) -> Tensor:

@@ -134,6 +134,15 @@ def pool_evidence(evidence: Tensor, prior: Tensor) -> Tensor:
     return torch.logsumexp(evidence.flatten(1) + weight, dim=1) - torch.logsumexp(weight, dim=1)
 
 
+PARTS_OF_A_PATHWAY = {"encoder": ("stem", "down"), "decoder": ("reduce", "decode"), "heads": ("segment", "witness")}
+
+
+def share_modules(owner: Pathway, borrower: Pathway, parts: Sequence[str]) -> None:
+    """Let `borrower` use the `owner`'s very modules for `parts`, names of `PARTS_OF_A_PATHWAY`."""
+    for name in (name for part in parts for name in PARTS_OF_A_PATHWAY[part]):
+        setattr(borrower, name, getattr(owner, name))
+
+
 def build_pathway(channels: Sequence[int], strides: Sequence[Sequence[int]], seed: int) -> Pathway:
     """Pathway whose weights are a function of `seed` alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):

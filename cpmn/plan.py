@@ -36,6 +36,8 @@ class Plan(BaseModel):
     patch_size: tuple[int, int, int] = Field(description="Patch size in working voxels.")
     channels: tuple[int, ...] = Field(description="Feature channels per level, finest first.")
     strides: tuple[tuple[int, int, int], ...] = Field(description="Downsampling from each level to the next.")
+    parameters: int | None = Field(None, description="Weights of this pathway, the NCT's alone (count).")
+    training_mb: int | None = Field(None, description="Estimated memory of the training, both pathways, in MB.")
     window_center: float = Field(description="NCT window centre in HU.")
     window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
     clip: float = Field(gt=0, description="Normalised intensities are clipped to +- this value.")

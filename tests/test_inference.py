@@ -190,3 +190,17 @@ def test_absent_gpu():
     assert choose_device("auto").type == "cpu"
     with pytest.raises(CpmnError, match="no CUDA GPU"):
         choose_device("cuda")
+
+
+def test_mirroring_makes_the_reading_symmetric(folder):
+    """A symmetric volume is read symmetrically, which one reading of an untrained network is not."""
+    pathway = load_model(folder).pathway
+    half = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (8, 16, 8)).astype(np.float32))
+    volume = torch.cat([half, half.flip(-1)], dim=2)
+    plain, mirrored = (predict_volume(pathway, volume, SPACING, PATCH, mirror=mirror) for mirror in (False, True))
+    for name in ("probability", "cam"):
+        once, both = getattr(plain, name), getattr(mirrored, name)
+        assert not torch.allclose(once, once.flip(-1), atol=1e-6)
+        assert torch.allclose(both, both.flip(-1), atol=1e-6)
+        if name == "probability":
+            assert torch.allclose(both, (once + once.flip(-1)) / 2, atol=1e-6)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +59,36 @@ def test_segmentation_weighs_levels_one_to_a_half():
     assert segmentation_loss(fine, [coarse], target).item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_weights_scale_both_parts_of_segmentation():
+    logits = torch.tensor([40.0, 40.0, -40.0, -40.0], dtype=torch.double).view(1, 1, 1, 2, 2)
+    target = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.double).view(1, 1, 1, 2, 2)
+    weight = torch.tensor([0.5, 1.0, 0.25, 1.0], dtype=torch.double).view(1, 1, 1, 2, 2)
+    # w p = (0.5, 1, 0, 0), w t = (0.5, 0, 0.25, 0): Dice 1 - (2 x 0.5 + 1) / (1.5 + 0.75 + 1)
+    dice, cross_entropy = 1 - 2 / 3.25, (40 * 1 + 40 * 0.25) / 4
+    assert dice_loss(logits, target, weight).item() == pytest.approx(dice)
+    assert segmentation_loss(logits, [], target, weight).item() == pytest.approx(dice + cross_entropy)
+    ones = torch.ones_like(weight)
+    coarse = torch.zeros(1, 1, 1, 1, 1, dtype=torch.double)
+    weighted, plain = (segmentation_loss(logits, [coarse], target, w) for w in (ones, None))
+    assert weighted.item() == pytest.approx(plain.item())
+
+
+def test_a_coarse_voxel_weighs_as_its_heaviest_clot_voxel():
+    target, weight = torch.zeros(1, 1, 2, 2, 4), torch.ones(1, 1, 2, 2, 4)
+    target[0, 0, 0, 0, :2], weight[0, 0, 0, 0, 0], weight[0, 0, 0, 0, 1] = 1, 0.2, 0.6
+    coarse = torch.tensor([-40.0, -40.0]).view(1, 1, 1, 1, 2)
+    fine = (target - 0.5) * 80
+    # Dice of the coarse level: 1 - 1 / (0.6 + 1); cross-entropy 40 x 0.6 over two voxels
+    expected = 0.5 * (1 - 1 / 1.6 + 12) / 1.5
+    assert segmentation_loss(fine, [coarse], target, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_patch_without_weight_teaches_no_class():
+    logits, label = torch.tensor([3.0, -2.0]), torch.tensor([1.0, 1.0])
+    alone = classification_loss(logits, label, torch.tensor([0.0, 1.0]))
+    assert alone.item() == pytest.approx(math.log(1 + math.exp(2)) / 2)
+
+
 def test_coarse_targets_keep_a_single_clot_voxel():
     target = torch.zeros(1, 1, 4, 4, 4)
     target[0, 0, 1, 1, 1] = 1
@@ -114,11 +145,41 @@ def test_each_side_takes_its_peer_as_constant(loss, random):
     assert together[1].abs().sum() > 0
 
 
-def test_divergence_gives_the_teacher_no_gradient(random):
-    teacher, student = (features(random, 5).requires_grad_() for _ in range(2))
-    grads = torch.autograd.grad(bernoulli_divergence(teacher, student), [teacher, student], allow_unused=True)
-    assert grads[0] is None
-    assert grads[1].abs().sum() > 0
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda a, b, constant: mutual_loss(a, b, constant=constant),
+        lambda a, b, constant: alignment_loss([a], [b], constant=constant),
+        lambda a, b, constant: affinity_loss(a, b, constant),
+    ],
+    ids=["mutual", "alignment", "affinity"],
+)
+def test_who_is_constant(loss, random):
+    first, second = (features(random, 1, 2, 3, 3, 3).requires_grad_() for _ in range(2))
+
+    def gradients(constant: str) -> list[Any]:
+        return list(torch.autograd.grad(loss(first, second, constant), [first, second], allow_unused=True))
+
+    taught, peers, free = gradients("ctpa"), gradients("peer"), gradients("none")
+    assert taught[1] is None
+    assert taught[0] is not None
+    assert torch.allclose(taught[0], peers[0])  # the NCT learns the same, whether or not it teaches too
+    assert peers[1].abs().sum() > 0
+    assert not torch.allclose(free[0], peers[0])
+    assert loss(first, second, "ctpa") < loss(first, second, "peer") == loss(first, second, "none")
+
+
+def test_temperature_softens_and_keeps_the_gradients_size():
+    teacher, student = torch.tensor([0.75]).logit(), torch.tensor([0.25]).logit()
+    # at T = 2 the odds 3 and 1/3 become sqrt(3) and its inverse, so that the two log ratios are +- log(3) / 2
+    p = math.sqrt(3) / (1 + math.sqrt(3))
+    expected = 2**2 * (p - (1 - p)) * math.log(3) / 2
+    assert bernoulli_divergence(teacher, student, 2.0).item() == pytest.approx(expected, rel=1e-5)
+    near = [(torch.zeros(1), torch.full((1,), 0.01, requires_grad=True)) for _ in range(2)]
+    slopes = [
+        torch.autograd.grad(bernoulli_divergence(*pair, t), pair[1])[0] for pair, t in zip(near, (1, 4), strict=True)
+    ]
+    assert torch.allclose(slopes[0], slopes[1], rtol=1e-3)
 
 
 def test_alignment_of_known_angles():
@@ -222,15 +283,32 @@ def test_ramp_rises_to_one_and_stays():
     "loss",
     [
         lambda a, b: bernoulli_divergence(b, a),
-        lambda a, b: mutual_loss(a, b.detach()) - bernoulli_divergence(a, b.detach()),
+        lambda a, b: bernoulli_divergence(b, a, 3.0),
+        lambda a, b: mutual_loss(a, b, 2.0, "none"),
+        lambda a, b: alignment_loss([a], [b], 0, "none"),
+        lambda a, b: affinity_loss(a, b, "none"),
         lambda a, b: _best_cosine(a, b, 0).mean(),
         lambda a, b: _best_cosine(a, b, 1).mean(),
         lambda a, b: ((_affinity(a) - _affinity(b)) ** 2).sum(-1).mean(),
         lambda a, b: discrepancy_loss(a, (b[:, :1] > 0).double(), [(b[:, :1] < -0.5).double()], margin=-1.0),
         lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double()),
+        lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double(), b[:, 1:2].sigmoid()),
         lambda a, b: classification_loss(a.flatten(), (b.flatten() > 0).double()),
     ],
-    ids=["divergence", "mutual", "alignment", "tolerant", "affinity", "discrepancy", "segmentation", "classification"],
+    ids=[
+        "divergence",
+        "softened",
+        "mutual",
+        "alignment",
+        "affinity",
+        "cosine",
+        "tolerant cosine",
+        "affinity one way",
+        "discrepancy",
+        "segmentation",
+        "weighted segmentation",
+        "classification",
+    ],
 )
 def test_gradients_are_those_of_finite_differences(loss, random):
     """One direction of each comparison: finite differences would see through the stop-gradient of the mirror term."""

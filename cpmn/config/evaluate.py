@@ -26,6 +26,9 @@ class EvaluateConfig(Section):
         default=(0.0, 2.0, 5.0), description="Distances from a mark to a clot that count as a hit (CAD-PE), in mm."
     )
     overlap: float = Field(default=0.5, ge=0, lt=1, description="Overlap of neighbouring sliding windows (0-1).")
+    mirror: bool = Field(
+        default=False, description="Whether each window is read mirrored left to right too, in twice the time."
+    )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
     bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")
     minimum_lesion_mm3: float = Field(default=2.0, ge=0, description="Predicted components below are dropped, in mm3.")

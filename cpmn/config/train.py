@@ -2,13 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cpmn.config.section import Section
 
 Phase = Literal["nct", "ctpa"]
 Positive = Annotated[float, Field(gt=0)]
 Spacing = tuple[Positive, Positive, Positive]
+Share = Annotated[float, Field(ge=0, le=1)]
+Axis = Literal["x", "y", "z"]
 
 
 class TrainConfig(Section):
@@ -30,6 +32,14 @@ class TrainConfig(Section):
     pathways: tuple[Phase, ...] = Field(
         default=("nct", "ctpa"), description="Pathways that are trained; nct is always among them."
     )
+    shared: tuple[Literal["encoder", "decoder", "heads"], ...] = Field(
+        default=(), description="Parts whose weights both pathways share; empty keeps two separate networks."
+    )
+    pretraining_fraction: Share = Field(
+        default=0.0,
+        description="Share of the steps at first in which the NCT pathway is fed CTPA patches; 0 is off. "
+        "For one pathway: pathways: [nct].",
+    )
     ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
         default="ctpa",
         description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
@@ -40,11 +50,24 @@ class TrainConfig(Section):
     alignment_tolerance: int = Field(
         default=0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
     )
+    alignment_level: int = Field(
+        default=1,
+        ge=0,
+        description="Finest decoder level that is aligned; 0 is full resolution, which is the most phase-specific.",
+    )
     affinity_weight: float = Field(
         default=0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off."
     )
     mutual_weight: float = Field(
         default=0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
+    )
+    mutual_temperature: float = Field(
+        default=1.0, gt=0, description="Temperature of mutual learning; above 1 softens both predictions."
+    )
+    constant: Literal["peer", "ctpa", "none"] = Field(
+        default="peer",
+        description="Who gets no gradient from alignment and mutual learning: peer (each from the other's side), "
+        "ctpa (it only teaches) or none.",
     )
     discrepancy_weight: float = Field(
         default=0.2, ge=0, description="Weight of Intra-Feature Discrepancy; 0 switches it off."
@@ -54,6 +77,15 @@ class TrainConfig(Section):
     )
     warmup_fraction: float = Field(
         default=0.2, ge=0, le=1, description="Share of the steps over which the three extra terms rise."
+    )
+    alignment_warmup: Share | None = Field(
+        default=None, description="The same for Inter-Feature Alignment alone; null is warmup_fraction."
+    )
+    mutual_warmup: Share | None = Field(
+        default=None, description="The same for mutual learning alone; null is warmup_fraction."
+    )
+    discrepancy_warmup: Share | None = Field(
+        default=None, description="The same for Intra-Feature Discrepancy alone; null is warmup_fraction."
     )
 
     spacing: Spacing | None = Field(
@@ -70,6 +102,12 @@ class TrainConfig(Section):
     ctpa_window_center: float = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
     ctpa_window_scale: float = Field(default=100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
     clip: float = Field(default=4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
+    planned: bool = Field(
+        default=False,
+        description="Whether patch_size and channels are planned from the training patients' crops and memory_gb "
+        "instead of taken as given.",
+    )
+    memory_gb: Positive = Field(default=2.0, description="Memory that a planned training may take, in GB.")
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
     )
@@ -78,6 +116,59 @@ class TrainConfig(Section):
     batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
     foreground_fraction: float = Field(
         default=0.5, ge=0, le=1, description="Share of patches centred on an embolus (0-1)."
+    )
+    vessel_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of patches centred on clot-free vessel, in anyone: the hard negatives (0-1).",
+    )
+    visibility_floor: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Label weight of a clot that cannot be told from blood on NCT; 1 weighs all clots alike (0-1).",
+    )
+    visible_hu: float = Field(
+        default=20.0, gt=0, description="Contrast to the blood around at which a clot counts as fully visible, in HU."
+    )
+    curriculum_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps over which the label weight of invisible clots rises from its floor to 1; "
+        "0 keeps it at the floor.",
+    )
+    simulated_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the patches of patients without PE that get a simulated embolus; 0 is off (0-1).",
+    )
+    simulated_hu: tuple[float, float] = Field(
+        default=(35.0, 10.0),
+        description="Mean contrast of simulated emboli at the first and at the last step, in HU: easy to hard.",
+    )
+    flip_axes: tuple[Axis, ...] = Field(
+        default=("x",), description="Augmentation: axes along which patches are mirrored at random, both phases alike."
+    )
+    rotation_degrees: float = Field(
+        default=0.0,
+        ge=0,
+        le=180,
+        description="Augmentation: largest rotation about each axis, both phases alike, in degrees; 0 is off.",
+    )
+    scaling: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Augmentation: largest relative change of size, both phases alike; 0 is off.",
+    )
+    gain: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Augmentation: largest relative change of contrast about the window centre, per phase; 0 is off.",
     )
     noise_hu: float = Field(
         default=5.0,
@@ -90,6 +181,32 @@ class TrainConfig(Section):
     learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
     weight_decay: float = Field(default=1e-4, ge=0, description="AdamW weight decay.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
+    schedule: Literal["one_cycle", "poly", "constant"] = Field(
+        default="one_cycle",
+        description="Learning rate over the steps: one_cycle rises and falls to zero, poly only falls (nnU-Net's).",
+    )
+    accumulation: int = Field(
+        default=1,
+        ge=1,
+        description="Batches whose gradients are averaged in one step; several processes share them (count).",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that train one fold together, by torchrun; accumulation must be a multiple (count).",
+    )
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of the weights' moving average, which is then validated and kept; 0 is off.",
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="Validations without a better validation_score (mean of Dice and AUC) after which training stops "
+        "and keeps the best weights; 0 trains all steps and keeps the last weights (count).",
+    )
     epoch_steps: int = Field(default=50, ge=1, description="Steps between two rows of history.csv (count).")
     validation_every: int = Field(
         default=3, ge=1, description="Epochs between two full validations (count); the last always runs."
@@ -98,7 +215,22 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where to train; auto takes CUDA if present."
     )
-    mixed_precision: bool = Field(default=True, description="Mixed precision on CUDA; has no effect on CPU.")
+    mixed_precision: bool = Field(default=True, description="Mixed precision (bfloat16) on CUDA.")
+    cpu_bfloat16: bool = Field(
+        default=False,
+        description="Mixed precision (bfloat16) on CPU: faster where the processor has AVX512-BF16 or AMX.",
+    )
+    channels_last: bool = Field(
+        default=False, description="Memory order channels_last_3d: for CUDA; slower on the CPU that we measured."
+    )
+    compile: bool = Field(
+        default=False, description="torch.compile: needs a C++ compiler and a minute or two before the first step."
+    )
+
+    @property
+    def pretraining_steps(self) -> int:
+        """Steps on CTPA before those on NCT; less than all."""
+        return min(round(self.pretraining_fraction * self.steps), self.steps - 1)
 
     @field_validator("pathways")
     @classmethod
@@ -120,3 +252,15 @@ class TrainConfig(Section):
         if min(value) < 4:
             raise ValueError("must be at least 4 voxels along every axis")
         return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TrainConfig":
+        if self.pretraining_fraction and "ctpa" in self.pathways:
+            raise ValueError("pretraining_fraction is for one pathway: set pathways to [nct]")
+        if self.accumulation % self.processes:
+            raise ValueError(f"accumulation must be a multiple of processes, {self.processes}")
+        if self.alignment_weight and self.alignment_level >= len(self.channels):
+            raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
+        if self.foreground_fraction + self.vessel_fraction > 1:
+            raise ValueError("foreground_fraction and vessel_fraction must not exceed 1 together")
+        return self

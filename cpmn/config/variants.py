@@ -5,6 +5,9 @@ from typing import Any
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 
+COST_OF_CPMN = 2.3
+"""Time of a `cpmn` step over that of a `nct_only` step; `python -m benchmarks train` measures it."""
+
 BASES: dict[str, dict[str, Any]] = {
     "cpmn": {},
     "no_ifa": {"alignment_weight": 0.0},
@@ -13,9 +16,13 @@ BASES: dict[str, dict[str, Any]] = {
     "nct_only": {"pathways": ("nct",)},
     "nct_nct": {"ctpa_source": "nct"},
     "shuffled_ctpa": {"ctpa_source": "shuffled"},
+    "nct_only_long": {"pathways": ("nct",), "steps_times": COST_OF_CPMN},
+    "ctpa_pretrained": {"pathways": ("nct",), "pretraining_fraction": 0.5},
 }
 """Overrides of the known bases; `cpmn` has all parts. `nct_only` is the honest baseline that never sees a CTPA and
-keeps everything that needs none (both tasks, Intra-Feature Discrepancy), so that the difference is what CTPA adds."""
+keeps everything that needs none (both tasks, Intra-Feature Discrepancy), so that the difference is what CTPA adds;
+`nct_only_long` gets the same compute as `cpmn` instead of the same steps, `ctpa_pretrained` the same CTPA one after the
+other instead of side by side."""
 
 
 def base_of(name: str, custom: dict[str, dict[str, Any]]) -> str:
@@ -34,5 +41,13 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
     base = base_of(name, custom)
     if base not in BASES:
         raise CpmnError(f"variants.{name}.base: '{base}' is not a known base. Choose from: {', '.join(BASES)}.")
-    own = {key: value for key, value in custom.get(name, {}).items() if key != "base"}
-    return TrainConfig.model_validate(train.model_dump() | BASES[base] | own)
+    values = train.model_dump() | BASES[base] | custom.get(name, {})
+    values.pop("base", None)
+    times = values.pop("steps_times", 1.0)
+    return TrainConfig.model_validate(values | {"steps": _times(name, values["steps"], times)})
+
+
+def _times(name: str, steps: int, times: Any) -> int:
+    if not isinstance(times, int | float) or times <= 0:
+        raise CpmnError(f"variants.{name}.steps_times: {times!r} is not a number above 0.")
+    return round(steps * times) if times != 1 else steps

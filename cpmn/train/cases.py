@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,13 @@ import SimpleITK as sitk
 from scipy import ndimage
 from tqdm import tqdm
 
+from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import PatientError
 from cpmn.files import written_atomically
 from cpmn.images import describe_grid, read_image, same_grid
 from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample, working_image
+from cpmn.train.vessels import lung_vessels
+from cpmn.train.visibility import visibility_map
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,9 @@ class Case:
     nct, ctpa : int16 HU; `ctpa` is None where the patient has none or it is not used.
     embolus : uint8, 1 = clot.
     clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
+    vessel_voxels : the same on clot-free vessel; empty unless the settings use it.
+    visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
+    spacing : of the voxels, (x, y, z) in mm.
     """
 
     patient: str
@@ -37,6 +43,9 @@ class Case:
     embolus: np.ndarray
     clot_voxels: np.ndarray
     lung_voxels: np.ndarray
+    vessel_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    visibility: np.ndarray | None = None
+    spacing: Spacing = (1.0, 1.0, 1.0)
 
 
 def crop_files(folder: Path, with_ctpa: bool) -> dict[str, Path]:
@@ -51,33 +60,49 @@ def load_cases(
     crops: Path,
     labels: dict[str, int],
     paired: set[str],
-    spacing: tuple[float, float, float],
+    spacing: Spacing,
     cache: Path,
+    config: TrainConfig | None = None,
 ) -> list[Case]:
-    """Cases of `patients`, resampled once and then read from `cache`; `paired` ones with their CTPA."""
+    """Cases of `patients`, resampled once and then read from `cache`; `paired` ones with their CTPA.
+
+    What only some settings need (vessels, visibility) is computed if `config` asks for it.
+    """
     cases = []
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
         folder = cache / patient
         if not (folder / "complete").exists():
-            _write_arrays(_working_arrays(patient, crops / patient, patient in paired, spacing), folder)
-        cases.append(_read_case(patient, labels[patient], folder))
+            _write_arrays(_working_arrays(patient, crops / patient, patient in paired, spacing, config), folder)
+        cases.append(_read_case(patient, labels[patient], folder, spacing))
     return cases
 
 
 def _working_arrays(
-    patient: str, folder: Path, with_ctpa: bool, spacing: tuple[float, float, float]
+    patient: str, folder: Path, with_ctpa: bool, spacing: Spacing, config: TrainConfig | None
 ) -> dict[str, np.ndarray]:
+    images = _read_images(patient, folder, with_ctpa)
+    phases = [name for name in ("nct", "ctpa") if name in images]
+    arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
+    arrays["embolus"] = working_label(images["embolus"], spacing)
+    lung = working_label(images["lung"], spacing)
+    arrays["clot_voxels"] = _candidates(arrays["embolus"] > 0)
+    arrays["lung_voxels"] = _candidates(_near_lung(lung, spacing))
+    if config and (config.vessel_fraction or config.simulated_fraction):
+        arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
+    if config and config.visibility_floor < 1:
+        arrays["visibility"] = visibility_map(
+            images["nct"], images["embolus"], arrays["embolus"], spacing, config.visible_hu
+        )
+    return arrays
+
+
+def _read_images(patient: str, folder: Path, with_ctpa: bool) -> dict[str, sitk.Image]:
     images = {name: read_image(path) for name, path in crop_files(folder, with_ctpa).items()}
     for name, image in images.items():
         if not same_grid(image, images["nct"]):
             problem = f"{name}.nii.gz ({describe_grid(image)}) is not on the grid of nct.nii.gz"
             raise PatientError(patient, problem, "Run the crop stage again.", folder)
-    phases = [name for name in ("nct", "ctpa") if name in images]
-    arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
-    arrays["embolus"] = working_label(images["embolus"], spacing)
-    arrays["clot_voxels"] = _candidates(arrays["embolus"] > 0)
-    arrays["lung_voxels"] = _candidates(_near_lung(working_label(images["lung"], spacing), spacing))
-    return arrays
+    return images
 
 
 def _hounsfield(image: sitk.Image) -> np.ndarray:
@@ -125,9 +150,9 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
     (folder / "complete").touch()
 
 
-def _read_case(patient: str, label: int, folder: Path) -> Case:
-    def array(name: str) -> np.ndarray:
-        return np.load(folder / f"{name}.npy", mmap_mode="r")
-
-    ctpa = array("ctpa") if (folder / "ctpa.npy").exists() else None
-    return Case(patient, label, array("nct"), ctpa, array("embolus"), array("clot_voxels"), array("lung_voxels"))
+def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
+    names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "visibility")
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
+    }
+    return Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)

@@ -1,48 +1,36 @@
-"""The training loop: one-cycle AdamW on both pathways, a history row per epoch, resume points.
+"""The training loop: AdamW on both pathways, a history row per epoch, resume points.
 
-The weights that count are the last ones: the one-cycle schedule ends at a learning rate of nearly zero, and with no
-choice by validation the validation scores stay out-of-sample, as the decision threshold needs them (our choice).
+By default the weights that count are the last ones: the one-cycle schedule ends at a learning rate of nearly zero, and
+with no choice by validation the validation scores stay out-of-sample, as the decision threshold needs them (our
+choice). With `patience` the weights of the best validation count, and a separate calibration cohort should fit the
+threshold.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.network import Pathway, build_pathway
 from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
 from cpmn.train.objective import PARTS, training_loss
+from cpmn.train.processes import World
 from cpmn.train.resume import ResumeFolder
+from cpmn.train.run import Best, Row, Run, new_optimiser, start_run, state_of
 from cpmn.train.sampling import Batch, sample_batch
 from cpmn.train.validation import validate
 
 logger = logging.getLogger(__name__)
 
-VALIDATION = ("validation_loss", "validation_dice", "validation_auc")
+VALIDATION = ("validation_loss", "validation_dice", "validation_auc", "validation_score")
 COLUMNS = ("epoch", "step", "learning_rate", "seconds", *(f"train_{part}" for part in PARTS), *VALIDATION)
 """Columns of `history.csv`; a value that was not computed (a term switched off, no validation) is empty."""
 
-Row = dict[str, Any]
-
-
-@dataclass
-class Run:
-    """A training in progress; `sums` add up the parts' (value, count) since the last row."""
-
-    pathways: dict[str, Pathway]
-    optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.OneCycleLR
-    step: int = 0
-    seconds: float = 0.0
-    rows: list[Row] = field(default_factory=list)
-    sums: dict[str, list[float]] = field(default_factory=dict)
+ALONE = World()
 
 
 def train(
@@ -55,103 +43,127 @@ def train(
     resume: ResumeFolder,
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[int], None] | None = None,
+    world: World = ALONE,
 ) -> Run:
     """Train for `config.steps` steps, going on where `resume` left off; returns the finished run.
 
     spacing : of the cases' working grid, (x, y, z) in mm.
     on_epoch : called with every new row of the history.
     on_step : called after every step with the number of steps done; what it raises ends the training.
+    world : the processes that share the step's batches.
     """
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
     run = start_run(config, strides, device, resume)
-    progress = tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=None)
-    with progress:
-        while run.step < config.steps:
+    quiet = None if world.writes else True
+    with tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=quiet) as progress:
+        while run.step < config.steps and not _stopped(run, config):
             started = time.monotonic()
-            parts = train_step(run, sample_batch(training, config, run.step), config, device)
+            if run.step and run.step == config.pretraining_steps:
+                run.optimiser, run.schedule = new_optimiser(run.pathways, config, run.step)
+            batches = (
+                sample_batch(training, config, run.step, part) for part in world.share(range(config.accumulation))
+            )
+            parts = train_step(run, batches, config, device, world)
             progress.update()
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()}, refresh=False)
             if run.step % config.epoch_steps == 0 or run.step == config.steps:
-                run.rows.append(_epoch_row(run, validation, spacing, config, device))
+                run.rows.append(_epoch_row(run, validation, spacing, config, device, world))
                 run.sums = {}
                 run.rows[-1]["seconds"] = round(run.seconds + time.monotonic() - started, 3)
                 if on_epoch:
                     on_epoch(run.rows[-1])
             run.seconds += time.monotonic() - started
-            if run.step % config.save_every == 0:
-                resume.save(_state(run))
+            if run.step % config.save_every == 0 and world.writes:
+                resume.save(state_of(run))
             if on_step:
                 on_step(run.step)
     return run
 
 
-def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder) -> Run:
-    """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
-    pathways = {
-        phase: build_pathway(config.channels, strides, 2 * config.seed + (phase == "ctpa")).to(device)
-        for phase in ("nct", "ctpa")
-        if phase in config.pathways
-    }
-    weights = [weight for pathway in pathways.values() for weight in pathway.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps + 1)
-    run = Run(pathways, optimiser, schedule)
-    state = resume.load()
-    if state is not None:
-        _restore(run, state)
-        logger.info("going on at step %d of %d", run.step, config.steps)
-    return run
+def final_weights(run: Run) -> dict[str, Tensor]:
+    """Weights of the model: those of the best validation where the training may stop early, else the last ones."""
+    if run.best is not None:
+        logger.info("keeping the weights of step %d, validation score %.4f", run.best.step, run.best.score)
+        return run.best.weights
+    return run.reader().state_dict()
 
 
-def train_step(run: Run, batch: Batch, config: TrainConfig, device: torch.device) -> dict[str, float]:
-    """One optimiser step; returns the loss parts."""
-    batch = Batch(batch.nct.to(device), batch.ctpa.to(device) if batch.ctpa else None, batch.paired)
-    mixed = config.mixed_precision and device.type == "cuda"
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
-        losses = training_loss(run.pathways, batch, config, run.step)
+def train_step(
+    run: Run, batches: Iterable[Batch], config: TrainConfig, device: torch.device, world: World = ALONE
+) -> dict[str, float]:
+    """One optimiser step on the mean gradient of the step's batches; returns the mean loss parts."""
     run.optimiser.zero_grad(set_to_none=True)
-    losses["total"].backward()
-    for pathway in run.pathways.values():  # each on its own: the NCT's step must not depend on the CTPA's gradient
-        nn.utils.clip_grad_norm_(pathway.parameters(), config.gradient_clip)
+    found = []
+    for batch in batches:
+        with _precision(config, device):
+            losses = training_loss(run.networks, _on_device(batch, device, config), config, run.step)
+        (losses["total"] / config.accumulation).backward()
+        found.append({name: float(value.detach()) for name, value in losses.items()})
+    world.add_gradients(run.weights())
+    _clip(run, config)
     run.optimiser.step()
     run.schedule.step()
     run.step += 1
-    parts = {name: float(value.detach()) for name, value in losses.items()}
-    for name, value in parts.items():
+    if run.average is not None:
+        run.average.update_parameters(run.pathways["nct"])
+    return _add_up(run, world.gather(found))
+
+
+def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
+    mixed = config.mixed_precision if device.type == "cuda" else config.cpu_bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
+
+
+def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:
+    batch = Batch(batch.nct.to(device), batch.ctpa.to(device) if batch.ctpa else None, batch.paired)
+    if config.channels_last:
+        for phase in (batch.nct, batch.ctpa):
+            if phase is not None:
+                phase.patches = phase.patches.contiguous(memory_format=torch.channels_last_3d)
+    return batch
+
+
+def _clip(run: Run, config: TrainConfig) -> None:
+    """Each pathway on its own: the NCT's step must not depend on the CTPA's gradient. Shared weights: all together."""
+    groups = [run.weights()] if config.shared else [pathway.parameters() for pathway in run.pathways.values()]
+    for group in groups:
+        nn.utils.clip_grad_norm_(group, config.gradient_clip)
+
+
+def _add_up(run: Run, found: Sequence[dict[str, float]]) -> dict[str, float]:
+    for name, value in (item for parts in found for item in parts.items()):
         total, count = run.sums.get(name, [0.0, 0.0])
         run.sums[name] = [total + value, count + 1]
-    return parts
+    names = dict.fromkeys(name for parts in found for name in parts)
+    known = {name: [parts[name] for parts in found if name in parts] for name in names}
+    return {name: sum(values) / len(values) for name, values in known.items()}
 
 
 def _epoch_row(
-    run: Run, validation: Sequence[Case], spacing: Spacing, config: TrainConfig, device: torch.device
+    run: Run, validation: Sequence[Case], spacing: Spacing, config: TrainConfig, device: torch.device, world: World
 ) -> Row:
     epoch = -(-run.step // config.epoch_steps)
     row: Row = dict.fromkeys(COLUMNS)
     row |= {"epoch": epoch, "step": run.step, "learning_rate": run.schedule.get_last_lr()[0]}
     row |= {f"train_{name}": total / count for name, (total, count) in run.sums.items()}
     if run.step == config.steps or epoch % config.validation_every == 0:
-        row |= validate(run.pathways["nct"], validation, spacing, config, device)
+        row |= validate(run.reader(), validation, spacing, config, device, world)
+        _remember_best(run, row["validation_score"], config)
     known = {name: value for name, value in row.items() if isinstance(value, float)}
     logger.info("epoch %d, step %d: %s", epoch, run.step, ", ".join(f"{k} {v:.4g}" for k, v in known.items()))
     return row
 
 
-def _state(run: Run) -> dict[str, Any]:
-    return {
-        "pathways": {phase: pathway.state_dict() for phase, pathway in run.pathways.items()},
-        "optimiser": run.optimiser.state_dict(),
-        "schedule": run.schedule.state_dict(),
-        "step": run.step,
-        "seconds": run.seconds,
-        "rows": run.rows,
-        "sums": run.sums,
-    }
+def _remember_best(run: Run, score: float | None, config: TrainConfig) -> None:
+    """Pretraining on CTPA does not count: it has not seen an NCT yet."""
+    if not config.patience or score is None or run.step <= config.pretraining_steps:
+        return
+    if run.best is None or score > run.best.score:
+        weights = {name: value.detach().clone() for name, value in run.reader().state_dict().items()}
+        run.best = Best(score, run.step, weights)
+    else:
+        run.best.since += 1
 
 
-def _restore(run: Run, state: dict[str, Any]) -> None:
-    for phase, pathway in run.pathways.items():
-        pathway.load_state_dict(state["pathways"][phase])
-    run.optimiser.load_state_dict(state["optimiser"])
-    run.schedule.load_state_dict(state["schedule"])
-    run.step, run.seconds, run.rows, run.sums = state["step"], state["seconds"], state["rows"], state["sums"]
+def _stopped(run: Run, config: TrainConfig) -> bool:
+    return run.best is not None and run.best.since >= config.patience

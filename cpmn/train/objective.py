@@ -1,7 +1,8 @@
 """The training objective: the loss terms of `cpmn.losses`, weighted; a term of weight zero is not computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +18,10 @@ from cpmn.losses import (
     ramp,
     segmentation_loss,
 )
-from cpmn.network import Pathway, PathwayOutput
+from cpmn.network import PathwayOutput
 from cpmn.train.sampling import Batch, PhasePatches
 
+Term = Literal["discrepancy", "alignment", "mutual"]
 PARTS = (
     "total",
     "segmentation",
@@ -48,60 +50,73 @@ class Objective:
             self.total = self.total + weight * self.parts[name]
 
 
-def training_loss(pathways: dict[str, Pathway], batch: Batch, config: TrainConfig, step: int) -> dict[str, Tensor]:
+def training_loss(
+    pathways: Mapping[str, Callable[..., PathwayOutput]], batch: Batch, config: TrainConfig, step: int
+) -> dict[str, Tensor]:
     """Loss parts of a step (scalars), among them `total`, the one to descend.
 
-        total = sum over pathways [segmentation + w_c classification + r w_d discrepancy]
-                + r [w_m mutual + w_a (alignment + w_f affinity)]
+        total = sum over pathways [segmentation + w_c classification + r_d w_d discrepancy]
+                + r_m w_m mutual + r_a w_a (alignment + w_f affinity)
 
-    with r the warm-up ramp. The second line compares the two phases and exists for patches with a CTPA only.
+    with r each term's warm-up ramp. The second line compares the two phases and exists for patches with a CTPA only.
     """
-    rise = ramp(step, config.steps, config.warmup_fraction)
     objective = Objective(batch.nct.patches.new_zeros(()), {})
     nct = pathways["nct"](batch.nct.patches)
-    _add_supervised(objective, nct, batch.nct, config, rise, "")
+    _add_supervised(objective, nct, batch.nct, config, step, "")
     if batch.ctpa is not None:
         ctpa = pathways["ctpa"](batch.ctpa.patches)
-        _add_supervised(objective, ctpa, batch.ctpa, config, rise, "_ctpa")
-        _add_mutual(objective, _rows(nct, batch.paired), ctpa, config, rise)
+        _add_supervised(objective, ctpa, batch.ctpa, config, step, "_ctpa")
+        _add_mutual(objective, _rows(nct, batch.paired), ctpa, config, step)
     return {"total": objective.total, **objective.parts}
 
 
 def _add_supervised(
-    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, rise: float, suffix: str
+    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, step: int, suffix: str
 ) -> None:
     objective.add(
-        f"segmentation{suffix}", 1.0, lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot)
+        f"segmentation{suffix}",
+        1.0,
+        lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot, phase.weight),
     )
     objective.add(
         f"classification{suffix}",
         config.classification_weight,
-        lambda: classification_loss(output.class_logit, phase.present),
+        lambda: classification_loss(output.class_logit, phase.present, phase.present_weight()),
     )
 
     def discrepancy() -> Tensor:
         ring = background_ring(phase.clot)
         return discrepancy_loss(output.features[0], phase.clot, [ring, phase.vessel * (1 - ring)])
 
-    objective.add(f"discrepancy{suffix}", rise * config.discrepancy_weight, discrepancy)
+    objective.add(f"discrepancy{suffix}", _weight("discrepancy", step, config), discrepancy)
 
 
-def _add_mutual(
-    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, config: TrainConfig, rise: float
-) -> None:
-    """Both tasks learn from the peer; features are aligned at every level but the finest, which is phase-specific."""
+def _weight(term: Term, step: int, config: TrainConfig) -> float:
+    """Weight of an extra term at `step`, after its warm-up."""
+    own = getattr(config, f"{term}_warmup")
+    rise = ramp(step, config.steps, config.warmup_fraction if own is None else own)
+    return rise * getattr(config, f"{term}_weight")
+
+
+def _add_mutual(objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, config: TrainConfig, step: int) -> None:
+    """Both tasks learn from the peer; features are aligned from `alignment_level` down."""
+    constant, levels = config.constant, slice(config.alignment_level, None)
 
     def predictions() -> Tensor:
-        return mutual_loss(nct.logits, ctpa.logits) + mutual_loss(nct.class_logit, ctpa.class_logit)
+        pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
+        segmentation, classification = (mutual_loss(*pair, config.mutual_temperature, constant) for pair in pairs)
+        return segmentation + classification
 
     def alignment() -> Tensor:
-        return alignment_loss(nct.features[1:], ctpa.features[1:], config.alignment_tolerance)
+        return alignment_loss(nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant)
 
-    weight = rise * config.alignment_weight
-    objective.add("mutual", rise * config.mutual_weight, predictions)
+    weight = _weight("alignment", step, config)
+    objective.add("mutual", _weight("mutual", step, config), predictions)
     objective.add("alignment", weight, alignment)
     objective.add(
-        "affinity", weight * config.affinity_weight, lambda: affinity_loss(nct.features[-1], ctpa.features[-1])
+        "affinity",
+        weight * config.affinity_weight,
+        lambda: affinity_loss(nct.features[-1], ctpa.features[-1], constant),
     )
 
 

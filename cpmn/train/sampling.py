@@ -1,8 +1,4 @@
-"""Patches of a training step, a pure function of (cases, configuration, step).
-
-Every step draws from generators of its own, seeded by the configuration's seed and the step. Hence a resumed training
-sees the same patches as an uninterrupted one, and variants that share the seed share patches and NCT augmentation.
-"""
+"""Patches of a training step, a pure function of (cases, configuration, step)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +11,12 @@ from torch import Tensor
 from cpmn.config.train import TrainConfig
 from cpmn.plan import AIR_HU, normalise
 from cpmn.train.cases import Case
+from cpmn.train.patches import augmented, cut
+from cpmn.train.places import Place, generator, sample_donors, sample_places
+from cpmn.train.simulate import contrast_at, insert_embolus
+from cpmn.train.vessels import BLOOD_HU
+from cpmn.train.visibility import floor_at, label_weight
 
-BLOOD_HU = (15.0, 75.0)  # ours: unenhanced blood is 45-65 HU (domain facts); wider, as the patches are noisy
 OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pulmonary artery counts as suboptimal
 
 
@@ -25,16 +25,26 @@ class PhasePatches:
     """Patches of one phase, (batch, 1, z, y, x), and what is known of them.
 
     patches : normalised intensities; clot : 0/1; vessel : 0/1, blood-like and free of clot (a hard negative);
-    present : (batch,) 0/1, whether any clot lies in the patch.
+    present : (batch,) 0/1, whether any clot lies in the patch; weight : of each voxel's label, None if all are 1.
     """
 
     patches: Tensor
     clot: Tensor
     vessel: Tensor
     present: Tensor
+    weight: Tensor | None = None
+
+    def present_weight(self) -> Tensor | None:
+        """Weight of each patch's `present` (batch,): that of its heaviest clot voxel; None if all are 1."""
+        if self.weight is None:
+            return None
+        heaviest = (self.weight * self.clot).flatten(1).amax(1)
+        return torch.where(self.present > 0, heaviest, torch.ones_like(heaviest))
 
     def to(self, device: torch.device) -> "PhasePatches":
-        return PhasePatches(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        required = (self.patches, self.clot, self.vessel, self.present)
+        weight = None if self.weight is None else self.weight.to(device)
+        return PhasePatches(*(values.to(device) for values in required), weight=weight)
 
 
 @dataclass
@@ -46,109 +56,90 @@ class Batch:
     paired: list[int]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a patch lies: `corner` (z, y, x) is its first voxel and may lie outside; `flip` mirrors left and right."""
+@dataclass
+class Cut:
+    """One place's patches in HU, (z, y, x): `clot` and `vessel` bool, `weight` of the labels or None if all are 1."""
 
-    case: Case
-    corner: tuple[int, ...]
-    flip: bool
-    foreground: bool
+    nct: np.ndarray
+    ctpa: np.ndarray | None
+    clot: np.ndarray
+    vessel: np.ndarray
+    weight: np.ndarray | None
 
 
-def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int) -> Batch:
-    """Patches of `step`. `foreground_fraction` of them (rounded) centre near a clot, the others near the lungs."""
-    places = sample_places(cases, config, step)
-    noise = np.random.default_rng([config.seed, step, 1])
-    nct = _phase(places, "nct", config, noise)
+def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> Batch:
+    """Batch number `part` of `step`. `foreground_fraction` of its patches (rounded) centre near a clot."""
+    if step < config.pretraining_steps:
+        return _pretraining_batch(cases, config, step, part)
+    places = sample_places(cases, config, step, part)
+    cuts = _cuts(places, config, step, generator(config, step, part, 6))
+    nct = _phase(cuts, "nct", config, generator(config, step, part, 1))
     if "ctpa" not in config.pathways:
         return Batch(nct, None, [])
+    noise = generator(config, step, part, 2)
     if config.ctpa_source == "nct":
-        again = np.random.default_rng([config.seed, step, 2])
-        return Batch(nct, _phase(places, "nct", config, again), list(range(len(places))))
+        return Batch(nct, _phase(cuts, "nct", config, noise), list(range(len(places))))
     paired = [row for row, place in enumerate(places) if place.case.ctpa is not None]
-    own = [places[row] for row in paired]
-    fed = _other_patients(own, cases, config, step) if config.ctpa_source == "shuffled" else own
-    if not fed:
+    if not paired:
         return Batch(nct, None, [])
-    return Batch(nct, _phase(fed, "ctpa", config, np.random.default_rng([config.seed, step, 2])), paired)
+    fed = [cuts[row] for row in paired]
+    if config.ctpa_source == "shuffled":
+        donors = sample_donors([places[row] for row in paired], cases, config, step, part)
+        fed = _cuts(donors, config, step, generator(config, step, part, 7))
+    return Batch(nct, _phase(fed, "ctpa", config, noise), paired)
 
 
-def sample_places(cases: Sequence[Case], config: TrainConfig, step: int) -> list[Place]:
-    """Places of the step's patches; patients are drawn with equal chance, not voxels."""
-    random = np.random.default_rng([config.seed, step, 0])
-    foreground = round(config.batch_size * config.foreground_fraction)
-    return [_place(cases, config, random, row < foreground) for row in range(config.batch_size)]
+def _pretraining_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int) -> Batch:
+    """CTPA patches, in their own window, for the NCT pathway to start from."""
+    places = sample_places([case for case in cases if case.ctpa is not None], config, step, part)
+    cuts = _cuts(places, config, step, generator(config, step, part, 6))
+    return Batch(_phase(cuts, "ctpa", config, generator(config, step, part, 1)), None, [])
 
 
-def _place(cases: Sequence[Case], config: TrainConfig, random: np.random.Generator, foreground: bool) -> Place:
-    choices = [case for case in cases if len(case.clot_voxels)] if foreground else cases
-    case = choices[int(random.integers(len(choices)))]
-    voxels = case.clot_voxels if foreground else case.lung_voxels
-    patch = np.array(config.patch_size[::-1])
-    jitter = random.integers(-(patch // 4), patch // 4 + 1)
-    centre = voxels[random.integers(len(voxels))] + jitter
-    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(case.nct.shape) - patch, 0))
-    return Place(case, tuple(int(i) for i in corner), bool(random.integers(2)), foreground)
+def _cuts(places: Sequence[Place], config: TrainConfig, step: int, random: np.random.Generator) -> list[Cut]:
+    return [_cut(place, config, step, random) for place in places]
 
 
-def _other_patients(places: list[Place], cases: Sequence[Case], config: TrainConfig, step: int) -> list[Place]:
-    """For each place one of the same kind in another patient with CTPA, who brings the label too."""
-    random = np.random.default_rng([config.seed, step, 3])
-    donors = [case for case in cases if case.ctpa is not None]
-    result = []
-    for place in places:
-        others = [case for case in donors if case is not place.case] or donors
-        with_clot = place.foreground and any(len(case.clot_voxels) for case in others)
-        result.append(_place(others, config, random, with_clot))
-    return result
+def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generator) -> Cut:
+    size, case = config.patch_size[::-1], place.case
+    nct = cut(case.nct, place, size, AIR_HU)
+    ctpa = cut(case.ctpa, place, size, AIR_HU) if case.ctpa is not None else None
+    clot = cut(case.embolus, place, size, 0) > 0
+    vessel = _vessel(nct, ctpa, config)
+    weight = None
+    if case.visibility is not None:
+        weight = label_weight(cut(case.visibility, place, size, 0, order=0), clot, floor_at(step, config))
+    if place.simulated:
+        contrast = contrast_at(step, config)
+        nct, ctpa, added = insert_embolus(nct, ctpa, spacing=case.spacing, contrast=contrast, random=random)
+        clot = clot | added
+    return Cut(nct, ctpa, clot, vessel & ~clot, weight)
+
+
+def _vessel(nct: np.ndarray, ctpa: np.ndarray | None, config: TrainConfig) -> np.ndarray:
+    """Vessel-like voxels: of blood's HU on NCT and, where the patient's own CTPA is in use, filled with contrast."""
+    blood = (nct >= BLOOD_HU[0]) & (nct <= BLOOD_HU[1])
+    own_ctpa = "ctpa" in config.pathways and config.ctpa_source == "ctpa"
+    return blood & (ctpa >= OPACIFIED_HU) if own_ctpa and ctpa is not None else blood
 
 
 def _phase(
-    places: Sequence[Place],
-    phase: Literal["nct", "ctpa"],
-    config: TrainConfig,
-    noise: np.random.Generator,
+    cuts: Sequence[Cut], phase: Literal["nct", "ctpa"], config: TrainConfig, noise: np.random.Generator
 ) -> PhasePatches:
-    size = config.patch_size[::-1]
-    images, clots, vessels = [], [], []
-    for place in places:
-        hu = cut(place.case.nct if phase == "nct" else place.case.ctpa, place, size, AIR_HU)
-        clot = cut(place.case.embolus, place, size, 0) > 0
-        images.append(_normalised(_augmented(hu, config, noise), phase, config))
-        clots.append(clot)
-        vessels.append(_blood(place, size, config) & ~clot)
-    clot, vessel = (torch.from_numpy(np.stack(masks)[:, None].astype(np.float32)) for masks in (clots, vessels))
-    return PhasePatches(torch.from_numpy(np.stack(images)[:, None]), clot, vessel, clot.flatten(1).amax(1))
+    center, scale = config.window_center, config.window_scale
+    if phase == "ctpa":
+        center, scale = config.ctpa_window_center, config.ctpa_window_scale
+    hus = [one.nct if phase == "nct" else one.ctpa for one in cuts]
+    images = [
+        normalise(augmented(hu, center, config, noise), center, scale, config.clip) for hu in hus if hu is not None
+    ]
+    clot, vessel = (_tensor([getattr(one, name) for one in cuts]) for name in ("clot", "vessel"))
+    weights = [one.weight for one in cuts]
+    weight = None
+    if any(values is not None for values in weights):
+        weight = _tensor([np.ones_like(images[0]) if values is None else values for values in weights])
+    return PhasePatches(_tensor(images), clot, vessel, clot.flatten(1).amax(1), weight)
 
 
-def cut(array: np.ndarray | None, place: Place, size: tuple[int, ...], outside: float) -> np.ndarray:
-    """The patch of `size` (z, y, x) at a place, mirrored if it says so; voxels beyond the array are `outside`."""
-    if array is None:
-        raise ValueError(f"patient {place.case.patient} has no such image")
-    part = array[tuple(slice(c, c + n) for c, n in zip(place.corner, size, strict=True))]
-    if part.shape != size:
-        part = np.pad(part, [(0, n - m) for n, m in zip(size, part.shape, strict=True)], constant_values=outside)
-    return part[..., ::-1] if place.flip else part
-
-
-def _blood(place: Place, size: tuple[int, ...], config: TrainConfig) -> np.ndarray:
-    """Vessel-like voxels: of blood's HU on NCT and, where the patient's own CTPA is in use, filled with contrast."""
-    nct = cut(place.case.nct, place, size, AIR_HU)
-    blood = (nct >= BLOOD_HU[0]) & (nct <= BLOOD_HU[1])
-    own_ctpa = "ctpa" in config.pathways and config.ctpa_source == "ctpa"
-    if own_ctpa and place.case.ctpa is not None:
-        blood &= cut(place.case.ctpa, place, size, AIR_HU) >= OPACIFIED_HU
-    return blood
-
-
-def _augmented(hu: np.ndarray, config: TrainConfig, random: np.random.Generator) -> np.ndarray:
-    sd, shift = random.uniform(0, config.noise_hu), random.normal(0, config.shift_hu)
-    noise = random.standard_normal(hu.shape, dtype=np.float32)
-    return hu + np.float32(sd) * noise + np.float32(shift)
-
-
-def _normalised(hu: np.ndarray, phase: str, config: TrainConfig) -> np.ndarray:
-    if phase == "nct":
-        return normalise(hu, config.window_center, config.window_scale, config.clip)
-    return normalise(hu, config.ctpa_window_center, config.ctpa_window_scale, config.clip)
+def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)[:, None].astype(np.float32, copy=False))

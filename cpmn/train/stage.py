@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,21 @@ from typing import Any
 import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 import cpmn
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.files import write_text, written_atomically
 from cpmn.inference import choose_device
-from cpmn.network import Pathway
 from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.cases import Case, crop_files, load_cases
-from cpmn.train.engine import COLUMNS, Row, train
+from cpmn.train.engine import COLUMNS, final_weights, train
 from cpmn.train.fingerprint import fingerprint
+from cpmn.train.planning import check_memory, parameters, planned, training_bytes
+from cpmn.train.processes import joined_world
 from cpmn.train.resume import ResumeFolder, resume_key
+from cpmn.train.run import Row
 
 logger = logging.getLogger(__name__)
 
@@ -70,24 +74,26 @@ def train_fold(
     paired = paired.intersection(patients) if _reads_ctpa(config) else set()
     files = _existing_files(patients, crops, paired)
     _check_classes(parts["train"], labels)
-
     settings = {"variant": variant, "config": config.model_dump(), "parts": parts, "paired": sorted(paired)}
-    resume = ResumeFolder(folder / ".resume", resume_key(settings | {"labels": [labels[p] for p in patients]}, files))
+    key = resume_key(settings | {"labels": [labels[p] for p in patients]}, files)
     images = fingerprint(parts["train"], crops, labels, paired)
     spacing = config.spacing or tuple(images["median_spacing"])
+    config = planned(config, images, spacing)
+    check_memory(config, spacing, device)
 
-    def cases(part: str, with_ctpa: set[str]) -> list[Case]:
-        return load_cases(
-            parts[part], crops=crops, labels=labels, paired=with_ctpa, spacing=spacing, cache=resume.volumes
-        )
-
-    training, validation = _with_clots(cases("train", paired)), cases("validation", set())
-    run = train(training, validation, config, spacing, device=device, resume=resume, on_epoch=on_epoch, on_step=on_step)
-
-    write_plan(_plan(variant, fold, config, images, spacing), folder)
-    write_history(run.rows, folder / HISTORY_FILE)
-    write_weights(run.pathways["nct"], folder / WEIGHTS_FILE)
-    resume.remove()
+    with joined_world(config.accumulation) as world:
+        with world.first_process_first():
+            resume = ResumeFolder(folder / ".resume", key)
+            read = partial(load_cases, crops=crops, labels=labels, spacing=spacing, cache=resume.volumes, config=config)
+            training, validation = read(parts["train"], paired=paired), read(parts["validation"], paired=set())
+        training = _usable(training, config)
+        hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
+        run = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
+        if world.writes:
+            write_plan(_plan(variant, fold, config, images, spacing), folder)
+            write_history(run.rows, folder / HISTORY_FILE)
+            write_weights(final_weights(run), folder / WEIGHTS_FILE)
+            resume.remove()
 
 
 def write_history(rows: Sequence[Row], path: Path) -> None:
@@ -99,15 +105,15 @@ def write_history(rows: Sequence[Row], path: Path) -> None:
     write_text(path, stream.getvalue())
 
 
-def write_weights(pathway: Pathway, path: Path) -> None:
+def write_weights(state: dict[str, Tensor], path: Path) -> None:
     """Write a pathway's weights as safetensors: float32, on the CPU, in plain memory order."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in pathway.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with written_atomically(path) as temporary:
         save_file(weights, temporary)
 
 
 def _reads_ctpa(config: TrainConfig) -> bool:
-    return "ctpa" in config.pathways and config.ctpa_source != "nct"
+    return ("ctpa" in config.pathways and config.ctpa_source != "nct") or config.pretraining_fraction > 0
 
 
 def _taking_part(patients: Sequence[str], excluded: dict[str, str], part: str) -> list[str]:
@@ -132,6 +138,14 @@ def _check_classes(training: Sequence[str], labels: dict[str, int]) -> None:
             f"no PE patient is left to train on ({len(training)} patients without PE). "
             "See the reasons of exclusion above; mend these patients or add others."
         )
+
+
+def _usable(cases: list[Case], config: TrainConfig) -> list[Case]:
+    """Cases to train on. Raises CpmnError if they cannot serve the settings."""
+    cases = _with_clots(cases)
+    if config.pretraining_fraction and not any(case.ctpa is not None and len(case.clot_voxels) for case in cases):
+        raise CpmnError("pretraining on CTPA needs a PE patient with a CTPA. Set train.pretraining_fraction to 0.")
+    return cases
 
 
 def _with_clots(cases: list[Case]) -> list[Case]:
@@ -160,6 +174,8 @@ def _plan(variant: str, fold: int, config: TrainConfig, images: dict[str, Any], 
         patch_size=config.patch_size,
         channels=config.channels,
         strides=pooling_strides(spacing, config.patch_size, len(config.channels)),
+        parameters=parameters(config, spacing),
+        training_mb=round(training_bytes(config, spacing) / 1e6),
         window_center=config.window_center,
         window_scale=config.window_scale,
         clip=config.clip,

@@ -12,29 +12,40 @@ from cpmn.losses import classification_loss, dice_loss
 from cpmn.network import Pathway
 from cpmn.plan import AIR_HU, normalise
 from cpmn.train.cases import Case
+from cpmn.train.processes import World
 
 OVERLAP = 0.25  # our choice: half of what evaluation uses, since curves need less than results
 THRESHOLD = 0.5
+ALONE = World()
 
 
 def validate(
-    pathway: Pathway, cases: Sequence[Case], spacing: Spacing, config: TrainConfig, device: torch.device
+    pathway: Pathway,
+    cases: Sequence[Case],
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    world: World = ALONE,
 ) -> dict[str, float | None]:
-    """`validation_loss`, `validation_dice`, `validation_auc` on the working grid (`spacing`); None if undefined.
+    """`validation_{loss,dice,auc,score}` on the working grid (`spacing`); None if undefined. `world` shares the cases.
 
     loss : mean over patients of Dice + cross-entropy + classification_weight x class cross-entropy, on whole crops.
     dice : mean over PE patients at probability 0.5; no prediction counts 0.
     auc : of the patients' class logits; None unless there are patients of both classes.
+    score : what early stopping follows: mean of dice and auc, the two tasks' goals (our choice); None without auc.
     """
     pathway.eval()
-    rows = [_validate_case(pathway, case, spacing, config, device) for case in cases]
+    rows = world.gather([_validate_case(pathway, case, spacing, config, device) for case in world.share(cases)])
     pathway.train()
     losses, dices, logits = (np.array([row[i] for row in rows]) for i in range(3))
     positive = np.array([case.label for case in cases], bool)
+    dice = float(dices[positive].mean()) if positive.any() else None
+    auc = rank_auc(logits[positive], logits[~positive])
     return {
         "validation_loss": float(losses.mean()) if len(rows) else None,
-        "validation_dice": float(dices[positive].mean()) if positive.any() else None,
-        "validation_auc": rank_auc(logits[positive], logits[~positive]),
+        "validation_dice": dice,
+        "validation_auc": auc,
+        "validation_score": (dice + auc) / 2 if dice is not None and auc is not None else None,
     }
 
 

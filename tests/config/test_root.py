@@ -40,6 +40,29 @@ def test_variant_is_section_then_base_then_own():
     assert resolve_variant(config.train, "nct_only", {}).pathways == ("nct",)
 
 
+def test_a_variant_may_train_longer():
+    custom = {"long": {"base": "nct_only", "steps_times": 2.5}, "wrong": {"steps_times": "twice"}}
+    train = load_config({"train": {"steps": 10}}).train
+    assert resolve_variant(train, "long", custom).steps == 25
+    assert resolve_variant(train, "nct_only_long", {}).steps > 15
+    with pytest.raises(CpmnError, match=r"variants\.wrong\.steps_times: 'twice' is not a number above 0"):
+        resolve_variant(train, "wrong", custom)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"foreground_fraction": 0.8, "vessel_fraction": 0.4}, "must not exceed 1 together"),
+        ({"alignment_level": 4}, "alignment_level must be below 4"),
+        ({"pretraining_fraction": 0.5}, "pretraining_fraction is for one pathway"),
+        ({"processes": 2}, "accumulation must be a multiple of processes, 2"),
+    ],
+)
+def test_settings_that_do_not_go_together(changes, message):
+    with pytest.raises(CpmnError, match=message):
+        load_config({"train": changes})
+
+
 def test_every_base_resolves():
     for name in BASES:
         resolve_variant(Config().train, name, {})

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.images import read_image, write_image
 from cpmn.plan import working_image
@@ -71,3 +72,17 @@ def test_label_grid_is_the_image_grid():
     for spacing in ((1.0, 1.0, 1.0), (0.7, 1.3, 2.0)):
         working = sitk.GetArrayFromImage(working_image(sitk.Cast(label, sitk.sitkFloat32), spacing))
         assert working_label(label, spacing).shape == working.shape
+
+
+def test_volumes_stay_on_disk(crops, tmp_path):
+    config = TrainConfig.model_validate({"vessel_fraction": 0.2, "visibility_floor": 0.5})
+    settings = {"crops": crops, "labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0)}
+    (case,) = load_cases(["p0"], cache=tmp_path / "all", config=config, **settings)
+    for array in (case.nct, case.ctpa, case.embolus, case.vessel_voxels, case.visibility):
+        assert isinstance(array, np.memmap)
+    assert len(case.vessel_voxels)
+    assert case.visibility is not None
+    assert np.median(case.visibility[case.embolus > 0]) == 255  # 50 HU above blood
+    (plain,) = load_cases(["p0"], cache=tmp_path / "plain", config=TrainConfig(), **settings)
+    assert len(plain.vessel_voxels) == 0
+    assert plain.visibility is None

@@ -5,7 +5,7 @@ import torch
 
 import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
-from cpmn.config.variants import BASES
+from cpmn.config.variants import resolve_variant
 from cpmn.network import Pathway, build_pathway
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
@@ -16,7 +16,8 @@ STRIDES = ((2, 2, 2),)
 @pytest.fixture
 def config() -> Callable[..., TrainConfig]:
     def make(base: str = "cpmn", **changes: object) -> TrainConfig:
-        return TrainConfig.model_validate({"channels": (8, 8), "warmup_fraction": 0} | BASES[base] | changes)
+        small = TrainConfig.model_validate({"channels": (8, 8), "warmup_fraction": 0})
+        return resolve_variant(small, "mine", {"mine": {"base": base} | changes})
 
     return make
 
@@ -101,6 +102,53 @@ def test_warm_up_holds_the_extra_terms_back(pathways, config):
     early, late = (training_loss(pathways, batch, settings, step) for step in (0, 60))
     assert early["mutual"].item() == pytest.approx(late["mutual"].item())
     assert early["total"] < late["total"]
+
+
+def test_each_extra_term_has_a_warm_up_of_its_own(pathways, config):
+    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    nothing = {"alignment_weight": 0, "mutual_weight": 0, "discrepancy_weight": 0}
+    plain = training_loss(pathways, batch, config(**nothing), 0)["total"]
+    for term in ("alignment", "mutual", "discrepancy"):
+        alone = nothing | {f"{term}_weight": 1.0, "affinity_weight": 0, "steps": 100}
+        slow = training_loss(pathways, batch, config(**alone, **{f"{term}_warmup": 0.5}), 24)["total"]
+        whole = training_loss(pathways, batch, config(**alone), 24)["total"]
+        assert ((slow - plain) / (whole - plain)).item() == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_teacher_gets_no_gradient_from_comparisons(pathways, config):
+    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), config(constant="ctpa"), 0)
+    weight = pathways["ctpa"].stem.convolution.weight
+    for name in ("mutual", "alignment", "affinity"):
+        assert torch.autograd.grad(parts[name], weight, retain_graph=True, allow_unused=True) == (None,)
+
+
+def test_alignment_starts_at_its_level(pathways, config):
+    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    values = [training_loss(pathways, batch, config(alignment_level=n), 0)["alignment"].item() for n in (0, 1)]
+    assert values[0] != values[1]
+    with pytest.raises(ValueError, match="alignment_level must be below 2"):
+        config(alignment_level=2)
+
+
+def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):
+    """The same graph as the supervised loss of each pathway alone: what is off costs nothing."""
+
+    def nodes(total: torch.Tensor) -> int:
+        seen, waiting = set(), [total.grad_fn]
+        while waiting:
+            node = waiting.pop()
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting += [parent for parent, _ in node.next_functions]
+        return len(seen)
+
+    off = config(alignment_weight=0, mutual_weight=0, discrepancy_weight=0)
+    one, two = phase(0), phase(1)
+    both = nodes(training_loss(pathways, Batch(one, two, [0, 1, 2]), off, 0)["total"])
+    swapped = {"nct": pathways["ctpa"]}
+    apart = [nodes(training_loss(p, Batch(b, None, []), off, 0)["total"]) for p, b in ((pathways, one), (swapped, two))]
+    assert both == sum(apart)
+    assert nodes(training_loss(pathways, Batch(one, two, [0, 1, 2]), config(), 0)["total"]) > both
 
 
 def test_mixed_precision_stays_close(pathways, config):

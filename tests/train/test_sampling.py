@@ -1,13 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from cpmn.config.train import TrainConfig
-from cpmn.plan import AIR_HU
 from cpmn.train.cases import Case
-from cpmn.train.sampling import Place, cut, sample_batch, sample_places
+from cpmn.train.places import sample_places
+from cpmn.train.sampling import sample_batch
 
 SHAPE = (12, 30, 30)
 
@@ -93,7 +94,7 @@ def test_own_ctpa_tells_vessel_from_other_soft_tissue(cases, config):
 
 def test_both_phases_share_the_place_but_not_the_noise(config):
     twin = case("a", True)
-    twin = Case(twin.patient, 1, twin.nct, twin.nct, twin.embolus, twin.clot_voxels, twin.lung_voxels)
+    twin = replace(twin, ctpa=twin.nct)
     windows = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0}
     clean = sample_batch([twin], config(noise_hu=0, shift_hu=0, **windows), 2)
     noisy = sample_batch([twin], config(**windows), 2)
@@ -128,16 +129,96 @@ def test_the_shuffled_control_feeds_other_patients_with_their_own_label(cases, c
         assert shuffled.ctpa.present[:2].tolist() == [1, 1]
 
 
-def test_flip_mirrors_left_and_right(cases):
-    array = np.arange(np.prod(SHAPE)).reshape(SHAPE)
-    straight, mirrored = (cut(array, Place(cases[0], (2, 3, 4), flip, False), (4, 5, 6), 0) for flip in (False, True))
-    assert np.array_equal(straight, array[2:6, 3:8, 4:10])
-    assert np.array_equal(mirrored, straight[:, :, ::-1])
+def test_spatial_variation_is_the_same_in_both_phases(config):
+    twin = case("a", True)
+    twin = replace(twin, ctpa=twin.nct, spacing=(1.0, 1.0, 2.0))
+    same = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0, "noise_hu": 0, "shift_hu": 0}
+    varied = config(rotation_degrees=20, scaling=0.2, flip_axes=("x", "y", "z"), **same)
+    batch, plain = sample_batch([twin], varied, 2), sample_batch([twin], config(**same), 2)
+    assert batch.ctpa is not None
+    assert torch.equal(batch.nct.patches, batch.ctpa.patches)
+    assert torch.equal(batch.nct.clot, batch.ctpa.clot)
+    assert not torch.equal(batch.nct.patches, plain.nct.patches)
 
 
-def test_patches_beyond_a_small_volume_are_air(cases):
-    patch = cut(np.zeros((3, 4, 5), np.int16), Place(cases[0], (0, 0, 0), False, False), (4, 4, 6), AIR_HU)
-    assert patch.shape == (4, 4, 6)
-    assert (patch[:3, :, :5] == 0).all()
-    assert (patch[3] == AIR_HU).all()
-    assert (patch[..., 5] == AIR_HU).all()
+def test_gain_is_drawn_for_each_phase(config):
+    twin = case("a", True)
+    twin = replace(twin, ctpa=twin.nct)
+    same = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0, "noise_hu": 0, "shift_hu": 0, "clip": 100.0}
+    plain, gained = sample_batch([twin], config(**same), 2), sample_batch([twin], config(gain=0.2, **same), 2)
+    assert plain.ctpa is not None
+    assert gained.ctpa is not None
+    factors = [
+        (after.patches / before.patches).flatten(1).nanmedian(1).values
+        for before, after in ((plain.nct, gained.nct), (plain.ctpa, gained.ctpa))
+    ]
+    assert ((factors[0] - 1).abs() <= 0.2001).all()
+    assert not torch.allclose(factors[0], factors[1])
+    assert torch.allclose(gained.nct.patches[0], plain.nct.patches[0] * factors[0][0], atol=1e-4)
+
+
+def test_options_move_no_patch(cases, config):
+    options = {"rotation_degrees": 10, "simulated_fraction": 1.0, "scaling": 0.1, "gain": 0.1, "vessel_fraction": 0.25}
+    for step in range(5):
+        plain, varied = sample_places(cases, config(), step), sample_places(cases, config(**options), step)
+        assert [(p.case.patient, p.corner) for p in plain[:2]] == [(p.case.patient, p.corner) for p in varied[:2]]
+
+
+def with_tube(name: str, label: int) -> Case:
+    """A vessel of 45 HU through lung; the CTPA shows it at 350 HU."""
+    nct, ctpa, tube = np.full(SHAPE, -850, np.int16), np.full(SHAPE, -850, np.int16), np.zeros(SHAPE, bool)
+    tube[:, 11:19, 11:19] = True
+    nct[tube], ctpa[tube] = 45, 350
+    everywhere, vessel = (np.argwhere(mask).astype(np.int16) for mask in (np.ones(SHAPE, bool), tube))
+    embolus = np.zeros(SHAPE, np.uint8)
+    embolus[5:7, 13:16, 13:16] = label
+    return Case(name, label, nct, ctpa, embolus, np.argwhere(embolus), everywhere, vessel, spacing=(1.0, 1.0, 1.0))
+
+
+def test_hard_negatives_centre_on_vessel(config):
+    cases = [with_tube("p", 1), with_tube("n", 0)]
+    places = [p for step in range(20) for p in sample_places(cases, config(vessel_fraction=0.5), step)]
+    assert [place.kind for place in places[:4]] == ["clot", "clot", "vessel", "vessel"]
+    assert {place.case.patient for place in places if place.kind == "vessel"} == {"p", "n"}
+    batch = sample_batch(cases, config(vessel_fraction=0.5), 0)
+    assert (batch.nct.vessel[2:].flatten(1).sum(1) > 0).all()
+
+
+def test_nothing_centres_on_vessel_where_there_is_none(cases, config):
+    assert len(sample_batch(cases, config(vessel_fraction=0.5), 0).nct.patches) == 4
+
+
+def test_simulated_emboli_go_into_normals_alone(config):
+    cases = [with_tube("p", 1), with_tube("n", 0)]
+    on = config(simulated_fraction=1.0, foreground_fraction=0, simulated_hu=(35, 35), steps=100, noise_hu=0, shift_hu=0)
+    off = on.model_copy(update={"simulated_fraction": 0.0})
+    seen = 0
+    for step in range(8):
+        simulated, plain = sample_batch(cases, on, step), sample_batch(cases, off, step)
+        assert simulated.ctpa is not None
+        assert plain.ctpa is not None
+        for row, place in enumerate(sample_places(cases, on, step)):
+            added = (simulated.nct.clot - plain.nct.clot)[row] > 0
+            seen += bool(added.any())
+            assert simulated.nct.present[row] == simulated.nct.clot[row].amax()
+            if place.case.label or not added.any():
+                assert torch.equal(simulated.nct.patches[row], plain.nct.patches[row])
+                continue
+            assert simulated.nct.patches[row][added].mean() > plain.nct.patches[row][added].mean() + 0.5
+            assert simulated.ctpa.patches[row][added].mean() < plain.ctpa.patches[row][added].mean() - 0.5
+            assert (simulated.nct.vessel[row][added] == 0).all()
+    assert seen >= 5
+
+
+def test_label_weights_follow_visibility_and_the_curriculum(config):
+    seen = replace(with_tube("p", 1), visibility=np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8))
+    settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "steps": 100, "curriculum_fraction": 0.5}
+    for step, floor in ((0, 0.5), (25, 0.75), (50, 1.0), (99, 1.0)):
+        nct = sample_batch([seen], config(**settings), step).nct
+        assert nct.weight is not None
+        assert nct.weight[nct.clot > 0].unique().tolist() == pytest.approx([0.2 + 0.8 * floor])
+        assert (nct.weight[nct.clot == 0] == 1).all()
+        present = nct.present_weight()
+        assert present is not None
+        assert present.tolist() == pytest.approx([0.2 + 0.8 * floor] * 4)
+    assert sample_batch([with_tube("p", 1)], config(), 0).nct.weight is None

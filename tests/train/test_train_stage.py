@@ -10,14 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cpmn.config.variants import BASES
+from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
 from cpmn.images import read_image
 from cpmn.inference import load_model, predict_case
 from cpmn.network import build_pathway
 from cpmn.plan import read_plan
-from cpmn.train.engine import COLUMNS, start_run
+from cpmn.train.engine import COLUMNS
+from cpmn.train.launch import launch_fold
 from cpmn.train.resume import ResumeFolder
+from cpmn.train.run import Run, start_run
 
 
 class Stopped(Exception):
@@ -52,6 +54,7 @@ def test_training_writes_the_contract(run_training, tmp_path):
     assert (plan.variant, plan.fold, plan.seed, plan.spacing) == ("cpmn", 0, 0, (3.0, 3.0, 4.0))
     assert plan.fingerprint["patients"] == 4
     assert plan.fingerprint["pe"] == 2
+    assert plan.parameters == sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
     assert plan.fingerprint["clot_hu"][1] == pytest.approx(95, abs=3)
     rows = history(folder)
     assert tuple(rows[0]) == COLUMNS
@@ -111,7 +114,7 @@ def test_epochs_are_reported(run_training, tmp_path):
 
 @pytest.mark.parametrize("base", BASES)
 def test_every_base_trains(run_training, tmp_path, base, make_config):
-    config = make_config(steps=2, **BASES[base])
+    config = resolve_variant(make_config(steps=2), base, {})
     folder = run_training(tmp_path, config, variant=base)
     assert read_plan(folder).variant == base
     assert bool(history(folder)[-1]["train_segmentation_ctpa"]) == ("ctpa" in config.pathways)
@@ -138,7 +141,7 @@ def test_patients_without_ctpa_train_too(run_training, tmp_path, crops, argument
 def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
     starts = {}
     for base in BASES:
-        config = make_config(**BASES[base])
+        config = resolve_variant(make_config(), base, {})
         run = start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
         starts[base] = run.pathways["nct"].state_dict()
         assert set(run.pathways) == set(config.pathways)
@@ -220,3 +223,151 @@ def test_a_visible_clot_is_learnt(run_training, tmp_path, make_config):
     last = history(folder)[-1]
     assert float(last["validation_dice"]) > 0.5
     assert float(last["validation_auc"]) == 1.0
+
+
+def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_config):
+    config = make_config(
+        vessel_fraction=0.5,
+        visibility_floor=0.2,
+        curriculum_fraction=0.5,
+        simulated_fraction=0.5,
+        flip_axes=("x", "y", "z"),
+        rotation_degrees=15,
+        scaling=0.1,
+        gain=0.1,
+    )
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(3))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+ENGINE = {"accumulation": 2, "ema_decay": 0.5, "patience": 9, "schedule": "poly", "cpu_bfloat16": True}
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_all_engine_options_resume_exactly(run_training, tmp_path, make_config, step):
+    config = make_config(**ENGINE, validation_every=1)
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(step))
+    resumed = run_training(tmp_path / "cut", config)
+    assert weights(resumed) == weights(whole)
+    assert without_time(history(resumed)) == without_time(history(whole))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_pretraining_resumes_exactly(run_training, tmp_path, make_config, step):
+    config = make_config(**BASES["ctpa_pretrained"], save_every=1)
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(step))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+def test_early_stop_keeps_the_best_weights(run_training, tmp_path, make_config, monkeypatch):
+    """Validations of 0.5, 0.7, 0.6, 0.6: the second one's weights, after two without improvement."""
+    scores = iter([0.5, 0.7, 0.6, 0.6, 0.9])
+    kept = []
+
+    def validate(pathway, *_):
+        kept.append({name: value.clone() for name, value in pathway.state_dict().items()})
+        return dict.fromkeys(("validation_loss", "validation_dice", "validation_auc"), 0.0) | {
+            "validation_score": next(scores)
+        }
+
+    monkeypatch.setattr("cpmn.train.engine.validate", validate)
+    folder = run_training(tmp_path, make_config(patience=2, steps=10, epoch_steps=2, validation_every=1))
+    assert [row["step"] for row in history(folder)] == ["2", "4", "6", "8"]
+    stored = load_file(folder / "model.safetensors")
+    assert all(torch.equal(stored[name], value) for name, value in kept[1].items())
+    assert not all(torch.equal(stored[name], value) for name, value in kept[3].items())
+
+
+def test_without_patience_the_last_weights_count(run_training, tmp_path, make_config, monkeypatch):
+    monkeypatch.setattr("cpmn.train.engine.validate", lambda *_: {"validation_score": 0.0})
+    assert len(history(run_training(tmp_path, make_config(validation_every=1)))) == 3
+
+
+def test_pretraining_needs_a_ctpa(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match="pretraining on CTPA needs a PE patient with a CTPA"):
+        run_training(tmp_path, make_config(**BASES["ctpa_pretrained"]), paired={"n0", "n1"})
+
+
+def together(run_arguments, folder: Path, config, processes: int) -> list[dict]:
+    rows: list[dict] = []
+    launch_fold(
+        **(run_arguments | {"threads": processes}),
+        folder=folder,
+        config=config.model_copy(update={"processes": processes}),
+        on_epoch=rows.append,
+    )
+    return rows
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(arguments, tmp_path, make_config):
+    """gloo through torchrun; the gradients are the same sum in another order. One patient has no CTPA."""
+    config = make_config(accumulation=2, ema_decay=0.5, save_every=4)
+    given = arguments | {"paired": arguments["paired"] - {"p0", "n0"}}
+    alone, shared = together(given, tmp_path / "one", config, 1), together(given, tmp_path / "two", config, 2)
+    assert [row["step"] for row in shared] == [2, 4, 6]
+    for one, two in zip(alone, shared, strict=True):
+        for name in COLUMNS:
+            if isinstance(one[name], float) and name != "seconds":
+                assert two[name] == pytest.approx(one[name], rel=1e-3), name
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-5) for name in one)
+    assert not (tmp_path / "two" / ".resume").exists()
+
+
+@pytest.mark.slow
+def test_a_failing_process_fails_the_fold(arguments, tmp_path, make_config):
+    with pytest.raises(CpmnError, match="training in 2 processes failed"):
+        together(arguments | {"paired": {"p0"}, "crops": tmp_path}, tmp_path, make_config(accumulation=2), 2)
+
+
+def test_shared_parts_are_the_same_weights(tmp_path, make_config):
+    def start(*shared: str) -> Run:
+        config = make_config(shared=shared)
+        return start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path / "-".join(shared), "k" * 64))
+
+    apart, together = start(), start("encoder", "heads")
+    nct, ctpa = together.pathways["nct"], together.pathways["ctpa"]
+    assert ctpa.stem is nct.stem
+    assert ctpa.witness is nct.witness
+    assert ctpa.decode is not nct.decode
+    saved = sum(w.numel() for m in (nct.stem, nct.down, nct.segment, nct.witness) for w in m.parameters())
+    assert sum(w.numel() for w in together.weights()) == sum(w.numel() for w in apart.weights()) - saved
+    for name, value in apart.pathways["nct"].state_dict().items():
+        assert torch.equal(nct.state_dict()[name], value)
+
+
+def test_a_shared_encoder_resumes_exactly(run_training, tmp_path, make_config):
+    config = make_config(shared=("encoder",), channels_last=True)
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(3))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"cpu_bfloat16": True}, {"accumulation": 2, "batch_size": 2, "ema_decay": 0.9}],
+    ids=["bfloat16", "accumulated"],
+)
+def test_options_learn_a_visible_clot_too(run_training, tmp_path, make_config, options):
+    config = make_config(
+        steps=150, epoch_steps=50, learning_rate=5e-3, channels=(8, 16), **({"batch_size": 4} | options)
+    )
+    assert float(history(run_training(tmp_path, config))[-1]["validation_dice"]) > 0.5
+
+
+def test_a_planned_network_trains_and_reads(run_training, tmp_path, crops, make_config):
+    folder = run_training(tmp_path, make_config(planned=True, memory_gb=0.02, steps=2))
+    plan = read_plan(folder)
+    assert plan.channels == (16, 32)  # given were 8 and 8
+    assert plan.training_mb is not None
+    assert plan.training_mb <= 20
+    assert predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz")).probability.shape == (16, 32, 32)

@@ -9,7 +9,7 @@ from cpmn.config.train import TrainConfig
 from cpmn.logs import job_log
 from cpmn.status import excluded_patients, failed_registrations, require_patients
 from cpmn.tracking import LiveFold, track_of
-from cpmn.train.stage import train_fold
+from cpmn.train.launch import launch_fold
 
 with job_log(snakemake.log[0]):
     fold = int(snakemake.wildcards.fold)
@@ -20,7 +20,7 @@ with job_log(snakemake.log[0]):
     require_patients(len(names), excluded, snakemake.params.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
     with LiveFold(track_of(snakemake.config, snakemake.input.track), folder) as live:
-        train_fold(
+        launch_fold(
             variant=snakemake.wildcards.variant,
             fold=fold,
             splits={"folds": {fold: snakemake.params.patients}},

@@ -1,0 +1,75 @@
+"""Training a fold in this process, or in several that `torchrun` starts."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cpmn
+from cpmn.config.train import TrainConfig
+from cpmn.errors import CpmnError
+from cpmn.files import write_json
+from cpmn.train.run import Row
+from cpmn.train.stage import train_fold
+
+ROWS_FILE = "rows.jsonl"
+POLL_SECONDS = 1.0
+
+
+def launch_fold(
+    *, config: TrainConfig, threads: int, splits: dict[str, Any], on_epoch: Callable[[Row], None], **arguments: Any
+) -> None:
+    """`train_fold` with the same arguments, in `config.processes` processes that share `threads`.
+
+    Raises CpmnError if a process fails; the reasons stand in the log above.
+    """
+    if config.processes == 1:
+        train_fold(config=config, threads=threads, splits=splits, on_epoch=on_epoch, **arguments)
+        return
+    given = arguments | {
+        "config": config.model_dump(mode="json"),
+        "threads": max(1, threads // config.processes),
+        "splits": {"folds": {str(arguments["fold"]): splits["folds"][arguments["fold"]]}},
+        "paired": sorted(arguments["paired"]),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "arguments.json"
+        write_json(path, given)
+        process = subprocess.Popen(_torchrun(config.processes, path), env=_environment())
+        try:
+            for row in _rows(path.with_name(ROWS_FILE), process):
+                on_epoch(row)
+        finally:
+            process.terminate()
+            process.wait()
+    if process.returncode:
+        raise CpmnError(f"training in {config.processes} processes failed (exit code {process.returncode}): see above.")
+
+
+def _torchrun(processes: int, path: Path) -> list[str]:
+    options = ["--standalone", "--nproc-per-node", str(processes)]
+    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", "cpmn.train", str(path)]
+
+
+def _environment() -> dict[str, str]:
+    """The processes import this very package, also where it is not installed."""
+    paths = [str(Path(cpmn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _rows(path: Path, process: subprocess.Popen[bytes]) -> Iterator[Row]:
+    """Rows of the history as the first process writes them, until the processes end."""
+    seen, running = 0, True
+    while running:
+        try:
+            process.wait(POLL_SECONDS)
+            running = False
+        except subprocess.TimeoutExpired:
+            pass
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        yield from map(json.loads, lines[seen:])
+        seen = len(lines)

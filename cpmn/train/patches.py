@@ -1,0 +1,63 @@
+"""Cutting patches from volumes, and what varies them.
+
+Flips, rotation and scaling belong to the place, so that the phases stay aligned; noise, offset and gain are drawn for
+each phase, since two scans never share them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from cpmn.config.train import TrainConfig
+from cpmn.train.places import Place
+
+
+def cut(array: np.ndarray | None, place: Place, size: tuple[int, ...], outside: float, order: int = 1) -> np.ndarray:
+    """The patch of `size` (z, y, x) at a place, of the array's type; voxels beyond the array are `outside`.
+
+    Without rotation or scaling these are the array's own voxels, else interpolated: linearly, or the nearest for
+    `order` 0.
+    """
+    if array is None:
+        raise ValueError(f"patient {place.case.patient} has no such image")
+    if place.matrix is not None:
+        part = _interpolated(array, place, size, outside, order)
+    else:
+        part = _block(array, place.corner, size, outside)
+    return part[tuple(slice(None, None, -1 if flip else 1) for flip in place.flips)]
+
+
+def _block(array: np.ndarray, corner: tuple[int, ...], size: tuple[int, ...], outside: float) -> np.ndarray:
+    starts = [max(c, 0) for c in corner]
+    part = array[tuple(slice(s, max(c + n, 0)) for s, c, n in zip(starts, corner, size, strict=True))]
+    if part.shape != size:
+        before = [s - c for s, c in zip(starts, corner, strict=True)]
+        pads = [(b, n - b - m) for b, n, m in zip(before, size, part.shape, strict=True)]
+        part = np.pad(part, pads, constant_values=outside)
+    return part
+
+
+def _interpolated(array: np.ndarray, place: Place, size: tuple[int, ...], outside: float, order: int) -> np.ndarray:
+    """Only the block that the turned patch reaches is read from the memory-mapped array."""
+    assert place.matrix is not None
+    centre = (np.array(size) - 1) / 2
+    reach = np.ceil(np.abs(place.matrix) @ centre).astype(int) + 1
+    middle = np.array(place.corner) + centre
+    first = np.floor(middle - reach).astype(int)
+    block = _block(array, tuple(first.tolist()), tuple((2 * reach + 2).tolist()), outside)
+    offset: Any = middle - first - place.matrix @ centre
+    values = ndimage.affine_transform(
+        block.astype(np.float32), place.matrix, offset, output_shape=size, order=order, mode="constant", cval=outside
+    )
+    return np.rint(values).astype(array.dtype)
+
+
+def augmented(hu: np.ndarray, center: float, config: TrainConfig, random: np.random.Generator) -> np.ndarray:
+    """HU with white noise, an offset and, if wanted, a gain about `center`, all drawn from `random`."""
+    sd, shift = random.uniform(0, config.noise_hu), random.normal(0, config.shift_hu)
+    noise = random.standard_normal(hu.shape, dtype=np.float32)
+    if config.gain:
+        hu = (hu - np.float32(center)) * np.float32(math.exp(random.uniform(-1, 1) * math.log1p(config.gain))) + center
+    return hu + np.float32(sd) * noise + np.float32(shift)

@@ -1,0 +1,115 @@
+"""Where the patches of a training step lie, a pure function of (cases, configuration, step).
+
+Every step draws from generators of its own, seeded by the configuration's seed and the step. Hence a resumed training
+sees the same patches as an uninterrupted one, and variants that share the seed share places. Places are chosen by the
+labels and the NCT alone, so that a variant without CTPA gets the same ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.train.cases import Case
+
+Kind = Literal["clot", "vessel", "lung"]
+AXES = ("z", "y", "x")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a patch lies.
+
+    corner : first voxel (z, y, x); it may lie outside the volume.
+    flips : whether the patch is mirrored along z, y, x.
+    matrix : (3, 3) from a patch's voxel steps to the volume's, about the patch's centre; None is the identity.
+    simulated : whether a simulated embolus is put in.
+    """
+
+    case: Case
+    corner: tuple[int, ...]
+    kind: Kind
+    flips: tuple[bool, ...] = (False, False, False)
+    matrix: np.ndarray | None = None
+    simulated: bool = False
+
+
+def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.random.Generator:
+    """The random numbers of one purpose (`stream`) in batch `part` of a step."""
+    return np.random.default_rng([config.seed, step, stream, *([part] if part else [])])
+
+
+def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
+    """Places of a batch's patches: clots first, then clot-free vessel, then anything near the lungs.
+
+    Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
+    moves no patch.
+    """
+    random, extra = (generator(config, step, part, stream) for stream in (0, 4))
+    kinds = _kinds(config)
+    return [_vary(_place(cases, config, random, kind), config, extra) for kind in kinds]
+
+
+def sample_donors(
+    places: Sequence[Place], cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0
+) -> list[Place]:
+    """For each place one of the same kind in another patient with CTPA, who brings the label too."""
+    random, extra = (generator(config, step, part, stream) for stream in (3, 5))
+    donors = [case for case in cases if case.ctpa is not None]
+    result = []
+    for place in places:
+        others = [case for case in donors if case is not place.case] or donors
+        result.append(_vary(_place(others, config, random, _available(place.kind, others)), config, extra))
+    return result
+
+
+def _kinds(config: TrainConfig) -> list[Kind]:
+    clot = round(config.batch_size * config.foreground_fraction)
+    vessel = min(round(config.batch_size * config.vessel_fraction), config.batch_size - clot)
+    kinds: dict[Kind, int] = {"clot": clot, "vessel": vessel, "lung": config.batch_size - clot - vessel}
+    return [kind for kind, count in kinds.items() for _ in range(count)]
+
+
+def _available(kind: Kind, cases: Sequence[Case]) -> Kind:
+    return kind if any(len(_voxels(case, kind)) for case in cases) else "lung"
+
+
+def _voxels(case: Case, kind: Kind) -> np.ndarray:
+    return {"clot": case.clot_voxels, "vessel": case.vessel_voxels, "lung": case.lung_voxels}[kind]
+
+
+def _place(cases: Sequence[Case], config: TrainConfig, random: np.random.Generator, kind: Kind) -> Place:
+    choices = [case for case in cases if len(_voxels(case, kind))] or list(cases)
+    case = choices[int(random.integers(len(choices)))]
+    voxels = _voxels(case, kind) if len(_voxels(case, kind)) else case.lung_voxels
+    patch = np.array(config.patch_size[::-1])
+    jitter = random.integers(-(patch // 4), patch // 4 + 1)
+    centre = voxels[random.integers(len(voxels))] + jitter
+    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(case.nct.shape) - patch, 0))
+    left_right = bool(random.integers(2)) and "x" in config.flip_axes
+    return Place(case, tuple(int(i) for i in corner), kind, (False, False, left_right))
+
+
+def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Place:
+    """The place with the optional flips, rotation, scaling and simulated embolus; as it was where all are off."""
+    coins, angles, size, chance = random.random(2), random.uniform(-1, 1, 3), random.uniform(-1, 1), random.random()
+    flips = tuple(axis in config.flip_axes and coin < 0.5 for axis, coin in zip("zy", coins, strict=True))
+    matrix = None
+    if config.rotation_degrees or config.scaling:
+        factor = (1 + config.scaling) ** size
+        matrix = rotation_matrix(angles * config.rotation_degrees, factor, place.case.spacing)
+    simulated = place.case.label == 0 and len(place.case.vessel_voxels) > 0 and chance < config.simulated_fraction
+    return replace(place, flips=(*flips, place.flips[2]), matrix=matrix, simulated=simulated)
+
+
+def rotation_matrix(degrees: np.ndarray, factor: float, spacing: Spacing) -> np.ndarray:
+    """Voxel steps (z, y, x) to voxel steps: turned by `degrees` about z, y, x in mm, structures enlarged by `factor`.
+
+    `spacing` is (x, y, z) in mm: on anisotropic voxels a rotation of indices would shear the anatomy.
+    """
+    mm = np.diag(spacing[::-1])
+    turn = Rotation.from_euler("zyx", degrees, degrees=True).as_matrix()  # acts on (x, y, z)
+    return np.linalg.inv(mm) @ turn[::-1, ::-1] @ mm / factor

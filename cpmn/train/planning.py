@@ -1,0 +1,109 @@
+"""Patch, depth and widths from the fingerprint, and the memory that a training takes, before anything is allocated.
+
+The approach is nnU-Net's (Isensee 2021): the patch is as large as a memory budget allows, near isotropic in mm, no
+larger than the median crop. The budget is a setting, not the machine's free memory: the same cohort and configuration
+give the same network everywhere.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import torch
+
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.errors import CpmnError
+from cpmn.network import EVIDENCE_LEVEL, build_pathway
+from cpmn.plan import pooling_strides
+
+FIRST_WIDTH, MOST_WIDTH, MOST_LEVELS = 16, 128, 5  # ours: networks that two cores can train
+SMALLEST_BOTTLENECK = 4  # ours, as nnU-Net: no axis is pooled below so many voxels
+FLOAT_BYTES = 4
+WEIGHT_COPIES = 4  # weight, gradient, two moments of AdamW
+MAPS_FINEST, MAPS_ELSEWHERE, MAPS_BOTTLENECK = 7, 10, 6  # feature maps kept for the backward pass at a level
+LOSS_MAPS = 2  # about so many more where two pathways' features are compared
+
+
+def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> TrainConfig:
+    """`config` with patch_size and channels from the fingerprint `images`, if `config.planned`.
+
+    Raises CpmnError if not even the smallest patch fits `memory_gb`.
+    """
+    if not config.planned:
+        return config
+    for edge_mm in _edges_mm(images, spacing):
+        patch = _patch(edge_mm, images["median_size"], images["median_spacing"], spacing)
+        candidate = config.model_copy(update={"patch_size": patch, "channels": _channels(patch, spacing)})
+        if training_bytes(candidate, spacing) <= config.memory_gb * 1e9:
+            return candidate
+    raise CpmnError(
+        f"train.memory_gb {config.memory_gb} holds no network at a spacing of {spacing} mm and a batch of "
+        f"{config.batch_size}. Give more memory, a smaller train.batch_size or a coarser train.spacing."
+    )
+
+
+def check_memory(config: TrainConfig, spacing: Spacing, device: torch.device) -> None:
+    """Raises CpmnError if the training does not fit into the device's free memory."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    needed = training_bytes(config, spacing)
+    if needed > free:
+        raise CpmnError(
+            f"training needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {device.type}. "
+            "Give a smaller train.batch_size (with train.accumulation), train.patch_size or train.channels."
+        )
+
+
+def parameters(config: TrainConfig, spacing: Spacing) -> int:
+    """Weights of the NCT pathway alone, which is all that reads scans."""
+    with torch.device("meta"):
+        pathway = build_pathway(config.channels, _strides(config, spacing), 0)
+    return sum(weight.numel() for weight in pathway.parameters())
+
+
+def training_bytes(config: TrainConfig, spacing: Spacing) -> int:
+    """Memory of weights, optimiser and feature maps, from shapes alone; within a third of what is kept (tested)."""
+    sizes = [math.prod(config.patch_size)]
+    for stride in _strides(config, spacing):
+        sizes.append(sizes[-1] // math.prod(stride))
+    maps = [MAPS_FINEST, *[MAPS_ELSEWHERE] * (len(sizes) - 2), MAPS_BOTTLENECK]
+    more = LOSS_MAPS if len(config.pathways) > 1 else 0
+    values = sum((n + more) * width * size for n, width, size in zip(maps, config.channels, sizes, strict=True))
+    values += sizes[0] * 8 + sizes[EVIDENCE_LEVEL] * 4  # masks, logits and their losses
+    per_pathway = config.batch_size * values + WEIGHT_COPIES * parameters(config, spacing)
+    return FLOAT_BYTES * per_pathway * len(config.pathways)
+
+
+def _strides(config: TrainConfig, spacing: Spacing) -> tuple[tuple[int, int, int], ...]:
+    return pooling_strides(spacing, config.patch_size, len(config.channels))
+
+
+def _edges_mm(images: dict[str, Any], spacing: Spacing) -> list[float]:
+    """Lengths to try, longest first: from the longest axis of the median crop down to a few voxels."""
+    longest = max(n * s for n, s in zip(images["median_size"], images["median_spacing"], strict=True))
+    shortest = 2 * SMALLEST_BOTTLENECK * max(spacing)
+    count = max(1, math.ceil(math.log(longest / shortest) / math.log(1.1)))
+    return [longest / 1.1**n for n in range(count + 1)]
+
+
+def _patch(edge_mm: float, size: Sequence[int], native: Sequence[float], spacing: Spacing) -> tuple[int, int, int]:
+    """A cube of `edge_mm`, cut to the median crop, in voxels: multiples of 8, at least 8 (x, y, z)."""
+    edges = [min(edge_mm, n * s) / step for n, s, step in zip(size, native, spacing, strict=True)]
+    x, y, z = (max(8, int(edge // 8) * 8) for edge in edges)
+    return x, y, z
+
+
+def _channels(patch: tuple[int, int, int], spacing: Spacing) -> tuple[int, ...]:
+    """As many levels as keep `SMALLEST_BOTTLENECK` voxels along every axis, doubling widths."""
+    levels = 2
+    while levels < MOST_LEVELS and _bottleneck(patch, spacing, levels + 1) >= SMALLEST_BOTTLENECK:
+        levels += 1
+    return tuple(min(FIRST_WIDTH * 2**level, MOST_WIDTH) for level in range(levels))
+
+
+def _bottleneck(patch: tuple[int, int, int], spacing: Spacing, levels: int) -> int:
+    try:
+        strides = pooling_strides(spacing, patch, levels)
+    except CpmnError:
+        return 0
+    return min(n // math.prod(stride[axis] for stride in strides) for axis, n in enumerate(patch))

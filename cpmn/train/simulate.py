@@ -1,0 +1,63 @@
+"""Simulated emboli in patients without any: exact labels for nothing, from easy to hard.
+
+The idea of training on simulated clots of growing difficulty is SPTA's (see README, related work); shapes and numbers
+are ours. Geometry follows the NCT alone, so that variants without CTPA see the same clots.
+"""
+
+import cc3d
+import numpy as np
+from scipy import ndimage
+
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.train.vessels import blood_like
+
+RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
+CONTRAST_SD_HU = 5.0  # ours: spread of the clots' contrast about the schedule
+CTPA_CLOT_HU = (33.0, 15.0)  # acute clot on CTPA, mean and SD (domain facts, section 4)
+EDGE_VOXELS = 0.5  # ours: SD of the smoothing that imitates partial volume
+FEWEST_VOXELS = 4  # ours: less is noise, not a clot
+
+
+def contrast_at(step: int, config: TrainConfig) -> float:
+    """Mean contrast (HU above blood on NCT) at `step`: linear from `simulated_hu[0]` to `simulated_hu[1]`."""
+    start, end = config.simulated_hu
+    return start + (end - start) * step / max(1, config.steps - 1)
+
+
+def insert_embolus(
+    nct: np.ndarray,
+    ctpa: np.ndarray | None,
+    *,
+    spacing: Spacing,
+    contrast: float,
+    random: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Patches in HU (z, y, x) with one embolus in a vessel near their centre, and its mask (bool).
+
+    The NCT rises by the contrast; in the CTPA the clot is a filling defect that keeps the scan's noise. Where the
+    middle of the patch holds no vessel nothing changes and the mask is empty.
+    """
+    radius, hu = random.uniform(*RADIUS_MM), contrast + random.normal(0, CONTRAST_SD_HU)
+    defect = random.normal(*CTPA_CLOT_HU)
+    mask = _clot_shape(nct, spacing, radius)
+    if mask.sum() < FEWEST_VOXELS:
+        return nct, ctpa, np.zeros(nct.shape, bool)
+    share = ndimage.gaussian_filter(mask.astype(np.float32), EDGE_VOXELS)
+    if ctpa is not None:
+        noise = ctpa - ndimage.gaussian_filter(ctpa.astype(np.float32), 1.0)
+        ctpa = ctpa * (1 - share) + (defect + noise) * share
+    return nct + hu * share, ctpa, mask
+
+
+def _clot_shape(nct: np.ndarray, spacing: Spacing, radius: float) -> np.ndarray:
+    """Blood within `radius` mm of the vessel voxel that is nearest to the patch's centre, one piece."""
+    vessel = blood_like(nct)
+    if not vessel.any():
+        return vessel
+    steps = np.array(spacing[::-1])
+    voxels = np.argwhere(vessel)
+    nearest = voxels[np.argmin((((voxels - (np.array(nct.shape) - 1) / 2) * steps) ** 2).sum(1))]
+    grid = np.indices(nct.shape).reshape(3, -1).T
+    ball = ((((grid - nearest) * steps) ** 2).sum(1) <= radius**2).reshape(nct.shape)
+    pieces = np.asarray(cc3d.connected_components(vessel & ball))
+    return pieces == pieces[tuple(nearest)]

@@ -1,0 +1,76 @@
+"""How well each clot can be told from blood on the NCT, and what its label weighs in training.
+
+Most clots are nearly isodense on NCT (domain facts, section 4): their labels teach the network to mark every artery.
+Weighting labels by visibility, and letting the invisible ones in later (a curriculum), are ours.
+"""
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample
+from cpmn.train.vessels import BLOOD_HU
+
+RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
+LEVELS = 255  # visibilities are kept as uint8
+
+
+def clot_visibility(nct: sitk.Image, embolus: sitk.Image, visible_hu: float) -> dict[int, float]:
+    """Visibility 0-1 per clot id: |mean HU of the clot - median HU of blood round it| / visible_hu, at most 1.
+
+    A clot without any blood round it is compared with the middle of the blood's range.
+    """
+    hu, ids = sitk.GetArrayFromImage(nct).astype(np.float32), sitk.GetArrayFromImage(embolus).astype(int)
+    spacing = np.array(nct.GetSpacing()[::-1])
+    margin = np.ceil(RING_MM / spacing).astype(int)
+    result = {}
+    for clot, found in enumerate(ndimage.find_objects(ids), start=1):
+        if found is None:
+            continue
+        box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found, margin, strict=True))
+        inside, around = ids[box] == clot, hu[box]
+        near = np.asarray(ndimage.distance_transform_edt(~inside, sampling=spacing)) <= RING_MM
+        blood = around[near & (ids[box] == 0) & (around >= BLOOD_HU[0]) & (around <= BLOOD_HU[1])]
+        reference = float(np.median(blood)) if blood.size else sum(BLOOD_HU) / 2
+        result[clot] = min(1.0, abs(float(around[inside].mean()) - reference) / visible_hu)
+    return result
+
+
+def visibility_map(
+    nct: sitk.Image, embolus: sitk.Image, clot: np.ndarray, spacing: Spacing, visible_hu: float
+) -> np.ndarray:
+    """uint8 (z, y, x) on the working grid: 255 x visibility of the nearest clot for voxels of `clot`, else 0."""
+    nct, embolus = (sitk.DICOMOrient(image, "LPS") for image in (nct, embolus))
+    seen = clot_visibility(nct, embolus, visible_hu)
+    if not seen or not clot.any():
+        return np.zeros(clot.shape, np.uint8)
+    ids = _working_ids(embolus, spacing)
+    if not ids.any():
+        return np.where(clot > 0, round(LEVELS * max(seen.values())), 0).astype(np.uint8)
+    table = np.zeros(max(seen) + 1)
+    table[list(seen)] = list(seen.values())
+    nearest = ndimage.distance_transform_edt(ids == 0, return_distances=False, return_indices=True)
+    values = table[ids[tuple(np.asarray(nearest))]]
+    return np.where(clot > 0, np.rint(LEVELS * values), 0).astype(np.uint8)
+
+
+def _working_ids(embolus: sitk.Image, spacing: Spacing) -> np.ndarray:
+    if np.allclose(embolus.GetSpacing(), spacing, rtol=0, atol=SAME_SPACING_MM):
+        return sitk.GetArrayFromImage(embolus)
+    grid = empty_working_grid(embolus, np.array(spacing))
+    return sitk.GetArrayFromImage(resample(embolus, grid, sitk.sitkNearestNeighbor))
+
+
+def floor_at(step: int, config: TrainConfig) -> float:
+    """Label weight of an invisible clot at `step`: `visibility_floor`, risen to 1 at the curriculum's end."""
+    if not config.curriculum_fraction:
+        return config.visibility_floor
+    risen = min(1.0, step / (config.curriculum_fraction * config.steps))
+    return config.visibility_floor + (1 - config.visibility_floor) * risen
+
+
+def label_weight(visibility: np.ndarray, clot: np.ndarray, floor: float) -> np.ndarray:
+    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor."""
+    seen = visibility.astype(np.float32) / LEVELS
+    return np.where(clot, seen + (1 - seen) * np.float32(floor), np.float32(1)).astype(np.float32)

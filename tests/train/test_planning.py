@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+
+import cpmn.train.planning as planning
+from cpmn.config.train import TrainConfig
+from cpmn.errors import CpmnError
+from cpmn.network import build_pathway
+from cpmn.plan import pooling_strides
+from cpmn.train.objective import training_loss
+from cpmn.train.planning import check_memory, parameters, planned, training_bytes
+from cpmn.train.sampling import Batch, PhasePatches
+
+THIN, THICK = (1.5, 1.5, 1.5), (0.8, 0.8, 5.0)
+CROP = {"median_size": [180, 140, 120], "median_spacing": [1.5, 1.5, 2.0]}
+
+
+def kept_bytes(config: TrainConfig, spacing: tuple[float, float, float]) -> int:
+    """What PyTorch really keeps for the backward pass, and four copies of the weights."""
+    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
+    pathways = {phase: build_pathway(config.channels, strides, 0) for phase in config.pathways}
+    size = (config.batch_size, 1, *config.patch_size[::-1])
+    clot = torch.zeros(size)
+    clot[:, :, 2:4, 2:4, 2:4] = 1
+    phases = [PhasePatches(torch.randn(size), clot, 1 - clot, torch.ones(size[0])) for _ in range(2)]
+    seen: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        batch = Batch(phases[0], phases[1] if len(pathways) > 1 else None, list(range(size[0])))
+        losses = training_loss(pathways, batch, config, 10**6)
+    assert losses["total"].requires_grad
+    weights = sum(w.numel() for pathway in pathways.values() for w in pathway.parameters())
+    return sum(seen.values()) + 3 * 4 * weights
+
+
+@pytest.mark.parametrize(
+    ("changes", "spacing"),
+    [
+        ({}, THIN),
+        ({"pathways": ("nct",)}, THIN),
+        ({"patch_size": (32, 32, 8), "channels": (16, 32), "batch_size": 2}, THICK),
+        ({"patch_size": (48, 48, 48), "batch_size": 1, "pathways": ("nct",)}, THIN),
+    ],
+    ids=["default", "one pathway", "thick slices", "large patch"],
+)
+def test_the_estimate_is_near_what_is_kept(changes, spacing):
+    config = TrainConfig.model_validate(changes)
+    assert training_bytes(config, spacing) == pytest.approx(kept_bytes(config, spacing), rel=1 / 3)
+
+
+def test_parameters_are_those_of_one_pathway():
+    config = TrainConfig()
+    pathway = build_pathway(config.channels, pooling_strides(THIN, config.patch_size, len(config.channels)), 0)
+    assert parameters(config, THIN) == sum(weight.numel() for weight in pathway.parameters())
+
+
+def test_what_is_given_stays_unless_planned():
+    assert planned(TrainConfig(), CROP, THIN) == TrainConfig()
+
+
+@pytest.mark.parametrize("spacing", [THIN, THICK, (2.6, 2.6, 3.5)])
+@pytest.mark.parametrize("memory", [0.2, 1.0, 8.0])
+def test_a_plan_fits_its_budget_and_the_crop(spacing, memory):
+    config = planned(TrainConfig.model_validate({"planned": True, "memory_gb": memory}), CROP, spacing)
+    assert training_bytes(config, spacing) <= memory * 1e9
+    extents = [n * s for n, s in zip(config.patch_size, spacing, strict=True)]
+    assert all(n <= max(m * s, 8 * v) for n, m, s, v in zip(extents, *CROP.values(), spacing, strict=True))
+    assert all(n % 8 == 0 for n in config.patch_size)
+    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
+    assert min(n // math.prod(s[axis] for s in strides) for axis, n in enumerate(config.patch_size)) >= 2
+    TrainConfig.model_validate(config.model_dump())
+
+
+def test_more_memory_never_gives_a_smaller_patch():
+    budgets = (0.2, 0.5, 1.0, 2.0, 4.0)
+    plans = [planned(TrainConfig.model_validate({"planned": True, "memory_gb": m}), CROP, THIN) for m in budgets]
+    voxels = [math.prod(plan.patch_size) for plan in plans]
+    assert voxels == sorted(voxels)
+    assert voxels[-1] > voxels[0]
+
+
+def test_a_budget_that_holds_nothing():
+    with pytest.raises(CpmnError, match=r"train\.memory_gb 0\.001 holds no network"):
+        planned(TrainConfig.model_validate({"planned": True, "memory_gb": 0.001}), CROP, THIN)
+
+
+def test_too_little_memory_is_said_before_it_is_taken(monkeypatch):
+    memory = type("Memory", (), {"available": 10**8})
+    monkeypatch.setattr(planning.psutil, "virtual_memory", lambda: memory)
+    config = TrainConfig.model_validate({"patch_size": (64, 64, 64)})
+    with pytest.raises(CpmnError, match=r"needs about \d+\.\d GB of memory and 0\.1 GB are free on cpu"):
+        check_memory(config, THIN, torch.device("cpu"))

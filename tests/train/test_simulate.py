@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from cpmn.config.train import TrainConfig
+from cpmn.train.simulate import contrast_at, insert_embolus
+
+SPACING = (1.5, 1.5, 3.0)
+
+
+def tube() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    nct, ctpa = np.full((16, 24, 24), -850.0, np.float32), np.full((16, 24, 24), -850.0, np.float32)
+    nct[:, 8:16, 8:16], ctpa[:, 8:16, 8:16] = 45, 350
+    return nct + random.normal(0, 3, nct.shape), ctpa + random.normal(0, 10, nct.shape)
+
+
+def test_contrast_goes_from_easy_to_hard():
+    config = TrainConfig.model_validate({"steps": 11, "simulated_hu": (30, 10)})
+    assert [contrast_at(step, config) for step in (0, 5, 10)] == [30, 20, 10]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_clot_is_brighter_on_nct_and_a_defect_on_ctpa(seed):
+    nct, ctpa = tube()
+    new_nct, new_ctpa, mask = insert_embolus(
+        nct, ctpa, spacing=SPACING, contrast=30, random=np.random.default_rng(seed)
+    )
+    assert new_ctpa is not None
+    assert 4 <= mask.sum() <= 8 * 8 * 5  # inside the vessel, 12 mm of its length at most
+    assert mask[:, 8:16, 8:16].sum() == mask.sum()
+    core = mask & (new_nct - nct > 0.9 * (new_nct - nct).max())
+    assert 10 <= (new_nct - nct)[core].mean() <= 45  # partial volume takes most from the smallest clots
+    assert new_ctpa[core].mean() < 150
+    far = np.linalg.norm((np.indices(mask.shape).T - (7.5, 11.5, 11.5)) * (3, 1.5, 1.5), axis=-1).T > 14
+    assert np.array_equal(new_nct[far], nct[far])
+
+
+def test_the_clot_does_not_depend_on_the_ctpa():
+    nct, ctpa = tube()
+    with_ctpa, without = (
+        insert_embolus(nct, phase, spacing=SPACING, contrast=30, random=np.random.default_rng(3))
+        for phase in (ctpa, None)
+    )
+    assert np.array_equal(with_ctpa[0], without[0])
+    assert np.array_equal(with_ctpa[2], without[2])
+    assert without[1] is None
+
+
+def test_no_vessel_no_clot():
+    nct = np.full((8, 8, 8), -850.0)
+    new, _, mask = insert_embolus(nct, None, spacing=SPACING, contrast=30, random=np.random.default_rng(0))
+    assert not mask.any()
+    assert np.array_equal(new, nct)
