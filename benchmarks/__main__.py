@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, register
+from benchmarks import convert, phantom, phantom_real, register
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = {"convert": convert.measure, "register": register.measure}
+BENCHMARKS = {
+    "convert": convert.measure,
+    "register": register.measure,
+    "phantom": phantom.measure,
+    "phantom_real": phantom_real.measure,
+}
 
 
 def main(names: list[str]) -> None:
