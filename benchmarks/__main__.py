@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, crop, observer, odd_dicom, propagate, quality, register, train
+from benchmarks import convert, crop, observer, odd_dicom, phantom, phantom_real, propagate, quality, register, train
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {
+    "phantom": phantom.measure,
+    "phantom_real": phantom_real.measure,
     "convert": convert.measure,
     "odd_dicom": odd_dicom.measure,
-    "crop": crop.measure,
     "register": register.measure,
     "quality": quality.measure,
     "propagate": propagate.measure,
+    "crop": crop.measure,
     "observer": observer.measure,
     "train": train.measure,
 }
