@@ -1,6 +1,7 @@
 """Quality control of registration on right and on deliberately spoilt pairs: every figure, and the verdict."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ FIGURES = (
 )
 
 
-def measure() -> list[dict]:
+def measure() -> Iterator[dict]:
     """One row per pair; demo-size phantoms."""
     one, two = phantom_pair(1), phantom_pair(2)
     large = phantom_pair(2, largest_mm=LARGE_MM)
@@ -39,7 +40,8 @@ def measure() -> list[dict]:
         "upside down": (one.nct, image_like(np.ascontiguousarray(array[::-1]), one.ctpa)),
         "no overlap": (one.nct[:, :, : one.nct.GetSize()[2] // 2], one.ctpa[:, :, 2 * size[2] // 3 :]),
     }
-    return [{"pair": name, **_figures(*pair)} for name, pair in pairs.items()]
+    for name, pair in pairs.items():
+        yield {"pair": name, **_figures(*pair)}
 
 
 def shifted(image: sitk.Image, by_mm: tuple[float, float, float]) -> sitk.Image:
