@@ -37,8 +37,8 @@ def chest_pair(tmp_path_factory) -> ChestPair:
     scan(render(350.0, 8), ctpa_grid, sitk.Transform(3, sitk.sitkIdentity), 3, folder / "stranger.nii.gz")
     points = np.random.default_rng(0).uniform((-115, -60, -60), (115, 60, 90), (3000, 3))
     inside = lung_mask(*transform_points(motion, points - SHIFT_MM).T)
-    paths = [folder / f"{name}.nii.gz" for name in ("nct", "ctpa", "stranger")]
-    return ChestPair(*paths, motion, (points - SHIFT_MM)[inside])
+    nct, ctpa, stranger = (folder / f"{name}.nii.gz" for name in ("nct", "ctpa", "stranger"))
+    return ChestPair(nct, ctpa, stranger, motion, (points - SHIFT_MM)[inside])
 
 
 def grid(size, spacing, origin) -> sitk.Image:
