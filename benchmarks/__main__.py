@@ -34,7 +34,10 @@ def main(names: list[str]) -> None:
         if name in names or not table.is_file():
             print(f"{name}: running", flush=True)
             RESULTS.mkdir(exist_ok=True)
-            pd.DataFrame(measure()).to_csv(table, index=False)
+            rows = []
+            for row in measure():  # stored as they come: some take minutes each
+                rows.append(row)
+                pd.DataFrame(rows).to_csv(table, index=False)
         print(f"\n{name}\n{pd.read_csv(table).to_string(index=False)}")
 
 

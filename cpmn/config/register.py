@@ -10,8 +10,8 @@ from cpmn.config.section import Section
 class RegisterConfig(Section):
     """ANTs affine and deformable registration at a working resolution, and the limits of its quality control.
 
-    The values are our choice, from trials on phantom pairs (affine 2.0 mm, SyN with Mattes 1.3 mm in 3 s of one core,
-    with CC radius 2 and iterations 30, 10 1.2 mm in 8 s); what is published of CPMN does not state its registration.
+    The values are our choice, from trials on phantom pairs (docs/preprocessing/register.md); what is published of CPMN
+    does not state its registration.
     """
 
     engine: Literal["ants", "greedy"] = Field(
@@ -20,7 +20,7 @@ class RegisterConfig(Section):
     )
     spacing_mm: float = Field(default=3.0, gt=0, description="Isotropic working resolution of the registration, in mm.")
     margin_mm: float = Field(
-        default=20.0,
+        default=10.0,
         ge=0,
         description="Margin around the NCT's lungs that takes part and to whose edge the warp fades, in mm.",
     )
@@ -43,7 +43,7 @@ class RegisterConfig(Section):
         description="Share of voxels sampled by the affine step (0-1); all of them only cost time.",
     )
     iterations: tuple[int, ...] = Field(
-        default=(30, 20), min_length=1, description="SyN iterations per resolution level, coarse to fine (count)."
+        default=(40, 8), min_length=1, description="SyN iterations per resolution level, coarse to fine (count)."
     )
     shrink_factors: tuple[int, ...] = Field(
         default=(4, 2),
@@ -51,18 +51,18 @@ class RegisterConfig(Section):
         description="Shrink factor of each resolution level, as multiples of spacing_mm (count).",
     )
     metric: Literal["CC", "Mattes", "MeanSquares"] = Field(
-        default="Mattes",
-        description="SyN similarity: Mattes is mutual information; CC is local correlation, little better and slower.",
+        default="CC",
+        description="SyN similarity: CC is local correlation; Mattes, mutual information, is faster and less accurate.",
     )
     radius: int = Field(
-        default=32, ge=1, description="Number of Mattes bins (32 is usual), or CC neighbourhood in voxels (2)."
+        default=2, ge=1, description="Radius of the CC neighbourhood in voxels, or number of Mattes bins (32 is usual)."
     )
-    gradient_step: float = Field(default=0.2, gt=0, description="SyN gradient step, in voxels of the level.")
+    gradient_step: float = Field(default=0.5, gt=0, description="SyN gradient step, in voxels of the level.")
     update_smoothing: float = Field(
         default=3.0, ge=0, description="SyN smoothing of the update field, variance in voxels."
     )
     total_smoothing: float = Field(
-        default=0.0, ge=0, description="SyN smoothing of the total field, variance in voxels."
+        default=0.5, ge=0, description="SyN smoothing of the total field, variance in voxels."
     )
     greedy_iterations: tuple[int, ...] = Field(
         default=(50, 20, 5),
@@ -73,8 +73,8 @@ class RegisterConfig(Section):
         default={
             "affine_sampling": 0.5,
             "affine_iterations": [300, 200, 100],
-            "iterations": [100, 60],
-            "shrink_factors": [4, 2],
+            "iterations": [80, 60, 20],
+            "shrink_factors": [8, 4, 2],
             "seed": 2,
         },
         description="Settings that a pair is tried with once more after it failed the quality control; {} for no "
@@ -96,17 +96,18 @@ class RegisterConfig(Section):
         description="Quality control: lowest accepted share of the NCT's lungs seen by the CTPA (0-1).",
     )
     minimum_similarity: float = Field(
-        default=0.5,
+        default=0.7,
         ge=-1,
         le=1,
         description="Quality control: lowest accepted correlation of intensities deep inside the lungs (-1 to 1); "
-        "right phantom pairs reach 0.94, those of two patients 0.6, mirrored ones 0.2.",
+        "right phantom pairs reach 0.77 to 0.95, those of two patients 0.62, mirrored ones 0.23.",
     )
     minimum_vessel_overlap: float = Field(
-        default=0.1,
+        default=0.45,
         ge=0,
         le=1,
-        description="Quality control: lowest accepted Dice of the brightest 5 % deep inside the lungs (0-1).",
+        description="Quality control: lowest accepted Dice of the brightest 5 % deep inside the lungs (0-1); "
+        "right phantom pairs reach 0.54 to 0.85, those of two patients 0.50, mirrored ones 0.17.",
     )
     maximum_inverse_error_mm: float = Field(
         default=1.0,

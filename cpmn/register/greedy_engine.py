@@ -20,6 +20,7 @@ from cpmn.register.prepare import Side
 
 RAS = np.diag([-1.0, -1.0, 1.0])  # to and from LPS
 AFFINE = "-a -m NCC 2x2x2 -n 40x20x0"  # our choice: half the working resolution is enough before a deformable step
+PADDING_MM = 30.0  # our choice: greedy does not hold the box's edge still, so the warp needs room to fade by smoothing
 DEFORMABLE = "-m NCC 2x2x2 -sv"  # radius 2 and stationary velocity: what measured best (docs/preprocessing/register.md)
 
 
@@ -44,17 +45,20 @@ def run_greedy(
     Raises CpmnError if greedy is not installed or gives no transform.
     """
     greedy = load_greedy()()
-    images = {"fixed": fixed.working, "moving": moving.working}
-    masks = {"near": fixed.near, "seen": fixed.seen}
-    inputs = images | {name: sitk.Cast(mask, sitk.sitkFloat32) for name, mask in masks.items()}
-    common = f"-V 0 -threads {threads} -i fixed moving"
+    room = [round(PADDING_MM / step) for step in fixed.working.GetSpacing()]
+    inputs = {
+        "fixed": sitk.ConstantPad(fixed.working, room, room, config.window_hu[0]),
+        "near": sitk.Cast(sitk.ConstantPad(fixed.near, room, room, 0), sitk.sitkFloat32),
+        "moving": moving.working,
+    }
+    common = f"-V 0 -threads {threads} -i fixed moving -gm near"
     levels = "x".join(map(str, config.greedy_iterations))
     with TemporaryDirectory(prefix="register-") as name:
         first = Path(name) / "start.mat"
         np.savetxt(first, _ras_matrix(start))
         try:
-            _execute(greedy, f"{common} -gm near {AFFINE} -ia {first} -o affine", affine=None, **inputs)
-            steps = f"{common} -gm seen {DEFORMABLE} -n {levels} -it affine -o warp -oinv inverse"
+            _execute(greedy, f"{common} {AFFINE} -ia {first} -o affine", affine=None, **inputs)
+            steps = f"{common} {DEFORMABLE} -n {levels} -it affine -o warp -oinv inverse"
             _execute(greedy, steps, warp=None, inverse=None, **inputs)
         except RuntimeError as error:
             raise CpmnError(f"greedy found no transform ({error})") from error

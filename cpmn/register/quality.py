@@ -108,8 +108,8 @@ def _brightest_dice(first: np.ndarray, second: np.ndarray) -> float | None:
     count = round(VESSEL_SHARE * first.size)
     if count == 0:
         return None
-    chosen = [np.argpartition(values, -count)[-count:] for values in (first, second)]
-    return float(np.intersect1d(*chosen).size / count)
+    bright_first, bright_second = (np.argpartition(values, -count)[-count:] for values in (first, second))
+    return float(np.intersect1d(bright_first, bright_second).size / count)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:

@@ -106,8 +106,8 @@ def _exclusions(results: Results) -> Limit:
 def _registration(config: Config) -> Limit:
     settings = config.register_
     text = (
-        f"Quality control looks at the lungs (Dice of at least {settings.minimum_lung_dice}) and at folding, not at "
-        "vessels: a small vessel can be misplaced in a registration that passes."
+        f"Quality control looks at the lungs (Dice of at least {settings.minimum_lung_dice}), their inside as a "
+        "whole and folding, not at every vessel: a small one can be misplaced in a registration that passes."
     )
     return Limit("Registration", text)
 

@@ -18,6 +18,8 @@ STEP_MM = 3.0
 class ChestPair(NamedTuple):
     nct: Path
     ctpa: Path
+    stranger: Path
+    """CTPA of another patient with the same lungs."""
     motion: sitk.Transform
     """Truth: NCT points to CTPA points."""
     lung_points: np.ndarray
@@ -32,9 +34,11 @@ def chest_pair(tmp_path_factory) -> ChestPair:
     nct_grid = grid((96, 66, 66), (3.4, 3.4, 4.0), np.subtract((-163.0, -112.0, -132.0), SHIFT_MM))
     scan(render(350.0), ctpa_grid, sitk.Transform(3, sitk.sitkIdentity), 1, folder / "ctpa.nii.gz")
     scan(render(50.0), nct_grid, motion, 2, folder / "nct.nii.gz")
+    scan(render(350.0, 8), ctpa_grid, sitk.Transform(3, sitk.sitkIdentity), 3, folder / "stranger.nii.gz")
     points = np.random.default_rng(0).uniform((-115, -60, -60), (115, 60, 90), (3000, 3))
     inside = lung_mask(*transform_points(motion, points - SHIFT_MM).T)
-    return ChestPair(folder / "nct.nii.gz", folder / "ctpa.nii.gz", motion, (points - SHIFT_MM)[inside])
+    nct, ctpa, stranger = (folder / f"{name}.nii.gz" for name in ("nct", "ctpa", "stranger"))
+    return ChestPair(nct, ctpa, stranger, motion, (points - SHIFT_MM)[inside])
 
 
 def grid(size, spacing, origin) -> sitk.Image:
@@ -44,15 +48,15 @@ def grid(size, spacing, origin) -> sitk.Image:
     return image
 
 
-def render(vessel_hu: float) -> sitk.Image:
-    """Chest in HU (float32) on a 3 mm grid centred on zero."""
+def render(vessel_hu: float, patient: int = 3) -> sitk.Image:
+    """Chest in HU (float32) on a 3 mm grid centred on zero; patients differ by their vessels."""
     x_axis, y_axis, z_axis = (np.arange(-half, half + 1, STEP_MM) for half in HALF_MM)
     z, y, x = np.meshgrid(z_axis, y_axis, x_axis, indexing="ij")
     hu = np.where((x / 160) ** 2 + (y / 108) ** 2 < 1, 40.0, -1000.0)
     lung = lung_mask(x, y, z)
     points = np.stack([x, y, z], axis=-1)[lung].astype(np.float32)
     vessel = np.zeros(len(points), bool)
-    for start, end, radius in tubes():
+    for start, end, radius in tubes(patient):
         vessel |= distance_to_segment(points, start, end) < radius
     hu[lung] = np.where(vessel, vessel_hu, -860)
     hu[heart_mask(x, y, z)] = vessel_hu
@@ -72,9 +76,9 @@ def heart_mask(x, y, z) -> np.ndarray:
     return ((x - 20) / 50) ** 2 + ((y + 20) / 45) ** 2 + ((z + 20) / 50) ** 2 < 1
 
 
-def tubes() -> list[tuple[np.ndarray, np.ndarray, float]]:
+def tubes(patient: int) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """Vessels from each hilum outwards, different on the two sides."""
-    generator = np.random.default_rng(3)
+    generator = np.random.default_rng(patient)
     found = []
     for hilum in (np.array([-30.0, 0, 10]), np.array([30.0, 5, 20])):
         for _ in range(14):

@@ -12,7 +12,7 @@ from cpmn.register.ants_engine import threads_in_use
 from cpmn.register.stage import register_patient
 from cpmn.transforms import load_inverse_transform, load_transform, transform_points
 
-QUICK = RegisterConfig(spacing_mm=4.0)
+QUICK = RegisterConfig(spacing_mm=4.0, iterations=(25, 5))
 FILES = ("affine.mat", "warp.nii.gz", "inverse_warp.nii.gz", "ctpa_in_nct.nii.gz")
 
 
@@ -142,6 +142,14 @@ def test_a_pair_that_must_pass_stops_with_the_reason(mirrored, tmp_path):
     with pytest.raises(PatientError, match=r"patient p1: the registration is not good enough: the inside of the lungs"):
         register_patient("p1", mirrored.nct, mirrored.ctpa, tmp_path, config, threads=1, must_pass=True)
     assert not read_json(tmp_path / "quality.json")["passed"]
+
+
+def test_another_patients_scan_does_not_pass(chest_pair, tmp_path):
+    config = QUICK.model_copy(update={"fallback": {}})
+    quality = registered(chest_pair._replace(ctpa=chest_pair.stranger), tmp_path, config)
+    assert quality["lung_dice"] > 0.95  # the lungs alone would not tell
+    assert not quality["passed"]
+    assert "does not match" in quality["reason"] or "do not match" in quality["reason"]
 
 
 def test_a_second_schedule_saves_a_pair(chest_pair, tmp_path):
