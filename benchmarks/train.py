@@ -1,9 +1,9 @@
 """Training throughput beside nnU-Net v2's own trainer: same patches, batch and weights, one thread, one process.
 
 Both learn from the same made-up volumes, with their own sampling, augmentation, loss and optimiser, and take turns.
-nnU-Net reads uncompressed arrays and augments in the same process, so that all its work is counted. It needs
-`nnunetv2` beside the project's packages: pip install it with --no-deps into an environment of its own, since it would
-change the pinned PyTorch, and run `python -m benchmarks train` there.
+nnU-Net reads its own format and augments in the same process, so that all its work is counted. It needs `nnunetv2`
+beside the project's packages: pip install it with --no-deps into an environment of its own, since it would change the
+pinned PyTorch, and run `python -m benchmarks train` there.
 """
 
 import os
@@ -144,9 +144,7 @@ def _peer(folder: Path, config: TrainConfig) -> tuple[Step, int]:
     data = folder / "nnUNet_preprocessed" / "Dataset001_Made" / "made"
     data.mkdir(parents=True)
     for n, (hu, clot) in enumerate(_volumes()):
-        np.save(data / f"case{n}.npy", (hu[None] / 100).astype(np.float32))
-        np.save(data / f"case{n}_seg.npy", clot[None].astype(np.int8))
-        _write_properties(data / f"case{n}", clot)
+        _write_case(data / f"case{n}", hu, clot, config)
     labels = {"background": 0, "embolus": 1}
     dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".nii.gz"}
     target, best = parameters(config, SPACING), None
@@ -163,13 +161,14 @@ def _peer(folder: Path, config: TrainConfig) -> tuple[Step, int]:
     return lambda: trainer.train_step(next(loader)), best[0]
 
 
-def _write_properties(path: Path, clot: np.ndarray) -> None:
-    from batchgenerators.utilities.file_and_folder_operations import write_pickle  # pyright: ignore[reportMissingImports]
+def _write_case(path: Path, hu: np.ndarray, clot: np.ndarray, config: TrainConfig) -> None:
+    from nnunetv2.training.dataloading import nnunet_dataset  # pyright: ignore[reportMissingImports]
 
-    where = np.argwhere(clot)
-    located = np.column_stack([np.zeros(len(where), int), where])
-    write_pickle({"class_locations": {1: located}}, str(path) + ".pkl")
-    path.with_suffix(".npz").touch()  # nnU-Net lists cases by it and reads the unpacked .npy
+    image, where = (hu[None] / 100).astype(np.float32), np.argwhere(clot)
+    blocks, chunks = nnunet_dataset.comp_blosc2_params(image.shape, config.patch_size[::-1])
+    located = {"class_locations": {1: np.column_stack([np.zeros(len(where), int), where])}}
+    layout = {"chunks": chunks, "blocks": blocks, "chunks_seg": chunks, "blocks_seg": blocks}
+    nnunet_dataset.nnUNetDatasetBlosc2.save_case(image, clot[None].astype(np.int8), located, str(path), **layout)
 
 
 def _weights(plans: dict[str, Any]) -> int:

@@ -98,7 +98,7 @@ class Tree:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that calls a voxel an embolus by its HU, and whose fold number shifts its class logit."""
 
-    def predict(fold: int, nct: sitk.Image, *, overlap: float) -> Prediction:
+    def predict(fold: int, nct: sitk.Image, **_options: object) -> Prediction:
         hu = sitk.GetArrayFromImage(nct).astype(np.float32)
         logit = float(hu.max()) / 20 - 1 + fold
         return Prediction((hu / 100).clip(0, 1), (hu / 200).clip(0, 1), 1 / (1 + np.exp(-logit)))

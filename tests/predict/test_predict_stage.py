@@ -92,7 +92,7 @@ def decision(**crop):
 def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that calls tissue of 60-100 HU an embolus, surely."""
 
-    def predict(_model, nct: sitk.Image, *, overlap: float) -> Prediction:
+    def predict(_model, nct: sitk.Image, **_options: object) -> Prediction:
         hu = sitk.GetArrayFromImage(nct)
         spot = ((hu > 60) & (hu < 100)).astype(np.float32)
         return Prediction(spot, spot / 2, 0.99)
