@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, observer, register
+from benchmarks import convert, observer, phantom, phantom_real, register
 
 RESULTS = Path(__file__).parent / "results"
-BENCHMARKS = {"convert": convert.measure, "register": register.measure, "observer": observer.measure}
+BENCHMARKS = {
+    "convert": convert.measure,
+    "register": register.measure,
+    "phantom": phantom.measure,
+    "phantom_real": phantom_real.measure,
+    "observer": observer.measure,
+}
 
 
 def main(names: list[str]) -> None:
