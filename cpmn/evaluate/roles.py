@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cpmn.cohort import Patient
+from cpmn.errors import CpmnError
 from cpmn.files import read_json
 
 
@@ -36,6 +37,21 @@ def assign_roles(
         if split != "train" or reason:
             roles.append(Role(patient, split, validation.get(name), reason))
     return roles
+
+
+def check_splits(path: Path, expected: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Contents of `splits.json` at `path`, which must be those that follow from cohort and configuration.
+
+    They differ when a version control brought back the file of another state: Snakemake knows its own last run alone.
+    Raises CpmnError with what to do.
+    """
+    found = read_json(path)
+    if found != expected:
+        raise CpmnError(
+            f"{path} is of another cohort or configuration than this run. Bring back the files that belong together "
+            f"(`dvc checkout`), or remove it and repeat the command."
+        )
+    return found
 
 
 def propagated_label(results: Path, patient: Patient) -> Path | None:

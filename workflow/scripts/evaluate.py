@@ -8,8 +8,8 @@ from pathlib import Path
 from cpmn.cohort import Patient
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.evaluate.roles import check_splits
 from cpmn.evaluate.stage import evaluate_variant
-from cpmn.files import read_json
 from cpmn.logs import job_log
 from cpmn.status import excluded_patients
 from cpmn.tracking import attempt, sync_variant, track_of
@@ -20,7 +20,7 @@ with job_log(snakemake.log[0]):
     names = snakemake.params.scored
     evaluate_variant(
         variant=variant,
-        splits=read_json(snakemake.input.splits),
+        splits=check_splits(Path(snakemake.input.splits), snakemake.params.splits),
         patients=patients,
         results=Path("results"),
         excluded=excluded_patients({name: f"results/crop/{name}/status.json" for name in names}),
