@@ -5,6 +5,7 @@ iteration instead of SyN's two, on a fast box-filter implementation. Its transfo
 matrices are written in RAS coordinates.
 """
 
+import importlib
 import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,11 +31,10 @@ def load_greedy() -> Any:
     Raises CpmnError if the package is not installed.
     """
     try:
-        from picsl_greedy import Greedy3D  # type: ignore[import-not-found]
+        return importlib.import_module("picsl_greedy").Greedy3D
     except ImportError as error:
         remedy = "Install it (pip install 'cpmn[greedy]'), or set register.engine to ants"
         raise CpmnError(f"register.engine is greedy, but picsl-greedy is not installed. {remedy}.") from error
-    return Greedy3D
 
 
 def run_greedy(

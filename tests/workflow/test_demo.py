@@ -74,7 +74,7 @@ def test_runs_of_both_variants_are_in_mlflow(finished):
     assert by_name["cpmn"].data.metrics["patient.auc"] == metrics["patient"]["auc"]["value"]
     assert by_name["cpmn fold-0"].data.params["steps"] == "8"
     steps = client.get_metric_history(by_name["cpmn fold-0"].info.run_id, "train_total")
-    assert [metric.step for metric in steps] == [1, 2]
+    assert [metric.step for metric in steps] == [4, 8]  # optimiser steps: two epochs of four
 
 
 def test_a_second_run_has_nothing_to_do(finished):
