@@ -17,12 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from benchmarks.cases import make_pair
+from benchmarks.cases import REAL_DATA, SEED
+from cpmn.config.phantom import PhantomConfig
 from cpmn.images import read_image
+from cpmn.phantom.stage import write_patient
 
 REPEATS = 5
 SPACING = (1.0, 1.0, 2.0)  # mm; a routine chest has about this
-REAL_DATA = Path(os.environ.get("CPMN_REAL_DATA", "../shared/data"))
 REAL = {"A0001": "lung_pet_ct_dx/A0001/5mm_B", "JPEG 2000": "odd_dicom/jpeg2000_series"}
 OURS, DCM2NIIX, DICOM2NIFTI = "cpmn", "dcm2niix -z y", "dicom2nifti"
 
@@ -43,7 +44,8 @@ def measure() -> list[dict]:
         sys.exit("The conversion benchmark needs its peer: pip install -e '.[bench]'")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_pair(1, folder, SPACING)
+        config = PhantomConfig(seed=SEED, nct_spacing=SPACING, ctpa_spacing=SPACING)
+        write_patient(config, "phantom-001", folder)
         rows = _rows("phantom", folder / "nct", folder)
         for scan, path in REAL.items():
             if (REAL_DATA / path).is_dir():

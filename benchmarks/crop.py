@@ -1,6 +1,5 @@
 """Lungs and box of the real chests: agreement with the reference masks, volumes, time. `python -m benchmarks crop`."""
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from benchmarks.cases import REAL_DATA
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.convert.stage import convert_series
@@ -16,7 +16,6 @@ from cpmn.lungbox import find_box
 from cpmn.lungs import lung_parts_ml
 from cpmn.voxels import dice
 
-REAL_DATA = Path(os.environ.get("CPMN_REAL_DATA", "../shared/data"))
 CHESTS = {  # scan, reference mask or none
     "cip/ct-64Dicom": "cip/wholeLung-64.nrrd",
     "hemithorax_pair/3DCT_lung.mha": "hemithorax_pair/3DCT_lung_baseline_mask.mha",

@@ -1,6 +1,5 @@
 """What three converters make of odd folders of real DICOM: `python -m benchmarks odd_dicom`."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from benchmarks.cases import REAL_DATA
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_series
 from cpmn.errors import PatientError
 
-REAL_DATA = Path(os.environ.get("CPMN_REAL_DATA", "../shared/data"))
 FOLDERS = (
     "gantry_tilt",
     "variable_spacing_head",

@@ -1,13 +1,11 @@
 """Pairs of scans with the exact motion between them: phantom patients, and a real chest turned by a known transform."""
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from benchmarks.cases import SEED
+from benchmarks.cases import REAL_DATA, SEED
 from cpmn.config.phantom import PhantomConfig
 from cpmn.lungs import segment_lungs
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
@@ -19,7 +17,6 @@ LARGE_MM = 30.0  # inspiration to expiration moves the lungs 12-31 mm on average
 FINE = (1.5, 1.5, 3.0)  # mm; the training benchmark's NCT voxels
 POINTS = 3000
 MOTION_STEP_MM = 4.0  # of the exact motion as a displacement field; its bells are 30 mm wide and more
-REAL_DATA = Path(os.environ.get("CPMN_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @dataclass(frozen=True)

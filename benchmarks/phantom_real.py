@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from benchmarks.cases import REAL_DATA
 from cpmn.config.phantom import PhantomConfig
 from cpmn.images import read_image
 from cpmn.lungs import segment_lungs
@@ -22,7 +23,6 @@ from cpmn.phantom.rows import patient_id
 from cpmn.phantom.scan import draw_phase, grid_image, scan_phase
 
 ROOT = Path(__file__).parent.parent
-DATA = ROOT.parent / "shared" / "data"
 FIGURE = ROOT / "docs" / "images" / "phantom-validation.png"
 CHESTS = {"chest A0001": "lung_pet_ct_dx/A0001/5mm_B", "chest A0002": "lung_pet_ct_dx/A0002/B40f"}
 SEED, PATIENTS = 101, 4
@@ -34,9 +34,9 @@ VESSEL_HU = -500.0  # above in the lungs is vessel (or wall, or disease)
 
 def measure() -> list[dict[str, Any]]:
     """One row per scan; draws the figure too."""
-    if not DATA.is_dir():
-        sys.exit(f"The real scans are not there: {DATA}")
-    scans = {name: _series(DATA / path) for name, path in CHESTS.items()}
+    if not REAL_DATA.is_dir():
+        sys.exit(f"The real scans are not there: {REAL_DATA}")
+    scans = {name: _series(REAL_DATA / path) for name, path in CHESTS.items()}
     config = PhantomConfig(seed=SEED, nct_spacing=SPACING, ctpa_spacing=(2.0, 2.0, 2.0))
     anatomies = [build_anatomy(config, patient_id(index)) for index in range(PATIENTS)]
     for anatomy in anatomies:
@@ -120,8 +120,8 @@ def _diameters(hu: np.ndarray, lung: np.ndarray, spacing: tuple[float, ...]) -> 
 
 def _real_arteries() -> tuple[np.ndarray, float]:
     """HU in the pulmonary artery, and the diameter of the largest ball in it in mm."""
-    image = read_image(DATA / "pulmonary_artery_cta" / "ct_cropped.nii.gz")
-    mask = sitk.GetArrayFromImage(read_image(DATA / "pulmonary_artery_cta" / "pulmonary_artery.nii.gz")) > 0
+    image = read_image(REAL_DATA / "pulmonary_artery_cta" / "ct_cropped.nii.gz")
+    mask = sitk.GetArrayFromImage(read_image(REAL_DATA / "pulmonary_artery_cta" / "pulmonary_artery.nii.gz")) > 0
     inner = ndimage.binary_erosion(mask, iterations=2)
     return np.asarray(sitk.GetArrayFromImage(image))[np.asarray(inner, bool)], _widest(mask, image.GetSpacing())
 

@@ -15,6 +15,11 @@ LARGEST_COUNT = 100_000  # files in the archives of a scan; our choice: a study 
 ENCRYPTED = 1  # bit of a member's flags
 
 
+def files_below(source: Path) -> list[Path]:
+    """All files below a folder, in order of their paths; `source` itself if it is a file."""
+    return sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+
+
 @contextmanager
 def unzipped(source: Path, maximum_gb: float) -> Iterator[list[Path]]:
     """All files below `source` (or itself), where the members of .zip archives stand for the archives.
@@ -25,7 +30,7 @@ def unzipped(source: Path, maximum_gb: float) -> Iterator[list[Path]]:
     Raises SeriesProblem for an archive that is damaged, encrypted, or too large in all; problems with a member that
     are raised inside name the archive and the member.
     """
-    files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    files = files_below(source)
     archives = [path for path in files if path.suffix.lower() == ".zip"]
     if not archives:
         yield files

@@ -12,6 +12,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from tqdm import tqdm
 
+from cpmn.convert.archive import files_below
 from cpmn.convert.problem import SeriesProblem
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
     is DICOM, or if a DICOM file is damaged: a slice is never dropped in silence.
     """
     if files is None:
-        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+        files = files_below(source)
     if not files:
         raise SeriesProblem(
             "the folder or archive is empty", "Put the scan's DICOM files there or correct the path.", source
