@@ -16,7 +16,7 @@ class RegisterConfig(Section):
 
     engine: Literal["ants", "greedy"] = Field(
         default="ants",
-        description="ants, or greedy (package picsl-greedy, extra `greedy`): faster and more accurate on the phantom.",
+        description="ants, or greedy (package picsl-greedy, extra `greedy`); alike on the phantom.",
     )
     spacing_mm: float = Field(default=3.0, gt=0, description="Isotropic working resolution of the registration, in mm.")
     margin_mm: float = Field(
@@ -30,8 +30,12 @@ class RegisterConfig(Section):
         description="The affine step compares only the lungs and this far around them, in mm.",
     )
     window_hu: tuple[float, float] = Field(
-        default=(-1000.0, 100.0),
-        description="Intensities are clipped to this range, so that contrast medium does not show; HU.",
+        default=(-1000.0, 300.0),
+        description="Intensities are clipped to this range; HU.",
+    )
+    between_lungs_hu: float = Field(
+        default=100.0,
+        description="Upper clip in and between the lungs, so that contrast medium does not show; HU.",
     )
     affine_iterations: tuple[int, ...] = Field(
         default=(200, 100), min_length=1, description="Affine iterations at shrink factors ..., 4, 2 (count)."
@@ -55,11 +59,11 @@ class RegisterConfig(Section):
         description="SyN similarity: CC is local correlation; Mattes, mutual information, is faster and less accurate.",
     )
     radius: int = Field(
-        default=2, ge=1, description="Radius of the CC neighbourhood in voxels, or number of Mattes bins (32 is usual)."
+        default=1, ge=1, description="Radius of the CC neighbourhood in voxels, or number of Mattes bins (32 is usual)."
     )
-    gradient_step: float = Field(default=0.5, gt=0, description="SyN gradient step, in voxels of the level.")
+    gradient_step: float = Field(default=0.4, gt=0, description="SyN gradient step, in voxels of the level.")
     update_smoothing: float = Field(
-        default=3.0, ge=0, description="SyN smoothing of the update field, variance in voxels."
+        default=2.0, ge=0, description="SyN smoothing of the update field, variance in voxels."
     )
     total_smoothing: float = Field(
         default=0.5, ge=0, description="SyN smoothing of the total field, variance in voxels."
