@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.register import RegisterConfig
+from cpmn.lungs import between_lungs
 
 MOVING_EXTRA_MM = 20.0  # our choice: the moving image shows more than the fixed one, so that the warp can reach for it
 
@@ -71,12 +72,6 @@ def clip(image: sitk.Image, lungs: sitk.Image, window_hu: tuple[float, float], b
     result = sitk.GetImageFromArray(clipped)
     result.CopyInformation(image)
     return result
-
-
-def between_lungs(lungs: np.ndarray) -> np.ndarray:
-    """Whether a voxel (z, y, x) is lung or has lung to its right and to its left, boolean."""
-    one_side, other_side = np.logical_or.accumulate(lungs, axis=2), np.logical_or.accumulate(lungs[..., ::-1], axis=2)
-    return one_side & other_side[..., ::-1]
 
 
 def working_image(clipped: sitk.Image, grid: sitk.Image, outside_hu: float) -> sitk.Image:
