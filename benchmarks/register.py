@@ -53,7 +53,7 @@ def on_working_images(peer: Register) -> Register:
 
 METHODS: dict[str, Register] = {
     "cpmn": ours(),
-    "cpmn, 2 mm": ours(spacing_mm=2.0, iterations=(60, 40, 20), shrink_factors=(8, 4, 2)),
+    "cpmn, 2 mm": ours(spacing_mm=2.0, iterations=(60, 40, 40), shrink_factors=(8, 4, 2)),
     "cpmn, greedy": ours(engine="greedy"),
     "ANTsPy SyN": ants_default("SyN"),
     "ANTsPy SyN, working": on_working_images(ants_default("SyN")),
