@@ -100,6 +100,7 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
         overlap=config.overlap,
         segmentation_threshold=config.segmentation_threshold,
         mirror=config.mirror,
+        highest_hu=config.highest_hu,
     )
     probability = on_native(reading.probability, crop, native)
     labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)

@@ -278,3 +278,14 @@ def test_vessel_masks_change_no_score_and_no_other_figure(tree):
     assert {name: row | {"artery_vein_ratio": ""} for name, row in scores.items()} == {
         name: row | {"artery_vein_ratio": ""} for name, row in tree.rows(after).items()
     }
+
+
+def test_nothing_is_marked_above_the_highest_hu(tree):
+    """t1's clot is drawn at 80 HU, t4's false mark at 95: the limit is on the NCT, and predict gets it too."""
+    before = tree.rows(tree.evaluate())
+    folder = tree.evaluate(highest_hu=85)
+    rows = tree.rows(folder)
+    assert rows["t1"] | {"score": "", "threshold": ""} == before["t1"] | {"score": "", "threshold": ""}
+    assert float(before["t4"]["predicted_ml"]) == pytest.approx(CLOT_ML)
+    assert (rows["t4"]["predicted_ml"], rows["t4"]["false_positives"]) == ("0.0", "0")
+    assert read_json(folder / "decision.json")["highest_hu"] == 85
