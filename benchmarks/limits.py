@@ -74,4 +74,5 @@ def hull(mask: np.ndarray) -> np.ndarray:
     if len(points) < 3 or (np.ptp(points, axis=0) == 0).any():
         return mask
     planes = ConvexHull(points).equations
-    return (np.indices(mask.shape).T @ planes[:, :2].T + planes[:, 2] <= 1e-6).all(axis=-1).T
+    inside = np.all(np.indices(mask.shape).T @ planes[:, :2].T + planes[:, 2] <= 1e-6, axis=-1)
+    return np.asarray(inside).T
