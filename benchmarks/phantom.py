@@ -1,7 +1,8 @@
 """Honesty of the phantom: what separates PE from normal patients without looking for clots.
 
-Simple figures of each patient's NCT should not tell the label: AUC below the limit in either direction. For each
-difficulty the same patients are scanned; the anatomy and everything but the clots' contrast is drawn once.
+Simple figures of each patient's scans should not tell the label: AUC below the limit in either direction. The same
+patients are scanned for each difficulty: an embolus-free NCT and its noise are drawn once, clots are added to it.
+Resumable: figures are kept under `results/benchmarks/phantom` while settings and code are the same.
 """
 
 import os
@@ -19,74 +20,122 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
 
+from benchmarks.kept import kept
 from cpmn.config.phantom import DIFFICULTIES, PhantomConfig
+from cpmn.files import sha256_of_files, sha256_of_json
 from cpmn.images import write_image
 from cpmn.metrics import auc
-from cpmn.phantom.anatomy import build_anatomy, with_emboli
-from cpmn.phantom.image import clean_image
-from cpmn.phantom.materials import FIRST_CLOT, Tissue
+from cpmn.observer.naive import mean_artery_hu
+from cpmn.observer.sites import templates_of
+from cpmn.observer.study import clot_signal
+from cpmn.phantom.anatomy import Anatomy, build_anatomy, with_emboli
+from cpmn.phantom.dicom import write_series
+from cpmn.phantom.known import Known, known_of
+from cpmn.phantom.materials import Tissue
+from cpmn.phantom.render import Grid
 from cpmn.phantom.rows import patient_id
-from cpmn.phantom.scan import draw_phase, grid_image, phase_noise
-from cpmn.phantom.streams import random_stream
+from cpmn.phantom.scan import Phase, Scan, grid_image, phase_grid, with_noise
+from cpmn.sources import source_files
 
 SEED = 101  # none of the seeds that settings were chosen on
-PATIENTS = int(os.environ.get("CPMN_PHANTOM_PATIENTS", "200"))
+PATIENTS = int(os.environ.get("CPMN_PHANTOM_PATIENTS", "1000"))
 SPACING = (4.5, 4.5, 5.0)  # mm; coarse, because only averages over organs are asked for
 LIMIT = 0.6  # of max(AUC, 1 - AUC)
 LUNG = (Tissue.LUNG, Tissue.FISSURE, Tissue.NODULE)
+CONSTANT = ("slices", "DICOM files")  # the same for everyone
+CACHE = Path("results/benchmarks/phantom")
 
 
 def measure() -> list[dict[str, Any]]:
     """One row per difficulty and figure, with the AUC, its 95 % interval (DeLong) and whether it is below the limit."""
-    config = PhantomConfig(patients=PATIENTS, seed=SEED, nct_spacing=SPACING, subsample_mm=3.0)
-    labels: list[int] = []
-    figures: dict[str, list[dict[str, float]]] = {difficulty: [] for difficulty in DIFFICULTIES}
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for label, found in pool.map(partial(_patient, config), map(patient_id, range(PATIENTS)), chunksize=5):
-            labels.append(label)
-            for difficulty, values in found.items():
-                figures[difficulty].append(values)
+    config = PhantomConfig(seed=SEED, nct_spacing=SPACING, ctpa_spacing=SPACING, subsample_mm=3.0)
+    code = [*source_files("cpmn.observer.study"), *source_files("cpmn.phantom.dicom"), __file__]
+    key = sha256_of_json([config.model_dump(mode="json", exclude={"patients", "difficulty"}), sha256_of_files(code)])
+    names = [patient_id(index) for index in range(PATIENTS)]
+    # Not os.cpu_count(): a machine that is shared may lend this process fewer.
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as pool:
+        made = pool.map(partial(_kept_patient, config, key), names, chunksize=5)
+        records = list(tqdm(made, total=len(names), unit="patient", disable=None))
+    labels = [record["label"] for record in records]
+    figures = {difficulty: [record["figures"][difficulty] for record in records] for difficulty in DIFFICULTIES}
     twins = figures["invisible"]  # without contrast a patient's NCT is its twin's, voxel by voxel (tested)
     return [row for difficulty in DIFFICULTIES for row in _rows(difficulty, labels, figures[difficulty], twins)]
 
 
-def _patient(config: PhantomConfig, name: str) -> tuple[int, dict[str, dict[str, float]]]:
-    """Label, and by difficulty the figures of a patient's NCT."""
+def _kept_patient(config: PhantomConfig, key: str, name: str) -> dict[str, Any]:
+    return kept(CACHE / f"{name}.json", key, lambda: _patient(config, name))
+
+
+def _patient(config: PhantomConfig, name: str) -> dict[str, Any]:
+    """Label, and by difficulty the figures of a patient."""
     anatomy = build_anatomy(config, name)
-    canvas = draw_phase(config, anatomy, "nct")
-    noise = phase_noise(config, canvas, anatomy, "nct")
-    drawn = noise.draw(canvas.grid.size, random_stream(config.seed, name, "nct noise"))
-    vessel = np.isin(canvas.labels, Tissue.ARTERY) | (canvas.labels > FIRST_CLOT)
-    vessel = vessel.mean(axis=-1) > 0.5
-    air = np.isin(canvas.labels, [int(tissue) for tissue in LUNG]).mean(axis=-1)
+    known = known_of(config, anatomy)
+    vessel = known.artery > 0.5
+    air = np.isin(known.canvas.labels, [int(tissue) for tissue in LUNG]).mean(axis=-1)
+    templates = templates_of(anatomy.clots, known.canvas)
+    same = {
+        "vessel volume": float(vessel.sum()),
+        "lung volume": float(air.sum()),
+        "noise level": float(known.noise.sd.mean()),
+        "slices": float(known.grid.size[2]),
+        "body size": float(np.prod(anatomy.scale)),
+        "heart size": anatomy.habitus.heart,
+        "findings": float(sum(anatomy.findings.counts().values())),
+        **_dicom(config, anatomy, known),
+    }
     found = {}
     for difficulty in DIFFICULTIES:
-        changed = config.model_copy(update={"difficulty": difficulty})
-        ill = with_emboli(changed, replace(anatomy, clots=())) if anatomy.label else anatomy
-        hu = np.rint(clean_image(changed, canvas, ill, "nct") + drawn).clip(-1024, 3071).astype(np.int16)
+        signal = clot_signal(templates, _contrasts(config, anatomy, difficulty), known.twin.shape)
+        hu = with_noise(config, name, "nct", known.twin + signal.astype(np.float32), known.noise)
         found[difficulty] = {
             "vessel HU": float(hu[vessel].mean()),
+            "vessel HU, voxels inside": mean_artery_hu(hu, known.artery),
             "vessel HU, 95th percentile": float(np.percentile(hu[vessel], 95)),
             "vessel SD": float(hu[vessel].std()),
-            "vessel volume": float(vessel.sum()),
-            "lung volume": float(air.sum()),
             "lung HU": float(hu[air > 0.99].mean()),
-            "noise level": float(noise.sd.mean()),
-            "file size": _file_size(hu, canvas.grid),
-            "slices": float(canvas.grid.size[2]),
-            "body size": float(np.prod(anatomy.scale)),
-            "heart size": anatomy.habitus.heart,
-            "findings": float(sum(anatomy.findings.counts().values())),
+            "NIfTI size": _nifti_size(hu, known.grid),
+            **same,
         }
-    return anatomy.label, found
+    return {"label": anatomy.label, "figures": found}
 
 
-def _file_size(hu: np.ndarray, grid: Any) -> float:
+def _contrasts(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
+    """Contrast of each clot to blood in HU, as the phantom draws it in that difficulty."""
+    if not anatomy.label:
+        return []
+    changed = config.model_copy(update={"difficulty": difficulty})
+    return [clot.over_blood_hu for clot in with_emboli(changed, replace(anatomy, clots=())).clots]
+
+
+def _nifti_size(hu: np.ndarray, grid: Grid) -> float:
+    """Bytes of the compressed NCT, which follow from what is in it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nct.nii.gz"
         write_image(grid_image(hu, grid), path)
         return float(path.stat().st_size)
+
+
+def _dicom(config: PhantomConfig, anatomy: Anatomy, known: Known) -> dict[str, float]:
+    """Number and size of the files of both phases, and what differs in their headers: where the scan lies.
+
+    Pixels are not compressed: whatever they show has the same size, so that none are drawn here.
+    """
+    files: list[Path] = []
+    grids: dict[Phase, Grid] = {"nct": known.grid, "ctpa": phase_grid(config, anatomy, "ctpa")}
+    with tempfile.TemporaryDirectory() as folder:
+        for phase, grid in grids.items():
+            empty = np.zeros(grid.size[::-1], np.int16)
+            scan = Scan(phase, grid, empty, empty, empty, {}, known.noise)
+            write_series(scan, anatomy.patient_id, config.seed, Path(folder) / phase)
+            files += (Path(folder) / phase).iterdir()
+        sizes = [path.stat().st_size for path in files]
+    return {
+        "DICOM files": float(len(files)),
+        "DICOM size": float(sum(sizes)),
+        **{f"DICOM position {axis}": known.grid.origin[index] for index, axis in enumerate("xyz")},
+    }
 
 
 Figures = list[dict[str, float]]
@@ -98,7 +147,7 @@ def _rows(difficulty: str, labels: list[int], figures: Figures, twins: Figures) 
         scores, without = (np.array([values[name] for values in them]) for them in (figures, twins))
         against = _auc(np.repeat((1, 0), truth.sum()), np.concatenate([scores[truth == 1], without[truth == 1]]))
         yield _row(difficulty, name, truth, scores) | {"auc_against_own_twins": against[0]}
-    table = np.array([[values[name] for name in figures[0] if name != "slices"] for values in figures])
+    table = np.array([[values[name] for name in figures[0] if name not in CONSTANT] for values in figures])
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     together = np.asarray(cross_val_predict(model, table, truth, cv=10, method="predict_proba"))[:, 1]
     yield _row(difficulty, "all together (logistic regression, 10-fold)", truth, together)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.files import read_json
 from cpmn.phantom.rows import phantom_rows
-from cpmn.phantom.stage import settings_key, write_cohort, write_patient, write_truth
+from cpmn.phantom.stage import is_finished, settings_key, write_cohort, write_patient, write_truth
 
 AHEAD = 4  # patients given out per process: enough to keep it busy, few enough to stop soon
 
@@ -37,20 +36,13 @@ def make_cohort(
     """
     folder = Path(folder)
     names = [row["patient_id"] for row in phantom_rows(config)]
-    missing = [name for name in names if not _is_finished(config, folder / name, truth_only)]
+    settings = settings_key(config, truth_only)
+    missing = [name for name in names if not is_finished(folder / name, settings)]
     for name in sorted(set(names) - set(missing)):
         done(name, False)
     for name in _made(config, folder, missing, jobs, truth_only):
         done(name, True)
     write_cohort(config, folder, truth_only)
-
-
-def _is_finished(config: PhantomConfig, folder: Path, truth_only: bool) -> bool:
-    """Whether `folder` holds a patient that was made with these settings; `phantom.json` is written last."""
-    try:
-        return read_json(folder / "phantom.json").get("settings") == settings_key(config, truth_only)
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _made(config: PhantomConfig, folder: Path, names: list[str], jobs: int, truth_only: bool) -> Iterator[str]:
