@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, sha256_of_files
+from cpmn.files import read_json, sha256_of_files, write_json
 from cpmn.images import read_image
 from cpmn.phantom import stage
 from cpmn.phantom.anatomy import Anatomy
@@ -100,7 +100,7 @@ def test_a_patient_that_is_half_made_again_is_not_finished(tiny: PhantomConfig, 
     def full_disk(*_) -> None:
         raise OSError("no space left on device")
 
-    write_patient(tiny, negative, tmp_path)
+    write_json(tmp_path / "phantom.json", {"settings": settings_key(tiny, False)})
     assert is_finished(tmp_path, settings_key(tiny, False))
     monkeypatch.setattr(stage, "write_image", full_disk)
     with pytest.raises(OSError, match="no space"):

@@ -6,6 +6,7 @@ from cpmn.cli import main
 from cpmn.cohort import load_cohort
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
+from cpmn.files import write_json
 from cpmn.phantom.chest import stage
 from cpmn.phantom.chest.stage import _write_sheet, chest_rows, write_chest_cohort
 from cpmn.train.splits import split_cohort
@@ -44,8 +45,12 @@ def test_mistakes_end_with_2_before_anything_is_read(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_pairs_of_the_same_settings_are_kept_and_others_made_again(chest, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage, "read_chest", lambda path, name, shrink: chest)
+def test_pairs_of_the_same_settings_are_kept_and_others_made_again(tmp_path, monkeypatch):
+    def write(_chest, _row, folder, *, seed, difficulty, settings) -> None:
+        write_json(folder / "phantom.json", {"settings": settings})
+
+    monkeypatch.setattr(stage, "read_chest", lambda path, name, shrink: None)
+    monkeypatch.setattr(stage, "write_pair", write)
     settings = {"pairs": 4, "seed": 1, "difficulty": "learnable", "shrink": 2}
 
     def made(chests: tuple[str, str] = ("a", "b"), **changes) -> dict[str, bool]:
