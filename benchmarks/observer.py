@@ -23,7 +23,7 @@ from cpmn.phantom.rows import patient_id
 from cpmn.sources import source_files
 
 SEED = 99  # none of the seeds that settings were chosen on
-PATIENTS = int(os.environ.get("CPMN_OBSERVER_PATIENTS", "200"))  # one of each pair has PE
+PATIENTS = int(os.environ.get("CPMN_OBSERVER_PATIENTS", "100"))  # one of each pair has PE
 SETS = 200  # imagined sets of emboli per patient
 NOISES = (1.0, 2.0, 4.0)  # times the noise that the phantom is scanned with
 FALSE_SITES = 1.0  # wrong sites per patient without PE, at which detection of clots is counted
