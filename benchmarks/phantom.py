@@ -9,7 +9,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,8 +28,8 @@ from cpmn.images import write_image
 from cpmn.metrics import Estimate, area, auc, bootstrap
 from cpmn.observer.naive import mean_artery_hu
 from cpmn.observer.sites import templates_of
-from cpmn.observer.study import clot_signal
-from cpmn.phantom.anatomy import Anatomy, build_anatomy, with_emboli
+from cpmn.observer.study import clot_signal, contrasts_of
+from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.dicom import write_series
 from cpmn.phantom.known import Known, known_of
 from cpmn.phantom.materials import Tissue
@@ -87,7 +86,7 @@ def _patient(config: PhantomConfig, name: str) -> dict[str, Any]:
     }
     found = {}
     for difficulty in DIFFICULTIES:
-        signal = clot_signal(templates, _contrasts(config, anatomy, difficulty), known.twin.shape)
+        signal = clot_signal(templates, contrasts_of(config, anatomy, difficulty), known.twin.shape)
         hu = with_noise(config, name, "nct", known.twin + signal.astype(np.float32), known.noise)
         found[difficulty] = {
             "vessel HU": float(hu[vessel].mean()),
@@ -99,14 +98,6 @@ def _patient(config: PhantomConfig, name: str) -> dict[str, Any]:
             **same,
         }
     return {"label": anatomy.label, "figures": found}
-
-
-def _contrasts(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
-    """Contrast of each clot to blood in HU, as the phantom draws it in that difficulty."""
-    if not anatomy.label:
-        return []
-    changed = config.model_copy(update={"difficulty": difficulty})
-    return [clot.over_blood_hu for clot in with_emboli(changed, replace(anatomy, clots=())).clots]
 
 
 def _nifti_size(hu: np.ndarray, grid: Grid) -> float:

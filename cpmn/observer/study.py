@@ -60,7 +60,7 @@ def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float
     seen = _look(config, anatomy, known, sets)
     readings = []
     for difficulty in DIFFICULTIES:
-        contrasts = _contrasts(config, anatomy, difficulty)
+        contrasts = contrasts_of(config, anatomy, difficulty)
         signal = clot_signal(seen.templates, contrasts, seen.twin.shape)
         u = responses(seen.candidates, seen.whitener.apply(signal))
         readings += [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
@@ -83,7 +83,7 @@ def clot_signal(clots: Sequence[Template], contrasts: Sequence[float], shape: tu
     return signal
 
 
-def _contrasts(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
+def contrasts_of(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
     """Contrast of each clot to blood in HU, as the phantom draws it in that difficulty."""
     if not anatomy.label:
         return []
