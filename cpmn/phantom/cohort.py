@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
@@ -52,7 +54,8 @@ def _made(config: PhantomConfig, folder: Path, names: list[str], jobs: int, trut
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when a new process loads numpy
     waiting = iter(names)
-    with ProcessPoolExecutor(min(jobs, len(names)), mp_context=get_context("spawn")) as pool:
+    spawn, count = get_context("spawn"), min(jobs, len(names))
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent) as pool:
         running: set[Future[str]] = set()
         try:
             while True:
@@ -69,6 +72,17 @@ def _made(config: PhantomConfig, folder: Path, names: list[str], jobs: int, trut
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the command is killed: else it makes what it was given, and then waits for ever."""
+
+    def wait_and_end(parent: BaseProcess) -> None:
+        parent.join()
+        os._exit(1)
+
+    if (parent := parent_process()) is not None:
+        Thread(target=wait_and_end, args=(parent,), daemon=True).start()
 
 
 def _make(config: PhantomConfig, name: str, folder: Path, truth_only: bool) -> str:
