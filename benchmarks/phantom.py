@@ -39,7 +39,7 @@ from cpmn.phantom.scan import Phase, Scan, grid_image, phase_grid, with_noise
 from cpmn.sources import source_files
 
 SEED = 101  # none of the seeds that settings were chosen on
-PATIENTS = int(os.environ.get("CPMN_PHANTOM_PATIENTS", "1000"))
+PATIENTS = int(os.environ.get("CPMN_PHANTOM_PATIENTS", "250"))
 SPACING = (4.5, 4.5, 5.0)  # mm; coarse, because only averages over organs are asked for
 LIMIT = 0.6  # of max(AUC, 1 - AUC)
 LUNG = (Tissue.LUNG, Tissue.FISSURE, Tissue.NODULE)
