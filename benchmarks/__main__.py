@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import convert, crop, observer, odd_dicom, phantom, phantom_real, propagate, quality, register, train
+from benchmarks import (
+    convert,
+    crop,
+    limits,
+    observer,
+    odd_dicom,
+    phantom,
+    phantom_real,
+    propagate,
+    quality,
+    register,
+    train,
+)
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {
@@ -20,6 +32,7 @@ BENCHMARKS = {
     "quality": quality.measure,
     "propagate": propagate.measure,
     "crop": crop.measure,
+    "limits": limits.measure,
     "observer": observer.measure,
     "train": train.measure,
 }

@@ -29,10 +29,11 @@ OURS, DCM2NIIX, DICOM2NIFTI = "cpmn", "dcm2niix -z y", "dicom2nifti"
 
 
 class Run(NamedTuple):
-    """Wall-clock and CPU seconds of a whole process."""
+    """Wall-clock and CPU seconds of a whole process, and its peak of resident memory."""
 
     seconds: float
     cpu_seconds: float
+    peak_mb: float
     conversion_seconds: float | None = None
 
 
@@ -64,6 +65,7 @@ def _rows(scan: str, dicom: Path, folder: Path) -> list[dict]:
         row = _row(scan, method, done) | {"slices": len(list(dicom.iterdir()))}
         row["times_ours"] = round(_median(done, "seconds") / _median(ours, "seconds"), 2)
         row["cpu_times_ours"] = round(_median(done, "cpu_seconds") / _median(ours, "cpu_seconds"), 2)
+        row["peak_mb"] = round(_median(done, "peak_mb"))
         row["megabytes"] = round(_result(folder / method).stat().st_size / 1e6, 2)
         row["same_voxels"] = np.array_equal(_voxels(folder / method), reference)
         rows.append(row)
@@ -99,12 +101,22 @@ def _run(method: str, dicom: Path, folder: Path) -> Run:
     }
     began = time.perf_counter()
     process = subprocess.Popen(commands[method], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    peak_mb = 0.0
+    while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+        peak_mb = max(peak_mb, _peak_mb(process.pid))
+        time.sleep(0.01)
+    _, status, usage = ended
     seconds = time.perf_counter() - began
     if status:
         sys.exit(f"{method} failed on {dicom}")
     alone = json.loads((target / "seconds.json").read_text()) if method == OURS else None
-    return Run(seconds, usage.ru_utime + usage.ru_stime, alone)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, peak_mb, alone)
+
+
+def _peak_mb(process: int) -> float:
+    """High-water mark of a running process (Linux); 0 when it is about to end."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return max((int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM")), default=0.0)
 
 
 def _result(folder: Path) -> Path:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from benchmarks.cases import SEED
 from benchmarks.pairs import Pair, phantom_pair
 from benchmarks.peers import Register, ants_default
 from benchmarks.register import ours
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError
 from cpmn.images import image_like, voxel_ml
+from cpmn.phantom.rows import phantom_label
 from cpmn.propagate.labels import propagate_labels
 from cpmn.register.ants_engine import load_ants
 
-PATIENTS = (2,)  # with emboli
+PATIENTS = 10  # of whom half have emboli
 SPACINGS = {"demo": None, "fine": (1.5, 1.5, 3.0)}
 SIZES_MM3 = {"below 20": (0, 20), "20 to 100": (20, 100), "100 to 500": (100, 500), "from 500": (500, np.inf)}
 EXACT = "exact"
@@ -56,16 +58,11 @@ def half_probability(labels: sitk.Image, target: sitk.Image, transform: sitk.Tra
     return image_like(result, target)
 
 
-def supersampled(labels: sitk.Image, target: sitk.Image, transform: sitk.Transform) -> sitk.Image:
-    """Ours: the fullest voxels, as many as the volume asks for."""
-    return propagate_labels(labels, target, transform, PropagateConfig())[0]
-
-
+OURS = "cpmn"
 WAYS: dict[str, Carry] = {
     "nearest neighbour": nearest,
     "genericLabel": generic_label,
     "probability 0.5": half_probability,
-    "cpmn": supersampled,
 }
 ESTIMATED_ON = ("demo",)  # voxel sizes at which motions are estimated too; each default SyN takes minutes when fine
 MOTIONS: dict[str, Register | None] = {
@@ -85,7 +82,7 @@ def measure() -> Iterator[dict]:
 
 
 def _rows(name: str, spacing: tuple[float, float, float] | None) -> Iterator[dict]:
-    pairs = [phantom_pair(number, spacing) for number in PATIENTS]
+    pairs = [phantom_pair(n, spacing) for n in range(1, PATIENTS + 1) if phantom_label(SEED, n - 1)]
     exact: dict[str, list[dict]] = {}
     for motion, register in (MOTIONS if name in ESTIMATED_ON else {EXACT: None}).items():
         try:
@@ -93,11 +90,13 @@ def _rows(name: str, spacing: tuple[float, float, float] | None) -> Iterator[dic
         except (ImportError, CpmnError) as error:
             print(f"{motion} is skipped: {error}")
             continue
-        for way, carry in WAYS.items():
-            carried = zip(pairs, transforms, strict=True)
-            found = [clot for pair, transform in carried for clot in per_clot(pair, carry, transform)]
+        by_way: dict[str, list[dict]] = {}
+        for pair, transform in zip(pairs, transforms, strict=True):
+            for way, clots in per_clot(pair, transform).items():
+                by_way.setdefault(way, []).extend(clots)
+        for way, found in by_way.items():
             for row in _by_size(found, exact.setdefault(way, found)):
-                yield {"voxels": name, "motion": motion, "way": way, **row}
+                yield {"voxels": name, "motion": motion, "way": way, "patients": len(pairs), **row}
 
 
 def _by_size(found: list[dict], exact: list[dict]) -> Iterator[dict]:
@@ -107,23 +106,27 @@ def _by_size(found: list[dict], exact: list[dict]) -> Iterator[dict]:
             yield {"clot_mm3": size, **_summary([found[i] for i in chosen], [exact[i] for i in chosen])}
 
 
-def per_clot(pair: Pair, carry: Carry, transform: sitk.Transform) -> list[dict]:
-    """What became of every clot of the pair, in the order of their ids."""
+def per_clot(pair: Pair, transform: sitk.Transform) -> dict[str, list[dict]]:
+    """What became of every clot of the pair by each way of carrying, in the order of their ids."""
     if pair.ctpa_clots is None or pair.nct_clots is None:
         raise ValueError("the pair has no clots")
-    carried = sitk.GetArrayFromImage(carry(pair.ctpa_clots, pair.nct, transform))
+    ours, accounts = propagate_labels(pair.ctpa_clots, pair.nct, transform, PropagateConfig())
+    images = {way: carry(pair.ctpa_clots, pair.nct, transform) for way, carry in WAYS.items()} | {OURS: ours}
     truth = sitk.GetArrayFromImage(pair.nct_clots)
-    _, accounts = propagate_labels(pair.ctpa_clots, pair.nct, transform, PropagateConfig())
-    return [
-        {
-            "mm3": 1000 * account.source_ml,
-            "mapped_ml": account.mapped_ml,
-            "written_ml": float((carried == account.label).sum()) * voxel_ml(pair.nct),
-            "dice": _dice(carried == account.label, truth == account.label),
-            "centroid_mm": _centroid_distance(carried == account.label, truth == account.label, pair.nct),
-        }
-        for account in accounts
-    ]
+    found: dict[str, list[dict]] = {}
+    for way, image in images.items():
+        carried = sitk.GetArrayFromImage(image)
+        found[way] = [
+            {
+                "mm3": 1000 * account.source_ml,
+                "mapped_ml": account.mapped_ml,
+                "written_ml": float((carried == account.label).sum()) * voxel_ml(pair.nct),
+                "dice": _dice(carried == account.label, truth == account.label),
+                "centroid_mm": _centroid_distance(carried == account.label, truth == account.label, pair.nct),
+            }
+            for account in accounts
+        ]
+    return found
 
 
 def _dice(first: np.ndarray, second: np.ndarray) -> float:

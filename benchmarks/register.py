@@ -53,7 +53,7 @@ def on_working_images(peer: Register) -> Register:
 
 METHODS: dict[str, Register] = {
     "cpmn": ours(),
-    "cpmn, 2 mm": ours(spacing_mm=2.0, iterations=(60, 40, 20), shrink_factors=(8, 4, 2)),
+    "cpmn, 2 mm": ours(spacing_mm=2.0, iterations=(60, 40, 40), shrink_factors=(8, 4, 2)),
     "cpmn, greedy": ours(engine="greedy"),
     "ANTsPy SyN": ants_default("SyN"),
     "ANTsPy SyN, working": on_working_images(ants_default("SyN")),
@@ -68,7 +68,7 @@ METHODS: dict[str, Register] = {
 AS_USED = ("cpmn", "cpmn, greedy", "ANTsPy SyN", "SyNQuick[s]", "greedy")
 OTHERS = ("cpmn", *(method for method in METHODS if method not in AS_USED))
 SETS: dict[str, tuple[Callable[[], list[Pair]], Sequence[str]]] = {
-    "demo": (lambda: [phantom_pair(n) for n in (1, 2)], AS_USED),
+    "demo": (lambda: [phantom_pair(n) for n in (1, 2, 3)], AS_USED),
     "fine": (lambda: [phantom_pair(1, FINE)], AS_USED),
     "demo, 30 mm": (lambda: [phantom_pair(2, largest_mm=LARGE_MM)], AS_USED),
     "real, turned": (lambda: [pair for pair in [real_pair()] if pair], AS_USED),

@@ -20,6 +20,7 @@ from cpmn.errors import PatientError
 from cpmn.images import describe_grid, image_like, read_image, same_grid, voxel_ml
 from cpmn.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 from cpmn.metrics import Estimate, estimate
+from cpmn.vesselmask import artery_vein_ratio
 from cpmn.voxels import dice, surface_agreement
 
 OVERLAP_FRACTIONS = {"": 0.0, "_10pct": 0.1, "_20pct": 0.2}
@@ -41,6 +42,7 @@ class Case:
     dice: float = math.nan
     surface: dict[str, float] = field(default_factory=dict)
     lesions: Lesions | None = None
+    artery_vein_ratio: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,18 @@ def measure_case(
     *,
     probability: np.ndarray | None = None,
     tolerance_mm: float = 1.0,
+    vessels: np.ndarray | None = None,
 ) -> Case:
     """Compare numbered components `labels` (z, y, x) with a reference of clot ids, both on `grid`.
 
     `probability` (z, y, x) gives the components their confidence; surfaces are compared for PE patients only.
+    `vessels` (z, y, x), 1 artery and 2 vein, gives the artery/vein ratio.
     """
     unit = voxel_ml(grid)
     predicted_ml = float((labels != 0).sum()) * unit
+    ratio = math.nan if vessels is None else artery_vein_ratio(labels, vessels, unit)
     if reference is None:
-        return Case(patient.patient_id, patient.label, predicted_ml)
+        return Case(patient.patient_id, patient.label, predicted_ml, artery_vein_ratio=ratio)
     clots = sitk.GetArrayFromImage(reference)
     return Case(
         patient_id=patient.patient_id,
@@ -109,11 +114,15 @@ def measure_case(
         dice=dice(labels, clots) if clots.any() else math.nan,
         surface=surface_agreement(labels, clots, grid.GetSpacing(), tolerance_mm) if clots.any() else {},
         lesions=match_lesions(labels, clots, grid.GetSpacing(), probability),
+        artery_vein_ratio=ratio,
     )
 
 
 def summarise(cases: Sequence[Case], scores: Mapping[str, Score], config: EvaluateConfig) -> dict[str, Any]:
-    """All figures over patients: blocks `patient`, `voxel` and `lesion` of `Estimate`s, and the kind of `reference`."""
+    """All figures over patients: blocks `patient`, `voxel` and `lesion` of `Estimate`s, and the kind of `reference`.
+
+    Where patients have vessel masks there is a block `artery_vein` too.
+    """
     kinds = [case.reference or "none" for case in cases]
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
     several = ", ".join(f"{kind} ({count})" for kind, count in counts.items())
@@ -122,6 +131,7 @@ def summarise(cases: Sequence[Case], scores: Mapping[str, Score], config: Evalua
         "patient": patient_figures(cases, scores, config),
         "voxel": voxel_figures(cases, config),
         "lesion": lesion_figures(cases, config),
+        **artery_vein_figures(cases, scores, config),
     }
 
 
@@ -177,6 +187,23 @@ def lesion_figures(cases: Sequence[Case], config: EvaluateConfig) -> dict[str, A
     clots = sum(len(item.clot_ids) for item in lesions)
     figures["froc"] = {f"sensitivity_at_{_word(rate)}": estimate(value, n=clots) for rate, value in curve.items()}
     return figures
+
+
+def artery_vein_figures(
+    cases: Sequence[Case], scores: Mapping[str, Score], config: EvaluateConfig
+) -> dict[str, dict[str, Estimate]]:
+    """AUC of the artery/vein ratio as a patient score, and beside it that of `scores` on the same patients.
+
+    Empty where nobody has a ratio. The ratio enters no decision.
+    """
+    rated = [case for case in cases if math.isfinite(case.artery_vein_ratio) and case.patient_id in scores]
+    if not rated:
+        return {}
+    labels = [case.label for case in rated]
+    ratios = [case.artery_vein_ratio for case in rated]
+    values = [scores[case.patient_id].value for case in rated]
+    auc = partial(metrics.auc, labels, level=config.confidence)
+    return {"artery_vein": {"auc_of_ratio": auc(ratios), "auc_of_score": auc(values)}}
 
 
 def _decision_figures(decided: Sequence[tuple[int, bool]], level: float) -> dict[str, Estimate]:

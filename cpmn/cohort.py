@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cpmn.errors import CpmnError
 
 REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
-OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "split", "group", "ctpa_series", "nct_series")
+FILE_COLUMNS = ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth", "vessels")
+OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -29,6 +30,9 @@ class Patient(BaseModel):
     ctpa_mask: Path | None = Field(None, description="Embolus label on the CTPA grid; values are clot ids.")
     nct_mask: Path | None = Field(None, description="Direct annotation on the NCT grid; replaces propagation.")
     nct_truth: Path | None = Field(None, description="Reference on the NCT grid for scoring only.")
+    vessels: Path | None = Field(
+        None, description="Pulmonary vessels on the NCT grid, made from the NCT alone: 1 = artery, 2 = vein."
+    )
     split: Literal["", "train", "validation", "test"] = Field("", description="Fixed part of the split, if any.")
     group: str = Field("", description="Patients of one group are never divided; defaults to the patient.")
     ctpa_series: str = Field("", description="SeriesInstanceUID of the CTPA, where the folder holds several.")
@@ -86,7 +90,7 @@ def parse_cohort(columns: list[str], rows: list[dict[str, Any]], path: Path) -> 
 
 def missing_files(patient: Patient) -> list[str]:
     """Messages for files that the patient's row names but that do not exist, and labels that it lacks."""
-    named = {name: getattr(patient, name) for name in ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth")}
+    named = {name: getattr(patient, name) for name in FILE_COLUMNS}
     problems = [f"{name}: {path} does not exist" for name, path in named.items() if path and not path.exists()]
     if patient.label == 1 and not (patient.ctpa_mask or patient.nct_mask):
         problems.append("label is 1 but neither ctpa_mask nor nct_mask is given")
@@ -108,7 +112,7 @@ def _check_columns(columns: list[str], path: Path) -> None:
 
 def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
     values = {key: (value or "").strip() for key, value in row.items() if key is not None}
-    for key in ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth"):
+    for key in FILE_COLUMNS:
         if values.get(key):
             values[key] = (folder / values[key]).absolute()
         else:

@@ -80,6 +80,7 @@ class Decision(_Record):
     minimum_lesion_mm3: float
     overlap: float
     mirror: bool = False
+    highest_hu: float | None = None
     crop: CropConfig
 
 
@@ -135,6 +136,7 @@ def fit_decision(
         minimum_lesion_mm3=config.minimum_lesion_mm3,
         overlap=config.overlap,
         mirror=config.mirror,
+        highest_hu=config.highest_hu,
         crop=crop or CropConfig.model_validate({}),
     )
 

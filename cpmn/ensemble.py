@@ -38,9 +38,16 @@ def read_crop(
     overlap: float,
     segmentation_threshold: float,
     mirror: bool = False,
+    highest_hu: float | None = None,
 ) -> Reading:
-    """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision."""
+    """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision.
+
+    Where the NCT is above `highest_hu` the probability of embolus is 0; the class head is left as it is.
+    """
     predictions = {fold: predict_case(model, nct, overlap=overlap, mirror=mirror) for fold, model in models.items()}
+    if highest_hu is not None:
+        for prediction in predictions.values():
+            prediction.probability[sitk.GetArrayViewFromImage(nct) > highest_hu] = 0
     return Reading(
         probability=_mean([p.probability for p in predictions.values()]),
         cam=_mean([p.cam for p in predictions.values()]),

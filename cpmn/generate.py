@@ -22,14 +22,14 @@ from cpmn.config.root import Config
 
 ROOT = Path(__file__).parent.parent
 PYTHON = "3.11"
-BASE = ("numpy", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm", "connected-components-3d")
+BASE = ("numpy", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm", "connected-components-3d", "isal")
 LEARNING = ("monai", "safetensors", "torch")
 FIGURES = ("jinja2", "matplotlib", "mlflow", "pandas", "psutil", "scikit-learn", "statsmodels")
 ENVIRONMENTS = {
     "images": (*BASE, "highdicom", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
     "register": (*BASE, "antspyx", "matplotlib", "pandas"),
     "train": (*BASE, *LEARNING, *FIGURES),
-    "track": ("mlflow", "numpy", "psutil", "pydantic", "pyyaml", "simpleitk"),
+    "track": ("isal", "mlflow", "numpy", "psutil", "pydantic", "pyyaml", "simpleitk"),
 }
 """Packages of each environment of the workflow: few files, shared by the rules that need the same."""
 

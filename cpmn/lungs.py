@@ -83,6 +83,12 @@ def lung_parts_ml(lungs: sitk.Image) -> list[float]:
     return [float(volume) for volume in np.sort(volumes)[::-1] if volume >= 1.0]
 
 
+def between_lungs(lungs: np.ndarray) -> np.ndarray:
+    """Whether a voxel (z, y, x) is lung or has lung to its right and to its left, boolean."""
+    one_side, other_side = np.logical_or.accumulate(lungs, axis=2), np.logical_or.accumulate(lungs[..., ::-1], axis=2)
+    return one_side & other_side[..., ::-1]
+
+
 def _lungs(hu: np.ndarray, spacing: tuple[float, ...], threshold_hu: float) -> np.ndarray:
     air = hu < threshold_hu
     enclosed = _enclosed(~air, spacing)

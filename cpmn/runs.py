@@ -86,6 +86,7 @@ def code_version(folder: Path) -> str:
 
 def _signature(patient: Patient) -> list[Any]:
     named = (patient.ctpa, patient.nct, patient.ctpa_mask, patient.nct_mask, patient.nct_truth)
+    named += (patient.vessels,) if patient.vessels else ()  # a cohort without them keeps its hash
     files = [sorted(_sizes([path])) if path else [] for path in named]
     return [patient.patient_id, patient.label, patient.split, patient.group, files]
 

@@ -68,9 +68,11 @@ def test_absent_sheet(tmp_path):
 
 def test_missing_files_and_labels_are_reported_per_patient(tmp_path):
     (tmp_path / "nct").mkdir()
-    first, second = load_cohort(sheet(tmp_path, "p1,gone,nct,,1", "p2,,nct,,0"))
+    header = f"{HEADER},vessels"
+    first, second = load_cohort(sheet(tmp_path, "p1,gone,nct,,1,lost.nii.gz", "p2,,nct,,0,", header=header))
     assert missing_files(first) == [
         f"ctpa: {tmp_path / 'gone'} does not exist",
+        f"vessels: {tmp_path / 'lost.nii.gz'} does not exist",
         "label is 1 but neither ctpa_mask nor nct_mask is given",
     ]
     assert missing_files(second) == []

@@ -1,5 +1,6 @@
 """Geometry helpers."""
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -24,6 +25,16 @@ def test_round_trip_keeps_geometry_and_values_and_drops_free_text(tmp_path):
     assert same_grid(image, back)
     assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(back))
     assert not any("DOE" in back.GetMetaData(key) for key in back.GetMetaDataKeys())
+
+
+def test_compressed_files_repeat_to_the_byte_and_leave_nothing_beside_them(tmp_path):
+    noise = image_like(np.random.default_rng(0).integers(-1000, 1000, (6, 5, 4)).astype(np.int16), volume())
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_image(noise, tmp_path / name)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.nii.gz", "b.nii.gz"}
+    by_another_reader = np.asarray(nibabel.Nifti1Image.from_filename(tmp_path / "a.nii.gz").dataobj)
+    assert np.array_equal(by_another_reader.T, sitk.GetArrayFromImage(noise))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ class EvaluateConfig(Section):
     mirror: bool = Field(
         default=False, description="Whether each window is read mirrored left to right too, in twice the time."
     )
+    highest_hu: float | None = Field(
+        default=None,
+        description="Voxels of the NCT above it are never marked, in HU: bone, calcium and metal, where no embolus is. "
+        "150 costs no clot of the phantom; null marks anywhere.",
+    )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
     bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")
     minimum_lesion_mm3: float = Field(default=2.0, ge=0, description="Predicted components below are dropped, in mm3.")

@@ -43,6 +43,9 @@ class PhantomConfig(Section):
         description="Draw what real scans have beside emboli, for PE and normals alike: findings, uneven blood, "
         "streaks, movement during the exposure, varied dose and kernel. Switch it off to see what one cause does.",
     )
+    vessels: bool = Field(
+        default=False, description="Also write each patient's arteries and veins on the NCT grid, as if free of clots."
+    )
     nct_noise_hu: float = Field(
         default=12.0, ge=0, description="Standard deviation of the NCT noise at 3 mm slices and the usual dose, in HU."
     )

@@ -123,6 +123,13 @@ class TrainConfig(Section):
         le=1,
         description="Share of patches centred on clot-free vessel, in anyone: the hard negatives (0-1).",
     )
+    vein_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of patches centred on veins, which hold no embolus: internal negatives, for patients with "
+        "vessels in the cohort sheet (0-1).",
+    )
     visibility_floor: float = Field(
         default=1.0,
         ge=0,
@@ -261,6 +268,6 @@ class TrainConfig(Section):
             raise ValueError(f"accumulation must be a multiple of processes, {self.processes}")
         if self.alignment_weight and self.alignment_level >= len(self.channels):
             raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
-        if self.foreground_fraction + self.vessel_fraction > 1:
-            raise ValueError("foreground_fraction and vessel_fraction must not exceed 1 together")
+        if self.foreground_fraction + self.vessel_fraction + self.vein_fraction > 1:
+            raise ValueError("foreground_fraction, vessel_fraction and vein_fraction must not exceed 1 together")
         return self

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from cpmn.convert.headers import Header
 from cpmn.errors import CpmnError
-from cpmn.lungs import segment_lungs
+from cpmn.lungs import between_lungs, segment_lungs
 
 Evidence = Literal["present", "absent", "unknown"]
 
@@ -83,7 +83,7 @@ def _blood_hu(image: sitk.Image, lungs: sitk.Image) -> float | None:
     factors = [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
     hu, lung = (sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(i, sitk.sitkFloat32), factors)) for i in (image, lungs))
     lung = lung > 0.5
-    between = np.logical_or.accumulate(lung, axis=2) & np.logical_or.accumulate(lung[..., ::-1], axis=2)[..., ::-1]
+    between = between_lungs(lung)
     rows = np.flatnonzero(lung.any(axis=(0, 2)))
     between[:, : rows[0]] = between[:, int(rows[0] + FRONT_SHARE * (rows[-1] - rows[0])) + 1 :] = False
     soft = hu[between & ~lung & (hu > SOFT_HU)]

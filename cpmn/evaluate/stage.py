@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from tqdm import tqdm
 
+from cpmn.box import paste
 from cpmn.cases import Case, Score, mark_lesions, measure_case, read_reference, summarise
 from cpmn.cohort import Patient
 from cpmn.config.crop import CropConfig
@@ -18,7 +20,7 @@ from cpmn.decision import Decision, Features, OutOfFold, fit_decision, is_positi
 from cpmn.ensemble import load_folds, on_native, read_crop, stored_map
 from cpmn.evaluate.compare import compare_variants
 from cpmn.evaluate.roles import Role, assign_roles, propagated_label
-from cpmn.evaluate.tables import PATIENT_COLUMNS, ROC_COLUMNS, patient_row, write_table
+from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row, write_table
 from cpmn.files import write_json
 from cpmn.images import image_like, read_image, write_image
 from cpmn.inference import TrainedModel
@@ -98,6 +100,7 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
         overlap=config.overlap,
         segmentation_threshold=config.segmentation_threshold,
         mirror=config.mirror,
+        highest_hu=config.highest_hu,
     )
     probability = on_native(reading.probability, crop, native)
     labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)
@@ -109,9 +112,23 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
     else:
         _write_empty(folder / "reference" / name)
     case = measure_case(
-        patient, labels, reference, source, native, probability=probability, tolerance_mm=config.surface_tolerance_mm
+        patient,
+        labels,
+        reference,
+        source,
+        native,
+        probability=probability,
+        tolerance_mm=config.surface_tolerance_mm,
+        vessels=_vessels(patient, native, results / "crop" / patient.patient_id / "vessels.nii.gz"),
     )
     return Read(role, case, reading.features)
+
+
+def _vessels(patient: Patient, native: sitk.Image, path: Path) -> np.ndarray | None:
+    """Arteries and veins (z, y, x) on the native grid; None without a mask, or where `crop` left it out."""
+    if patient.vessels is None or not path.stat().st_size:
+        return None
+    return sitk.GetArrayFromImage(paste(read_image(path), native))
 
 
 def _write_placeholders(folder: Path, roles: Sequence[Role]) -> None:
@@ -169,7 +186,8 @@ def _write_tables(
         read = reads.get(role.patient.patient_id)
         score = scores.get(role.patient.patient_id)
         rows.append(patient_row(role, read.case if read else None, score, decision.threshold.value))
-    write_table(folder / "patients.csv", PATIENT_COLUMNS, rows)
+    rated = (RATIO_COLUMN,) if any(role.patient.vessels for role in roles) else ()
+    write_table(folder / "patients.csv", (*PATIENT_COLUMNS, *rated), rows)
     test = [row for row in rows if row["split"] == "test" and "score" in row]
     curve = roc_curve([row["label"] for row in test], [row["score"] for row in test])
     write_table(folder / "roc.csv", ROC_COLUMNS, curve)

@@ -29,6 +29,8 @@ PATIENT_COLUMNS = (
     "reference",
     "excluded_reason",
 )
+RATIO_COLUMN = "artery_vein_ratio"
+"""Last column of `patients.csv` where the cohort has vessel masks."""
 COMPARISON_COLUMNS = (
     "variant",
     "base",
@@ -64,6 +66,7 @@ def patient_row(role: Role, case: Case | None, score: Score | None, threshold: f
     if case is None or score is None:
         return row
     row |= {"score": score.value, "threshold": threshold, "predicted_ml": case.predicted_ml}
+    row[RATIO_COLUMN] = case.artery_vein_ratio
     row["decision"] = None if score.positive is None else int(score.positive)
     if case.lesions is not None:
         found, false = overlap_match(case.lesions)

@@ -16,7 +16,8 @@ def phantom_rows(config: PhantomConfig, truth_only: bool = False) -> list[dict[s
     `truth_only` rows have the NCT as an image file and no CTPA.
     """
     row = _truth_row if truth_only else _row
-    return [row(patient_id(index), phantom_label(config.seed, index)) for index in range(config.patients)]
+    rows = [row(patient_id(index), phantom_label(config.seed, index)) for index in range(config.patients)]
+    return [one | {"vessels": f"{one['patient_id']}/vessels.nii.gz"} for one in rows] if config.vessels else rows
 
 
 def patient_id(index: int) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.phantom import PhantomConfig
-from cpmn.phantom.anatomy import Anatomy
+from cpmn.phantom.anatomy import Anatomy, without_emboli
 from cpmn.phantom.blur import draw_sway
 from cpmn.phantom.emboli import Clot
 from cpmn.phantom.image import clean_image, water_area
@@ -17,6 +17,7 @@ from cpmn.phantom.noise import PLAIN, Noise, Protocol, draw_protocol, noise_powe
 from cpmn.phantom.render import Canvas, Grid
 from cpmn.phantom.streams import random_stream
 from cpmn.phantom.vessels import vessel_shapes
+from cpmn.vesselmask import ARTERY, VEIN
 
 Phase = Literal["nct", "ctpa"]
 
@@ -36,6 +37,7 @@ VESSEL_BED = (
     Tissue.CUFF,
 )
 """What vessels may replace."""
+VESSEL_SHARE = 0.5
 CLOT_SHARE = 0.5  # a voxel belongs to a clot that fills at least this much of it
 
 
@@ -141,6 +143,17 @@ def clot_labels(shares: dict[int, np.ndarray], shape: tuple[int, ...]) -> np.nda
         if not (labels == clot_id).any():
             labels.flat[np.argmax(np.where(labels == 0, share, -1))] = clot_id
     return labels
+
+
+def vessel_labels(config: PhantomConfig, anatomy: Anatomy) -> np.ndarray:
+    """Vessels (z, y, x) uint8 on the NCT grid, 1 artery, 2 vein: voxels at least half full of them.
+
+    They are the embolus-free twin's, so that nothing in them tells who has emboli, or where.
+    """
+    canvas = draw_phase(config, without_emboli(anatomy), "nct")
+    artery = canvas.fraction(Tissue.ARTERY) + canvas.fraction(Tissue.FILLING)
+    vein = canvas.fraction(Tissue.VEIN)
+    return np.where(artery + vein < VESSEL_SHARE, 0, np.where(artery >= vein, ARTERY, VEIN)).astype(np.uint8)
 
 
 def grid_image(array: np.ndarray, grid: Grid, vector: bool = False) -> sitk.Image:

@@ -16,8 +16,8 @@ from cpmn.phantom.dicom import write_series
 from cpmn.phantom.emboli import Clot
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.motion import Term
-from cpmn.phantom.rows import COLUMNS, phantom_rows
-from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, phase_protocol, scan_phase
+from cpmn.phantom.rows import phantom_rows
+from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, phase_protocol, scan_phase, vessel_labels
 
 PHASES: tuple[Phase, ...] = ("ctpa", "nct")
 logger = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 def settings_key(config: PhantomConfig, truth_only: bool) -> str:
     """Hash of everything that a patient's files depend on; the size of the cohort is not among it."""
-    settings = config.model_dump(mode="json", exclude={"patients"})
+    optional = set() if config.vessels else {"vessels"}  # off: the key is that of a phantom without the option
+    settings = config.model_dump(mode="json", exclude={"patients"} | optional)
     return sha256_of_json({"settings": settings, "truth_only": truth_only, "version": cpmn.__version__})
 
 
@@ -46,10 +47,10 @@ def clear(folder: Path) -> None:
 
 def write_cohort(config: PhantomConfig, folder: Path, truth_only: bool = False) -> None:
     """Write `folder/cohort.csv`."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [str(name) for name in COLUMNS], lineterminator="\n")
+    buffer, rows = io.StringIO(), phantom_rows(config, truth_only)
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(phantom_rows(config, truth_only))
+    writer.writerows(rows)
     write_text(Path(folder) / "cohort.csv", buffer.getvalue())
 
 
@@ -58,8 +59,9 @@ def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
 
     Files in `folder`: `ctpa/` and `nct/` (DICOM series), `ctpa_mask.nii.gz` (PE only) and `nct_truth.nii.gz` (clot
     ids on each phase's grid), `motion.nii.gz` (vectors u in mm, LPS, on the NCT grid: NCT point x shows CTPA point
-    x + u(x)) and `phantom.json` (how the patient was made, with the motion as a formula). DICOM files of an earlier
-    run are removed. Raises CpmnError for an id that no phantom has.
+    x + u(x)), with `config.vessels` `vessels.nii.gz` (see `vessel_labels`) and `phantom.json` (how the patient was
+    made, with the motion as a formula). DICOM files of an earlier run are removed. Raises CpmnError for an id that no
+    phantom has.
     """
     folder = Path(folder)
     anatomy = build_anatomy(config, patient_id)
@@ -73,6 +75,7 @@ def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
         (folder / "ctpa_mask.nii.gz").unlink(missing_ok=True)
     write_image(grid_image(scans["nct"].clots, scans["nct"].grid), folder / "nct_truth.nii.gz")
     write_image(motion_image(anatomy, scans["nct"].grid), folder / "motion.nii.gz")
+    _write_vessels(config, anatomy, scans["nct"], folder)
     write_json(folder / "phantom.json", describe(config, anatomy, scans) | {"settings": settings_key(config, False)})
     logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
 
@@ -89,6 +92,7 @@ def write_truth(config: PhantomConfig, patient_id: str, folder: Path) -> None:
     clear(folder)
     write_image(grid_image(scan.hu, scan.grid), folder / "nct.nii.gz")
     write_image(grid_image(scan.clots, scan.grid), folder / "nct_truth.nii.gz")
+    _write_vessels(config, anatomy, scan, folder)
     described = describe(config, anatomy, {"nct": scan})
     write_json(folder / "phantom.json", described | {"settings": settings_key(config, True)})
     logger.info("%s: label %d, %d clots", patient_id, anatomy.label, len(anatomy.clots))
@@ -116,6 +120,14 @@ def describe(config: PhantomConfig, anatomy: Anatomy, scans: dict[Phase, Scan]) 
         },
         "clots": [_clot(clot, scans) for clot in anatomy.clots],
     }
+
+
+def _write_vessels(config: PhantomConfig, anatomy: Anatomy, nct: Scan, folder: Path) -> None:
+    path = folder / "vessels.nii.gz"
+    if config.vessels:
+        write_image(grid_image(vessel_labels(config, anatomy), nct.grid), path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _tissue_hu(anatomy: Anatomy, phase: Phase) -> dict[str, float]:

@@ -63,6 +63,7 @@ def predict_series(
         overlap=decision.overlap,
         segmentation_threshold=decision.segmentation_threshold,
         mirror=decision.mirror,
+        highest_hu=decision.highest_hu,
     )
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)

@@ -23,7 +23,7 @@ PRODUCTS = {
     "inverse_warp.nii.gz": "1InverseWarp.nii.gz",
 }
 CONVERGENCE = "1e-6,10"  # ANTs' own default of antsRegistrationSyN.sh: threshold, window
-EVERY_ITERATION = "0,10"  # our choice: local correlation rises slowly, and the counts alone shall decide the time
+SLOPE_WINDOW = 8  # iterations; our choice: easy pairs end early, large motions go on
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def ants_arguments(work: Path, config: RegisterConfig) -> list[str]:
     deformable = [
         *("--transform", f"SyN[{step}]"),
         *("--metric", f"{config.metric}[{pair},1,{config.radius}]"),
-        *("--convergence", f"[{_joined(config.iterations)},{EVERY_ITERATION}]"),
+        *("--convergence", f"[{_joined(config.iterations)},{config.convergence},{SLOPE_WINDOW}]"),
         *("--shrink-factors", _joined(config.shrink_factors)),
         *("--smoothing-sigmas", _joined(factor / 2 for factor in config.shrink_factors)),
     ]

@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.register import RegisterConfig
+from cpmn.lungs import between_lungs
 
 MOVING_EXTRA_MM = 20.0  # our choice: the moving image shows more than the fixed one, so that the warp can reach for it
 
@@ -31,7 +32,8 @@ def prepare(image: sitk.Image, lungs: sitk.Image, config: RegisterConfig, extra_
     grid = lung_box(lungs, config.spacing_mm, config.margin_mm + extra_mm)
     seen = reach(image, grid)
     near = sitk.And(seen, near_lungs(lungs, grid, config.reach_mm))
-    return Side(image, lungs, working_image(image, grid, config.window_hu), seen, near)
+    working = working_image(clip(image, lungs, config.window_hu, config.between_lungs_hu), grid, config.window_hu[0])
+    return Side(image, lungs, working, seen, near)
 
 
 def lung_box(lungs: sitk.Image, spacing_mm: float, margin_mm: float) -> sitk.Image:
@@ -58,16 +60,27 @@ def lung_centre(lungs: sitk.Image) -> np.ndarray:
     return np.array(_lung_shape(lungs).GetCentroid(1))
 
 
-def working_image(image: sitk.Image, grid: sitk.Image, window_hu: tuple[float, float]) -> sitk.Image:
-    """HU clipped to `window_hu` on `grid` (float32); the lower limit where the image does not reach.
+def clip(image: sitk.Image, lungs: sitk.Image, window_hu: tuple[float, float], between_lungs_hu: float) -> sitk.Image:
+    """HU clipped to `window_hu`, and to `between_lungs_hu` at most in and between the lungs (float32, same grid).
 
-    Clipping at soft tissue makes an opacified vessel look like an unenhanced one (our choice). Fine voxels are
-    averaged first, so that noise and thin slices do not alias.
+    Contrast medium flows in and between the lungs: clipped to soft tissue there, an opacified vessel looks like an
+    unenhanced one and does not pull. Ribs lie outside: above soft tissue, they hold the lungs' surface (our choice).
     """
-    low, high = window_hu
-    clipped = sitk.Clamp(image, sitk.sitkFloat32, low, high)
-    factors = [max(1, int(g / s)) for g, s in zip(grid.GetSpacing(), image.GetSpacing(), strict=True)]
-    return sitk.Resample(sitk.BinShrink(clipped, factors), grid, sitk.Transform(), sitk.sitkLinear, low)
+    clipped = sitk.GetArrayFromImage(sitk.Clamp(image, sitk.sitkFloat32, *window_hu))
+    inside = between_lungs(sitk.GetArrayViewFromImage(lungs) > 0)
+    clipped[inside] = np.minimum(clipped[inside], between_lungs_hu)
+    result = sitk.GetImageFromArray(clipped)
+    result.CopyInformation(image)
+    return result
+
+
+def working_image(clipped: sitk.Image, grid: sitk.Image, outside_hu: float) -> sitk.Image:
+    """Clipped HU on `grid` (float32); `outside_hu` where the image does not reach.
+
+    Fine voxels are averaged first, so that noise and thin slices do not alias.
+    """
+    factors = [max(1, int(g / s)) for g, s in zip(grid.GetSpacing(), clipped.GetSpacing(), strict=True)]
+    return sitk.Resample(sitk.BinShrink(clipped, factors), grid, sitk.Transform(), sitk.sitkLinear, outside_hu)
 
 
 def reach(image: sitk.Image, grid: sitk.Image) -> sitk.Image:

@@ -8,13 +8,20 @@ from typing import Any
 from cpmn.report.collect import Row, number
 
 UNDEFINED = "not defined"
-BLOCKS = {"patient": "Patient level", "voxel": "Voxel level", "lesion": "Lesion level"}
+BLOCKS = {
+    "patient": "Patient level",
+    "voxel": "Voxel level",
+    "lesion": "Lesion level",
+    "artery_vein": "Artery/vein control",
+}
 NOT_METRICS = {"threshold", "reference", "references", "variant"}
 HEADLINES = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice")
 COUNTED = {"sensitivity", "specificity", "ppv", "npv", "accuracy"}
 LABELS = {
     "auc": "AUC",
     "auroc": "AUC",
+    "auc_of_ratio": "AUC of the artery/vein ratio of the marks",
+    "auc_of_score": "AUC of the score, same patients",
     "ap": "Average precision",
     "average_precision": "Average precision",
     "ppv": "Positive predictive value",

@@ -1,7 +1,7 @@
 """Training patients' crops on the working grid, kept as memory-mapped arrays."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from cpmn.images import describe_grid, read_image, same_grid
 from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample, working_image
 from cpmn.train.vessels import lung_vessels
 from cpmn.train.visibility import visibility_map
+from cpmn.vesselmask import VEIN
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Case:
     embolus : uint8, 1 = clot.
     clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
     vessel_voxels : the same on clot-free vessel; empty unless the settings use it.
+    vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
     spacing : of the voxels, (x, y, z) in mm.
     """
@@ -44,13 +46,15 @@ class Case:
     clot_voxels: np.ndarray
     lung_voxels: np.ndarray
     vessel_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    vein_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     visibility: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
 
 
-def crop_files(folder: Path, with_ctpa: bool) -> dict[str, Path]:
+def crop_files(folder: Path, with_ctpa: bool, with_vessels: bool = False) -> dict[str, Path]:
     """Files of one patient's crop that training reads."""
     names = ("nct", "ctpa", "embolus", "lung") if with_ctpa else ("nct", "embolus", "lung")
+    names += ("vessels",) if with_vessels else ()
     return {name: folder / f"{name}.nii.gz" for name in names}
 
 
@@ -63,8 +67,9 @@ def load_cases(
     spacing: Spacing,
     cache: Path,
     config: TrainConfig | None = None,
+    masked: Collection[str] = (),
 ) -> list[Case]:
-    """Cases of `patients`, resampled once and then read from `cache`; `paired` ones with their CTPA.
+    """Cases of `patients`, resampled once and read from `cache`; `paired` ones with CTPA, `masked` ones with veins.
 
     What only some settings need (vessels, visibility) is computed if `config` asks for it.
     """
@@ -72,15 +77,16 @@ def load_cases(
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
         folder = cache / patient
         if not (folder / "complete").exists():
-            _write_arrays(_working_arrays(patient, crops / patient, patient in paired, spacing, config), folder)
+            files = crop_files(crops / patient, patient in paired, patient in masked)
+            _write_arrays(_working_arrays(patient, files, spacing, config), folder)
         cases.append(_read_case(patient, labels[patient], folder, spacing))
     return cases
 
 
 def _working_arrays(
-    patient: str, folder: Path, with_ctpa: bool, spacing: Spacing, config: TrainConfig | None
+    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None
 ) -> dict[str, np.ndarray]:
-    images = _read_images(patient, folder, with_ctpa)
+    images = _read_images(patient, files)
     phases = [name for name in ("nct", "ctpa") if name in images]
     arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
     arrays["embolus"] = working_label(images["embolus"], spacing)
@@ -89,6 +95,9 @@ def _working_arrays(
     arrays["lung_voxels"] = _candidates(_near_lung(lung, spacing))
     if config and (config.vessel_fraction or config.simulated_fraction):
         arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
+    if "vessels" in images:
+        veins = working_label(images["vessels"] == VEIN, spacing) > 0
+        arrays["vein_voxels"] = _candidates(veins & (arrays["embolus"] == 0))
     if config and config.visibility_floor < 1:
         arrays["visibility"] = visibility_map(
             images["nct"], images["embolus"], arrays["embolus"], spacing, config.visible_hu
@@ -96,12 +105,12 @@ def _working_arrays(
     return arrays
 
 
-def _read_images(patient: str, folder: Path, with_ctpa: bool) -> dict[str, sitk.Image]:
-    images = {name: read_image(path) for name, path in crop_files(folder, with_ctpa).items()}
+def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:
+    images = {name: read_image(path) for name, path in files.items()}
     for name, image in images.items():
         if not same_grid(image, images["nct"]):
             problem = f"{name}.nii.gz ({describe_grid(image)}) is not on the grid of nct.nii.gz"
-            raise PatientError(patient, problem, "Run the crop stage again.", folder)
+            raise PatientError(patient, problem, "Run the crop stage again.", files[name].parent)
     return images
 
 
@@ -151,7 +160,7 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
-    names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "visibility")
+    names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels", "visibility")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.train.cases import Case
 
-Kind = Literal["clot", "vessel", "lung"]
+Kind = Literal["clot", "vessel", "vein", "lung"]
 AXES = ("z", "y", "x")
 
 
@@ -43,7 +43,7 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
 
 
 def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
-    """Places of a batch's patches: clots first, then clot-free vessel, then anything near the lungs.
+    """Places of a batch's patches: clots first, then clot-free vessel, veins, then anything near the lungs.
 
     Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
     moves no patch.
@@ -69,7 +69,9 @@ def sample_donors(
 def _kinds(config: TrainConfig) -> list[Kind]:
     clot = round(config.batch_size * config.foreground_fraction)
     vessel = min(round(config.batch_size * config.vessel_fraction), config.batch_size - clot)
-    kinds: dict[Kind, int] = {"clot": clot, "vessel": vessel, "lung": config.batch_size - clot - vessel}
+    vein = min(round(config.batch_size * config.vein_fraction), config.batch_size - clot - vessel)
+    lung = config.batch_size - clot - vessel - vein
+    kinds: dict[Kind, int] = {"clot": clot, "vessel": vessel, "vein": vein, "lung": lung}
     return [kind for kind, count in kinds.items() for _ in range(count)]
 
 
@@ -78,7 +80,7 @@ def _available(kind: Kind, cases: Sequence[Case]) -> Kind:
 
 
 def _voxels(case: Case, kind: Kind) -> np.ndarray:
-    return {"clot": case.clot_voxels, "vessel": case.vessel_voxels, "lung": case.lung_voxels}[kind]
+    return getattr(case, f"{kind}_voxels")
 
 
 def _place(cases: Sequence[Case], config: TrainConfig, random: np.random.Generator, kind: Kind) -> Place:

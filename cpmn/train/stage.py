@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +47,7 @@ def train_fold(
     threads: int,
     labels: dict[str, int],
     paired: set[str],
+    masked: Collection[str] = (),
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> None:
@@ -56,10 +57,11 @@ def train_fold(
     ----------
     variant, fold : names for the plan; `config` is the variant's resolved configuration.
     splits : contents of `splits.json`.
-    crops : folder with `{patient}/{nct,ctpa,embolus,lung}.nii.gz`; nothing else is read.
+    crops : folder with `{patient}/{nct,ctpa,embolus,lung,vessels}.nii.gz`; nothing else is read.
     excluded : patients that take no part, with the reason (failed stages, failed registration).
     labels : 1 = PE, 0 = not, for every patient.
     paired : patients with a usable CTPA; the others train the NCT pathway alone.
+    masked : patients with a vessel mask, of which `vein_fraction` takes the veins.
     on_epoch : called with every new row of the history.
     on_step : called after every step (see `cpmn.train.engine.train`).
 
@@ -72,7 +74,8 @@ def train_fold(
     parts = {part: _taking_part(splits["folds"][fold][part], excluded, part) for part in ("train", "validation")}
     patients = parts["train"] + parts["validation"]
     paired = paired.intersection(patients) if _reads_ctpa(config) else set()
-    files = _existing_files(patients, crops, paired)
+    masked = _usable_masks(masked, parts["train"], crops) if config.vein_fraction else set()
+    files = _existing_files(patients, crops, paired, masked)
     _check_classes(parts["train"], labels)
     settings = {"variant": variant, "config": config.model_dump(), "parts": parts, "paired": sorted(paired)}
     key = resume_key(settings | {"labels": [labels[p] for p in patients]}, files)
@@ -85,7 +88,10 @@ def train_fold(
         with world.first_process_first():
             resume = ResumeFolder(folder / ".resume", key)
             read = partial(load_cases, crops=crops, labels=labels, spacing=spacing, cache=resume.volumes, config=config)
-            training, validation = read(parts["train"], paired=paired), read(parts["validation"], paired=set())
+            training, validation = (
+                read(parts["train"], paired=paired, masked=masked),
+                read(parts["validation"], paired=set()),
+            )
         training = _usable(training, config)
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
         run = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
@@ -123,8 +129,15 @@ def _taking_part(patients: Sequence[str], excluded: dict[str, str], part: str) -
     return [patient for patient in patients if patient not in excluded]
 
 
-def _existing_files(patients: Sequence[str], crops: Path, paired: set[str]) -> dict[str, list[Path]]:
-    files = {patient: list(crop_files(crops / patient, patient in paired).values()) for patient in patients}
+def _usable_masks(masked: Collection[str], patients: Sequence[str], crops: Path) -> set[str]:
+    """Those of `patients` whose vessel mask was not left out by the crop stage, which leaves an empty file."""
+    paths = {patient: crops / patient / "vessels.nii.gz" for patient in patients if patient in masked}
+    return {patient for patient, path in paths.items() if not path.is_file() or path.stat().st_size}
+
+
+def _existing_files(patients: Sequence[str], crops: Path, paired: set[str], masked: set[str]) -> dict[str, list[Path]]:
+    found = {patient: crop_files(crops / patient, patient in paired, patient in masked) for patient in patients}
+    files = {patient: list(paths.values()) for patient, paths in found.items()}
     missing = [str(path) for paths in files.values() for path in paths if not path.is_file()]
     if missing:
         raise CpmnError(f"training needs {', '.join(missing)}. Run the crop stage first, or exclude the patient.")
@@ -145,6 +158,11 @@ def _usable(cases: list[Case], config: TrainConfig) -> list[Case]:
     cases = _with_clots(cases)
     if config.pretraining_fraction and not any(case.ctpa is not None and len(case.clot_voxels) for case in cases):
         raise CpmnError("pretraining on CTPA needs a PE patient with a CTPA. Set train.pretraining_fraction to 0.")
+    if config.vein_fraction and not any(len(case.vein_voxels) for case in cases):
+        raise CpmnError(
+            "train.vein_fraction asks for patches on veins, but no training patient has a vessel mask with veins. "
+            "Name masks in the column vessels of cohort.csv, or set train.vein_fraction to 0."
+        )
     return cases
 
 

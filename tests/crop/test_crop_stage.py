@@ -12,6 +12,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.convert.stage import convert_series
 from cpmn.crop.stage import crop_patient, embolus_outside
+from cpmn.crop.vessels import crop_vessels
 from cpmn.errors import PatientError
 from cpmn.files import read_json
 from cpmn.images import image_like, read_image, write_image
@@ -182,3 +183,15 @@ def test_real_chests(real_data, tmp_path, name, cut):
     assert np.array_equal(array(tmp_path / "out" / "nct.nii.gz"), sitk.GetArrayFromImage(nct)[inside])
     assert facts["lungs_cut_by_scan"] == cut
     assert 180 < facts["size"][0] * nct.GetSpacing()[0] < 320  # mm, a chest's width of lung
+
+
+def test_vessels_are_cut_to_the_box(scan):
+    vessels = np.zeros(SIZE[::-1], np.uint8)
+    vessels[20, 25:35, 30:36], vessels[24, 25:35, 30:36] = 1, 2
+    write_image(image_like(vessels, read_image(scan / "nct.nii.gz")), scan / "vessels.nii.gz")
+    out = crop(scan)
+    paths = {"vessels": scan / "vessels.nii.gz", "nct": scan / "nct.nii.gz", "crop": out / "nct.nii.gz"}
+    crop_vessels("p1", output=out / "vessels.nii.gz", **paths)
+    box = read_json(out / "crop.json")
+    inside = Box(*(tuple(box[key]) for key in ("start", "size", "native_size"))).slices
+    assert np.array_equal(array(out / "vessels.nii.gz"), vessels[inside])

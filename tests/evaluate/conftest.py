@@ -76,6 +76,17 @@ class Tree:
         row = {"patient_id": name, "nct": self.root / name, "label": label, "nct_truth": path}
         self.patients.append(Patient.model_validate(row))
 
+    def add_vessels(self, name: str, vessels: np.ndarray | None) -> None:
+        """Name a vessel mask in the patient's row, as `crop` cuts it; None is one that it left out."""
+        z, y, x = BOX
+        path = self.results / "crop" / name / "vessels.nii.gz"
+        if vessels is None:
+            path.write_bytes(b"")
+        else:
+            write_image(volume(vessels)[x, y, z], path)
+        found = {"vessels": self.root / f"{name}-vessels.nii.gz"}
+        self.patients = [p.model_copy(update=found) if p.patient_id == name else p for p in self.patients]
+
     def evaluate(self, variant: str = "cpmn", excluded: dict | None = None, **values) -> Path:
         """Evaluate into `evaluate/{variant}` and return that folder."""
         from cpmn.evaluate.stage import evaluate_variant

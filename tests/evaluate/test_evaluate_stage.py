@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.images import read_image, same_grid, write_image
+from cpmn.vesselmask import ARTERY, VEIN
 
 CONTRACT = (
     "patient_id,split,fold,label,score,threshold,decision,dice,reference_ml,predicted_ml,lesions,lesions_found,"
@@ -240,3 +241,51 @@ def test_patient_without_any_reference_is_scored_at_patient_level(tree):
     folder = tree.evaluate()
     assert tree.rows(folder)["t1"]["decision"] == "1"
     assert read_json(folder / "metrics.json")["reference"] == "nct_truth (3), none (1)"
+
+
+@pytest.fixture
+def controlled(tree):
+    """Vessel masks: t1's clot lies in an artery, t4's false mark in a vein; t2 has none, t3's was left out."""
+    lumen, other = tree.clot(), np.roll(tree.clot(), 2, axis=0)
+    tree.add_vessels("t1", (lumen * ARTERY + other * VEIN).astype(np.uint8))
+    tree.add_vessels("t4", (lumen * VEIN + other * ARTERY).astype(np.uint8))
+    tree.add_vessels("t3", None)
+    return tree
+
+
+def test_artery_vein_ratio_stands_beside_the_score(controlled):
+    """Arteries and veins are as large as the clot, of 0.12 mL: all of one and nothing of the other is marked."""
+    folder = controlled.evaluate()
+    rows, prior = controlled.rows(folder), 0.3 / (2 * CLOT_ML)
+    assert float(rows["t1"]["artery_vein_ratio"]) == pytest.approx((1 + prior) / prior)
+    assert float(rows["t4"]["artery_vein_ratio"]) == pytest.approx(prior / (1 + prior))
+    assert [rows[name]["artery_vein_ratio"] for name in ("t2", "t3", "v0pe")] == ["", "", ""]
+    figures = read_json(folder / "metrics.json")["artery_vein"]
+    assert (figures["auc_of_ratio"]["value"], figures["auc_of_ratio"]["n"]) == (1.0, 2)
+    assert (figures["auc_of_score"]["value"], figures["auc_of_score"]["n"]) == (0.0, 2)  # the false mark is brighter
+
+
+def test_vessel_masks_change_no_score_and_no_other_figure(tree):
+    before = tree.evaluate()
+    scores, figures = tree.rows(before), read_json(before / "metrics.json")
+    decision = (before / "decision.json").read_bytes()
+    tree.add_vessels("t1", (tree.clot() * ARTERY + np.roll(tree.clot(), 2, axis=0) * VEIN).astype(np.uint8))
+    after = tree.evaluate()
+    assert (after / "decision.json").read_bytes() == decision
+    with_masks = read_json(after / "metrics.json")
+    assert with_masks.pop("artery_vein")["auc_of_ratio"]["value"] is None  # one patient has no AUC
+    assert with_masks == figures
+    assert {name: row | {"artery_vein_ratio": ""} for name, row in scores.items()} == {
+        name: row | {"artery_vein_ratio": ""} for name, row in tree.rows(after).items()
+    }
+
+
+def test_nothing_is_marked_above_the_highest_hu(tree):
+    """t1's clot is drawn at 80 HU, t4's false mark at 95: the limit is on the NCT, and predict gets it too."""
+    before = tree.rows(tree.evaluate())
+    folder = tree.evaluate(highest_hu=85)
+    rows = tree.rows(folder)
+    assert rows["t1"] | {"score": "", "threshold": ""} == before["t1"] | {"score": "", "threshold": ""}
+    assert float(before["t4"]["predicted_ml"]) == pytest.approx(CLOT_ML)
+    assert (rows["t4"]["predicted_ml"], rows["t4"]["false_positives"]) == ("0.0", "0")
+    assert read_json(folder / "decision.json")["highest_hu"] == 85

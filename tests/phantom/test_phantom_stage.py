@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import cpmn
+from cpmn.cohort import load_cohort
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, sha256_of_files, write_json
+from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
 from cpmn.images import read_image
 from cpmn.phantom import stage
-from cpmn.phantom.anatomy import Anatomy
+from cpmn.phantom.anatomy import Anatomy, without_emboli
 from cpmn.phantom.motion import Bell, Motion, Term
-from cpmn.phantom.scan import Phase, phase_grid
-from cpmn.phantom.stage import is_finished, settings_key, write_patient
+from cpmn.phantom.scan import Phase, phase_grid, vessel_labels
+from cpmn.phantom.stage import is_finished, settings_key, write_cohort, write_patient, write_truth
+from cpmn.vesselmask import ARTERY, VEIN
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -106,3 +109,50 @@ def test_a_patient_that_is_half_made_again_is_not_finished(tiny: PhantomConfig, 
     with pytest.raises(OSError, match="no space"):
         write_patient(tiny.model_copy(update={"seed": 8}), negative, tmp_path)
     assert not is_finished(tmp_path, settings_key(tiny, False))
+
+
+@pytest.fixture(scope="module")
+def with_vessels(tiny: PhantomConfig, positive: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PE patient with its vessels."""
+    folder = tmp_path_factory.mktemp("vessels")
+    write_patient(tiny.model_copy(update={"vessels": True}), positive, folder)
+    return folder
+
+
+def test_vessels_are_a_file_more_and_change_no_other(with_vessels: Path, written: Path, positive: str):
+    plain, more = hashes(written / positive), hashes(with_vessels)
+    assert set(more) - set(plain) == {"vessels.nii.gz"}
+    assert [name for name in plain if more[name] != plain[name]] == ["phantom.json"]  # its hash of the settings
+    first, second = (read_json(folder / "phantom.json") for folder in (written / positive, with_vessels))
+    assert {key for key in first if first[key] != second[key]} == {"settings"}
+
+
+def test_the_option_is_unknown_to_the_settings_of_a_phantom_without_it(tiny: PhantomConfig):
+    """What other versions made stays finished: the hash is that of the settings before the option came."""
+    settings = tiny.model_dump(mode="json", exclude={"patients", "vessels"})
+    expected = sha256_of_json({"settings": settings, "truth_only": False, "version": cpmn.__version__})
+    assert settings_key(tiny, False) == expected
+    assert settings_key(tiny.model_copy(update={"vessels": True}), False) != expected
+
+
+def test_vessels_tell_nothing_of_emboli(tiny: PhantomConfig, anatomy: Anatomy, with_vessels: Path):
+    """Those of the embolus-free twin: arteries go on through the clots."""
+    vessels, clots = (
+        sitk.GetArrayFromImage(read_image(with_vessels / f"{name}.nii.gz")) for name in ("vessels", "nct_truth")
+    )
+    assert set(np.unique(vessels)) == {0, ARTERY, VEIN}
+    assert np.array_equal(vessels, vessel_labels(tiny, without_emboli(anatomy)))
+    assert (clots > 0).sum() > 20
+    assert (vessels[clots > 0] == ARTERY).mean() > 0.8  # a voxel goes to a clot before half of it is one
+    assert not (vessels[clots > 0] == VEIN).any()
+
+
+def test_vessels_go_into_the_sheet_and_into_truth_alone(tiny: PhantomConfig, negative: str, tmp_path: Path):
+    config = tiny.model_copy(update={"vessels": True})
+    write_cohort(config, tmp_path, truth_only=True)
+    write_truth(config, negative, tmp_path / negative)
+    patient = next(one for one in load_cohort(tmp_path / "cohort.csv") if one.patient_id == negative)
+    assert patient.vessels is not None
+    assert patient.vessels.is_file()
+    write_truth(tiny, negative, tmp_path / negative)
+    assert not patient.vessels.exists()

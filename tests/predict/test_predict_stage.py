@@ -224,3 +224,12 @@ def test_a_real_chest_is_read_from_its_dicom_files(real_data, results, tmp_path)
     assert own.GetSize() == published.GetSize()
     assert own.GetSpacing() == pytest.approx(published.GetSpacing(), abs=1e-3)
     assert "ct-64" not in (tmp_path / "out/prediction.json").read_text()
+
+
+def test_nothing_is_marked_above_the_highest_hu_of_the_decision(series, results, tmp_path, bright_spot):
+    """The spot is of 70 HU."""
+    for limit, marked in ((75, True), (65, False)):
+        changed = decision().model_copy(update={"highest_hu": limit})
+        write_json(results / "evaluate/cpmn/decision.json", changed.model_dump(mode="json"))
+        record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+        assert bool(record["lesions"]) is marked

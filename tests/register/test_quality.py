@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cpmn.config.register import RegisterConfig
 from cpmn.register.ants_engine import THREADS_VARIABLE, ants_arguments, load_ants, threads_in_use
-from cpmn.register.prepare import lung_box, lung_centre, prepare, working_image
+from cpmn.register.prepare import clip, lung_box, lung_centre, prepare, working_image
 from cpmn.register.quality import inverse_error_mm, measure, verdict
 from cpmn.register.stage import schedules
 from cpmn.register.start import candidate_shifts, correlation, start_transform
@@ -107,11 +107,22 @@ def test_the_box_holds_the_lungs_and_the_margin():
     assert np.all(size < 20 * 2 + 20 + 3)
 
 
-def test_working_images_do_not_show_contrast_medium():
-    image = sitk.Cast(block(), sitk.sitkInt16) * 400
-    brighter = sitk.Cast(block(), sitk.sitkInt16) * 150
-    grid = lung_box(block(), 3.0, 5.0)
-    first, second = (working_image(i, grid, CONFIG.window_hu) for i in (image, brighter))
+def test_contrast_medium_between_the_lungs_does_not_show_and_ribs_do():
+    lungs = np.zeros((1, 1, 9), np.uint8)
+    lungs[..., [2, 3, 6]] = 1
+    hu = np.array([700, -50, -900, 380, 450, 40, -800, 150, -2000], np.float32).reshape(1, 1, 9)
+    seen = clip(sitk.GetImageFromArray(hu), sitk.GetImageFromArray(lungs), (-1000.0, 300.0), 100.0)
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(seen).ravel(), [300, -50, -900, 100, 100, 40, -800, 150, -1000]
+    )
+
+
+def test_a_vessel_looks_alike_with_and_without_contrast_medium():
+    lungs = block()
+    vessel = block_array() * (np.arange(40) % 7 == 0)
+    images = [sitk.GetImageFromArray((vessel * hu - 800.0).astype(np.float32)) for hu in (900.0, 1300.0)]
+    grid = lung_box(lungs, 3.0, 5.0)
+    first, second = (working_image(clip(i, lungs, CONFIG.window_hu, 100.0), grid, -1000.0) for i in images)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(first), sitk.GetArrayFromImage(second))
 
 
@@ -146,7 +157,7 @@ def test_first_guess_finds_a_frame_of_reference_100_mm_away():
 def test_arguments_follow_the_configuration():
     config = RegisterConfig(iterations=(7, 5, 3), shrink_factors=(4, 2, 1), metric="CC", radius=2, seed=9)
     text = " ".join(ants_arguments(Path("/w"), config))
-    assert "SyN[0.5,3.0,0.5] --metric CC[/w/fixed.nii,/w/moving.nii,1,2] --convergence [7x5x3,0,10]" in text
+    assert "SyN[0.4,3.0,0.5] --metric CC[/w/fixed.nii,/w/moving.nii,1,2] --convergence [7x5x3,0.0005,8]" in text
     assert "--shrink-factors 4x2x1 --smoothing-sigmas 2.0x1.0x0.5" in text
     assert "--random-seed 9" in text
     assert "Random,0.1" in text

@@ -82,6 +82,16 @@ def test_metric_table_lines_up_variants_and_pairs():
     assert table.groups[1][1][0].label == "FROC, sensitivity at 1"
 
 
+def test_artery_vein_control_stands_in_a_group_of_its_own():
+    figures = {"value": 0.75, "low": 0.5, "high": 0.9, "n": 20}
+    metrics = {"patient": {"auc": figures}, "artery_vein": {"auc_of_ratio": figures, "auc_of_score": figures}}
+    groups = dict(metric_table({"cpmn": metrics}, []).groups)
+    assert [metric.label for metric in groups["Artery/vein control"]] == [
+        "AUC of the artery/vein ratio of the marks",
+        "AUC of the score, same patients",
+    ]
+
+
 def test_threshold_says_where_it_comes_from():
     threshold = {"value": 0.25, "rule": "some rule", "fitted_on": "validation", "n_pe": 3, "n_normal": 5}
     text = threshold_text({"threshold": threshold})

@@ -1,12 +1,15 @@
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.images import read_image, write_image
+from cpmn.images import image_like, read_image, write_image
 from cpmn.plan import working_image
 from cpmn.train.cases import load_cases, working_label
+from cpmn.vesselmask import ARTERY, VEIN
 
 
 def label_image(voxels: dict[tuple[int, int, int], int], shape=(12, 12, 12)) -> sitk.Image:
@@ -86,3 +89,17 @@ def test_volumes_stay_on_disk(crops, tmp_path):
     (plain,) = load_cases(["p0"], cache=tmp_path / "plain", config=TrainConfig(), **settings)
     assert len(plain.vessel_voxels) == 0
     assert plain.visibility is None
+
+
+def test_vein_voxels_are_the_clot_free_veins_of_those_with_a_mask(crops, tmp_path):
+    shutil.copytree(crops / "p0", tmp_path / "p0")
+    nct, embolus = (read_image(crops / "p0" / f"{name}.nii.gz") for name in ("nct", "embolus"))
+    clot = sitk.GetArrayFromImage(embolus) > 0
+    vessels = np.where(clot, VEIN, 0).astype(np.uint8)  # a label carried over with an error reaches into a vein
+    vessels[0, :2, :3], vessels[1, :2, :3] = ARTERY, VEIN
+    write_image(image_like(vessels, nct), tmp_path / "p0" / "vessels.nii.gz")
+    settings = {"crops": tmp_path, "labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0)}
+    (case,) = load_cases(["p0"], masked={"p0"}, cache=tmp_path / "veins", **settings)
+    assert case.vein_voxels.tolist() == [[1, y, x] for y in range(2) for x in range(3)]
+    (plain,) = load_cases(["p0"], cache=tmp_path / "plain", **settings)
+    assert len(plain.vein_voxels) == 0

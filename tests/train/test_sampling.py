@@ -222,3 +222,25 @@ def test_label_weights_follow_visibility_and_the_curriculum(config):
         assert present is not None
         assert present.tolist() == pytest.approx([0.2 + 0.8 * floor] * 4)
     assert sample_batch([with_tube("p", 1)], config(), 0).nct.weight is None
+
+
+def test_internal_negatives_centre_on_veins_of_those_with_a_mask(config):
+    vein = np.zeros(SHAPE, bool)
+    vein[:, 15, 15] = True
+    masked = replace(case("bb", False), vein_voxels=np.argwhere(vein).astype(np.int16))
+    cases = [case("a", True), masked, case("dddd", False)]
+    settings = config(vein_fraction=0.25, vessel_fraction=0.25, foreground_fraction=0.25)
+    places = [place for step in range(20) for place in sample_places(cases, settings, step)]
+    assert [place.kind for place in places[:4]] == ["clot", "vessel", "vein", "lung"]
+    negatives = [place for place in places if place.kind == "vein"]
+    assert {place.case.patient for place in negatives} == {"bb"}
+    for place in negatives:  # a patch of 8 x 16 x 16 that is moved by a quarter at most holds its centre
+        assert all(corner <= 15 < corner + 16 for corner in place.corner[1:])
+
+
+def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(cases, config):
+    assert not [place for place in sample_places(cases, config(), 0) if place.kind == "vein"]
+    rounded_up = config(batch_size=2, foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.25)
+    assert len(sample_places(cases, rounded_up, 0)) == 2
+    with pytest.raises(ValueError, match="vessel_fraction and vein_fraction must not exceed 1 together"):
+        config(foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.5)

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
-from cpmn.images import read_image
+from cpmn.images import image_like, read_image, write_image
 from cpmn.inference import load_model, predict_case
 from cpmn.network import build_pathway
 from cpmn.plan import read_plan
@@ -20,6 +22,7 @@ from cpmn.train.engine import COLUMNS
 from cpmn.train.launch import launch_fold
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.run import Run, start_run
+from cpmn.vesselmask import VEIN
 
 
 class Stopped(Exception):
@@ -371,3 +374,32 @@ def test_a_planned_network_trains_and_reads(run_training, tmp_path, crops, make_
     assert plan.training_mb is not None
     assert plan.training_mb <= 20
     assert predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz")).probability.shape == (16, 32, 32)
+
+
+@pytest.fixture
+def masked_crops(crops, tmp_path) -> Path:
+    """The crops, and of n0 a vessel mask; n1's was left out, which leaves an empty file."""
+    folder = tmp_path / "masked"
+    shutil.copytree(crops, folder)
+    nct = read_image(folder / "n0" / "nct.nii.gz")
+    vessels = np.where(sitk.GetArrayFromImage(nct) > 0, VEIN, 0).astype(np.uint8)
+    write_image(image_like(vessels, nct), folder / "n0" / "vessels.nii.gz")
+    (folder / "n1" / "vessels.nii.gz").write_bytes(b"")
+    return folder
+
+
+def test_veins_change_the_training_only_if_asked_for(run_training, tmp_path, masked_crops, make_config):
+    def trained(name: str, masked: set[str], **changes) -> bytes:
+        return weights(run_training(tmp_path / name, make_config(**changes), crops=masked_crops, masked=masked))
+
+    plain = trained("plain", set())
+    assert trained("off", {"n0", "n1"}) == plain
+    assert trained("on", {"n0", "n1"}, vein_fraction=0.5) != plain
+
+
+def test_veins_without_a_mask(run_training, tmp_path, masked_crops, make_config):
+    for masked in (set(), {"n1"}):
+        with pytest.raises(
+            CpmnError, match=r"no training patient has a vessel mask with veins\. Name masks in the col"
+        ):
+            run_training(tmp_path / "m", make_config(vein_fraction=0.5), crops=masked_crops, masked=masked)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -115,6 +116,26 @@ def test_changed_setting_runs_just_what_depends_on_it(finished):
     assert "evaluate" in jobs
     assert "train" not in jobs
     assert not (PER_PATIENT & set(jobs))
+
+
+def test_vessel_masks_are_cut_where_there_are_some_and_only_for_whom_they_serve(finished):
+    assert finished.planned()["crop_vessels"] == 0
+    masked = "phantom={vessels: true}"
+    scored = finished.planned(config=(masked,))["crop_vessels"]
+    assert 0 < scored < 8
+    assert finished.planned(config=(masked, "train={vein_fraction: 0.25}"))["crop_vessels"] == 8
+
+
+def test_new_vessel_masks_repeat_the_evaluation_alone(finished, another):
+    """A sheet that names masks beside what it named before: no crop, no training runs again."""
+    rows, mask = finished.rows(), another.run.parent / "vessels.nii.gz"
+    mask.touch()
+    config = (another.sheet(rows),)
+    shutil.copytree(finished.run, another.run, dirs_exist_ok=True)
+    assert another.snakemake("--touch", "all", config=config).returncode == 0
+    assert not another.planned(config=config)
+    jobs = another.planned(config=(another.sheet([row | {"vessels": str(mask)} for row in rows]),))
+    assert set(jobs) == {"crop_vessels", "evaluate", "compare", "report", "all"}
 
 
 def test_without_the_scoring_reference_the_model_is_the_same(finished, another):

@@ -43,6 +43,7 @@ COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
 PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
 UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
+MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
 
 
@@ -76,8 +77,18 @@ def any_of(names):
 
 
 def row_of(wildcards):
-    """What preprocessing may know of a patient: never the reference for scoring, nor the split."""
-    return COHORT[wildcards.patient].model_dump(mode="json", exclude={"nct_truth", "split", "group"})
+    """What preprocessing may know of a patient: never the reference for scoring, nor the split.
+
+    Vessel masks have a job of their own.
+    """
+    return COHORT[wildcards.patient].model_dump(
+        mode="json", exclude={"nct_truth", "vessels", "split", "group"}
+    )
+
+
+def vessels_of(wildcards):
+    """The patient's vessel mask, as the sheet names it."""
+    return str(COHORT[wildcards.patient].vessels)
 
 
 def split_if_possible():
@@ -132,6 +143,17 @@ def qualities_of(patients):
 def settings_of(wildcards):
     """Training settings of the wildcards' variant."""
     return VARIANTS[wildcards.variant]["settings"]
+
+
+def masked_patients(wildcards):
+    """Patients whose vessel mask a training takes veins from; none where the variant asks for none."""
+    wanted = fold_patients(wildcards) if settings_of(wildcards)["vein_fraction"] else []
+    return [name for name in wanted if name in MASKED]
+
+
+def masks_of(wildcards):
+    """Cut vessel masks of those patients."""
+    return collect("results/crop/{patient}/vessels.nii.gz", patient=masked_patients(wildcards))
 
 
 def references(wildcards):

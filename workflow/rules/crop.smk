@@ -46,3 +46,27 @@ use rule crop as crop_nct_alone with:
         status="results/crop/{patient}/status.json",
     wildcard_constraints:
         patient=any_of(UNPAIRED),
+
+
+# A job of its own, so that a cohort without vessel masks has none, and new masks cut and train nothing again.
+rule crop_vessels:
+    input:
+        nct="results/convert/{patient}/nct.nii.gz",
+        crop="results/crop/{patient}/nct.nii.gz",
+        vessels=scans_of("vessels"),
+        upstream=["results/crop/{patient}/status.json"],
+        code=code_of("cpmn.crop.vessels"),
+    output:
+        vessels="results/crop/{patient}/vessels.nii.gz",
+        status="results/crop/{patient}/vessels.json",
+    log:
+        "logs/crop/{patient}-vessels.log",
+    wildcard_constraints:
+        patient=any_of(MASKED),
+    conda:
+        "../envs/images.yaml"
+    params:
+        vessels=vessels_of,
+        on_bad_patient=CONFIG.on_bad_patient,
+    script:
+        "../scripts/crop_vessels.py"

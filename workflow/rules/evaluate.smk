@@ -7,6 +7,9 @@ rule evaluate:
         native=collect("results/convert/{patient}/nct.nii.gz", patient=SCORED),
         labels=collect("results/propagate/{patient}/embolus.nii.gz", patient=SCORED),
         references=references,
+        vessels=collect(
+            "results/crop/{patient}/vessels.nii.gz", patient=[name for name in SCORED if name in MASKED]
+        ),
         track=ancient("results/track.json"),
         code=code_of("cpmn.evaluate.stage"),
     output:

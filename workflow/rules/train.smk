@@ -17,6 +17,7 @@ rule splits:
 rule train:
     input:
         crops=crops_of(fold_patients),
+        vessels=masks_of,
         qualities=qualities_of(fold_patients),
         splits=[] if SPLITS else "results/train/splits.json",
         track=ancient("results/track.json"),
@@ -38,6 +39,7 @@ rule train:
         patients=fold_of,
         labels={name: patient.label for name, patient in COHORT.items()},
         paired=PAIRED,
+        masked=masked_patients,
         settings=settings_of,
         min_patients=CONFIG.min_patients,
     script:

@@ -31,5 +31,6 @@ with job_log(snakemake.log[0]):
             threads=snakemake.threads,
             labels=snakemake.params.labels,
             paired=set(snakemake.params.paired),
+            masked=set(snakemake.params.masked),
             on_epoch=live.add,
         )
