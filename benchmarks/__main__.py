@@ -1,6 +1,6 @@
 """Run the benchmarks whose table is not stored yet, store and print them: `python -m benchmarks [NAME ...]`.
 
-Named benchmarks run again. Tables stand in `benchmarks/results/NAME.csv`.
+Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`.
 """
 
 import sys
@@ -39,16 +39,16 @@ BENCHMARKS = {
 
 
 def main(names: list[str]) -> None:
-    """Run what is named, or else what is missing; print every table."""
+    """Run what is named, or else what is missing; print the tables of what is named, or else of all."""
     if unknown := set(names) - set(BENCHMARKS):
         sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
-    for name, measure in BENCHMARKS.items():
+    for name in names or BENCHMARKS:
         table = RESULTS / f"{name}.csv"
         if name in names or not table.is_file():
             print(f"{name}: running", flush=True)
             RESULTS.mkdir(exist_ok=True)
             rows = []
-            for row in measure():  # stored as they come: some take minutes each
+            for row in BENCHMARKS[name]():  # stored as they come: some take minutes each
                 rows.append(row)
                 pd.DataFrame(rows).to_csv(table, index=False)
         print(f"\n{name}\n{pd.read_csv(table).to_string(index=False)}")

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.kept import kept
 from cpmn import metrics
 from cpmn.config.phantom import PhantomConfig
-from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
+from cpmn.files import sha256_of_files, sha256_of_json
 from cpmn.observer.priors import DIFFICULTIES
 from cpmn.observer.study import study_patient
 from cpmn.phantom.rows import patient_id
 from cpmn.sources import source_files
 
 SEED = 99  # none of the seeds that settings were chosen on
-PATIENTS = int(os.environ.get("CPMN_OBSERVER_PATIENTS", "40"))  # one of each pair has PE
+PATIENTS = int(os.environ.get("CPMN_OBSERVER_PATIENTS", "100"))  # one of each pair has PE
 SETS = 200  # imagined sets of emboli per patient
 NOISES = (1.0, 2.0, 4.0)  # times the noise that the phantom is scanned with
 FALSE_SITES = 1.0  # wrong sites per patient without PE, at which detection of clots is counted
@@ -39,22 +40,16 @@ def measure() -> list[Row]:
     settings = [config.model_dump(mode="json", exclude={"patients", "difficulty"}), NOISES, SETS]
     key = sha256_of_json([settings, sha256_of_files(source_files("cpmn.observer.study"))])
     names = [patient_id(index) for index in range(PATIENTS)]
-    records = [_record(config, name, key) for name in tqdm(names, unit="patient", disable=None)]
+    records = [
+        kept(CACHE / f"{name}.json", key, lambda name=name: study_patient(config, name, NOISES, SETS))
+        for name in tqdm(names, unit="patient", disable=None)
+    ]
     return [
         {"difficulty": difficulty, "noise_factor": noise, **row}
         for difficulty in DIFFICULTIES
         for noise in NOISES
         for row in _rows(records, difficulty, noise)
     ]
-
-
-def _record(config: PhantomConfig, name: str, key: str) -> dict[str, Any]:
-    path = CACHE / f"{name}.json"
-    if path.is_file() and (kept := read_json(path))["key"] == key:
-        return kept
-    record = {"key": key, **study_patient(config, name, NOISES, SETS)}
-    write_json(path, record)
-    return record
 
 
 def _rows(records: list[dict[str, Any]], difficulty: str, noise: float) -> list[Row]:

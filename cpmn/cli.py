@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cpmn
@@ -79,14 +80,25 @@ def parser() -> argparse.ArgumentParser:
     )
     phantom.set_defaults(run=_phantom)
 
-    chest = commands.add_parser("chest-phantom", help="make pairs with simulated emboli from real non-contrast chests")
-    chest.add_argument("series", type=Path, nargs="+", help="chests: folders of DICOM files or image files in HU")
-    chest.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort")
+    chest = commands.add_parser(
+        "chest-phantom",
+        help="make pairs with simulated emboli from real non-contrast chests",
+        description="Write a cohort of paired CTPA and NCT from real non-contrast chests: anatomy and noise are real, "
+        "contrast medium, emboli and motion computed. The last chest is for testing. An interrupted command goes on "
+        "when repeated; pairs that are there with the same settings are kept. See docs/real-anatomy.md.",
+    )
+    chest.add_argument("series", type=Path, nargs="+", help="two chests or more: folders of DICOM files, or HU images")
+    chest.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort and its cohort.csv")
     chest.add_argument(
         "--pairs", type=int, default=4, help="pairs per chest, every second one with emboli (default: 4)"
     )
     chest.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)")
-    chest.add_argument("--difficulty", default="learnable", help="contrast of clots on NCT (default: learnable)")
+    chest.add_argument(
+        "--difficulty",
+        choices=DIFFICULTIES,
+        default="learnable",
+        help="contrast of clots to blood on NCT, as in cpmn phantom (default: learnable)",
+    )
     chest.add_argument("--shrink", type=int, default=2, help="average in-plane voxels in N x N blocks (default: 2)")
     chest.set_defaults(run=_chest_phantom)
 
@@ -139,8 +151,6 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from cpmn.config.files import read_config
     from cpmn.phantom.cohort import make_cohort
 
@@ -148,23 +158,32 @@ def _phantom(options: argparse.Namespace) -> None:
         raise CpmnError(f"--jobs is {options.jobs}; it is the number of processes, at least 1.")
     given = {key: getattr(options, key) for key in ("patients", "seed", "difficulty")}
     config = read_config(options.config).phantom.changed({k: v for k, v in given.items() if v is not None})
-    counts = Counter()
-    with tqdm(total=config.patients, unit="patient", disable=None) as bar:
-
-        def done(_patient: str, made: bool) -> None:
-            counts[made] += 1
-            bar.update()
-
+    with _progress(options.output, config.patients, "patients") as done:
         make_cohort(config, options.output, jobs=options.jobs, truth_only=options.truth_only, done=done)
-    print(f"{options.output / 'cohort.csv'}: {counts[True]} patients made, {counts[False]} were there already")
 
 
 def _chest_phantom(options: argparse.Namespace) -> None:
     from cpmn.phantom.chest.stage import write_chest_cohort
 
     given = {name: getattr(options, name) for name in ("pairs", "seed", "difficulty", "shrink")}
-    write_chest_cohort(options.series, options.output, **given)
-    print(f"cpmn check {options.output / 'cohort.csv'}")
+    with _progress(options.output, len(options.series) * options.pairs, "pairs") as done:
+        write_chest_cohort(options.series, options.output, **given, done=done)
+
+
+@contextmanager
+def _progress(folder: Path, total: int, unit: str) -> Iterator[Callable[[str, bool], None]]:
+    """A bar, and at the end what was made."""
+    from tqdm import tqdm
+
+    counts = Counter()
+    with tqdm(total=total, unit=unit.removesuffix("s"), disable=None) as bar:
+
+        def done(_name: str, made: bool) -> None:
+            counts[made] += 1
+            bar.update()
+
+        yield done
+    print(f"{folder / 'cohort.csv'}: {counts[True]} {unit} made, {counts[False]} were there already")
 
 
 def _sync(options: argparse.Namespace) -> None:

@@ -14,16 +14,22 @@ from cpmn.observer.score import responses, score
 from cpmn.observer.sites import Candidates, imagine, templates_of
 from cpmn.phantom.anatomy import Anatomy, build_anatomy, with_emboli, without_emboli
 from cpmn.phantom.emboli import Clot
-from cpmn.phantom.materials import Tissue
-from cpmn.phantom.scan import Scan, draw_phase, scan_phase
+from cpmn.phantom.known import Known, known_of
+from cpmn.phantom.render import Grid
+from cpmn.phantom.scan import with_noise
 from cpmn.phantom.streams import random_stream
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the observer sees of one patient: all that does not depend on the contrasts of the clots."""
+    """What the observer sees of one patient: all that does not depend on the contrasts of the clots.
 
-    scan: Scan
+    `noise` (z, y, x) in HU is what the scanned twin has beside `twin`.
+    """
+
+    twin: np.ndarray
+    noise: np.ndarray
+    grid: Grid
     clots: tuple[Clot, ...]
     templates: list[Template]
     energy: list[float]
@@ -31,10 +37,6 @@ class _Seen:
     whitener: Whitener
     candidates: Candidates
     noise_response: np.ndarray
-
-    @property
-    def noise(self) -> np.ndarray:
-        return self.scan.hu - self.scan.clean
 
 
 def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float], sets: int) -> dict[str, Any]:
@@ -54,18 +56,19 @@ def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float
     the scores of the patient, of each site and of each clot.
     """
     anatomy = build_anatomy(config, patient_id)
-    seen = _look(config, anatomy, sets)
+    known = known_of(config, anatomy)
+    seen = _look(config, anatomy, known, sets)
     readings = []
     for difficulty in DIFFICULTIES:
-        contrasts = _contrasts(config, anatomy, difficulty)
-        signal = clot_signal(seen.templates, contrasts, seen.scan.hu.shape)
+        contrasts = contrasts_of(config, anatomy, difficulty)
+        signal = clot_signal(seen.templates, contrasts, seen.twin.shape)
         u = responses(seen.candidates, seen.whitener.apply(signal))
         readings += [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
-    volumes = [float(template.share.sum(dtype=float)) * seen.scan.grid.voxel_ml for template in seen.templates]
+    volumes = [float(template.share.sum(dtype=float)) * seen.grid.voxel_ml for template in seen.templates]
     return {
         "patient_id": patient_id,
         "label": anatomy.label,
-        "noise_hu": float(seen.scan.noise.sd.mean()),
+        "noise_hu": float(known.noise.sd.mean()),
         "candidates": len(seen.candidates.templates),
         "clots": [{"ml": ml, "place": clot.place} for ml, clot in zip(volumes, seen.clots, strict=True)],
         "readings": readings,
@@ -80,7 +83,7 @@ def clot_signal(clots: Sequence[Template], contrasts: Sequence[float], shape: tu
     return signal
 
 
-def _contrasts(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
+def contrasts_of(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list[float]:
     """Contrast of each clot to blood in HU, as the phantom draws it in that difficulty."""
     if not anatomy.label:
         return []
@@ -88,22 +91,23 @@ def _contrasts(config: PhantomConfig, anatomy: Anatomy, difficulty: str) -> list
     return [clot.over_blood_hu for clot in changed.clots]
 
 
-def _look(config: PhantomConfig, anatomy: Anatomy, sets: int) -> _Seen:
-    twin = without_emboli(anatomy)
-    scan = scan_phase(config, twin, "nct")
-    canvas = draw_phase(config, twin, "nct")
-    whitener = Whitener(scan.noise.power, scan.noise.sd, scan.hu.shape)
-    candidates = imagine(anatomy, canvas, whitener, sets, random_stream(config.seed, anatomy.patient_id, "observer"))
-    templates = templates_of(anatomy.clots, canvas)
+def _look(config: PhantomConfig, anatomy: Anatomy, known: Known, sets: int) -> _Seen:
+    whitener = Whitener(known.noise.power, known.noise.sd, known.twin.shape)
+    random = random_stream(config.seed, anatomy.patient_id, "observer")
+    candidates = imagine(anatomy, known.canvas, whitener, sets, random)
+    templates = templates_of(anatomy.clots, known.canvas)
+    noise = with_noise(config, anatomy.patient_id, "nct", known.twin, known.noise) - known.twin
     return _Seen(
-        scan=scan,
+        twin=known.twin,
+        noise=noise,
+        grid=known.grid,
         clots=anatomy.clots,
         templates=templates,
         energy=[whitener.energy(template) for template in templates],
-        artery=canvas.fraction(Tissue.ARTERY),
+        artery=known.artery,
         whitener=whitener,
         candidates=candidates,
-        noise_response=responses(candidates, whitener.apply(scan.hu - scan.clean)),
+        noise_response=responses(candidates, whitener.apply(noise)),
     )
 
 
@@ -117,13 +121,13 @@ def _read(
 ) -> dict[str, Any]:
     u = signal_response + factor * seen.noise_response
     found = score(seen.candidates, u, difficulty, factor)
-    hu = seen.scan.clean + signal + factor * seen.noise
+    hu = seen.twin + signal + factor * seen.noise
     return {
         "difficulty": difficulty,
         "noise_factor": factor,
         "score": found.patient,
         "score_of_half": score(seen.candidates.every_second(), u[::2], difficulty, factor).patient,
-        "bright_artery_ml": bright_artery_ml(hu, seen.artery, seen.scan.grid.spacing),
+        "bright_artery_ml": bright_artery_ml(hu, seen.artery, seen.grid.spacing),
         "mean_artery_hu": mean_artery_hu(hu, seen.artery),
         "sites": found.sites,
         "contrast_hu": list(contrasts),

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.files import read_json
 from cpmn.phantom.rows import phantom_rows
-from cpmn.phantom.stage import settings_key, write_cohort, write_patient, write_truth
+from cpmn.phantom.stage import is_finished, settings_key, write_cohort, write_patient, write_truth
 
 AHEAD = 4  # patients given out per process: enough to keep it busy, few enough to stop soon
 
@@ -37,20 +38,13 @@ def make_cohort(
     """
     folder = Path(folder)
     names = [row["patient_id"] for row in phantom_rows(config)]
-    missing = [name for name in names if not _is_finished(config, folder / name, truth_only)]
+    settings = settings_key(config, truth_only)
+    missing = [name for name in names if not is_finished(folder / name, settings)]
     for name in sorted(set(names) - set(missing)):
         done(name, False)
     for name in _made(config, folder, missing, jobs, truth_only):
         done(name, True)
     write_cohort(config, folder, truth_only)
-
-
-def _is_finished(config: PhantomConfig, folder: Path, truth_only: bool) -> bool:
-    """Whether `folder` holds a patient that was made with these settings; `phantom.json` is written last."""
-    try:
-        return read_json(folder / "phantom.json").get("settings") == settings_key(config, truth_only)
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _made(config: PhantomConfig, folder: Path, names: list[str], jobs: int, truth_only: bool) -> Iterator[str]:
@@ -60,7 +54,8 @@ def _made(config: PhantomConfig, folder: Path, names: list[str], jobs: int, trut
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when a new process loads numpy
     waiting = iter(names)
-    with ProcessPoolExecutor(min(jobs, len(names)), mp_context=get_context("spawn")) as pool:
+    spawn, count = get_context("spawn"), min(jobs, len(names))
+    with ProcessPoolExecutor(count, mp_context=spawn, initializer=_end_with_parent) as pool:
         running: set[Future[str]] = set()
         try:
             while True:
@@ -77,6 +72,17 @@ def _made(config: PhantomConfig, folder: Path, names: list[str], jobs: int, trut
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the command is killed: else it makes what it was given, and then waits for ever."""
+
+    def wait_and_end(parent: BaseProcess) -> None:
+        parent.join()
+        os._exit(1)
+
+    if (parent := parent_process()) is not None:
+        Thread(target=wait_and_end, args=(parent,), daemon=True).start()
 
 
 def _make(config: PhantomConfig, name: str, folder: Path, truth_only: bool) -> str:

@@ -60,13 +60,18 @@ def scan_phase(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Scan:
     canvas = draw_phase(config, anatomy, phase)
     grid = canvas.grid
     clean, noise = clean_image(config, canvas, anatomy, phase), phase_noise(config, canvas, anatomy, phase)
-    drawn = noise.draw(grid.size, random_stream(config.seed, anatomy.patient_id, f"{phase} noise"))
-    hu = np.clip(np.rint(clean + drawn), LOWEST_HU, HIGHEST_HU).astype(np.int16)
+    hu = with_noise(config, anatomy.patient_id, phase, clean, noise)
     shares = {label - FIRST_CLOT: share for label, share in canvas.fractions_above(FIRST_CLOT).items()}
     for clot in anatomy.clots:
         shares.setdefault(clot.clot_id, _at_center(clot, anatomy, grid, phase))
     volumes = {clot_id: float(share.sum(dtype=np.float64)) * grid.voxel_ml for clot_id, share in shares.items()}
     return Scan(phase, grid, hu, clean, clot_labels(shares, clean.shape), volumes, noise)
+
+
+def with_noise(config: PhantomConfig, patient_id: str, phase: Phase, clean: np.ndarray, noise: Noise) -> np.ndarray:
+    """HU (z, y, x) int16 as scanned, from the HU without noise (z, y, x)."""
+    drawn = noise.draw(clean.shape[::-1], random_stream(config.seed, patient_id, f"{phase} noise"))
+    return np.clip(np.rint(clean + drawn), LOWEST_HU, HIGHEST_HU).astype(np.int16)
 
 
 def phase_protocol(config: PhantomConfig, anatomy: Anatomy, phase: Phase) -> Protocol:

@@ -9,7 +9,7 @@ from typing import Any
 
 import cpmn
 from cpmn.config.phantom import PhantomConfig
-from cpmn.files import sha256_of_json, write_json, write_text
+from cpmn.files import read_json, sha256_of_json, write_json, write_text
 from cpmn.images import write_image
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.dicom import write_series
@@ -28,6 +28,21 @@ def settings_key(config: PhantomConfig, truth_only: bool) -> str:
     optional = set() if config.vessels else {"vessels"}  # off: the key is that of a phantom without the option
     settings = config.model_dump(mode="json", exclude={"patients"} | optional)
     return sha256_of_json({"settings": settings, "truth_only": truth_only, "version": cpmn.__version__})
+
+
+def is_finished(folder: Path, settings: str) -> bool:
+    """Whether `folder` holds a patient that was made with these settings (a hash); `phantom.json` is written last."""
+    try:
+        return read_json(folder / "phantom.json").get("settings") == settings
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def clear(folder: Path) -> None:
+    """Remove `phantom.json` and the DICOM files of an earlier run: a patient that is half made is not finished."""
+    (folder / "phantom.json").unlink(missing_ok=True)
+    for file in (file for phase in PHASES for file in (folder / phase).glob("*.dcm")):
+        file.unlink()
 
 
 def write_cohort(config: PhantomConfig, folder: Path, truth_only: bool = False) -> None:
@@ -51,8 +66,8 @@ def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
     folder = Path(folder)
     anatomy = build_anatomy(config, patient_id)
     scans: dict[Phase, Scan] = {phase: scan_phase(config, anatomy, phase) for phase in PHASES}
+    clear(folder)
     for phase, scan in scans.items():
-        _clear(folder / phase)
         write_series(scan, patient_id, config.seed, folder / phase)
     if anatomy.label:
         write_image(grid_image(scans["ctpa"].clots, scans["ctpa"].grid), folder / "ctpa_mask.nii.gz")
@@ -74,8 +89,7 @@ def write_truth(config: PhantomConfig, patient_id: str, folder: Path) -> None:
     folder = Path(folder)
     anatomy = build_anatomy(config, patient_id)
     scan = scan_phase(config, anatomy, "nct")
-    for phase in PHASES:
-        _clear(folder / phase)
+    clear(folder)
     write_image(grid_image(scan.hu, scan.grid), folder / "nct.nii.gz")
     write_image(grid_image(scan.clots, scan.grid), folder / "nct_truth.nii.gz")
     _write_vessels(config, anatomy, scan, folder)
@@ -142,8 +156,3 @@ def _clot(clot: Clot, scans: dict[Phase, Scan]) -> dict[str, Any]:
         "ml": {phase: scan.clot_ml[clot.clot_id] for phase, scan in scans.items()},
         "voxels": {phase: int((scan.clots == clot.clot_id).sum()) for phase, scan in scans.items()},
     }
-
-
-def _clear(folder: Path) -> None:
-    for file in folder.glob("*.dcm"):
-        file.unlink()

@@ -51,9 +51,10 @@ def _simulated_disease() -> Limit:
     text = (
         "The chests are those of real patients, but contrast medium, emboli and the motion between the phases are "
         "computed. Several pairs share one chest, so that patients are far fewer than pairs and intervals are too "
-        "narrow. Arteries were told from veins by the bronchi beside them, a guess in small vessels, and the central "
-        "arteries' place is assumed; no clot changes the vessel or the heart as a real one does. The run says how the "
-        "method copes with real anatomy and noise; it says nothing about real emboli."
+        "narrow; where there are two chests, training and validation share one. Arteries were told from veins by the "
+        "bronchi beside them, a guess in small vessels, and the central arteries' place is assumed; no clot changes "
+        "the vessel or the heart as a real one does. The run says how the method copes with real anatomy and noise; "
+        "it says nothing about real emboli."
     )
     return Limit("Real anatomy, simulated disease", text)
 

@@ -1,5 +1,10 @@
+import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import SimpleITK as sitk
 
@@ -14,6 +19,8 @@ from cpmn.phantom.cohort import make_cohort
 from cpmn.phantom.rows import phantom_label
 from cpmn.phantom.scan import scan_phase
 from cpmn.phantom.stage import write_truth
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +112,24 @@ def test_command_makes_a_cohort(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert read_json(tmp_path / "out" / "phantom-001" / "phantom.json")["difficulty"] == "realistic"
     assert main([*arguments, "--config", str(settings)]) == 0
     assert "0 patients made, 2 were there already" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_killed_command_leaves_no_process_and_goes_on(tmp_path: Path):
+    settings = {"nct_spacing": (9, 9, 9), "ctpa_spacing": (9, 9, 9), "subsample_mm": 5, "patients": 6}
+    config = PhantomConfig().changed(settings)
+    (tmp_path / "coarse.json").write_text(json.dumps({"phantom": settings}))  # JSON is YAML, too
+    command = [sys.executable, "-m", "cpmn.cli", "phantom", "--jobs", "2", "--truth-only"]
+    given = ["-o", str(tmp_path / "out"), "--config", str(tmp_path / "coarse.json")]
+    with subprocess.Popen([*command, *given], cwd=ROOT) as running:
+        while not list(tmp_path.glob("out/*/phantom.json")):
+            assert running.poll() is None
+            time.sleep(0.05)
+        workers = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+    assert len(workers) >= 2
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    seen: dict[str, bool] = {}
+    make_cohort(config, tmp_path / "out", truth_only=True, done=seen.__setitem__)
+    assert len(seen) == 6
+    assert 0 < sum(seen.values()) < 6

@@ -102,5 +102,6 @@ def test_a_clot_changes_pixels_and_nothing_else(scanned, phase, tmp_path):
     for path in (tmp_path / "ill").iterdir():
         ill, twin = pydicom.dcmread(path), pydicom.dcmread(tmp_path / "twin" / path.name)
         assert [element.tag for element in ill] == [element.tag for element in twin]
+        assert path.stat().st_size == (tmp_path / "twin" / path.name).stat().st_size
         changed |= {element.keyword for element in ill if element.value != twin[element.tag].value}
     assert changed == {"PixelData"}

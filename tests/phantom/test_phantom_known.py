@@ -4,7 +4,7 @@ import pytest
 from cpmn.metrics import area
 from cpmn.phantom.anatomy import without_emboli
 from cpmn.phantom.emboli import draw_volumes
-from cpmn.phantom.known import known_of, priors_of
+from cpmn.phantom.known import known_of
 from cpmn.phantom.materials import blood_hu, draw_haematocrit
 
 
@@ -36,11 +36,6 @@ def test_scan_minus_twin_is_white_after_prewhitening(scanned):
     assert inner[body].std() == pytest.approx(1, abs=0.12)
     pairs = body[:, :, 1:] & body[:, :, :-1]
     assert abs(np.corrcoef(inner[:, :, 1:][pairs], inner[:, :, :-1][pairs])[0, 1]) < 0.08
-
-
-def test_priors_name_what_is_drawn_once():
-    assert [priors_of(name).once_per_patient for name in ("learnable", "mixed", "realistic")] == [False, False, True]
-    assert priors_of("learnable").volume_ml[0] == pytest.approx(0.3)
 
 
 def test_mean_vessel_hu_does_not_tell_the_label(scanned):

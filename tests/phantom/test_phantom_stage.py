@@ -8,12 +8,13 @@ import cpmn
 from cpmn.cohort import load_cohort
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, sha256_of_files, sha256_of_json
+from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
 from cpmn.images import read_image
+from cpmn.phantom import stage
 from cpmn.phantom.anatomy import Anatomy, without_emboli
 from cpmn.phantom.motion import Bell, Motion, Term
 from cpmn.phantom.scan import Phase, phase_grid, vessel_labels
-from cpmn.phantom.stage import settings_key, write_cohort, write_patient, write_truth
+from cpmn.phantom.stage import is_finished, settings_key, write_cohort, write_patient, write_truth
 from cpmn.vesselmask import ARTERY, VEIN
 
 
@@ -94,6 +95,20 @@ def test_a_rerun_removes_slices_of_a_finer_scan(tiny: PhantomConfig, negative: s
 def test_an_unknown_patient_is_named(tiny: PhantomConfig, tmp_path: Path):
     with pytest.raises(CpmnError, match="'nobody' is not a phantom patient"):
         write_patient(tiny, "nobody", tmp_path)
+
+
+def test_a_patient_that_is_half_made_again_is_not_finished(tiny: PhantomConfig, negative: str, tmp_path, monkeypatch):
+    """Else the first settings would find the other's DICOM files and take them for theirs."""
+
+    def full_disk(*_) -> None:
+        raise OSError("no space left on device")
+
+    write_json(tmp_path / "phantom.json", {"settings": settings_key(tiny, False)})
+    assert is_finished(tmp_path, settings_key(tiny, False))
+    monkeypatch.setattr(stage, "write_image", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_patient(tiny.model_copy(update={"seed": 8}), negative, tmp_path)
+    assert not is_finished(tmp_path, settings_key(tiny, False))
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,16 @@
 import csv
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import cpmn
 from cpmn.errors import CpmnError
-from cpmn.files import write_json, write_text
+from cpmn.files import sha256_of_json, write_json, write_text
 from cpmn.images import write_image
 from cpmn.phantom.chest.emboli import ChestClot, draw_chest_emboli
 from cpmn.phantom.chest.scan import ChestScan, scan_ctpa, scan_nct
@@ -22,6 +23,7 @@ from cpmn.phantom.motion import Motion, draw_motion
 from cpmn.phantom.render import Grid
 from cpmn.phantom.rows import COLUMNS
 from cpmn.phantom.scan import grid_image
+from cpmn.phantom.stage import clear, is_finished
 from cpmn.phantom.streams import random_stream
 from cpmn.scanners import CHEST_MODEL
 
@@ -46,9 +48,16 @@ class Pair:
 
 
 def write_chest_cohort(
-    series: Sequence[Path], folder: Path, *, pairs: int, seed: int, difficulty: str, shrink: int
+    series: Sequence[Path],
+    folder: Path,
+    *,
+    pairs: int,
+    seed: int,
+    difficulty: str,
+    shrink: int,
+    done: Callable[[str, bool], None] = lambda pair, made: None,
 ) -> None:
-    """Write pairs of every chest and `folder/cohort.csv`. Pairs that are there already are kept.
+    """Write pairs of every chest and `folder/cohort.csv`. Pairs that are there with the same settings are kept.
 
     Parameters
     ----------
@@ -56,6 +65,7 @@ def write_chest_cohort(
     pairs : pairs per chest, at least FEWEST_PAIRS; every second one has emboli.
     difficulty : of the clots on the NCT, see `cpmn.phantom.difficulty`.
     shrink : in-plane voxels are averaged in blocks of so many by so many.
+    done : called with each pair's id, and whether it was made now (False: found finished with the same settings).
 
     Raises CpmnError for too few chests or pairs or an unknown difficulty, and as `read_chest`.
     """
@@ -63,12 +73,24 @@ def write_chest_cohort(
         raise CpmnError(f"difficulty '{difficulty}' is not known. Choose one of {', '.join(MIXTURES)}.")
     rows = chest_rows(len(series), pairs)
     for path, name in zip(series, dict.fromkeys(row.chest for row in rows), strict=True):
-        missing = [row for row in rows if row.chest == name and not (folder / row.pair_id / "phantom.json").is_file()]
+        settings = _settings_key(path, seed, difficulty, shrink)
+        of_chest = [row for row in rows if row.chest == name]
+        missing = [row for row in of_chest if not is_finished(folder / row.pair_id, settings)]
+        for row in of_chest:
+            if row not in missing:
+                done(row.pair_id, False)
         if missing:
             chest = read_chest(path, name, shrink)
             for row in missing:
-                write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty)
+                write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty, settings=settings)
+                done(row.pair_id, True)
     _write_sheet(rows, folder / "cohort.csv")
+
+
+def _settings_key(series: Path, seed: int, difficulty: str, shrink: int) -> str:
+    """Hash of all that a pair's files depend on; of the chest, where it lies."""
+    settings = {"series": str(Path(series).resolve()), "seed": seed, "difficulty": difficulty, "shrink": shrink}
+    return sha256_of_json(settings | {"version": cpmn.__version__})
 
 
 def chest_rows(chests: int, pairs: int) -> list[Pair]:
@@ -85,8 +107,11 @@ def chest_rows(chests: int, pairs: int) -> list[Pair]:
     return [_row(chest, pair, chests, pairs) for chest in range(chests) for pair in range(pairs)]
 
 
-def write_pair(chest: Chest, row: Pair, folder: Path, *, seed: int, difficulty: str) -> None:
-    """Write one pair with the files of a built-in phantom patient (`cpmn.phantom.stage.write_patient`)."""
+def write_pair(chest: Chest, row: Pair, folder: Path, *, seed: int, difficulty: str, settings: str) -> None:
+    """Write one pair with the files of a built-in phantom patient (`cpmn.phantom.stage.write_patient`).
+
+    `settings` is the hash by which a finished pair is known again.
+    """
     stream = {name: random_stream(seed, row.pair_id, f"chest {name}") for name in _STREAMS}
     clots = (
         draw_chest_emboli(chest.vessels, chest.grid.spacing, difficulty, stream["emboli"], stream["contrast"])
@@ -96,13 +121,15 @@ def write_pair(chest: Chest, row: Pair, folder: Path, *, seed: int, difficulty: 
     motion = draw_motion(stream["motion"], chest.scale, chest.points)
     ctpa = scan_ctpa(chest, clots, stream["ctpa"], stream["ctpa noise"])
     nct = scan_nct(chest, clots, motion, stream["nct"], stream["nct noise"])
+    clear(folder)
     for scan in (ctpa, nct):
         write_series(scan, row.pair_id, seed, folder / scan.phase, model=CHEST_MODEL)
     if row.label:
         write_image(grid_image(ctpa.clots, ctpa.grid), folder / "ctpa_mask.nii.gz")
     write_image(grid_image(nct.clots, nct.grid), folder / "nct_truth.nii.gz")
     _write_motion(motion, nct.grid, folder / "motion.nii.gz")
-    write_json(folder / "phantom.json", _describe(chest, row, clots, motion, (ctpa, nct), seed, difficulty))
+    described = _describe(chest, row, clots, motion, (ctpa, nct), seed, difficulty)
+    write_json(folder / "phantom.json", described | {"settings": settings})
     logger.info("%s: label %d, %d clots", row.pair_id, row.label, len(clots))
 
 

@@ -6,7 +6,9 @@ from cpmn.cli import main
 from cpmn.cohort import load_cohort
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.phantom.chest.stage import _write_sheet, chest_rows
+from cpmn.files import write_json
+from cpmn.phantom.chest import stage
+from cpmn.phantom.chest.stage import _write_sheet, chest_rows, write_chest_cohort
 from cpmn.train.splits import split_cohort
 
 
@@ -34,9 +36,31 @@ def test_too_few(chests, pairs):
 
 def test_mistakes_end_with_2_before_anything_is_read(tmp_path, capsys):
     series = [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert main(["chest-phantom", *series, "-o", str(tmp_path / "out"), "--difficulty", "easy"]) == 2
-    assert "difficulty 'easy' is not known. Choose one of learnable, mixed, realistic" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["chest-phantom", *series, "-o", str(tmp_path / "out"), "--difficulty", "easy"])
+    assert "invalid choice: 'easy' (choose from 'learnable', 'mixed', 'realistic'" in capsys.readouterr().err
     assert main(["chest-phantom", series[0], "-o", str(tmp_path / "out")]) == 2
     assert main(["chest-phantom", *series, "-o", str(tmp_path / "out")]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_pairs_of_the_same_settings_are_kept_and_others_made_again(tmp_path, monkeypatch):
+    def write(_chest, _row, folder, *, seed, difficulty, settings) -> None:
+        write_json(folder / "phantom.json", {"settings": settings})
+
+    monkeypatch.setattr(stage, "read_chest", lambda path, name, shrink: None)
+    monkeypatch.setattr(stage, "write_pair", write)
+    settings = {"pairs": 4, "seed": 1, "difficulty": "learnable", "shrink": 2}
+
+    def made(chests: tuple[str, str] = ("a", "b"), **changes) -> dict[str, bool]:
+        seen: dict[str, bool] = {}
+        series = [tmp_path / name for name in chests]
+        write_chest_cohort(series, tmp_path / "out", **(settings | changes), done=seen.__setitem__)
+        return seen
+
+    assert list(made().values()) == [True] * 8
+    assert list(made().values()) == [False] * 8
+    assert list(made(pairs=5).values()) == [False] * 4 + [True] + [False] * 4 + [True]
+    assert list(made(("a", "c")).values()) == [False] * 4 + [True] * 4  # another chest in b's place
+    assert list(made(("a", "c"), difficulty="mixed").values()) == [True] * 8

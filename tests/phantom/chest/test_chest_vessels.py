@@ -46,7 +46,7 @@ def test_pair_of_a_real_chest(real_data, tmp_path):
         assert (share[~chest.lungs] == 0).all()
     assert 20 < chest.vessels.blood_hu < 70
     row = Pair("chest1-01", "chest1", 1, "train", "chest1")
-    write_pair(chest, row, tmp_path / row.pair_id, seed=1, difficulty="learnable")
+    write_pair(chest, row, tmp_path / row.pair_id, seed=1, difficulty="learnable", settings="")
     _write_sheet([row], tmp_path / "cohort.csv")
     (patient,) = load_cohort(tmp_path / "cohort.csv")
     assert missing_files(patient) == []
