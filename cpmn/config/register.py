@@ -52,7 +52,7 @@ class RegisterConfig(Section):
     convergence: float = Field(
         default=5e-4,
         ge=0,
-        description="A level ends when the similarity's slope over the last 8 iterations is below this; 0 runs all.",
+        description="A level ends when the similarity's slope over the last 6 iterations is below this; 0 runs all.",
     )
     shrink_factors: tuple[int, ...] = Field(
         default=(4, 2),

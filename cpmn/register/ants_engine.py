@@ -23,7 +23,7 @@ PRODUCTS = {
     "inverse_warp.nii.gz": "1InverseWarp.nii.gz",
 }
 CONVERGENCE = "1e-6,10"  # ANTs' own default of antsRegistrationSyN.sh: threshold, window
-SLOPE_WINDOW = 8  # iterations; our choice: easy pairs end early, large motions go on
+SLOPE_WINDOW = 6  # iterations; our choice: easy pairs end early, large motions go on
 
 logger = logging.getLogger(__name__)
 

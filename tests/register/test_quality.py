@@ -157,7 +157,7 @@ def test_first_guess_finds_a_frame_of_reference_100_mm_away():
 def test_arguments_follow_the_configuration():
     config = RegisterConfig(iterations=(7, 5, 3), shrink_factors=(4, 2, 1), metric="CC", radius=2, seed=9)
     text = " ".join(ants_arguments(Path("/w"), config))
-    assert "SyN[0.4,3.0,0.5] --metric CC[/w/fixed.nii,/w/moving.nii,1,2] --convergence [7x5x3,0.0005,8]" in text
+    assert "SyN[0.4,3.0,0.5] --metric CC[/w/fixed.nii,/w/moving.nii,1,2] --convergence [7x5x3,0.0005,6]" in text
     assert "--shrink-factors 4x2x1 --smoothing-sigmas 2.0x1.0x0.5" in text
     assert "--random-seed 9" in text
     assert "Random,0.1" in text
