@@ -17,9 +17,10 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("run", help="do what is missing")
     commands.add_parser("status", help="say what is done and what is missing")
     commands.add_parser("table", help="write the result part of docs/benchmark.md")
+    commands.add_parser("cost", help="measure what a step of each variant costs; best on an idle machine")
     commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
     options = parser.parse_args(arguments)
-    return {"run": _run, "status": _status, "table": _table, "job": _job}[options.command](options)
+    return {"run": _run, "status": _status, "table": _table, "cost": _cost, "job": _job}[options.command](options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -37,6 +38,13 @@ def _status(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace) -> int:
     table.write_document(load_plan(), DOCUMENT)
+    return 0
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from benchmarks.evidence.cost import measure_cost
+
+    print(measure_cost(load_plan()).to_string(index=False))
     return 0
 
 
