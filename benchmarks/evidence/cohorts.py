@@ -26,7 +26,6 @@ from cpmn.phantom.scan import grid_image, scan_phase
 from cpmn.phantom.stage import describe
 
 SHEET, SPLIT_SHEET, TRUTH_SHEET = "cohort.csv", "cohort-split.csv", "cohort-truth.csv"
-ENGINE = "greedy"  # lower error in the vessels than ANTs in nine tenths of its time (docs/preprocessing/register.md)
 
 
 def training_folder(difficulty: Difficulty) -> Path:
@@ -68,7 +67,7 @@ def preprocess(plan: Plan, difficulty: Difficulty, exact: bool) -> None:
     targets = [f"results/crop/{name}/status.json" for name in training_names(plan)]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", str(PROJECT / "workflow/Snakefile")]
     command += ["--directory", str(folder), "--keep-going", "--configfile", str(CONFIG_FILE), "--config"]
-    command += [f"cohort={sheet}", "on_bad_patient=exclude", f"register={{engine: {ENGINE}}}"]
+    command += [f"cohort={sheet}", "on_bad_patient=exclude"]
     subprocess.run([*command, "--", *targets], check=True)
 
 
