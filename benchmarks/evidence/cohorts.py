@@ -2,15 +2,13 @@
 
 import csv
 import io
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.evidence.plan import CONFIG_FILE, PROJECT, Difficulty, Plan, Role, cohort_patients, data_root
+from benchmarks.evidence.plan import Difficulty, Plan, Role, cohort_patients, data_root
 from benchmarks.evidence.plan import phantom_config as phantom_of
 from benchmarks.truth import write_truth_cohort
 from cpmn.box import crop_image
@@ -57,24 +55,6 @@ def make_training_cohort(plan: Plan, difficulty: Difficulty) -> None:
 def is_training_cohort_made(difficulty: Difficulty) -> bool:
     """Whether `cohort.csv`, which is written last, is there."""
     return (training_folder(difficulty) / SHEET).is_file()
-
-
-def preprocess(plan: Plan, difficulty: Difficulty, exact: bool) -> None:
-    """Run the workflow up to `crop`, one core. Raises CalledProcessError."""
-    folder = run_folder(difficulty, exact)
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet = write_sheets(plan, training_folder(difficulty), exact)
-    targets = [f"results/crop/{name}/status.json" for name in training_names(plan)]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", str(PROJECT / "workflow/Snakefile")]
-    command += ["--directory", str(folder), "--keep-going", "--configfile", str(CONFIG_FILE), "--config"]
-    command += [f"cohort={sheet}", "on_bad_patient=exclude"]
-    subprocess.run([*command, "--", *targets], check=True)
-
-
-def is_preprocessed(plan: Plan, difficulty: Difficulty, exact: bool) -> bool:
-    """Whether every patient of the training cohort has reached `crop`."""
-    crops = run_folder(difficulty, exact) / "results" / "crop"
-    return all((crops / name / "status.json").is_file() for name in training_names(plan))
 
 
 def write_sheets(plan: Plan, folder: Path, exact: bool) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.evidence import cohorts, scoring, training
+from benchmarks.evidence import cohorts, preprocessing, scoring, training
 from benchmarks.evidence.plan import TRUTH, Difficulty, Plan, Role, Run
 
 
@@ -30,13 +30,16 @@ def list_jobs(plan: Plan) -> list[Job]:
 def _jobs_of(plan: Plan, run: Run) -> Iterator[Job]:
     difficulty, exact = run.difficulty, run.variant == TRUTH
     cohort, crops = f"cohort {difficulty}", f"crops {difficulty}{'-truth' if exact else ''}"
-    model = training.model_name(plan, run)
-    cohort_made = partial(cohorts.is_training_cohort_made, difficulty)
-    preprocessed = partial(cohorts.is_preprocessed, plan, difficulty, exact)
-    trained = partial(training.is_trained, plan, run)
-    yield Job(cohort, (), cohort_made, partial(cohorts.make_training_cohort, plan, difficulty))
-    yield Job(crops, (cohort,), preprocessed, partial(cohorts.preprocess, plan, difficulty, exact))
-    needs = (crops, *([] if run.trial else _choice(plan, difficulty)))
+    made = partial(cohorts.is_training_cohort_made, difficulty)
+    yield Job(cohort, (), made, partial(cohorts.make_training_cohort, plan, difficulty))
+    halves = []
+    for part in range(preprocessing.PARTS):
+        arguments = (plan, difficulty, exact, part)
+        cropped = partial(_none, partial(preprocessing.missing_crops, *arguments))
+        halves.append(f"{crops} {part + 1}/{preprocessing.PARTS}")
+        yield Job(halves[-1], (cohort,), cropped, partial(preprocessing.preprocess, *arguments))
+    needs = (*halves, *([] if run.trial else _choice(plan, difficulty)))
+    model, trained = training.model_name(plan, run), partial(training.is_trained, plan, run)
     yield Job(f"train {model}", needs, trained, partial(training.train_run, plan, run))
     scored = [job for role in run.scored for job in _scoring(plan, run, role)]
     yield from scored

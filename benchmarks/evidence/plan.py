@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cpmn.config.phantom import PhantomConfig
-from cpmn.config.root import load_config
+from cpmn.config.root import Config, load_config
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.phantom.rows import patient_id, phantom_label
@@ -110,8 +110,14 @@ def training_config(plan: Plan, run: Run) -> TrainConfig:
 
 def phantom_config(plan: Plan, difficulty: Difficulty, role: str) -> PhantomConfig:
     """Settings of the phantom that a cohort is made with."""
-    phantom = load_config(yaml.safe_load(CONFIG_FILE.read_text(encoding="utf-8"))).phantom
-    return phantom.model_copy(update={"seed": plan.seeds[role][difficulty], "difficulty": difficulty})
+    return read_config(CONFIG_FILE).phantom.model_copy(
+        update={"seed": plan.seeds[role][difficulty], "difficulty": difficulty}
+    )
+
+
+def read_config(path: Path) -> Config:
+    """Settings of a configuration file."""
+    return load_config(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def cohort_patients(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, int]:

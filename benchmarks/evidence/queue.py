@@ -11,7 +11,7 @@ from benchmarks.evidence.jobs import Job
 from benchmarks.evidence.plan import PROJECT, data_root
 
 POLL_SECONDS = 5.0
-NICENESS = 8
+NICENESS = 5
 
 
 def next_job(jobs: Sequence[Job], running: set[str], failed: set[str]) -> Job | None:

@@ -62,7 +62,7 @@ def test_nothing_is_missing_once_stored_and_more_patients_make_it_missing_again(
     finish(plan, run)
     store_results(plan, run)
     one = plan.model_copy(update={"runs": (run,)})
-    assert missing(one) == ["cohort", "crops", "patients", "patients"]
+    assert missing(one) == ["cohort", "crops", "crops", "patients", "patients"]
     sizes = plan.model_dump()["sizes"]
     sizes["learnable"]["test"]["normal"] += 1
     larger = make_plan(sizes=sizes, runs=[run.model_dump()])
