@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from benchmarks.evidence.plan import RESULTS, Plan, Run, training_config
+from benchmarks.evidence.table import COST_FILE
 from cpmn.config.train import TrainConfig
 from cpmn.files import write_text
 from cpmn.plan import pooling_strides
@@ -19,7 +20,6 @@ from cpmn.train.resume import ResumeFolder
 from cpmn.train.run import start_run
 from cpmn.train.sampling import sample_batch
 
-COST_FILE = "cost.csv"
 BASELINE = "nct_only"
 VARIANTS = (BASELINE, "nct_nct", "cpmn")
 REPEATS = 15

@@ -13,6 +13,7 @@ BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands belo
 GOALS = {"learnable": "at least 62/65 found, at least 249/250 cleared, Dice 0.785"}
 VERSUS = ("nct_nct", "nct_only_long", "nct_only")  # the first two decide; the third is shown
 NOT_RUN = "not run"
+COST_FILE = "cost.csv"
 
 
 def write_document(plan: Plan, document: Path, results: Path = RESULTS) -> None:
@@ -32,6 +33,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         yield from _test_table(difficulty, own, stored)
         yield from _comparison(own, stored, results)
     yield from _trials([run for run in plan.runs if run.trial], stored)
+    yield from _cost(results / COST_FILE)
 
 
 def _test_table(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
@@ -132,6 +134,15 @@ def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
     yield "On the validation patients of the training cohort (propagated labels) and on development cohort A (truth).\n"
     heads = ["trial", "variant", "settings", "steps", "minutes", "validation AUC", "validation Dice", "AUC", "Dice"]
     yield from _table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in runs])
+
+
+def _cost(path: Path) -> Iterator[str]:
+    """What a step costs, if that was measured."""
+    if path.is_file():
+        rows = read_table(path)
+        yield "### Cost of a step\n"
+        yield "Processor seconds on one thread, variants in turns (`python -m benchmarks evidence cost`).\n"
+        yield from _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _trial_head(run: Run) -> list[str]:
