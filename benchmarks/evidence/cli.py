@@ -1,6 +1,8 @@
 """`python -m benchmarks evidence COMMAND`."""
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
 
 from benchmarks.evidence import queue, table
@@ -24,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `kill` ends the jobs too
     failed = queue.run_all(lambda: list_jobs(load_plan()), queue.start_process)
     for name in sorted(failed):
         queue.report(f"failed, see {queue.log_folder()}: {name}")

@@ -33,6 +33,19 @@ def run_all(
     start : starts a job's process.
     """
     running: dict[str, subprocess.Popen] = {}
+    try:
+        return _until_nothing_is_left(read_jobs, start, running, poll)
+    finally:  # when stopped, leave no job behind that a new queue would not know of
+        for process in running.values():
+            process.terminate()
+
+
+def _until_nothing_is_left(
+    read_jobs: Callable[[], Sequence[Job]],
+    start: Callable[[str], subprocess.Popen],
+    running: dict[str, subprocess.Popen],
+    poll: float,
+) -> set[str]:
     failed: set[str] = set()
     while True:
         for name in [name for name, process in running.items() if process.poll() is not None]:

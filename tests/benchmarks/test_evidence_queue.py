@@ -20,13 +20,14 @@ class World:
     started: list[str] = field(default_factory=list)
     alive: list[subprocess.Popen] = field(default_factory=list)
     at_once: int = 0
+    seconds: float = 0.05
 
     def jobs(self):
         return [Job(name, needs, lambda n=name: n in self.done, lambda: None) for name, needs in self.needs.items()]
 
     def start(self, name):
         self.started.append(name)
-        code = f"import sys, time; time.sleep(0.05); sys.exit({int(name in self.broken)})"
+        code = f"import sys, time; time.sleep({self.seconds}); sys.exit({int(name in self.broken)})"
         process = subprocess.Popen([sys.executable, "-S", "-c", code])
         self.alive.append(process)
         self.at_once = max(self.at_once, sum(one.poll() is None for one in self.alive))
@@ -85,3 +86,15 @@ def test_jobs_that_join_the_plan_later_are_done_too():
 
     queue.run_all(jobs, world.start, poll=0.01)
     assert world.started == ["a", "b"]
+
+
+def test_a_stopped_queue_leaves_no_job_behind():
+    def stop():
+        if world.started:
+            raise SystemExit(143)
+        return world.jobs()
+
+    world = World({"a": ()}, seconds=30)
+    with pytest.raises(SystemExit):
+        queue.run_all(stop, world.start, poll=0.01)
+    assert world.alive[0].wait(10) != 0
