@@ -1,6 +1,7 @@
 """Run the benchmarks whose table is not stored yet, store and print them: `python -m benchmarks [NAME ...]`.
 
-Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`.
+Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`. `python -m benchmarks evidence`
+is a world of its own: see `benchmarks/evidence`.
 """
 
 import sys
@@ -55,4 +56,8 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["evidence"]:
+        from benchmarks.evidence.cli import main as evidence
+
+        sys.exit(evidence(sys.argv[2:]))
     main(sys.argv[1:])

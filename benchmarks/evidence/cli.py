@@ -1,0 +1,57 @@
+"""`python -m benchmarks evidence COMMAND`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from benchmarks.evidence import queue, table
+from benchmarks.evidence.jobs import list_jobs
+from benchmarks.evidence.plan import PROJECT, load_plan
+
+DOCUMENT = PROJECT / "docs" / "benchmark.md"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks evidence", description="See benchmarks/evidence.")
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("run", help="do what is missing")
+    commands.add_parser("status", help="say what is done and what is missing")
+    commands.add_parser("table", help="write the result part of docs/benchmark.md")
+    commands.add_parser("cost", help="measure what a step of each variant costs; best on an idle machine")
+    commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
+    options = parser.parse_args(arguments)
+    return {"run": _run, "status": _status, "table": _table, "cost": _cost, "job": _job}[options.command](options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `kill` ends the jobs too
+    failed = queue.run_all(lambda: list_jobs(load_plan()), queue.start_process)
+    for name in sorted(failed):
+        queue.report(f"failed, see {queue.log_folder()}: {name}")
+    return 1 if failed else 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    for job in list_jobs(load_plan()):
+        print(f"{'done' if job.is_done() else 'missing':8}{job.name}")
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    table.write_document(load_plan(), DOCUMENT)
+    return 0
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from benchmarks.evidence.cost import measure_cost
+
+    print(measure_cost(load_plan()).to_string(index=False))
+    return 0
+
+
+def _job(options: argparse.Namespace) -> int:
+    job = next(job for job in list_jobs(load_plan()) if job.name == options.name)
+    job.work()
+    return 0

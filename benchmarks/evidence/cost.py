@@ -1,0 +1,72 @@
+"""What a training step costs, variant by variant: the measure of equal compute."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks.evidence.plan import RESULTS, Plan, Run, training_config
+from benchmarks.evidence.table import COST_FILE
+from cpmn.config.train import TrainConfig
+from cpmn.files import write_text
+from cpmn.plan import pooling_strides
+from cpmn.train.cases import Case
+from cpmn.train.engine import train_step
+from cpmn.train.resume import ResumeFolder
+from cpmn.train.run import start_run
+from cpmn.train.sampling import sample_batch
+
+BASELINE = "nct_only"
+VARIANTS = (BASELINE, "nct_nct", "cpmn")
+REPEATS = 15
+SHAPE = (75, 140, 200)  # z, y, x; about a crop at the working grid
+
+
+def measure_cost(plan: Plan) -> pd.DataFrame:
+    """Processor seconds of a step with all terms on, one thread; the variants take turns. Stored as `cost.csv`."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        steps = {name: _step(_config(plan, name), Path(scratch) / name) for name in VARIANTS}
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for repeat in range(REPEATS + 1):
+            for name, step in steps.items():
+                began = time.process_time()
+                step()
+                if repeat:  # the first one warms up
+                    times[name].append(time.process_time() - began)
+    table = pd.DataFrame([_row(name, np.array(times[name]), np.array(times[BASELINE])) for name in VARIANTS])
+    write_text(RESULTS / COST_FILE, table.to_csv(index=False))
+    return table
+
+
+def _config(plan: Plan, variant: str) -> TrainConfig:
+    config = training_config(plan, Run(difficulty="mixed", variant=variant))
+    return config.model_copy(update={"warmup_fraction": 0.0, "vessel_fraction": 0.0, "visibility_floor": 1.0})
+
+
+def _row(name: str, seconds: np.ndarray, baseline: np.ndarray) -> dict[str, object]:
+    ratios = seconds / baseline
+    return {
+        "variant": name,
+        "steps": len(seconds),
+        "processor_seconds": round(float(np.median(seconds)), 3),
+        "seconds_range": f"{seconds.min():.3f} to {seconds.max():.3f}",
+        "times_nct_only": round(float(np.median(ratios)), 2),
+        "ratio_range": f"{ratios.min():.2f} to {ratios.max():.2f}",
+    }
+
+
+def _step(config: TrainConfig, folder: Path) -> Callable[[], object]:
+    assert config.spacing is not None
+    random = np.random.default_rng(0)
+    hu, clot = random.normal(0, 100, SHAPE).astype(np.int16), np.zeros(SHAPE, np.uint8)
+    clot[20:26, 30:36, 40:46] = 1
+    places = np.argwhere(np.ones(SHAPE, bool))[::100].astype(np.int16)
+    cases = [Case("a", 1, hu, hu, clot, np.argwhere(clot).astype(np.int16), places, spacing=config.spacing)]
+    strides = pooling_strides(config.spacing, config.patch_size, len(config.channels))
+    run = start_run(config, strides, torch.device("cpu"), ResumeFolder(folder, "k" * 64))
+    return lambda: train_step(run, [sample_batch(cases, config, run.step)], config, torch.device("cpu"))

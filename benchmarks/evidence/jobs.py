@@ -1,0 +1,74 @@
+"""The plan as jobs: what each needs, whether it is done, and how it is done."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.evidence import cohorts, preprocessing, scoring, training
+from benchmarks.evidence.plan import TRUTH, Difficulty, Plan, Role, Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job on one core: `needs` are names of jobs that must be done first."""
+
+    name: str
+    needs: tuple[str, ...]
+    is_done: Callable[[], bool]
+    work: Callable[[], None]
+
+
+def list_jobs(plan: Plan) -> list[Job]:
+    """All jobs of the plan, each once, in the order in which they are worth doing: that of the runs."""
+    jobs: dict[str, Job] = {}
+    for run in plan.runs:
+        for job in _jobs_of(plan, run):
+            jobs.setdefault(job.name, job)
+    return list(jobs.values())
+
+
+def _jobs_of(plan: Plan, run: Run) -> Iterator[Job]:
+    difficulty, exact = run.difficulty, run.variant == TRUTH
+    cohort, crops = f"cohort {difficulty}", f"crops {difficulty}{'-truth' if exact else ''}"
+    made = partial(cohorts.is_training_cohort_made, difficulty)
+    yield Job(cohort, (), made, partial(cohorts.make_training_cohort, plan, difficulty))
+    halves = []
+    for part in range(preprocessing.PARTS):
+        arguments = (plan, difficulty, exact, part)
+        cropped = partial(_none, partial(preprocessing.missing_crops, *arguments))
+        halves.append(f"{crops} {part + 1}/{preprocessing.PARTS}")
+        yield Job(halves[-1], (cohort,), cropped, partial(preprocessing.preprocess, *arguments))
+    needs = (*halves, *([] if run.trial else _choice(plan, difficulty)))
+    model, trained = training.model_name(plan, run), partial(training.is_trained, plan, run)
+    yield Job(f"train {model}", needs, trained, partial(training.train_run, plan, run))
+    scored = [job for role in run.scored for job in _scoring(plan, run, role)]
+    yield from scored
+    needs = tuple(job.name for job in scored)
+    yield Job(f"store {run.name}", needs, partial(_is_stored, plan, run), partial(scoring.store_results, plan, run))
+
+
+def _scoring(plan: Plan, run: Run, role: Role) -> Iterator[Job]:
+    patients, model = f"patients {run.difficulty}-{role}", training.model_name(plan, run)
+    locked = _choice(plan, run.difficulty) if role == "test" else []
+    made = partial(_none, partial(cohorts.missing_patients, plan, run.difficulty, role))
+    yield Job(patients, tuple(locked), made, partial(cohorts.make_patients, plan, run.difficulty, role))
+    needs = (f"train {model}", patients, *([] if run.trial else _choice(plan, run.difficulty)))
+    read = partial(scoring.score_run, plan, run, role)
+    yield Job(f"score {model} {role}", needs, partial(_is_scored, plan, run, role), read)
+
+
+def _choice(plan: Plan, difficulty: Difficulty) -> list[str]:
+    """What final runs and the locked cohort wait for: a name that no job has, until the plan says `frozen`."""
+    return [] if difficulty in plan.frozen else [f"the choice of the recipe for {difficulty}"]
+
+
+def _none(missing: Callable[[], list[str]]) -> bool:
+    return not missing()
+
+
+def _is_scored(plan: Plan, run: Run, role: Role) -> bool:
+    return training.is_trained(plan, run) and not scoring.missing_scores(plan, run, role)
+
+
+def _is_stored(plan: Plan, run: Run) -> bool:
+    return training.is_trained(plan, run) and scoring.is_stored(plan, run)

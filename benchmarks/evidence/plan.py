@@ -1,0 +1,132 @@
+"""`plan.yaml`: cohorts, sizes, the shared recipe and the list of runs."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cpmn.config.phantom import PhantomConfig
+from cpmn.config.root import Config, load_config
+from cpmn.config.train import TrainConfig
+from cpmn.config.variants import resolve_variant
+from cpmn.phantom.rows import patient_id, phantom_label
+
+PROJECT = Path(__file__).parents[2]
+PLAN_FILE = Path(__file__).with_name("plan.yaml")
+RESULTS = PROJECT / "benchmarks" / "results" / "evidence"
+CONFIG_FILE = PROJECT / "config" / "benchmark.yaml"
+TRUTH = "nct_only_truth"  # a control whose labels are exact: no base of `cpmn.config.variants`, but another cohort
+
+Difficulty = Literal["learnable", "mixed", "realistic"]
+Role = Literal["calibration", "development", "test"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Size(_Part):
+    """Numbers of patients: the first of each class in the order of the cohort, so that a larger number only adds."""
+
+    pe: int = Field(ge=1)
+    normal: int = Field(ge=1)
+
+
+class Inference(_Part):
+    """How scans are read for scoring."""
+
+    overlap: float
+    bfloat16: bool
+    patch_size: tuple[int, int, int] | None = None
+
+
+class Run(_Part):
+    """One training and the cohorts that it is scored on. `settings` override the recipe; `trial` serves choices."""
+
+    difficulty: Difficulty
+    variant: str
+    seed: int = 0
+    trial: str = ""
+    settings: dict[str, Any] = {}
+    scored: tuple[Role, ...] = ("calibration", "test")
+
+    @model_validator(mode="after")
+    def _trials_see_no_locked_cohort(self) -> "Run":
+        if self.trial and set(self.scored) != {"development"}:
+            raise ValueError(f"trial {self.trial} may be scored on the development cohort alone")
+        return self
+
+    @property
+    def name(self) -> str:
+        """`difficulty/variant-sSEED`, or `difficulty/trials/TRIAL`; names folders."""
+        if self.trial:
+            return f"{self.difficulty}/trials/{self.trial}"
+        return f"{self.difficulty}/{self.variant}-s{self.seed}"
+
+
+class Plan(_Part):
+    """Contents of `plan.yaml`."""
+
+    training_patients: int
+    training_split: int = Field(description="So many first patients train, the others validate.")
+    seeds: dict[str, dict[Difficulty, int]]
+    sizes: dict[Difficulty, dict[Role, Size]]
+    target_specificity: dict[Difficulty, float]
+    inference: Inference
+    frozen: tuple[Difficulty, ...] = Field(
+        default=(), description="Difficulties whose recipe is chosen: only there may the locked cohort be made."
+    )
+    recipe: dict[str, Any]
+    recipes: dict[Difficulty, dict[str, Any]] = {}
+    runs: tuple[Run, ...]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Plan":
+        names = [run.name for run in self.runs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"runs that stand twice: {', '.join(sorted(twice))}")
+        return self
+
+
+def load_plan(path: Path = PLAN_FILE) -> Plan:
+    """Read and check the plan. Raises pydantic's ValidationError."""
+    return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def data_root() -> Path:
+    """Where cohorts, models and scores lie."""
+    return Path(os.environ.get("CPMN_EVIDENCE", "results/benchmarks/evidence")).absolute()
+
+
+def training_config(plan: Plan, run: Run) -> TrainConfig:
+    """Settings of a training: the recipe, the difficulty's own, the variant's, the run's."""
+    values = plan.recipe | plan.recipes.get(run.difficulty, {})
+    base = "nct_only" if run.variant == TRUTH else run.variant
+    custom = {"run": {"base": base, "seed": run.seed, **run.settings}}
+    return resolve_variant(TrainConfig.model_validate(values), "run", custom)
+
+
+def phantom_config(plan: Plan, difficulty: Difficulty, role: str) -> PhantomConfig:
+    """Settings of the phantom that a cohort is made with."""
+    return read_config(CONFIG_FILE).phantom.model_copy(
+        update={"seed": plan.seeds[role][difficulty], "difficulty": difficulty}
+    )
+
+
+def read_config(path: Path) -> Config:
+    """Settings of a configuration file."""
+    return load_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def cohort_patients(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, int]:
+    """Label by patient of a scoring cohort: the first of each class, in the order of the cohort."""
+    seed, size = plan.seeds[role][difficulty], plan.sizes[difficulty][role]
+    labels = {patient_id(index): phantom_label(seed, index) for index in range(2 * max(size.pe, size.normal))}
+    chosen = [name for label, count in ((1, size.pe), (0, size.normal)) for name in _first(labels, label, count)]
+    return {name: labels[name] for name in sorted(chosen, key=list(labels).index)}
+
+
+def _first(labels: dict[str, int], label: int, count: int) -> list[str]:
+    return [name for name, value in labels.items() if value == label][:count]

@@ -1,0 +1,164 @@
+"""Reading the patients of a cohort with a run's model, and the run's stored results.
+
+Each patient's record is kept, so that a larger cohort only adds; the decision is fitted on the calibration cohort.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.evidence.cohorts import patients_folder
+from benchmarks.evidence.plan import RESULTS, Inference, Plan, Role, Run, cohort_patients, data_root, training_config
+from benchmarks.evidence.training import model_folder, model_name
+from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
+from cpmn.cohort import Patient
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.decision import Decision, OutOfFold, fit_decision, is_positive, patient_score
+from cpmn.ensemble import on_native, read_crop
+from cpmn.evaluate.roles import Role as PatientRole
+from cpmn.evaluate.tables import PATIENT_COLUMNS, patient_row, write_table
+from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
+from cpmn.images import read_image
+from cpmn.inference import TrainedModel, load_model
+from cpmn.lesions import Lesions
+from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
+
+FEATURE_COLUMNS = ("classification", "lesion")
+Record = dict[str, Any]
+
+
+def score_folder(plan: Plan, run: Run, role: Role) -> Path:
+    """Where the records lie: another model or another way of reading gets another folder."""
+    folder = model_folder(plan, run)
+    model = sha256_of_files([folder / WEIGHTS_FILE, folder / PLAN_FILE])
+    key = sha256_of_json([model, plan.inference.model_dump(mode="json")])
+    return data_root() / "scores" / model_name(plan, run) / key[:12] / role
+
+
+def missing_scores(plan: Plan, run: Run, role: Role) -> list[str]:
+    """Patients of the cohort that the run's model has not read."""
+    folder = score_folder(plan, run, role)
+    return [name for name in cohort_patients(plan, run.difficulty, role) if not (folder / f"{name}.json").is_file()]
+
+
+def score_run(plan: Plan, run: Run, role: Role) -> None:
+    """Read the patients of the cohort that the run's model has not read."""
+    torch.set_num_threads(1)
+    model, folder = load_model(model_folder(plan, run), "cpu"), score_folder(plan, run, role)
+    labels = cohort_patients(plan, run.difficulty, role)
+    for name in missing_scores(plan, run, role):
+        source = patients_folder(run.difficulty, role) / name
+        write_json(folder / f"{name}.json", read_patient(model, source, name, labels[name], plan.inference))
+        print(name, flush=True)
+
+
+def read_patient(model: TrainedModel, source: Path, name: str, label: int, how: Inference) -> Record:
+    """Features and agreement with the truth, by the functions that `cpmn predict` and `evaluate` use."""
+    config = EvaluateConfig.model_validate({})
+    crop, truth = read_image(source / "nct.nii"), read_image(source / "truth.nii.gz")
+    if how.patch_size:
+        model = TrainedModel(model.pathway, model.plan.model_copy(update={"patch_size": how.patch_size}), model.device)
+    began = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
+        reading = read_crop({0: model}, crop, overlap=how.overlap, segmentation_threshold=config.segmentation_threshold)
+    seconds = time.perf_counter() - began
+    probability = on_native(reading.probability, crop, truth)
+    labels = mark_lesions(probability, truth, config.segmentation_threshold, config.minimum_lesion_mm3)
+    patient = Patient(patient_id=name, nct=source, label=label)  # pyright: ignore[reportCallIssue] (optional fields)
+    case = measure_case(
+        patient, labels, truth, "nct_truth", truth, probability=probability, tolerance_mm=config.surface_tolerance_mm
+    )
+    return {"features": reading.features[0], "seconds": round(seconds, 2), "case": asdict(case)}
+
+
+def case_of(record: Record) -> Case:
+    """The `Case` of a stored record; `null` is NaN again and lists are arrays."""
+    stored = dict(record["case"])
+    values: dict[str, Any] = {key: np.nan if value is None else value for key, value in stored.items()}
+    values["surface"] = {key: np.nan if value is None else value for key, value in stored["surface"].items()}
+    found = stored["lesions"]
+    marks, clots = len(found["component_voxels"]), len(found["clot_ids"])
+    shapes = {"points_mm": (marks, 3), "overlap": (marks, clots), "distance_mm": (marks, clots)}
+    numbers = {"confidence": float, "points_mm": float, "distance_mm": float}
+    arrays = {f.name: np.array(found[f.name], dtype=numbers.get(f.name, int)) for f in fields(Lesions)}
+    values["lesions"] = Lesions(**{n: a.reshape(shapes[n]) if n in shapes else a for n, a in arrays.items()})
+    return Case(**values)
+
+
+def read_records(plan: Plan, run: Run, role: Role) -> dict[str, Record]:
+    """Records by patient, in the order of the cohort, of those that are there."""
+    folder = score_folder(plan, run, role)
+    paths = {name: folder / f"{name}.json" for name in cohort_patients(plan, run.difficulty, role)}
+    return {name: read_json(path) for name, path in paths.items() if path.is_file()}
+
+
+def store_results(plan: Plan, run: Run) -> None:
+    """Write `patients.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
+    records: dict[Role, dict[str, Record]] = {role: read_records(plan, run, role) for role in run.scored}
+    fitted_on = "calibration" if "calibration" in records else "development"
+    decision = fit(run, records[fitted_on], plan.target_specificity[run.difficulty], fitted_on)
+    config = EvaluateConfig.model_validate({})
+    rows, figures = [], {}
+    for role, found in records.items():
+        cases = {name: case_of(record) for name, record in found.items()}
+        scores = {name: _score(record, decision) for name, record in found.items()}
+        rows += [_row(role, cases[name], scores[name], found[name], decision) for name in found]
+        figures[role] = summarise(list(cases.values()), scores, config)
+    folder = RESULTS / run.name
+    write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS], rows)
+    seconds = [record["seconds"] for found in records.values() for record in found.values()]
+    facts = {
+        "run": run.model_dump(mode="json"),
+        "training": read_json(model_folder(plan, run) / "training.json"),
+        "settings": read_json(model_folder(plan, run) / PLAN_FILE)["config"],
+        "parameters": read_json(model_folder(plan, run) / PLAN_FILE)["parameters"],
+        "inference": plan.inference.model_dump(mode="json"),
+        "inference_seconds": {"median": float(np.median(seconds)), "highest": max(seconds)},
+        "decision": decision.model_dump(mode="json", exclude={"crop"}),
+        "figures": figures,
+    }
+    write_json(folder / "run.json", facts)
+
+
+def fit(run: Run, records: Mapping[str, Record], target: float, fitted_on: str) -> Decision:
+    """Standardisation, combination and threshold from the patients of one cohort, none of which was trained on.
+
+    Trials, which see the development cohort alone, are fitted on that: their figures serve choices, nothing else.
+    """
+    seen = [OutOfFold(name, 0, record["case"]["label"], record["features"]) for name, record in records.items()]
+    config = EvaluateConfig.model_validate({"target_specificity": target})
+    decision = fit_decision(seen, run.variant, 1, config)
+    rule = decision.threshold.rule.replace("validation normals", f"normals of the {fitted_on} cohort")
+    threshold = decision.threshold.model_copy(update={"fitted_on": f"{fitted_on} cohort", "rule": rule})
+    return decision.model_copy(update={"threshold": threshold})
+
+
+def is_stored(plan: Plan, run: Run) -> bool:
+    """Whether the stored results hold every patient of the run's cohorts as the present model reads them."""
+    path = RESULTS / run.name / "run.json"
+    if not path.is_file() or any(missing_scores(plan, run, role) for role in run.scored):
+        return False
+    stored = read_json(path)
+    counts = {role: figures["patient"]["auc"]["n"] for role, figures in stored["figures"].items()}
+    wanted = {role: len(cohort_patients(plan, run.difficulty, role)) for role in run.scored}
+    settings = training_config(plan, run).model_dump(mode="json")
+    return counts == wanted and (stored["inference"], stored["settings"]) == (
+        plan.inference.model_dump(mode="json"),
+        settings,
+    )
+
+
+def _score(record: Record, decision: Decision) -> Score:
+    value = patient_score({0: record["features"]}, decision)
+    return Score(value, is_positive(value, decision), decision.combination.logistic)
+
+
+def _row(role: Role, case: Case, score: Score, record: Record, decision: Decision) -> dict[str, Any]:
+    patient = Patient(patient_id=case.patient_id, nct=Path(), label=case.label)  # type: ignore[call-arg, arg-type]
+    row = patient_row(PatientRole(patient, role, None), case, score, decision.threshold.value)
+    return row | record["features"]

@@ -1,0 +1,125 @@
+"""Figures over patients and seeds: bootstrap of both, and Holm's correction.
+
+A variant's figure is the mean over its seeds of the figure over patients. One bootstrap draw takes patients within each
+class (the design fixes the numbers of both) and seeds, both with replacement; all variants see the same patients, and,
+where they were trained with the same seeds, the same seeds, because a seed fixes initialisation and sampling of the
+NCT pathway in all of them. With one seed the interval holds the uncertainty over patients alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpmn.metrics import Estimate, estimate
+
+SAMPLES = 4000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One variant's readings by seed, patients in the same order in all variants: scores of PE patients (seeds, n_pe)
+    and of normals (seeds, n_normal), and the `dice` of the PE patients (seeds, n_pe)."""
+
+    seeds: tuple[int, ...]
+    pe: np.ndarray
+    normal: np.ndarray
+    dice: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Bootstrap counts: of each PE patient (samples, n_pe) and normal (samples, n_normal), and a seed for the seeds."""
+
+    pe: np.ndarray
+    normal: np.ndarray
+    generator_seed: int
+
+    def of_seeds(self, count: int) -> np.ndarray:
+        """Counts (samples, count) of the seeds; the same for every variant with that many."""
+        random = np.random.default_rng([self.generator_seed, count])
+        return random.multinomial(count, np.full(count, 1 / count), len(self.pe))
+
+
+def draw(n_pe: int, n_normal: int, samples: int = SAMPLES, seed: int = 0) -> Draws:
+    """Draws of patients within each class."""
+    random = np.random.default_rng(seed)
+    pe, normal = (random.multinomial(n, np.full(n, 1 / n), samples) for n in (n_pe, n_normal))
+    return Draws(pe, normal, seed)
+
+
+def auc(readings: Readings, draws: Draws | None = None) -> np.ndarray:
+    """Mean over seeds of the AUC (ties half): of the patients as they are, shape (), or of each draw (samples,)."""
+    wins = (readings.pe[:, :, None] > readings.normal[:, None]) + 0.5 * (
+        readings.pe[:, :, None] == readings.normal[:, None]
+    )
+    if draws is None:
+        return wins.mean()
+    pairs = readings.pe.shape[1] * readings.normal.shape[1]
+    by_seed = np.stack([((draws.pe @ one) * draws.normal).sum(axis=1) / pairs for one in wins], axis=1)
+    return _over_seeds(by_seed, draws)
+
+
+def dice(readings: Readings, draws: Draws | None = None) -> np.ndarray:
+    """Mean over seeds and PE patients of the Dice; as `auc`."""
+    if draws is None:
+        return readings.dice.mean()
+    return _over_seeds(draws.pe @ readings.dice.T / readings.dice.shape[1], draws)
+
+
+FIGURES = {"auc": auc, "dice": dice}
+
+
+def figure(name: str, readings: Readings, draws: Draws) -> Estimate:
+    """A variant's figure with its percentile interval."""
+    return _interval(float(FIGURES[name](readings)), FIGURES[name](readings, draws), readings.pe.shape[1])
+
+
+def difference(name: str, first: Readings, second: Readings, draws: Draws) -> tuple[Estimate, float]:
+    """First minus second with its percentile interval, and the two-sided p of the bootstrap.
+
+    p is twice the smaller share of draws on one side of zero, a draw at zero counting for both, with one draw added
+    (Davison & Hinkley 1997, section 4.4), so that it is never 0.
+    """
+    compute = FIGURES[name]
+    drawn = compute(first, draws) - compute(second, draws)
+    tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    value = float(compute(first) - compute(second))
+    return _interval(value, drawn, first.pe.shape[1]), min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p by name (Holm 1979): the step-down procedure that holds the family's error."""
+    ordered = sorted(p_values.items(), key=lambda item: item[1])
+    adjusted, highest = {}, 0.0
+    for rank, (name, p) in enumerate(ordered):
+        highest = max(highest, min(1.0, (len(ordered) - rank) * p))
+        adjusted[name] = highest
+    return {name: adjusted[name] for name in p_values}
+
+
+def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:
+    """Readings from the test rows of `patients.csv` by seed.
+
+    Raises ValueError if the seeds were not scored on the same patients.
+    """
+    names = [[row["patient_id"] for row in rows] for rows in tables.values()]
+    if any(other != names[0] for other in names[1:]):
+        raise ValueError("runs of one variant were scored on different patients: let the queue finish first")
+    classes = {
+        label: np.array([[float(row["score"]) for row in rows if row["label"] == label] for rows in tables.values()])
+        for label in ("1", "0")
+    }
+    overlap = np.array([[float(row["dice"] or 0) for row in rows if row["label"] == "1"] for rows in tables.values()])
+    return Readings(tuple(tables), classes["1"], classes["0"], overlap)
+
+
+def _over_seeds(by_seed: np.ndarray, draws: Draws) -> np.ndarray:
+    count = by_seed.shape[1]
+    return (by_seed * draws.of_seeds(count)).sum(axis=1) / count
+
+
+def _interval(value: float, drawn: np.ndarray, n: int) -> Estimate:
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return estimate(value, float(low), float(high), n)

@@ -1,0 +1,193 @@
+"""The result part of `docs/benchmark.md`, from the stored results alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evidence.plan import RESULTS, Plan, Run
+from benchmarks.evidence.statistics import Readings, difference, draw, figure, holm, readings_of
+from cpmn.evaluate.tables import read_table
+from cpmn.files import read_json, write_text
+
+BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands below is replaced. -->"
+GOALS = {"learnable": "at least 62/65 found, at least 249/250 cleared, Dice 0.785"}
+VERSUS = ("nct_nct", "nct_only_long", "nct_only")  # the first two decide; the third is shown
+NOT_RUN = "not run"
+COST_FILE = "cost.csv"
+
+
+def write_document(plan: Plan, document: Path, results: Path = RESULTS) -> None:
+    """Replace what follows the marker in the document. Raises ValueError if it has no marker."""
+    text = document.read_text(encoding="utf-8")
+    if BEGIN not in text:
+        raise ValueError(f"{document} lacks the line {BEGIN}")
+    write_text(document, text.split(BEGIN)[0] + BEGIN + "\n\n" + "\n".join(lines(plan, results)) + "\n")
+
+
+def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
+    """Markdown lines of the result part."""
+    stored = {run.name: read_json(path) for run in plan.runs if (path := results / run.name / "run.json").is_file()}
+    finals = [run for run in plan.runs if not run.trial]
+    for difficulty in dict.fromkeys(run.difficulty for run in finals):
+        own = [run for run in finals if run.difficulty == difficulty]
+        yield from _test_table(difficulty, own, stored)
+        yield from _comparison(own, stored, results)
+    yield from _trials([run for run in plan.runs if run.trial], stored)
+    yield from _cost(results / COST_FILE)
+
+
+def _test_table(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
+    goal = f" Goals: {GOALS[difficulty]}." if difficulty in GOALS else ""
+    yield f"### `{difficulty}`, locked test cohort\n"
+    yield f"95 % intervals: Wilson for shares, DeLong for AUC, bootstrap over patients for the rest.{goal}\n"
+    heads = [
+        "run",
+        "steps",
+        "s per step",
+        "minutes",
+        "PE found",
+        "normals cleared",
+        "AUC",
+        "Dice",
+        "false mL in normals",
+    ]
+    yield from _table(
+        [*heads, "calibration PE + normals"], [[run.name, *_test_cells(stored.get(run.name))] for run in runs]
+    )
+
+
+def _test_cells(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None or "test" not in found["figures"]:
+        return [NOT_RUN] + [""] * 8
+    training, figures, threshold = found["training"], found["figures"]["test"], found["decision"]["threshold"]
+    return [
+        str(training["steps"]),
+        _number(training["seconds_per_step"]),
+        f"{training['seconds'] / 60:.0f}",
+        _share(figures["patient"]["sensitivity"]),
+        _share(figures["patient"]["specificity"]),
+        _estimate(figures["patient"]["auc"]),
+        _estimate(figures["voxel"]["dice"]),
+        _estimate(figures["voxel"]["false_positive_volume_ml"]),
+        f"{threshold['n_pe']} + {threshold['n_normal']}",
+    ]
+
+
+def _comparison(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) -> Iterator[str]:
+    """Mean over seeds by variant, and `cpmn` against the controls."""
+    readings = variant_readings([run for run in runs if run.name in stored], results)
+    readings = _same_patients(readings)
+    if "cpmn" not in readings or len(readings) < 2:
+        return
+    first = readings["cpmn"]
+    draws = draw(first.pe.shape[1], first.normal.shape[1])
+    yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone):\n"
+    yield from _table(
+        ["variant", "seeds", "AUC", "Dice"],
+        [
+            [name, str(len(r.seeds)), *(_estimate(figure(what, r, draws)) for what in ("auc", "dice"))]
+            for name, r in readings.items()
+        ],
+    )
+    others = [name for name in VERSUS if name in readings]
+    found = {
+        (what, name): difference(what, first, readings[name], draws) for what in ("auc", "dice") for name in others
+    }
+    adjusted = holm({name: found["dice", name][1] for name in others})
+    yield "`cpmn` minus a control; p of the bootstrap, for Dice (secondary) Holm's over the rows:\n"
+    rows = [
+        [
+            name,
+            _signed(found["auc", name][0]),
+            _number(found["auc", name][1]),
+            _signed(found["dice", name][0]),
+            _number(adjusted[name]),
+        ]
+        for name in others
+    ]
+    rows += [[name, NOT_RUN, "", "", ""] for name in VERSUS if name not in readings]
+    yield from _table(["cpmn minus", "AUC", "p", "Dice", "p (Holm)"], rows)
+
+
+def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
+    """Test readings by variant, of the runs given."""
+    tables: dict[str, dict[int, list[dict[str, str]]]] = {}
+    for run in runs:
+        rows = [row for row in read_table(results / run.name / "patients.csv") if row["split"] == "test"]
+        if rows:
+            tables.setdefault(run.variant, {})[run.seed] = rows
+    return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}
+
+
+def _same_patients(readings: dict[str, Readings]) -> dict[str, Readings]:
+    """Those variants that were scored on as many patients as `cpmn` was; the others wait for the queue."""
+    if "cpmn" not in readings:
+        return {}
+    shape = readings["cpmn"].pe.shape[1], readings["cpmn"].normal.shape[1]
+    return {name: r for name, r in readings.items() if (r.pe.shape[1], r.normal.shape[1]) == shape}
+
+
+def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
+    if not runs:
+        return
+    yield "### Trials\n"
+    yield "On the validation patients of the training cohort (propagated labels) and on development cohort A (truth).\n"
+    heads = ["trial", "variant", "settings", "steps", "minutes", "validation AUC", "validation Dice", "AUC", "Dice"]
+    yield from _table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in runs])
+
+
+def _cost(path: Path) -> Iterator[str]:
+    """What a step costs, if that was measured."""
+    if path.is_file():
+        rows = read_table(path)
+        yield "### Cost of a step\n"
+        yield "Processor seconds on one thread, variants in turns (`python -m benchmarks evidence cost`).\n"
+        yield from _table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _trial_head(run: Run) -> list[str]:
+    return [run.name, run.variant, ", ".join(f"{key} {value}" for key, value in run.settings.items()) or "the recipe"]
+
+
+def _trial_cells(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return [NOT_RUN] + [""] * 5
+    training, figures = found["training"], found["figures"]["development"]
+    checks = training["validation"]
+    return [
+        str(training["steps"]),
+        f"{training['seconds'] / 60:.0f}",
+        _number(checks["auc"]),
+        _number(checks["dice"]),
+        _estimate(figures["patient"]["auc"]),
+        _estimate(figures["voxel"]["dice"]),
+    ]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + "---|" * len(heads)
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
+    yield ""
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    if found["value"] is None:
+        return ""
+    hits = round(found["value"] * found["n"])
+    return f"{hits}/{found['n']} ({found['low']:.3f}-{found['high']:.3f})"
+
+
+def _estimate(found: Mapping[str, Any], form: str = ".3f") -> str:
+    if found["value"] is None:
+        return ""
+    interval = "" if found["low"] is None else f" ({found['low']:{form}} to {found['high']:{form}})"
+    return f"{found['value']:{form}}{interval}"
+
+
+def _signed(found: Mapping[str, Any]) -> str:
+    return _estimate(found, "+.3f")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

@@ -1,0 +1,146 @@
+"""From patients' records to stored results and to the table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from benchmarks.evidence import scoring, table
+from benchmarks.evidence.cohorts import make_patient, write_sheets
+from benchmarks.evidence.jobs import list_jobs
+from benchmarks.evidence.plan import cohort_patients
+from benchmarks.evidence.scoring import case_of, missing_scores, store_results
+from cpmn.cases import summarise
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.config.phantom import PhantomConfig
+from cpmn.files import read_json
+from cpmn.images import read_image
+from cpmn.phantom.stage import write_cohort, write_truth
+from tests.benchmarks.conftest import finish, make_plan, record
+
+TINY = PhantomConfig(nct_spacing=(5.0, 5.0, 6.0), subsample_mm=4.0, seed=5)
+
+
+def missing(plan) -> list[str]:
+    return [job.name.split()[0] for job in list_jobs(plan) if not job.is_done()]
+
+
+def test_patients_are_those_of_the_truth_only_phantom(tmp_path):
+    facts = make_patient(TINY, "phantom-002", tmp_path / "ours")
+    write_truth(TINY, "phantom-002", tmp_path / "theirs")
+    truth, native = read_image(tmp_path / "ours" / "truth.nii.gz"), read_image(tmp_path / "theirs" / "nct.nii.gz")
+    expected = read_image(tmp_path / "theirs" / "nct_truth.nii.gz")
+    assert (sitk.GetArrayFromImage(truth) == sitk.GetArrayFromImage(expected)).all()
+    x, y, z = facts["box"]["start"]
+    nx, ny, nz = facts["box"]["size"]
+    crop = sitk.GetArrayFromImage(read_image(tmp_path / "ours" / "nct.nii"))
+    assert (crop == sitk.GetArrayFromImage(native)[z : z + nz, y : y + ny, x : x + nx]).all()
+
+
+def test_training_sheets_have_the_fixed_split_and_exact_ones_no_ctpa(tmp_path):
+    plan = make_plan()
+    write_cohort(TINY.model_copy(update={"patients": 4}), tmp_path)
+    split = pd.read_csv(write_sheets(plan, tmp_path, exact=False))
+    exact = pd.read_csv(write_sheets(plan, tmp_path, exact=True))
+    assert split["split"].tolist() == ["train", "train", "validation", "validation"]
+    assert exact["split"].tolist() == split["split"].tolist()
+    assert exact["ctpa"].isna().to_numpy().all()
+    assert exact["nct_mask"].notna().to_numpy().all()
+
+
+def test_stored_records_give_the_figures_of_the_cases_themselves():
+    cases = [case_of(record(name, label, 0.0, 0.5 * label)) for name, label in (("a", 1), ("b", 0), ("c", 1))]
+    figures = summarise(cases, {}, EvaluateConfig.model_validate({"bootstrap_samples": 100}))
+    assert figures["voxel"]["dice"]["value"] == 0.5
+    assert figures["lesion"]["recall"]["value"] == 1.0
+    assert figures["voxel"]["false_positive_volume_ml"]["value"] == 0.0
+
+
+def test_nothing_is_missing_once_stored_and_more_patients_make_it_missing_again(made):
+    plan = make_plan()
+    run = plan.runs[0]
+    finish(plan, run)
+    store_results(plan, run)
+    one = plan.model_copy(update={"runs": (run,)})
+    assert missing(one) == ["cohort", "crops", "crops", "patients", "patients"]
+    sizes = plan.model_dump()["sizes"]
+    sizes["learnable"]["test"]["normal"] += 1
+    larger = make_plan(sizes=sizes, runs=[run.model_dump()])
+    assert missing(larger)[-2:] == ["score", "store"]
+    assert missing_scores(larger, run, "test") == [
+        name
+        for name in cohort_patients(larger, "learnable", "test")
+        if name not in cohort_patients(plan, "learnable", "test")
+    ]
+
+
+def test_another_recipe_makes_the_run_missing(made):
+    plan = make_plan()
+    finish(plan, plan.runs[0])
+    store_results(plan, plan.runs[0])
+    other = make_plan(recipe={"steps": 11})
+    assert {"train", "store"} <= set(missing(other))
+
+
+def test_the_threshold_is_the_calibration_cohorts_and_never_moves_with_the_test(made):
+    plan = make_plan()
+    run = plan.runs[0]
+    finish(plan, run)
+    store_results(plan, run)
+    threshold = read_json(made / "results" / run.name / "run.json")["decision"]["threshold"]
+    assert (threshold["n_pe"], threshold["n_normal"], threshold["fitted_on"]) == (12, 20, "calibration cohort")
+    for path in scoring.score_folder(plan, run, "test").glob("*.json"):
+        found = read_json(path)
+        found["features"] = {name: value + 50 for name, value in found["features"].items()}
+        scoring.write_json(path, found)
+    store_results(plan, run)
+    after = read_json(made / "results" / run.name / "run.json")
+    assert after["decision"]["threshold"] == threshold
+    assert after["figures"]["test"]["patient"]["specificity"]["value"] == 0.0
+
+
+def test_the_table_says_what_was_found_and_what_was_not_run(made):
+    plan = make_plan()
+    finish(plan, plan.runs[0])
+    store_results(plan, plan.runs[0])
+    text = "\n".join(table.lines(plan, made / "results"))
+    row = next(line for line in text.splitlines() if line.startswith("| learnable/nct_only-s0"))
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[1:4] == ["10", "0.2", "2"]
+    assert cells[4].startswith("4/4 (")
+    assert cells[6].startswith("1.000")
+    assert cells[7].startswith("0.500")
+    assert cells[-1] == "12 + 20"
+    assert "| learnable/cpmn-s0 | not run |" in text
+
+
+def test_the_comparison_stands_once_both_are_there(made):
+    plan = make_plan()
+    for run, advantage in zip(plan.runs, (0.5, 3.0), strict=True):
+        finish(plan, run, advantage)
+        store_results(plan, run)
+    text = "\n".join(table.lines(plan, made / "results"))
+    assert "| nct_nct | not run |" in text
+    line = next(line for line in text.splitlines() if line.startswith("| nct_only | +"))
+    assert float(line.split("|")[2].split()[0]) == pytest.approx(
+        auc_of(made, plan, 1) - auc_of(made, plan, 0), abs=5e-4
+    )
+
+
+def auc_of(made, plan, index) -> float:
+    rows = pd.read_csv(made / "results" / plan.runs[index].name / "patients.csv").query("split == 'test'")
+    pe, normal = (rows.loc[rows["label"] == label, "score"].to_numpy() for label in (1, 0))
+    return float(np.mean(pe[:, None] > normal))
+
+
+def test_the_document_keeps_what_stands_above_the_marker(tmp_path):
+    document = tmp_path / "benchmark.md"
+    document.write_text(f"# Plan\n\n{table.BEGIN}\nold\n")
+    table.write_document(make_plan(), document, tmp_path)
+    text = document.read_text()
+    assert text.startswith("# Plan\n")
+    assert "old" not in text
+    assert "not run" in text
+    document.write_text("no marker")
+    with pytest.raises(ValueError, match="lacks the line"):
+        table.write_document(make_plan(), document, tmp_path)

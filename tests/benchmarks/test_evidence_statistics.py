@@ -1,0 +1,70 @@
+"""Bootstrap over patients and seeds, Holm's correction: known answers."""
+
+import numpy as np
+import pytest
+
+from benchmarks.evidence.statistics import Readings, auc, dice, difference, draw, figure, holm, readings_of
+
+
+def readings(pe, normal, overlap=None, seeds=(0,)):
+    pe, normal = np.atleast_2d(pe).astype(float), np.atleast_2d(normal).astype(float)
+    overlap = np.zeros_like(pe) if overlap is None else np.atleast_2d(overlap).astype(float)
+    return Readings(tuple(seeds), pe, normal, overlap)
+
+
+def test_auc_counts_ties_half_and_is_averaged_over_seeds():
+    both = readings([[1, 2], [0, 0]], [[0, 2], [0, 0]], seeds=(0, 1))
+    assert auc(both) == pytest.approx((0.625 + 0.5) / 2)
+
+
+def test_perfect_separation_leaves_no_doubt_between_draws():
+    found = figure("auc", readings([3, 4, 5], [0, 1, 2]), draw(3, 3))
+    assert (found["value"], found["low"], found["high"]) == (1.0, 1.0, 1.0)
+
+
+def test_the_spread_over_patients_is_that_of_a_mean():
+    values = np.random.default_rng(3).uniform(0, 1, 60)
+    drawn = dice(readings(np.zeros(60), np.zeros(4), values), draw(60, 4))
+    assert drawn.mean() == pytest.approx(values.mean(), abs=0.003)
+    assert drawn.std() == pytest.approx(values.std() / np.sqrt(60), rel=0.05)
+
+
+def test_seeds_are_drawn_too():
+    """Two seeds of constant Dice 0.2 and 0.6: draws give 0.2, 0.4 and 0.6 with probability 1/4, 1/2, 1/4."""
+    drawn = dice(readings(np.zeros((2, 5)), np.zeros((2, 5)), [[0.2] * 5, [0.6] * 5], (0, 1)), draw(5, 5))
+    shares = [float(np.isclose(drawn, value).mean()) for value in (0.2, 0.4, 0.6)]
+    assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+
+
+def test_a_variant_does_not_differ_from_itself_whatever_the_draw():
+    random = np.random.default_rng(0)
+    one = readings(random.normal(1, 1, (3, 20)), random.normal(0, 1, (3, 30)), seeds=(0, 1, 2))
+    found, p = difference("auc", one, one, draw(20, 30))
+    assert (found["value"], found["low"], found["high"], p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_difference_in_every_patient_is_never_quite_certain():
+    better, worse = (readings(np.zeros(8), np.zeros(8), np.full(8, value)) for value in (0.6, 0.5))
+    found, p = difference("dice", better, worse, draw(8, 8, samples=999))
+    assert found["low"] == pytest.approx(0.1)
+    assert p == pytest.approx(0.002)
+
+
+def test_holm_by_hand():
+    assert holm({"a": 0.03, "b": 0.01, "c": 0.02}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.04})
+
+
+def rows(*patients):
+    return [{"patient_id": n, "label": label, "score": s, "dice": d} for n, label, s, d in patients]
+
+
+def test_readings_keep_patients_apart_by_class_and_an_absent_dice_is_zero():
+    found = readings_of({0: rows(("a", "1", "0.9", ""), ("b", "0", "0.1", ""), ("c", "1", "0.8", "0.5"))})
+    assert found.pe.tolist() == [[0.9, 0.8]]
+    assert found.normal.tolist() == [[0.1]]
+    assert found.dice.tolist() == [[0.0, 0.5]]
+
+
+def test_seeds_scored_on_different_patients_are_refused():
+    with pytest.raises(ValueError, match="different patients"):
+        readings_of({0: rows(("a", "1", "1", "0")), 1: rows(("b", "1", "1", "0"))})
