@@ -1,7 +1,7 @@
 """Run the benchmarks whose table is not stored yet, store and print them: `python -m benchmarks [NAME ...]`.
 
-Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`. `python -m benchmarks evidence`
-is a world of its own: see `benchmarks/evidence`.
+Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`. The benchmark `evidence` has
+commands of its own: see `benchmarks/evidence`.
 """
 
 import sys
