@@ -146,6 +146,13 @@ class TrainConfig(Section):
         description="Share of the steps over which the label weight of invisible clots rises from its floor to 1; "
         "0 keeps it at the floor.",
     )
+    confidence_floor: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Label weight of clot voxels whose place, carried from the CTPA, cannot be trusted at all; for "
+        "variants that read the CTPA, and labels not drawn on the NCT. 1 weighs all alike (0-1).",
+    )
     simulated_fraction: float = Field(
         default=0.0,
         ge=0,

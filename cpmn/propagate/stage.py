@@ -7,10 +7,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.cohort import Patient
+from cpmn.confidence import confidence_map
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.images import image_like, read_image, write_image
-from cpmn.propagate.confidence import confidence_map
 from cpmn.propagate.labels import Clot, propagate_labels
 from cpmn.propagate.masks import read_mask
 from cpmn.transforms import load_transform

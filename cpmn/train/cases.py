@@ -10,13 +10,14 @@ import SimpleITK as sitk
 from scipy import ndimage
 from tqdm import tqdm
 
+from cpmn.confidence import confidence_map
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import PatientError
 from cpmn.files import written_atomically
 from cpmn.images import describe_grid, read_image, same_grid
 from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample, working_image
 from cpmn.train.vessels import lung_vessels
-from cpmn.train.visibility import visibility_map
+from cpmn.train.visibility import LEVELS, visibility_map
 from cpmn.vesselmask import VEIN
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Case:
     vessel_voxels : the same on clot-free vessel; empty unless the settings use it.
     vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
+    confidence : uint8, 255 x how far a label carried from the CTPA can be trusted; None unless the settings use it.
     spacing : of the voxels, (x, y, z) in mm.
     """
 
@@ -48,6 +50,7 @@ class Case:
     vessel_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     vein_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     visibility: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
 
 
@@ -68,23 +71,26 @@ def load_cases(
     cache: Path,
     config: TrainConfig | None = None,
     masked: Collection[str] = (),
+    annotated: Collection[str] = (),
 ) -> list[Case]:
     """Cases of `patients`, resampled once and read from `cache`; `paired` ones with CTPA, `masked` ones with veins.
 
-    What only some settings need (vessels, visibility) is computed if `config` asks for it.
+    What only some settings need (vessels, visibility, confidence) is computed if `config` asks for it; labels of
+    `annotated` patients were drawn on the NCT and need no confidence.
     """
     cases = []
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
         folder = cache / patient
         if not (folder / "complete").exists():
             files = crop_files(crops / patient, patient in paired, patient in masked)
-            _write_arrays(_working_arrays(patient, files, spacing, config), folder)
+            carried = patient in paired and patient not in annotated
+            _write_arrays(_working_arrays(patient, files, spacing, config, carried), folder)
         cases.append(_read_case(patient, labels[patient], folder, spacing))
     return cases
 
 
 def _working_arrays(
-    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None
+    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None, carried: bool
 ) -> dict[str, np.ndarray]:
     images = _read_images(patient, files)
     phases = [name for name in ("nct", "ctpa") if name in images]
@@ -102,6 +108,9 @@ def _working_arrays(
         arrays["visibility"] = visibility_map(
             images["nct"], images["embolus"], arrays["embolus"], spacing, config.visible_hu
         )
+    if config and config.confidence_floor < 1 and carried:
+        trust = confidence_map(images["nct"], images["ctpa"], sitk.Transform(3, sitk.sitkIdentity))
+        arrays["confidence"] = _levels(working_image(trust, spacing))
     return arrays
 
 
@@ -116,6 +125,10 @@ def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:
 
 def _hounsfield(image: sitk.Image) -> np.ndarray:
     return np.rint(np.clip(sitk.GetArrayFromImage(image), -1024, 3071)).astype(np.int16)
+
+
+def _levels(share: sitk.Image) -> np.ndarray:
+    return np.rint(LEVELS * np.clip(sitk.GetArrayFromImage(share), 0, 1)).astype(np.uint8)
 
 
 def working_label(label: sitk.Image, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -160,7 +173,8 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
-    names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels", "visibility")
+    names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
+    names += ("visibility", "confidence")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }

@@ -34,7 +34,7 @@ def launch_fold(
         "config": config.model_dump(mode="json"),
         "threads": max(1, threads // config.processes),
         "splits": {"folds": {str(arguments["fold"]): splits["folds"][arguments["fold"]]}},
-        **{name: sorted(arguments.get(name, ())) for name in ("paired", "masked")},
+        **{name: sorted(arguments.get(name, ())) for name in ("paired", "masked", "annotated")},
     }
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "arguments.json"

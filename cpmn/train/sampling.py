@@ -106,14 +106,25 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     ctpa = cut(case.ctpa, place, size, AIR_HU) if case.ctpa is not None else None
     clot = cut(case.embolus, place, size, 0) > 0
     vessel = _vessel(nct, ctpa, config)
-    weight = None
-    if case.visibility is not None:
-        weight = label_weight(cut(case.visibility, place, size, 0, order=0), clot, floor_at(step, config))
+    weight = _weight(place, clot, step, config)
     if place.simulated:
         contrast = contrast_at(step, config)
         nct, ctpa, added = insert_embolus(nct, ctpa, spacing=case.spacing, contrast=contrast, random=random)
         clot = clot | added
     return Cut(nct, ctpa, clot, vessel & ~clot, weight)
+
+
+def _weight(place: Place, clot: np.ndarray, step: int, config: TrainConfig) -> np.ndarray | None:
+    """Label weights of a patch, by how well a clot is seen times how far its place is trusted; None for all alike."""
+    floors = {"visibility": floor_at(step, config), "confidence": config.confidence_floor}
+    size = config.patch_size[::-1]
+    maps = {name: getattr(place.case, name) for name in floors}
+    weights = [
+        label_weight(cut(values, place, size, 0, order=0), clot, floors[name])
+        for name, values in maps.items()
+        if values is not None
+    ]
+    return np.prod(weights, axis=0) if weights else None
 
 
 def _vessel(nct: np.ndarray, ctpa: np.ndarray | None, config: TrainConfig) -> np.ndarray:

@@ -48,6 +48,7 @@ def train_fold(
     labels: dict[str, int],
     paired: set[str],
     masked: Collection[str] = (),
+    annotated: Collection[str] = (),
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> None:
@@ -62,6 +63,7 @@ def train_fold(
     labels : 1 = PE, 0 = not, for every patient.
     paired : patients with a usable CTPA; the others train the NCT pathway alone.
     masked : patients with a vessel mask, of which `vein_fraction` takes the veins.
+    annotated : patients whose label was drawn on the NCT, not carried from the CTPA (see `confidence_floor`).
     on_epoch : called with every new row of the history.
     on_step : called after every step (see `cpmn.train.engine.train`).
 
@@ -78,6 +80,8 @@ def train_fold(
     files = _existing_files(patients, crops, paired, masked)
     _check_classes(parts["train"], labels)
     settings = {"variant": variant, "config": config.model_dump(), "parts": parts, "paired": sorted(paired)}
+    if config.confidence_floor < 1:
+        settings["annotated"] = sorted(annotated)
     key = resume_key(settings | {"labels": [labels[p] for p in patients]}, files)
     images = fingerprint(parts["train"], crops, labels, paired)
     spacing = config.spacing or tuple(images["median_spacing"])
@@ -89,7 +93,7 @@ def train_fold(
             resume = ResumeFolder(folder / ".resume", key)
             read = partial(load_cases, crops=crops, labels=labels, spacing=spacing, cache=resume.volumes, config=config)
             training, validation = (
-                read(parts["train"], paired=paired, masked=masked),
+                read(parts["train"], paired=paired, masked=masked, annotated=annotated),
                 read(parts["validation"], paired=set()),
             )
         training = _usable(training, config)

@@ -71,6 +71,6 @@ def floor_at(step: int, config: TrainConfig) -> float:
 
 
 def label_weight(visibility: np.ndarray, clot: np.ndarray, floor: float) -> np.ndarray:
-    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor."""
+    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor; v: visibility or confidence."""
     seen = visibility.astype(np.float32) / LEVELS
     return np.where(clot, seen + (1 - seen) * np.float32(floor), np.float32(1)).astype(np.float32)

@@ -33,6 +33,27 @@ def test_cases_hold_what_the_crops_hold(crops, tmp_path):
     assert all(pe.embolus[tuple(voxel)] for voxel in pe.clot_voxels)
 
 
+def test_carried_labels_are_trusted_as_far_as_the_scans_agree(crops, tmp_path):
+    shutil.copytree(crops / "p0", tmp_path / "same" / "p0")
+    shutil.copytree(crops / "p0", tmp_path / "elsewhere" / "p0")
+    nct = read_image(crops / "p0" / "nct.nii.gz")
+    write_image(nct, tmp_path / "same" / "p0" / "ctpa.nii.gz")
+    other = np.random.default_rng(0).normal(-400, 200, nct.GetSize()[::-1]).astype(np.int16)
+    write_image(image_like(other, nct), tmp_path / "elsewhere" / "p0" / "ctpa.nii.gz")
+
+    def load(folder, **changes):
+        settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "crops": tmp_path / folder}
+        settings |= {"config": TrainConfig(confidence_floor=0.0), "cache": tmp_path / "_".join([folder, *changes])}
+        (case,) = load_cases(["p0"], **settings | changes)
+        return case
+
+    same, elsewhere = load("same"), load("elsewhere")
+    assert np.asarray(same.confidence)[same.embolus > 0].mean() > 250
+    assert np.asarray(elsewhere.confidence)[elsewhere.embolus > 0].mean() < 100
+    assert load("same", annotated={"p0"}).confidence is None
+    assert load("same", config=TrainConfig()).confidence is None
+
+
 def test_crops_are_read_once(crops, tmp_path):
     settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
     (first,) = load_cases(["p0"], crops=crops, **settings)

@@ -210,6 +210,16 @@ def test_simulated_emboli_go_into_normals_alone(config):
     assert seen >= 5
 
 
+def test_label_weights_of_visibility_and_confidence_multiply(config):
+    fifth = np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8)
+    case = replace(with_tube("p", 1), visibility=fifth, confidence=fifth)
+    settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "confidence_floor": 0.0}
+    batch = sample_batch([case], config(**settings), 0).nct
+    assert batch.weight is not None
+    assert batch.weight[batch.clot > 0].numpy() == pytest.approx((0.2 + 0.8 * 0.5) * 0.2, abs=1e-6)
+    assert batch.weight[batch.clot == 0].min() == 1
+
+
 def test_label_weights_follow_visibility_and_the_curriculum(config):
     seen = replace(with_tube("p", 1), visibility=np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8))
     settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "steps": 100, "curriculum_fraction": 0.5}

@@ -40,6 +40,7 @@ rule train:
         labels={name: patient.label for name, patient in COHORT.items()},
         paired=PAIRED,
         masked=masked_patients,
+        annotated=annotated_patients,
         settings=settings_of,
         min_patients=CONFIG.min_patients,
     script:

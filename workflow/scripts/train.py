@@ -32,5 +32,6 @@ with job_log(snakemake.log[0]):
             labels=snakemake.params.labels,
             paired=set(snakemake.params.paired),
             masked=set(snakemake.params.masked),
+            annotated=set(snakemake.params.annotated),
             on_epoch=live.add,
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.propagate.confidence import confidence_map
+from cpmn.confidence import confidence_map
 
 IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
 
