@@ -18,6 +18,7 @@ from benchmarks.evidence.training import model_folder, model_name
 from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
 from cpmn.cohort import Patient
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.config.train import TrainConfig
 from cpmn.decision import Decision, OutOfFold, fit_decision, is_positive, patient_score
 from cpmn.ensemble import on_native, read_crop
 from cpmn.evaluate.roles import Role as PatientRole
@@ -146,11 +147,8 @@ def is_stored(plan: Plan, run: Run) -> bool:
     stored = read_json(path)
     counts = {role: figures["patient"]["auc"]["n"] for role, figures in stored["figures"].items()}
     wanted = {role: len(cohort_patients(plan, run.difficulty, role)) for role in run.scored}
-    settings = training_config(plan, run).model_dump(mode="json")
-    return counts == wanted and (stored["inference"], stored["settings"]) == (
-        plan.inference.model_dump(mode="json"),
-        settings,
-    )
+    same_settings = TrainConfig.model_validate(stored["settings"]) == training_config(plan, run)
+    return counts == wanted and same_settings and stored["inference"] == plan.inference.model_dump(mode="json")
 
 
 def _score(record: Record, decision: Decision) -> Score:

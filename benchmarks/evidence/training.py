@@ -20,8 +20,11 @@ THREADS = 1  # two trainings then run side by side on two cores, with less waiti
 
 
 def model_name(plan: Plan, run: Run) -> str:
-    """Name of a run's model, by its settings, so that a trial that became the recipe need not be repeated."""
-    settings = training_config(plan, run).model_dump(mode="json")
+    """Name of a run's model, by its settings, so that a trial that became the recipe need not be repeated.
+
+    Settings at their defaults are left out, so that a new option asks for no training again.
+    """
+    settings = training_config(plan, run).model_dump(mode="json", exclude_defaults=True)
     return f"{run.difficulty}/{run.variant}-s{run.seed}-{sha256_of_json(settings)[:8]}"
 
 
