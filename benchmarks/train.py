@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cpmn.config.train import TrainConfig
+from cpmn.config.train import Spacing, TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
@@ -127,8 +127,13 @@ def _ours(folder: Path, base: str, **changes: Any) -> Step:
     config = resolve_variant(TrainConfig.model_validate({"steps": 10**6, "warmup_fraction": 0} | changes), base, {})
     everywhere = np.argwhere(np.ones(SHAPE, bool)).astype(np.int16)
     cases = [Case(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())]
+    return step_on(cases, config, SPACING, folder)
+
+
+def step_on(cases: Sequence[Case], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
+    """A training step of ours on the next batch of `cases`; `folder` is for its resume points."""
     device = torch.device("cpu")
-    strides = pooling_strides(SPACING, config.patch_size, len(config.channels))
+    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
     run = start_run(config, strides, device, ResumeFolder(folder, "k" * 64))
     return lambda: train_step(run, [sample_batch(cases, config, run.step)], config, device)
 

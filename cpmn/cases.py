@@ -17,7 +17,7 @@ from cpmn import metrics
 from cpmn.cohort import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import PatientError
-from cpmn.images import describe_grid, image_like, read_image, same_grid, voxel_ml
+from cpmn.images import describe_grid, image_like, read_image, same_grid, turned_like, voxel_ml
 from cpmn.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 from cpmn.metrics import Estimate, estimate
 from cpmn.vesselmask import artery_vein_ratio
@@ -67,9 +67,7 @@ def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) 
         return (None, "") if patient.label else (empty, "label")
     image = read_image(path)
     if not same_grid(image, grid):
-        image = sitk.DICOMOrient(
-            image, sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.GetDirection())
-        )
+        image = turned_like(image, grid)
     if not same_grid(image, grid):
         problem = f"{name} is {describe_grid(image)}, the non-contrast CT is {describe_grid(grid)}"
         raise PatientError(patient.patient_id, problem, "Give the reference on the grid of the NCT.", path)

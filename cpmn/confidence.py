@@ -5,7 +5,7 @@ import SimpleITK as sitk
 
 from cpmn.images import image_like
 
-WINDOW_HU = (-1000.0, 100.0)  # as `register` compares: contrast medium does not show
+WINDOW_HU = (-1000.0, 100.0)  # as `register` clips in and between the lungs: contrast medium does not show
 NEIGHBOURHOOD_MM = 5.0  # our choice: standard deviation of the window of the local correlation, a vessel and its bed
 VESSEL_HU = -500.0  # our choice: denser than lung; half of a vessel's voxel suffices
 REACH_MM = 3.0  # our choice: an embolus lies in a vessel; at this distance from any, the weight has fallen to 0.6

@@ -70,6 +70,12 @@ def same_grid(first: sitk.Image, second: sitk.Image, tolerance_mm: float = GRID_
     return bool(np.max(np.linalg.norm(shifts, axis=1)) <= tolerance_mm)
 
 
+def turned_like(image: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """`image` with its axes flipped or swapped to the order of those of `reference`; voxels stay where they lie."""
+    orient = sitk.DICOMOrientImageFilter()
+    return sitk.DICOMOrient(image, orient.GetOrientationFromDirectionCosines(reference.GetDirection()))
+
+
 def describe_grid(image: sitk.Image) -> str:
     """One line for messages: size in voxels, spacing and origin in mm."""
     size = "x".join(str(n) for n in image.GetSize())

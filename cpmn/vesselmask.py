@@ -11,12 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, read_image, same_grid
+from cpmn.images import describe_grid, read_image, same_grid, turned_like
 
 ARTERY, VEIN = 1, 2
-PRIOR_ML = (
-    0.3  # ours: the median volume of a clot (domain facts), so that fewer stray marks than one clot decide little
-)
+PRIOR_ML = 0.3
+"""Ours: the median volume of a clot (domain facts), so that fewer stray marks than one clot decide little."""
 
 
 def read_vessels(patient_id: str, path: Path, nct: sitk.Image) -> sitk.Image:
@@ -31,8 +30,7 @@ def read_vessels(patient_id: str, path: Path, nct: sitk.Image) -> sitk.Image:
             patient_id, f"the vessel mask cannot be read: {error}", "Give a readable file.", path
         ) from error
     if not same_grid(mask, nct):
-        orient = sitk.DICOMOrientImageFilter()
-        mask = sitk.DICOMOrient(mask, orient.GetOrientationFromDirectionCosines(nct.GetDirection()))
+        mask = turned_like(mask, nct)
     if not same_grid(mask, nct):
         problem = f"the vessel mask is {describe_grid(mask)}, the non-contrast CT is {describe_grid(nct)}"
         raise PatientError(patient_id, problem, "Make the mask from the NCT, on its voxels.", path)

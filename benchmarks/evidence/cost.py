@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,10 @@ import torch
 
 from benchmarks.evidence.plan import RESULTS, Plan, Run, training_config
 from benchmarks.evidence.table import COST_FILE
+from benchmarks.train import Step, step_on
 from cpmn.config.train import TrainConfig
 from cpmn.files import write_text
-from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
-from cpmn.train.engine import train_step
-from cpmn.train.resume import ResumeFolder
-from cpmn.train.run import start_run
-from cpmn.train.sampling import sample_batch
 
 BASELINE = "nct_only"
 VARIANTS = (BASELINE, "nct_nct", "cpmn")
@@ -60,13 +55,11 @@ def _row(name: str, seconds: np.ndarray, baseline: np.ndarray) -> dict[str, obje
     }
 
 
-def _step(config: TrainConfig, folder: Path) -> Callable[[], object]:
+def _step(config: TrainConfig, folder: Path) -> Step:
     assert config.spacing is not None
     random = np.random.default_rng(0)
     hu, clot = random.normal(0, 100, SHAPE).astype(np.int16), np.zeros(SHAPE, np.uint8)
     clot[20:26, 30:36, 40:46] = 1
     places = np.argwhere(np.ones(SHAPE, bool))[::100].astype(np.int16)
     cases = [Case("a", 1, hu, hu, clot, np.argwhere(clot).astype(np.int16), places, spacing=config.spacing)]
-    strides = pooling_strides(config.spacing, config.patch_size, len(config.channels))
-    run = start_run(config, strides, torch.device("cpu"), ResumeFolder(folder, "k" * 64))
-    return lambda: train_step(run, [sample_batch(cases, config, run.step)], config, torch.device("cpu"))
+    return step_on(cases, config, config.spacing, folder)

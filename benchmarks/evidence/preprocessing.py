@@ -54,9 +54,9 @@ def preprocess_patient(patient: Patient, results: Path, config: Config) -> None:
         from cpmn.register.stage import register_patient  # loads ants, which exact labels do not need
 
         register_patient(name, nct, ctpa, registered, config.register_, threads=1)
-    transform = {"affine": registered / "affine.mat", "warp": registered / "warp.nii.gz"} if ctpa else {}
-    given = {"affine": None, "warp": None} | transform
-    propagate_patient(patient, nct=nct, ctpa=ctpa, output=embolus, config=config.propagate, **given)
-    warped = registered / "ctpa_in_nct.nii.gz" if ctpa else None
+    products = ("affine.mat", "warp.nii.gz", "ctpa_in_nct.nii.gz")
+    affine, warp, warped = (registered / product if ctpa else None for product in products)
+    settings = config.propagate
+    propagate_patient(patient, nct=nct, ctpa=ctpa, affine=affine, warp=warp, output=embolus, config=settings)
     folder = results / "crop" / name
     crop_patient(name, nct=nct, ctpa_in_nct=warped, embolus=embolus, folder=folder, config=config.crop)

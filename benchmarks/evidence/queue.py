@@ -64,7 +64,7 @@ def _until_nothing_is_left(
 
 def start_process(name: str) -> subprocess.Popen:
     """`python -m benchmarks evidence job NAME`, on one thread, with low priority, logged under `logs/`."""
-    log = data_root() / "logs" / f"{name.replace('/', '-').replace(' ', '_')}.log"
+    log = log_folder() / f"{name.replace('/', '-').replace(' ', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS"), "1")
     command = ["nice", "-n", str(NICENESS), sys.executable, "-m", "benchmarks", "evidence", "job", name]

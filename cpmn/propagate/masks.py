@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from cpmn.cohort import Patient
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, read_image, same_grid
+from cpmn.images import describe_grid, read_image, same_grid, turned_like
 
 
 def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float) -> sitk.Image:
@@ -38,18 +38,13 @@ def _on_grid_of(
     scan: sitk.Image, mask: sitk.Image, patient: Patient, path: Path, scan_name: str, tolerance_mm: float
 ) -> sitk.Image:
     if not same_grid(mask, scan, tolerance_mm):
-        mask = _turned_like(scan, mask)
+        mask = turned_like(mask, scan)
     if not same_grid(mask, scan, tolerance_mm):
         problem = f"the mask is on another grid than the {scan_name}: {describe_grid(mask)}, not {describe_grid(scan)}"
         remedy = f"Give the mask on the voxels of the series that cohort.csv names as {scan_name.lower()}"
         raise PatientError(patient.patient_id, problem, f"{remedy}.", path)
     mask.CopyInformation(scan)
     return mask
-
-
-def _turned_like(scan: sitk.Image, mask: sitk.Image) -> sitk.Image:
-    orient = sitk.DICOMOrientImageFilter()
-    return sitk.DICOMOrient(mask, orient.GetOrientationFromDirectionCosines(scan.GetDirection()))
 
 
 def _check_label(patient: Patient, any_clot: bool, path: Path) -> None:
