@@ -76,7 +76,8 @@ def elastix_default(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
     for name in ("translation", "affine", "bspline"):
         parameters.AddParameterMap(parameters.GetDefaultParameterMap(name))
     _, found = itk.elastix_registration_method(*scans, parameter_object=parameters, number_of_threads=1)
-    field = itk.transformix_deformation_field(scans[1], found)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # transformix leaves a file behind
+        field = itk.transformix_deformation_field(scans[1], found)
     image = sitk.GetImageFromArray(itk.array_from_image(field).astype(np.float64), isVector=True)
     image.CopyInformation(fixed)
     return sitk.DisplacementFieldTransform(image)

@@ -2,12 +2,9 @@
 
 Both learn from the same made-up volumes, with their own sampling, augmentation, loss and optimiser, and take turns.
 nnU-Net reads its own format and augments in the same process, so that all its work is counted. It needs `nnunetv2`
-beside the project's packages: pip install it with --no-deps into an environment of its own, since it would change the
-pinned PyTorch, and run `python -m benchmarks train` there.
+beside the project's packages, see `benchmarks.nnunet`.
 """
 
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +15,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import nnunet
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.plan import pooling_strides
@@ -139,95 +137,6 @@ def step_on(cases: Sequence[Case], config: TrainConfig, spacing: Spacing, folder
 
 
 def _peer(folder: Path, config: TrainConfig) -> tuple[Step, int]:
-    """nnU-Net's own trainer with our patch and batch, and widths that give as many weights as our NCT pathway has."""
-    names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-    os.environ |= {name: str(folder / name) for name in names} | {"nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
-    try:
-        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        sys.exit(f"The training benchmark needs its peer: see {__file__}.")
-    data = folder / "nnUNet_preprocessed" / "Dataset001_Made" / "made"
-    data.mkdir(parents=True)
-    for n, (hu, clot) in enumerate(_volumes()):
-        _write_case(data / f"case{n}", hu, clot, config)
-    labels = {"background": 0, "embolus": 1}
-    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".nii.gz"}
-    target, best = parameters(config, SPACING), None
-    for factor in np.linspace(0.6, 1.1, 26):
-        trainer_plans = _plans(config, [max(4, round(n * factor)) for n in config.channels])
-        size = _weights(trainer_plans)
-        if best is None or abs(size - target) < abs(best[0] - target):
-            best = (size, trainer_plans)
-    assert best is not None
-    trainer = nnUNetTrainer(best[1], "3d_fullres", "all", dataset, torch.device("cpu"))
-    trainer.initialize()
-    trainer.set_deep_supervision_enabled(True)
-    loader, _ = trainer.get_dataloaders()
-    return lambda: trainer.train_step(next(loader)), best[0]
-
-
-def _write_case(path: Path, hu: np.ndarray, clot: np.ndarray, config: TrainConfig) -> None:
-    from nnunetv2.training.dataloading import nnunet_dataset  # pyright: ignore[reportMissingImports]
-
-    image, where = (hu[None] / 100).astype(np.float32), np.argwhere(clot)
-    blocks, chunks = nnunet_dataset.comp_blosc2_params(image.shape, config.patch_size[::-1])
-    located = {"class_locations": {1: np.column_stack([np.zeros(len(where), int), where])}}
-    layout = {"chunks": chunks, "blocks": blocks, "chunks_seg": chunks, "blocks_seg": blocks}
-    nnunet_dataset.nnUNetDatasetBlosc2.save_case(image, clot[None].astype(np.int8), located, str(path), **layout)
-
-
-def _weights(plans: dict[str, Any]) -> int:
-    from dynamic_network_architectures.architectures.unet import PlainConvUNet  # pyright: ignore[reportMissingImports]
-    from torch import nn
-
-    kwargs = dict(plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"])
-    kwargs |= {"conv_op": nn.Conv3d, "norm_op": nn.InstanceNorm3d, "nonlin": nn.LeakyReLU}
-    with torch.device("meta"):
-        network = PlainConvUNet(input_channels=1, num_classes=2, deep_supervision=True, **kwargs)
-    return sum(weight.numel() for weight in network.parameters())
-
-
-def _plans(config: TrainConfig, widths: list[int]) -> dict[str, Any]:
-    """A plan as nnU-Net writes it: PlainConvUNet, its default layers, our patch, batch and strides (z, y, x)."""
-    strides = [[1, 1, 1], *(list(s[::-1]) for s in pooling_strides(SPACING, config.patch_size, len(widths)))]
-    layers = {
-        "n_stages": len(widths),
-        "features_per_stage": widths,
-        "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[3, 3, 3]] * len(widths),
-        "strides": strides,
-        "n_conv_per_stage": [2] * len(widths),
-        "n_conv_per_stage_decoder": [2] * (len(widths) - 1),
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    }
-    configuration = {
-        "data_identifier": "made",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": config.batch_size,
-        "patch_size": list(config.patch_size[::-1]),
-        "spacing": list(SPACING[::-1]),
-        "normalization_schemes": ["CTNormalization"],
-        "use_mask_for_norm": [False],
-        "batch_dice": True,
-        "architecture": {
-            "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-            "arch_kwargs": layers,
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        },
-    }
-    return {
-        "dataset_name": "Dataset001_Made",
-        "plans_name": "nnUNetPlans",
-        "image_reader_writer": "SimpleITKIO",
-        "label_manager": "LabelManager",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "continue_training": False,
-        "configurations": {"3d_fullres": configuration},
-    }
+    """nnU-Net's own trainer on the same volumes."""
+    volumes = [((hu / 100).astype(np.float32), clot) for hu, clot in _volumes()]
+    return nnunet.new_step(volumes, config, SPACING, folder)

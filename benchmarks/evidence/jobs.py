@@ -28,7 +28,7 @@ def list_jobs(plan: Plan) -> list[Job]:
 
 
 def _jobs_of(plan: Plan, run: Run) -> Iterator[Job]:
-    difficulty, exact = run.difficulty, run.variant == TRUTH
+    difficulty, exact = run.source, run.variant == TRUTH
     cohort, crops = f"cohort {difficulty}", f"crops {difficulty}{'-truth' if exact else ''}"
     made = partial(cohorts.is_training_cohort_made, difficulty)
     yield Job(cohort, (), made, partial(cohorts.make_training_cohort, plan, difficulty))
@@ -54,7 +54,7 @@ def _scoring(plan: Plan, run: Run, role: Role) -> Iterator[Job]:
     yield Job(patients, tuple(locked), made, partial(cohorts.make_patients, plan, run.difficulty, role))
     needs = (f"train {model}", patients, *([] if run.trial else _choice(plan, run.difficulty)))
     read = partial(scoring.score_run, plan, run, role)
-    yield Job(f"score {model} {role}", needs, partial(_is_scored, plan, run, role), read)
+    yield Job(f"score {model} {run.difficulty}-{role}", needs, partial(_is_scored, plan, run, role), read)
 
 
 def _choice(plan: Plan, difficulty: Difficulty) -> list[str]:

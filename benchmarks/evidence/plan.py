@@ -18,6 +18,7 @@ PLAN_FILE = Path(__file__).with_name("plan.yaml")
 RESULTS = PROJECT / "benchmarks" / "results" / "evidence"
 CONFIG_FILE = PROJECT / "config" / "benchmark.yaml"
 TRUTH = "nct_only_truth"  # a control whose labels are exact: no base of `cpmn.config.variants`, but another cohort
+PEERS = ("densenet", "nnunet")  # methods of their own (`benchmarks.evidence.methods`): they read the NCT alone
 
 Difficulty = Literal["learnable", "mixed", "realistic"]
 Role = Literal["calibration", "development", "test"]
@@ -43,10 +44,14 @@ class Inference(_Part):
 
 
 class Run(_Part):
-    """One training and the cohorts that it is scored on. `settings` override the recipe; `trial` serves choices."""
+    """One training and the cohorts that it is scored on. `settings` override the recipe; `trial` serves choices.
+
+    `trained_on` names another difficulty to take the network from (transfer); None is the same.
+    """
 
     difficulty: Difficulty
     variant: str
+    trained_on: Difficulty | None = None
     seed: int = 0
     trial: str = ""
     settings: dict[str, Any] = {}
@@ -59,11 +64,21 @@ class Run(_Part):
         return self
 
     @property
+    def source(self) -> Difficulty:
+        """Difficulty of the training cohort."""
+        return self.trained_on or self.difficulty
+
+    @property
+    def label(self) -> str:
+        """The variant, and where it was trained if that was elsewhere."""
+        return self.variant if self.source == self.difficulty else f"{self.variant}-of-{self.source}"
+
+    @property
     def name(self) -> str:
-        """`difficulty/variant-sSEED`, or `difficulty/trials/TRIAL`; names folders."""
+        """`difficulty/label-sSEED`, or `difficulty/trials/TRIAL`; names folders."""
         if self.trial:
             return f"{self.difficulty}/trials/{self.trial}"
-        return f"{self.difficulty}/{self.variant}-s{self.seed}"
+        return f"{self.difficulty}/{self.label}-s{self.seed}"
 
 
 class Plan(_Part):
@@ -102,8 +117,8 @@ def data_root() -> Path:
 
 def training_config(plan: Plan, run: Run) -> TrainConfig:
     """Settings of a training: the recipe, the difficulty's own, the variant's, the run's."""
-    values = plan.recipe | plan.recipes.get(run.difficulty, {})
-    base = "nct_only" if run.variant == TRUTH else run.variant
+    values = plan.recipe | plan.recipes.get(run.source, {})
+    base = "nct_only" if run.variant in (TRUTH, *PEERS) else run.variant
     custom = {"run": {"base": base, "seed": run.seed, **run.settings}}
     return resolve_variant(TrainConfig.model_validate(values), "run", custom)
 

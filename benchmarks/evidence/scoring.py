@@ -13,19 +13,19 @@ import numpy as np
 import torch
 
 from benchmarks.evidence.cohorts import patients_folder
-from benchmarks.evidence.plan import RESULTS, Inference, Plan, Role, Run, cohort_patients, data_root, training_config
+from benchmarks.evidence.methods import Reader, method_of
+from benchmarks.evidence.plan import RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
 from benchmarks.evidence.training import model_folder, model_name
 from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
 from cpmn.cohort import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.config.train import TrainConfig
-from cpmn.decision import Decision, OutOfFold, fit_decision, is_positive, patient_score
-from cpmn.ensemble import on_native, read_crop
+from cpmn.decision import Decision, OutOfFold, fit_decision, is_positive, patient_features, patient_score
+from cpmn.ensemble import on_native
 from cpmn.evaluate.roles import Role as PatientRole
 from cpmn.evaluate.tables import PATIENT_COLUMNS, patient_row, write_table
 from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
-from cpmn.images import read_image
-from cpmn.inference import TrainedModel, load_model
+from cpmn.images import read_image, voxel_ml
 from cpmn.lesions import Lesions
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
 
@@ -38,7 +38,7 @@ def score_folder(plan: Plan, run: Run, role: Role) -> Path:
     folder = model_folder(plan, run)
     model = sha256_of_files([folder / WEIGHTS_FILE, folder / PLAN_FILE])
     key = sha256_of_json([model, plan.inference.model_dump(mode="json")])
-    return data_root() / "scores" / model_name(plan, run) / key[:12] / role
+    return data_root() / "scores" / model_name(plan, run) / key[:12] / f"{run.difficulty}-{role}"
 
 
 def missing_scores(plan: Plan, run: Run, role: Role) -> list[str]:
@@ -50,31 +50,30 @@ def missing_scores(plan: Plan, run: Run, role: Role) -> list[str]:
 def score_run(plan: Plan, run: Run, role: Role) -> None:
     """Read the patients of the cohort that the run's model has not read."""
     torch.set_num_threads(1)
-    model, folder = load_model(model_folder(plan, run), "cpu"), score_folder(plan, run, role)
+    read, folder = method_of(run.variant).load(model_folder(plan, run), plan.inference), score_folder(plan, run, role)
     labels = cohort_patients(plan, run.difficulty, role)
     for name in missing_scores(plan, run, role):
         source = patients_folder(run.difficulty, role) / name
-        write_json(folder / f"{name}.json", read_patient(model, source, name, labels[name], plan.inference))
+        write_json(folder / f"{name}.json", read_patient(read, source, name, labels[name]))
         print(name, flush=True)
 
 
-def read_patient(model: TrainedModel, source: Path, name: str, label: int, how: Inference) -> Record:
+def read_patient(read: Reader, source: Path, name: str, label: int) -> Record:
     """Features and agreement with the truth, by the functions that `cpmn predict` and `evaluate` use."""
     config = EvaluateConfig.model_validate({})
     crop, truth = read_image(source / "nct.nii"), read_image(source / "truth.nii.gz")
-    if how.patch_size:
-        model = TrainedModel(model.pathway, model.plan.model_copy(update={"patch_size": how.patch_size}), model.device)
     began = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
-        reading = read_crop({0: model}, crop, overlap=how.overlap, segmentation_threshold=config.segmentation_threshold)
+    found = read(crop)
     seconds = time.perf_counter() - began
-    probability = on_native(reading.probability, crop, truth)
-    labels = mark_lesions(probability, truth, config.segmentation_threshold, config.minimum_lesion_mm3)
+    threshold = config.segmentation_threshold
+    features = patient_features(found.class_probability, found.probability, voxel_ml(crop), threshold)
+    probability = on_native(found.probability, crop, truth)
+    labels = mark_lesions(probability, truth, threshold, config.minimum_lesion_mm3)
     patient = Patient(patient_id=name, nct=source, label=label)  # pyright: ignore[reportCallIssue] (optional fields)
     case = measure_case(
         patient, labels, truth, "nct_truth", truth, probability=probability, tolerance_mm=config.surface_tolerance_mm
     )
-    return {"features": reading.features[0], "seconds": round(seconds, 2), "case": asdict(case)}
+    return {"features": features, "seconds": round(seconds, 2), "case": asdict(case)}
 
 
 def case_of(record: Record) -> Case:

@@ -115,7 +115,7 @@ def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
     for run in runs:
         rows = [row for row in read_table(results / run.name / "patients.csv") if row["split"] == "test"]
         if rows:
-            tables.setdefault(run.variant, {})[run.seed] = rows
+            tables.setdefault(run.label, {})[run.seed] = rows
     return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}
 
 

@@ -1,4 +1,4 @@
-"""One training of the benchmark, by the stage's own function, on one thread."""
+"""One training of the benchmark, by the method of its variant, on one thread."""
 
 import logging
 import time
@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.evidence.cohorts import run_folder, training_names
+from benchmarks.evidence.methods import Material, method_of
 from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, phantom_config, training_config
 from cpmn.files import read_json, sha256_of_json, write_json
 from cpmn.phantom.rows import patient_index, phantom_label
 from cpmn.plan import WEIGHTS_FILE
 from cpmn.runs import code_version
 from cpmn.status import excluded_patients, failed_registrations
-from cpmn.train.stage import HISTORY_FILE, train_fold
+from cpmn.train.stage import HISTORY_FILE
 
 THREADS = 1  # two trainings then run side by side on two cores, with less waiting than one on both
 
@@ -25,7 +26,7 @@ def model_name(plan: Plan, run: Run) -> str:
     Settings at their defaults are left out, so that a new option asks for no training again.
     """
     settings = training_config(plan, run).model_dump(mode="json", exclude_defaults=True)
-    return f"{run.difficulty}/{run.variant}-s{run.seed}-{sha256_of_json(settings)[:8]}"
+    return f"{run.source}/{run.variant}-s{run.seed}-{sha256_of_json(settings)[:8]}"
 
 
 def model_folder(plan: Plan, run: Run) -> Path:
@@ -42,27 +43,26 @@ def is_trained(plan: Plan, run: Run) -> bool:
 def train_run(plan: Plan, run: Run) -> None:
     """Train one run; an interrupted one goes on. Writes `training.json` beside the model."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    results = run_folder(run.difficulty, run.variant == TRUTH) / "results"
+    results = run_folder(run.source, run.variant == TRUTH) / "results"
     folder = model_folder(plan, run)
     names = training_names(plan)
-    seed = phantom_config(plan, run.difficulty, "train").seed
+    seed = phantom_config(plan, run.source, "train").seed
     excluded = excluded_patients({name: results / "crop" / name / "status.json" for name in names})
     qualities = {name: results / "register" / name / "quality.json" for name in names}
     excluded |= failed_registrations({name: path for name, path in qualities.items() if path.is_file()})
     config = training_config(plan, run)
     began = time.process_time()
-    train_fold(
+    material = Material(
         variant=run.variant,
-        fold=0,
-        splits={"folds": {0: {"train": names[: plan.training_split], "validation": names[plan.training_split :]}}},
+        parts={"train": names[: plan.training_split], "validation": names[plan.training_split :]},
         crops=results / "crop",
         excluded=excluded,
-        folder=folder,
-        config=config,
-        threads=THREADS,
         labels={name: phantom_label(seed, patient_index(name)) for name in names},
         paired={name for name, path in qualities.items() if path.is_file()} - set(excluded),
+        config=config,
+        threads=THREADS,
     )
+    method_of(run.variant).train(material, folder)
     facts = {"excluded": excluded, "threads": THREADS, "commit": code_version(PROJECT)}
     facts |= {"processor_seconds_of_last_process": round(time.process_time() - began, 1)}
     write_json(folder / "training.json", facts | timing(folder))
@@ -79,7 +79,7 @@ def timing(folder: Path) -> dict[str, Any]:
         "steps": int(last["step"]),
         "seconds": float(last["seconds"]),
         "seconds_per_step": round(float((gaps / steps).median()), 4) if len(gaps) else None,
-        "validation": {name: last[f"validation_{name}"] for name in ("dice", "auc", "loss")},
+        "validation": {name: last[f"validation_{name}"] for name in ("dice", "auc", "loss")},  # NaN for the peers
     }
 
 
@@ -89,8 +89,8 @@ def record(run: Run, folder: Path, settings: dict[str, Any]) -> None:
 
     with server.harmless("recording a training"), server.locked(data_root() / ".mlflow.lock"):
         client = server.connect(f"sqlite:///{data_root() / 'mlflow.db'}")
-        found = client.get_experiment_by_name(f"evidence-{run.difficulty}")
-        experiment = found.experiment_id if found else client.create_experiment(f"evidence-{run.difficulty}")
+        found = client.get_experiment_by_name(f"evidence-{run.source}")
+        experiment = found.experiment_id if found else client.create_experiment(f"evidence-{run.source}")
         made = client.create_run(experiment, run_name=run.name.split("/", 1)[1])
         server.send_parameters(client, made, settings | {"variant": run.variant, "trial": run.trial})
         history = pd.read_csv(folder / HISTORY_FILE, dtype=str).fillna("")

@@ -51,3 +51,20 @@ def test_settings_of_a_run_override_the_recipe_and_its_difficulty():
     plan = make_plan(recipes={"learnable": {"batch_size": 3}}, runs=[run])
     config = training_config(plan, plan.runs[0])
     assert (config.steps, config.batch_size, config.seed, config.pathways) == (20, 3, 2, ("nct",))
+
+
+def test_a_network_from_another_difficulty_is_trained_there_and_scored_here(made):
+    there = {"difficulty": "learnable", "variant": "cpmn"}
+    sizes = make_plan().model_dump()["sizes"] | {"mixed": make_plan().model_dump()["sizes"]["learnable"]}
+    transfer = {"difficulty": "mixed", "variant": "cpmn", "trained_on": "learnable"}
+    seeds = {role: seed | {"mixed": 10 + n} for n, (role, seed) in enumerate(make_plan().seeds.items())}
+    targets = {"learnable": 0.95, "mixed": 0.95}
+    plan = make_plan(runs=[there, transfer], sizes=sizes, seeds=seeds, target_specificity=targets)
+    names = [job.name for job in list_jobs(plan)]
+    assert len([name for name in names if name.startswith("train ")]) == 1
+    assert plan.runs[1].name == "mixed/cpmn-of-learnable-s0"
+    assert model_name(plan, plan.runs[0]) == model_name(plan, plan.runs[1])
+    assert {name.split()[-1] for name in names if name.startswith("score ")} == {
+        f"{difficulty}-{role}" for difficulty in ("learnable", "mixed") for role in ("calibration", "test")
+    }
+    assert "cohort mixed" not in names
