@@ -42,12 +42,10 @@ def read_crop(
 ) -> Reading:
     """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision.
 
-    Where the NCT is above `highest_hu` the probability of embolus is 0; the class head is left as it is.
+    `overlap`, `mirror` and `highest_hu` are `predict_case`'s.
     """
-    predictions = {fold: predict_case(model, nct, overlap=overlap, mirror=mirror) for fold, model in models.items()}
-    if highest_hu is not None:
-        for prediction in predictions.values():
-            prediction.probability[sitk.GetArrayViewFromImage(nct) > highest_hu] = 0
+    options = {"overlap": overlap, "mirror": mirror, "highest_hu": highest_hu}
+    predictions = {fold: predict_case(model, nct, **options) for fold, model in models.items()}
     return Reading(
         probability=_mean([p.probability for p in predictions.values()]),
         cam=_mean([p.cam for p in predictions.values()]),

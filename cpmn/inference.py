@@ -84,10 +84,18 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
 
 
-def predict_case(model: TrainedModel, nct: sitk.Image, *, overlap: float = 0.5, mirror: bool = False) -> Prediction:
+def predict_case(
+    model: TrainedModel,
+    nct: sitk.Image,
+    *,
+    overlap: float = 0.5,
+    mirror: bool = False,
+    highest_hu: float | None = None,
+) -> Prediction:
     """Read one NCT crop on native voxels; `overlap` is that of neighbouring windows, 0 to below 1.
 
-    With `mirror` every window is read left to right too and both readings are averaged, in twice the time.
+    With `mirror` every window is read left to right too and both readings are averaged, in twice the time. Where the
+    NCT is above `highest_hu` (bone, calcium) the probability is 0 and says nothing for the class either.
 
     The probability is computed on the working grid and brought back by linear interpolation. Deterministic on CPU.
     """
@@ -104,8 +112,11 @@ def predict_case(model: TrainedModel, nct: sitk.Image, *, overlap: float = 0.5, 
         overlap=overlap,
         background=background,
         mirror=mirror,
+        excluded=None if highest_hu is None else torch.from_numpy(hu > highest_hu).to(model.device),
     )
     probability, cam = (_on_native(values, working, nct) for values in (output.probability, output.cam))
+    if highest_hu is not None:
+        probability[sitk.GetArrayViewFromImage(nct) > highest_hu] = 0
     return Prediction(probability, cam, float(torch.sigmoid(output.class_logit)))
 
 
@@ -118,12 +129,13 @@ def predict_volume(
     overlap: float = 0.5,
     background: float = 0.0,
     mirror: bool = False,
+    excluded: Tensor | None = None,
 ) -> VolumeOutput:
     """Slide the pathway over a normalised volume (z, y, x); `overlap` of windows is 0 to below 1.
 
     `spacing` (mm) and `patch_size` (voxels) are (x, y, z). Windows are averaged with Gaussian weights; the class logit
     is pooled once from the blended volumes. `mirror` averages each window with its left-right mirror image. A volume
-    that is smaller than the patch is padded with `background`.
+    that is smaller than the patch is padded with `background`. `excluded` voxels (z, y, x) hold no embolus.
     """
     patch = (patch_size[2], patch_size[1], patch_size[0])
     stride = pathway.strides[0]
@@ -145,6 +157,8 @@ def predict_volume(
                 evidence[coarse] += coarse_weight * witness[0]
                 coarse_total[coarse] += coarse_weight
         probability, evidence = probability / total, evidence / coarse_total
+        if excluded is not None:
+            probability[tuple(slice(0, n) for n in volume.shape)][excluded] = 0
         prior = functional.max_pool3d(probability[None, None], stride, stride)[0, 0]
         class_logit = pool_volume(evidence, prior, math.prod(spacing) * math.prod(stride) / 1000)
         smooth = functional.interpolate(evidence[None, None], size=padded.shape, mode="trilinear")[0, 0]

@@ -204,3 +204,30 @@ def test_mirroring_makes_the_reading_symmetric(folder):
         assert torch.allclose(both, both.flip(-1), atol=1e-6)
         if name == "probability":
             assert torch.allclose(both, (once + once.flip(-1)) / 2, atol=1e-6)
+
+
+def test_excluded_voxels_are_not_marked_and_say_nothing_for_the_class():
+    """A glaring block that is excluded leaves the rest as it is and the class as if the block were dark."""
+    volume = torch.full((16, 16, 16), -2.0)
+    volume[4:8, 4:8, 4:8] = 1.0
+    glaring, dark, block = volume.clone(), volume.clone(), (slice(10, 14),) * 3
+    glaring[block], dark[block] = 6.0, -9.0
+    excluded = glaring > 5
+    seen = predict_volume(Pointwise(), glaring, SPACING, (16, 16, 16), excluded=excluded)
+    expected = predict_volume(Pointwise(), dark, SPACING, (16, 16, 16))
+    assert not seen.probability[excluded].any()
+    assert torch.equal(seen.probability[~excluded], expected.probability[~excluded])
+    assert float(seen.class_logit) == pytest.approx(float(expected.class_logit), abs=1e-3)
+    plain = predict_volume(Pointwise(), glaring, SPACING, (16, 16, 16))
+    assert float(plain.class_logit) > float(seen.class_logit) + 0.5
+
+
+def test_nothing_is_found_above_the_highest_hu(folder):
+    nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 50, (16, 32, 32)).astype(np.float32))
+    nct.SetSpacing(SPACING)
+    model = load_model(folder)
+    limited, free = predict_case(model, nct, highest_hu=120), predict_case(model, nct)
+    above = sitk.GetArrayFromImage(nct) > 120
+    assert not limited.probability[above].any()
+    assert free.probability[above].all()
+    assert (limited.cam == free.cam).all()

@@ -74,6 +74,6 @@ def _load(folder: Path, how: Inference) -> Reader:
 
     def read(crop: sitk.Image) -> Prediction:
         with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
-            return predict_case(model, crop, overlap=how.overlap)
+            return predict_case(model, crop, overlap=how.overlap, highest_hu=how.highest_hu)
 
     return read

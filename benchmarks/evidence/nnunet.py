@@ -88,6 +88,8 @@ def load(folder: Path, how: Inference) -> Reader:
         with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
             logits = predictor.predict_logits_from_preprocessed_data(data)
         probability = torch.softmax(logits.float(), 0)[1].numpy()
+        if how.highest_hu is not None:
+            probability[sitk.GetArrayViewFromImage(working) > how.highest_hu] = 0
         native = sitk.GetArrayFromImage(resample(image_like(probability, working), crop))
         return Prediction(native, native, class_probability(probability, voxel_ml(working)))
 

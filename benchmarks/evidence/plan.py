@@ -41,6 +41,8 @@ class Inference(_Part):
     overlap: float
     bfloat16: bool
     patch_size: tuple[int, int, int] | None = None
+    highest_hu: float | None = None
+    segmentation_threshold: float = 0.5
 
 
 class Run(_Part):

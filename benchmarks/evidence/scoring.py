@@ -51,21 +51,20 @@ def score_run(plan: Plan, run: Run, role: Role) -> None:
     """Read the patients of the cohort that the run's model has not read."""
     torch.set_num_threads(1)
     read, folder = method_of(run.variant).load(model_folder(plan, run), plan.inference), score_folder(plan, run, role)
-    labels = cohort_patients(plan, run.difficulty, role)
+    labels, threshold = cohort_patients(plan, run.difficulty, role), plan.inference.segmentation_threshold
     for name in missing_scores(plan, run, role):
         source = patients_folder(run.difficulty, role) / name
-        write_json(folder / f"{name}.json", read_patient(read, source, name, labels[name]))
+        write_json(folder / f"{name}.json", read_patient(read, source, name, labels[name], threshold))
         print(name, flush=True)
 
 
-def read_patient(read: Reader, source: Path, name: str, label: int) -> Record:
+def read_patient(read: Reader, source: Path, name: str, label: int, threshold: float) -> Record:
     """Features and agreement with the truth, by the functions that `cpmn predict` and `evaluate` use."""
     config = EvaluateConfig.model_validate({})
     crop, truth = read_image(source / "nct.nii"), read_image(source / "truth.nii.gz")
     began = time.perf_counter()
     found = read(crop)
     seconds = time.perf_counter() - began
-    threshold = config.segmentation_threshold
     features = patient_features(found.class_probability, found.probability, voxel_ml(crop), threshold)
     probability = on_native(found.probability, crop, truth)
     labels = mark_lesions(probability, truth, threshold, config.minimum_lesion_mm3)

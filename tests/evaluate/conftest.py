@@ -109,10 +109,11 @@ class Tree:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that calls a voxel an embolus by its HU, and whose fold number shifts its class logit."""
 
-    def predict(fold: int, nct: sitk.Image, **_options: object) -> Prediction:
+    def predict(fold: int, nct: sitk.Image, highest_hu: float | None = None, **_options: object) -> Prediction:
         hu = sitk.GetArrayFromImage(nct).astype(np.float32)
         logit = float(hu.max()) / 20 - 1 + fold
-        return Prediction((hu / 100).clip(0, 1), (hu / 200).clip(0, 1), 1 / (1 + np.exp(-logit)))
+        seen = np.where(hu > (np.inf if highest_hu is None else highest_hu), 0, hu)
+        return Prediction((seen / 100).clip(0, 1), (hu / 200).clip(0, 1), 1 / (1 + np.exp(-logit)))
 
     monkeypatch.setattr(ensemble, "load_model", lambda folder, device: int(folder.name.removeprefix("fold-")))
     monkeypatch.setattr(ensemble, "predict_case", predict)

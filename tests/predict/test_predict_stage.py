@@ -92,9 +92,9 @@ def decision(**crop):
 def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that calls tissue of 60-100 HU an embolus, surely."""
 
-    def predict(_model, nct: sitk.Image, **_options: object) -> Prediction:
+    def predict(_model, nct: sitk.Image, highest_hu: float | None = None, **_options: object) -> Prediction:
         hu = sitk.GetArrayFromImage(nct)
-        spot = ((hu > 60) & (hu < 100)).astype(np.float32)
+        spot = ((hu > 60) & (hu < min(100, highest_hu or 100))).astype(np.float32)
         return Prediction(spot, spot / 2, 0.99)
 
     monkeypatch.setattr(ensemble, "predict_case", predict)
