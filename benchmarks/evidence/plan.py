@@ -48,7 +48,8 @@ class Inference(_Part):
 class Run(_Part):
     """One training and the cohorts that it is scored on. `settings` override the recipe; `trial` serves choices.
 
-    `trained_on` names another difficulty to take the network from (transfer); None is the same.
+    `trained_on` names another difficulty to take the network from (transfer); None is the same. An `analysis` is a
+    trial that explains a result and is never chosen.
     """
 
     difficulty: Difficulty
@@ -56,6 +57,7 @@ class Run(_Part):
     trained_on: Difficulty | None = None
     seed: int = 0
     trial: str = ""
+    analysis: bool = False
     settings: dict[str, Any] = {}
     scored: tuple[Role, ...] = ("calibration", "test")
 
@@ -63,6 +65,8 @@ class Run(_Part):
     def _trials_see_no_locked_cohort(self) -> "Run":
         if self.trial and set(self.scored) != {"development"}:
             raise ValueError(f"trial {self.trial} may be scored on the development cohort alone")
+        if self.analysis and not self.trial:
+            raise ValueError(f"the analysis with {self.variant} on {self.difficulty} needs a name under `trial`")
         return self
 
     @property

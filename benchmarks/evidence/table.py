@@ -128,12 +128,20 @@ def _same_patients(readings: dict[str, Readings]) -> dict[str, Readings]:
 
 
 def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
-    if not runs:
-        return
-    yield "### Trials\n"
-    yield "On the validation patients of the training cohort (propagated labels) and on development cohort A (truth).\n"
+    """Trials, from which a recipe is chosen, and analyses, from which nothing is."""
+    parts = {
+        "Trials": [run for run in runs if not run.analysis],
+        "Analyses, for explanation alone": [run for run in runs if run.analysis],
+    }
     heads = ["trial", "variant", "settings", "steps", "minutes", "validation AUC", "validation Dice", "AUC", "Dice"]
-    yield from _table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in runs])
+    where = (
+        "On the validation patients of the training cohort (propagated labels) and on development cohort A (truth).\n"
+    )
+    for title, part in parts.items():
+        if part:
+            yield f"### {title}\n"
+            yield where
+            yield from _table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in part])
 
 
 def _cost(path: Path) -> Iterator[str]:
@@ -146,7 +154,7 @@ def _cost(path: Path) -> Iterator[str]:
 
 
 def _trial_head(run: Run) -> list[str]:
-    return [run.name, run.variant, ", ".join(f"{key} {value}" for key, value in run.settings.items()) or "the recipe"]
+    return [run.name, run.label, ", ".join(f"{key} {value}" for key, value in run.settings.items()) or "the recipe"]
 
 
 def _trial_cells(found: Mapping[str, Any] | None) -> list[str]:

@@ -32,6 +32,11 @@ def test_trials_never_see_a_locked_cohort():
         make_plan(runs=[TRIAL | {"scored": ["development", "test"]}])
 
 
+def test_an_analysis_is_a_trial():
+    with pytest.raises(ValidationError, match="needs a name under `trial`"):
+        make_plan(runs=[{"difficulty": "learnable", "variant": "nct_only", "analysis": True}])
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_the_locked_cohort_waits_for_the_choice(made, frozen):
     jobs = {job.name: job for job in list_jobs(make_plan(frozen=["learnable"] if frozen else []))}

@@ -144,3 +144,14 @@ def test_the_document_keeps_what_stands_above_the_marker(tmp_path):
     document.write_text("no marker")
     with pytest.raises(ValueError, match="lacks the line"):
         table.write_document(make_plan(), document, tmp_path)
+
+
+def test_analyses_stand_apart_from_trials(made):
+    trial = {"difficulty": "learnable", "variant": "nct_only", "trial": "nct_only-1", "scored": ["development"]}
+    why = trial | {"trial": "why-time", "analysis": True, "settings": {"steps": 20}}
+    plan = make_plan(runs=[trial, why])
+    text = "\n".join(table.lines(plan, made / "results"))
+    trials, analyses = text.split("### Analyses")
+    assert "learnable/trials/nct_only-1" in trials
+    assert "why-time" not in trials
+    assert "why-time | nct_only | steps 20 | not run" in analyses
