@@ -15,6 +15,7 @@ import torch
 from benchmarks.evidence.cohorts import patients_folder
 from benchmarks.evidence.methods import Reader, method_of
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
+from benchmarks.evidence.tracking import record
 from benchmarks.evidence.training import model_folder, model_name
 from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
 from cpmn.cohort import Patient
@@ -122,6 +123,7 @@ def store_results(plan: Plan, run: Run) -> None:
         "figures": figures,
     }
     write_json(folder / "run.json", facts)
+    record(run, model_folder(plan, run), facts)
 
 
 def fit(run: Run, records: Mapping[str, Record], target: float, fitted_on: str) -> Decision:

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.evidence.cohorts import run_folder, training_names
 from benchmarks.evidence.methods import Material, method_of
 from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, phantom_config, training_config
-from cpmn.files import read_json, sha256_of_json, write_json
+from cpmn.files import sha256_of_json, write_json
 from cpmn.phantom.rows import patient_index, phantom_label
 from cpmn.plan import WEIGHTS_FILE
 from cpmn.runs import code_version
@@ -66,7 +66,6 @@ def train_run(plan: Plan, run: Run) -> None:
     facts = {"excluded": excluded, "threads": THREADS, "commit": code_version(PROJECT)}
     facts |= {"processor_seconds_of_last_process": round(time.process_time() - began, 1)}
     write_json(folder / "training.json", facts | timing(folder))
-    record(run, folder, config.model_dump(mode="json"))
 
 
 def timing(folder: Path) -> dict[str, Any]:
@@ -81,19 +80,3 @@ def timing(folder: Path) -> dict[str, Any]:
         "seconds_per_step": round(float((gaps / steps).median()), 4) if len(gaps) else None,
         "validation": {name: last[f"validation_{name}"] for name in ("dice", "auc", "loss")},  # NaN for the peers
     }
-
-
-def record(run: Run, folder: Path, settings: dict[str, Any]) -> None:
-    """Log the training in MLflow (`mlflow.db` of the data folder); a failure only warns."""
-    from cpmn.tracking import server  # sets MLflow's environment before it is imported
-
-    with server.harmless("recording a training"), server.locked(data_root() / ".mlflow.lock"):
-        client = server.connect(f"sqlite:///{data_root() / 'mlflow.db'}")
-        found = client.get_experiment_by_name(f"evidence-{run.source}")
-        experiment = found.experiment_id if found else client.create_experiment(f"evidence-{run.source}")
-        made = client.create_run(experiment, run_name=run.name.split("/", 1)[1])
-        server.send_parameters(client, made, settings | {"variant": run.variant, "trial": run.trial})
-        history = pd.read_csv(folder / HISTORY_FILE, dtype=str).fillna("")
-        server.send_rows(client, made.info.run_id, history.to_dict("records"))  # pyright: ignore[reportArgumentType]
-        client.set_tag(made.info.run_id, "commit", read_json(folder / "training.json")["commit"])
-        server.end(client, made.info.run_id)

@@ -69,6 +69,7 @@ def made(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("CPMN_EVIDENCE", str(tmp_path / "data"))
     for module in (plans, scoring):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(scoring, "record", lambda *_: None)  # a new MLflow database takes seconds
     return tmp_path
 
 

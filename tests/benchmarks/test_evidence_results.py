@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from mlflow.tracking import MlflowClient
 
-from benchmarks.evidence import scoring, table
+from benchmarks.evidence import scoring, table, tracking, training
 from benchmarks.evidence.cohorts import make_patient, write_sheets
 from benchmarks.evidence.jobs import list_jobs
 from benchmarks.evidence.plan import cohort_patients
@@ -155,3 +156,23 @@ def test_analyses_stand_apart_from_trials(made):
     assert "learnable/trials/nct_only-1" in trials
     assert "why-time" not in trials
     assert "why-time | nct_only | steps 20 | not run" in analyses
+
+
+def test_each_run_stands_in_mlflow_once_with_its_figures(made, monkeypatch):
+    monkeypatch.setattr(scoring, "record", tracking.record)
+    plan = make_plan()
+    run = plan.runs[0]
+    finish(plan, run)
+    history = "epoch,step,seconds,train_total\n1,5,1.0,0.9\n2,10,2.0,0.5\n"
+    (training.model_folder(plan, run) / "history.csv").write_text(history)
+    for _ in range(2):
+        store_results(plan, run)
+    client = MlflowClient(f"sqlite:///{made / 'data' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("evidence-learnable")
+    assert experiment is not None
+    (stored,) = client.search_runs([experiment.experiment_id])
+    assert stored.info.run_name == "nct_only-s0"
+    assert stored.data.params["steps"] == "10"
+    assert stored.data.metrics["test_auc"] == 1.0
+    assert stored.data.metrics["test_dice"] == 0.5
+    assert [point.value for point in client.get_metric_history(stored.info.run_id, "train_total")] == [0.9, 0.5]

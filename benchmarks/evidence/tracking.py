@@ -1,0 +1,51 @@
+"""Each run of the plan in MLflow: `mlflow.db` of the data folder, one experiment per difficulty."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.evidence.plan import Run, data_root
+from cpmn.train.stage import HISTORY_FILE
+
+
+def record(run: Run, model: Path, facts: Mapping[str, Any]) -> None:
+    """Log settings, history and figures of a run, `facts` as in `run.json`; a failure only warns.
+
+    A run that is there already (stored again with more patients) gets the new figures.
+    """
+    from cpmn.tracking import server  # sets MLflow's environment before it is imported
+
+    with server.harmless(f"recording {run.name}"), server.locked(data_root() / ".mlflow.lock"):
+        client = server.connect(f"sqlite:///{data_root() / 'mlflow.db'}")
+        made = _run_of(client, run)
+        server.send_parameters(client, made, facts["settings"] | {"variant": run.label, "trial": run.trial})
+        history = pd.read_csv(model / HISTORY_FILE, dtype=str).fillna("")
+        server.send_rows(client, made.info.run_id, history.to_dict("records"))  # pyright: ignore[reportArgumentType]
+        server.send_figures(client, made.info.run_id, figures_of(facts["figures"]))
+        client.set_tag(made.info.run_id, "commit", facts["training"]["commit"])
+        server.end(client, made.info.run_id)
+
+
+def figures_of(figures: Mapping[str, Any]) -> dict[str, float]:
+    """What runs are compared by: the values of `run.json`'s figures as `cohort_name`."""
+    values = {
+        f"{role}_{name}": found[block][name]["value"]
+        for role, found in figures.items()
+        for block, name in (
+            ("patient", "auc"),
+            ("patient", "sensitivity"),
+            ("patient", "specificity"),
+            ("voxel", "dice"),
+        )
+    }
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _run_of(client: Any, run: Run) -> Any:
+    name, experiment = run.name.split("/", 1)[1], f"evidence-{run.difficulty}"
+    found = client.get_experiment_by_name(experiment)
+    number = found.experiment_id if found else client.create_experiment(experiment)
+    there = client.search_runs([number], f"tags.`mlflow.runName` = '{name}'", max_results=1)
+    return there[0] if there else client.create_run(number, run_name=name)
