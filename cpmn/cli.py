@@ -9,11 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cpmn
 from cpmn.config.phantom import DIFFICULTIES
 from cpmn.errors import CpmnError
 from cpmn.logs import USER_ERROR
+
+Commands = Any  # argparse does not name the type of its sub-commands publicly
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"cpmn {cpmn.__version__}")
     top.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_predict, _add_check, _add_score, _add_phantom, _add_chest_phantom, _add_track, _add_info):
+        add(commands)
+    return top
 
+
+def _add_predict(commands: Commands) -> None:
     predict = commands.add_parser("predict", help="read one new non-contrast chest CT with a trained model")
     predict.add_argument("series", type=Path, help="folder of DICOM files, or one image file in HU")
     predict.add_argument("-o", "--output", type=Path, required=True, help="folder for mask, maps, picture and JSON")
@@ -45,16 +53,22 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--series-uid", default="", help="SeriesInstanceUID, where the folder holds several")
     predict.set_defaults(run=_predict)
 
+
+def _add_check(commands: Commands) -> None:
     check = commands.add_parser("check", help="check a cohort sheet and the files that it names")
     check.add_argument("cohort", type=Path, help="cohort.csv")
     check.set_defaults(run=_check)
 
+
+def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score a folder of predicted masks against a cohort's references")
     score.add_argument("predictions", type=Path, help="folder of {patient_id}.nii.gz on the native NCT grid")
     score.add_argument("--cohort", type=Path, required=True, help="cohort.csv with nct_truth or nct_mask")
     score.add_argument("-o", "--output", type=Path, help="JSON file to write (default: print)")
     score.set_defaults(run=_score)
 
+
+def _add_phantom(commands: Commands) -> None:
     phantom = commands.add_parser(
         "phantom",
         help="write a dual-phase phantom cohort, as DICOM or NIfTI",
@@ -80,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
     )
     phantom.set_defaults(run=_phantom)
 
+
+def _add_chest_phantom(commands: Commands) -> None:
     chest = commands.add_parser(
         "chest-phantom",
         help="make pairs with simulated emboli from real non-contrast chests",
@@ -102,16 +118,19 @@ def parser() -> argparse.ArgumentParser:
     chest.add_argument("--shrink", type=int, default=2, help="average in-plane voxels in N x N blocks (default: 2)")
     chest.set_defaults(run=_chest_phantom)
 
+
+def _add_track(commands: Commands) -> None:
     track = commands.add_parser("track", help="records of runs in MLflow")
     actions = track.add_subparsers(required=True, metavar="ACTION")
     sync = actions.add_parser("sync", help="send what a failed or slow MLflow server did not take")
     sync.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
     sync.set_defaults(run=_sync)
 
+
+def _add_info(commands: Commands) -> None:
     info = commands.add_parser("info", help="versions and devices")
     info.add_argument("--json", action="store_true", help="machine-readable")
     info.set_defaults(run=_info)
-    return top
 
 
 def _predict(options: argparse.Namespace) -> None:
