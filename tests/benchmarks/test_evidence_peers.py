@@ -12,6 +12,7 @@ from benchmarks.evidence.plan import Inference
 from cpmn.config.train import TrainConfig
 from cpmn.files import read_json
 from cpmn.images import write_image
+from cpmn.inference import CLASS_ML
 
 HOW = Inference(overlap=0.25, bfloat16=False)
 SPACING = (3.0, 3.0, 3.0)
@@ -82,11 +83,11 @@ def test_normalisation_is_nnunets():
     assert nnunet.normalised(np.array([-1000, 50, 60, 900]), facts).tolist() == [-2.0, 0.0, 1.0, 3.0]
 
 
-def test_the_score_of_a_probability_map_is_the_mean_of_its_most_suspicious_2_ml():
+def test_the_score_of_a_probability_map_is_the_mean_where_it_is_most_suspicious():
     values = np.zeros((10, 10, 10))
     values[0, 0, :2] = 0.9, 0.7
-    assert nnunet.class_probability(values, 1.0) == pytest.approx(0.8)
-    assert nnunet.class_probability(values, 0.5) == pytest.approx(0.4)
+    assert nnunet.class_probability(values, CLASS_ML / 2) == pytest.approx(0.8)
+    assert nnunet.class_probability(values, CLASS_ML / 4) == pytest.approx(0.4)
 
 
 def test_nnunet_trains_on_the_crops_and_reads_one(material, tmp_path):
