@@ -7,7 +7,8 @@ The same rule serves `evaluate`, which fits it on validation patients alone, and
    evidence (probability-weighted volume of what it marks);
 2. features are standardised on *that fold's own validation normals*, because networks trained apart do not agree on
    what a normal chest looks like; a patient seen by several folds gets the mean of the standardised features;
-3. the features are combined: by logistic regression when enough out-of-fold patients exist, else by their mean;
+3. the features are combined: by logistic regression when enough out-of-fold patients exist, without a feature that it
+   would count against PE; else by their mean;
 4. the threshold is the lowest that reaches the target specificity on out-of-fold normals. Test patients are never read.
 
 All of this is our choice: the CPMN paper's decision rule is not public.
@@ -215,20 +216,28 @@ def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimu
     )
     if min(n_pe, n_normal) < minimum:
         return equal
-    weights, intercept = _logistic_weights(features, labels)
-    if min(weights.values()) < 0:
-        rule = "mean of the standardised features (the logistic fit gave a feature a negative weight)"
-        return equal.model_copy(update={"rule": rule})
+    weights, intercept = _logistic_weights(features, labels, FEATURES)
     rule = "logistic regression (L2, C = 1) on the standardised features of out-of-fold patients"
+    if dropped := [name for name in FEATURES if weights[name] < 0]:
+        kept = [name for name in FEATURES if name not in dropped]
+        weights, intercept = _logistic_weights(features, labels, kept) if kept else (weights, intercept)
+        rule += f", without {' and '.join(dropped)}, which would get a negative weight"
+    if min(weights.values()) < 0:
+        rule = "mean of the standardised features (the logistic fit gave all of them a negative weight)"
+        return equal.model_copy(update={"rule": rule})
     return equal.model_copy(update={"rule": rule, "logistic": True, "weights": weights, "intercept": intercept})
 
 
-def _logistic_weights(features: Sequence[Features], labels: Sequence[int]) -> tuple[Features, float]:
+def _logistic_weights(
+    features: Sequence[Features], labels: Sequence[int], names: Sequence[str]
+) -> tuple[Features, float]:
+    """Weights of all features, 0 for those that are not among `names`, and the intercept."""
     from sklearn.linear_model import LogisticRegression  # heavy; `predict` only applies the weights
 
-    table = np.array([[item[name] for name in FEATURES] for item in features])
+    table = np.array([[item[name] for name in names] for item in features])
     fit = LogisticRegression(C=1.0).fit(table, labels)
-    return dict(zip(FEATURES, map(float, fit.coef_[0]), strict=True)), float(fit.intercept_[0])
+    weights = dict(zip(names, map(float, fit.coef_[0]), strict=True))
+    return dict.fromkeys(FEATURES, 0.0) | weights, float(fit.intercept_[0])
 
 
 def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float) -> Threshold:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,10 +127,20 @@ def test_logistic_fit_reproduces_scikit_learn():
     assert [patient_score({p.fold: p.features}, decision) for p in patients] == pytest.approx(expected)
 
 
-def test_feature_with_a_negative_weight_is_not_trusted():
-    decision = fit_decision(many(np.random.default_rng(0), shift_lesion=-2.0), "cpmn", 2, settings())
-    assert not decision.combination.logistic
-    assert "negative weight" in decision.combination.rule
+def test_feature_with_a_negative_weight_is_left_out():
+    patients = many(np.random.default_rng(0), shift_lesion=-2.0)
+    combination = fit_decision(patients, "cpmn", 2, settings()).combination
+    assert combination.logistic
+    assert combination.weights["lesion"] == 0
+    assert combination.weights["classification"] > 0
+    assert "without lesion" in combination.rule
+
+
+def test_without_any_feature_that_speaks_for_pe_the_mean_is_taken():
+    patients = [replace(p, label=1 - p.label) for p in many(np.random.default_rng(0))]
+    combination = fit_decision(patients, "cpmn", 2, settings()).combination
+    assert not combination.logistic
+    assert "negative weight" in combination.rule
 
 
 def test_specificity_target_is_reached_on_the_normals_it_was_fitted_on():
