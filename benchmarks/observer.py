@@ -5,14 +5,13 @@ the code they come from are the same.
 """
 
 import os
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.clotgroups import clot_groups
 from benchmarks.kept import kept
 from cpmn import metrics
 from cpmn.config.phantom import PhantomConfig
@@ -27,8 +26,6 @@ PATIENTS = int(os.environ.get("CPMN_OBSERVER_PATIENTS", "100"))  # one of each p
 SETS = 200  # imagined sets of emboli per patient
 NOISES = (1.0, 2.0, 4.0)  # times the noise that the phantom is scanned with
 FALSE_SITES = 1.0  # wrong sites per patient without PE, at which detection of clots is counted
-VOLUMES_ML = (0.0, 0.1, 0.3, 1.0, np.inf)
-CONTRASTS_HU = (0.0, 5.0, 15.0, np.inf)  # absolute
 CACHE = Path("results/benchmarks/observer")
 
 Row = dict[str, Any]
@@ -94,7 +91,7 @@ def _detection(records: list[dict[str, Any]], read: list[dict[str, Any]]) -> lis
         if record["label"]
     ]
     rows = []
-    for group, chosen in _groups().items():
+    for group, chosen in clot_groups().items():
         masks = [chosen(ml, hu) for ml, hu, _, _ in clots]
         found = [int((s[m] > threshold).sum()) for (_, _, s, _), m in zip(clots, masks, strict=True)]
         share = metrics.ratio(found, [int(m.sum()) for m in masks])
@@ -110,19 +107,6 @@ def _detection(records: list[dict[str, Any]], read: list[dict[str, Any]]) -> lis
             }
         )
     return rows
-
-
-def _groups() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    groups: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"all": lambda ml, _: np.ones(len(ml), bool)}
-    for low, high in pairwise(VOLUMES_ML):
-        groups[_between(low, high, "mL")] = lambda ml, _, low=low, high=high: (ml >= low) & (ml < high)
-    for low, high in pairwise(CONTRASTS_HU):
-        groups[_between(low, high, "HU")] = lambda _, hu, low=low, high=high: (hu >= low) & (hu < high)
-    return groups
-
-
-def _between(low: float, high: float, unit: str) -> str:
-    return f"{low:g} {unit} or more" if np.isinf(high) else f"{low:g} to {high:g} {unit}"
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.evidence.clots import COLUMNS, clot_rows, clots_found, confidence_limit
 from benchmarks.evidence.cohorts import patients_folder
 from benchmarks.evidence.methods import Reader, method_of
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
@@ -98,19 +99,24 @@ def read_records(plan: Plan, run: Run, role: Role) -> dict[str, Record]:
 
 
 def store_results(plan: Plan, run: Run) -> None:
-    """Write `patients.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
+    """Write `patients.csv`, `clots.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
     records: dict[Role, dict[str, Record]] = {role: read_records(plan, run, role) for role in run.scored}
     fitted_on = "calibration" if "calibration" in records else "development"
     decision = fit(run, records[fitted_on], plan.target_specificity[run.difficulty], fitted_on)
     config = EvaluateConfig.model_validate({})
-    rows, figures = [], {}
+    rows, clots, figures = [], [], {}
     for role, found in records.items():
         cases = {name: case_of(record) for name, record in found.items()}
         scores = {name: _score(record, decision) for name, record in found.items()}
         rows += [_row(role, cases[name], scores[name], found[name], decision) for name in found]
+        source = patients_folder(run.difficulty, role)
+        own = [row for name, case in cases.items() if case.label for row in clot_rows(role, case, source / name)]
         figures[role] = summarise(list(cases.values()), scores, config)
+        figures[role]["clots_found"] = clots_found(own, confidence_limit(list(cases.values())))
+        clots += own
     folder = RESULTS / run.name
     write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS], rows)
+    write_table(folder / "clots.csv", COLUMNS, clots)
     seconds = [record["seconds"] for found in records.values() for record in found.values()]
     facts = {
         "run": run.model_dump(mode="json"),

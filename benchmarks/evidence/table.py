@@ -14,6 +14,7 @@ GOALS = {"learnable": "at least 62/65 found, at least 249/250 cleared, Dice 0.78
 VERSUS = ("nct_nct", "nct_only_long", "nct_only")  # the first two decide; the third is shown
 NOT_RUN = "not run"
 COST_FILE = "cost.csv"
+OBSERVER_FILE = "observer.csv"
 
 
 def write_document(plan: Plan, document: Path, results: Path = RESULTS) -> None:
@@ -32,6 +33,9 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         own = [run for run in finals if run.difficulty == difficulty]
         yield from _test_table(difficulty, own, stored)
         yield from _comparison(own, stored, results)
+        yield from _clots(
+            difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
+        )
     yield from _trials([run for run in plan.runs if run.trial], stored)
     yield from _cost(results / COST_FILE)
 
@@ -107,6 +111,32 @@ def _comparison(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) -
     ]
     rows += [[name, NOT_RUN, "", "", ""] for name in VERSUS if name not in readings]
     yield from _table(["cpmn minus", "AUC", "p", "Dice", "p (Holm)"], rows)
+
+
+def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
+    """Share of the clots found by volume and contrast, beside the reference observer's."""
+    runs = [run for run in runs if "test" in stored[run.name]["figures"]]
+    if not runs:
+        return
+    yield "Clots found at one false mark per patient without PE (share, interval by patients as clusters). The"
+    yield "reference observer read other patients, on the demo's coarser voxels, and counts wrong sites"
+    yield "instead of marks ([observer](observer.md)):\n"
+    limits = _observer(difficulty, observer)
+    by_run = [stored[run.name]["figures"]["test"]["clots_found"] for run in runs]
+    groups = [name for name, found in by_run[0].items() if found["n"]]
+    rows = [
+        [name, str(by_run[0][name]["n"]), *(_estimate(f[name]) for f in by_run), limits.get(name, "")]
+        for name in groups
+    ]
+    yield from _table(["clots", "number", *(run.name for run in runs), "reference observer"], rows)
+
+
+def _observer(difficulty: str, path: Path) -> dict[str, str]:
+    """The reference observer's share of clots by group, at the phantom's own noise."""
+    wanted = {"difficulty": difficulty, "noise_factor": "1.0", "observer": "reference", "metric": "clots found"}
+    rows = read_table(path) if path.is_file() else []
+    own = [row for row in rows if wanted.items() <= row.items() and row["value"]]
+    return {row["group"]: f"{float(row['value']):.3f}" for row in own}
 
 
 def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.evidence import cohorts, scoring, training
 from benchmarks.evidence import plan as plans
-from benchmarks.evidence import scoring, training
 from benchmarks.evidence.plan import Plan, cohort_patients
 from cpmn.files import write_json
 
@@ -89,3 +89,6 @@ def finish(plan: Plan, run, advantage: float = 3.0) -> None:
             value = float(random.normal(advantage * label, 0.5))
             path = scoring.score_folder(plan, run, role) / f"{name}.json"
             write_json(path, record(name, label, value, 0.5 * label))
+            clot = {"id": 1, "ml": {"nct": 0.2}, "nct_hu_over_blood": -20.0}
+            facts = {"label": label, "clots": [clot] * label}
+            write_json(cohorts.patients_folder(run.difficulty, role) / name / "facts.json", facts)

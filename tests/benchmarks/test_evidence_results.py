@@ -63,11 +63,11 @@ def test_nothing_is_missing_once_stored_and_more_patients_make_it_missing_again(
     finish(plan, run)
     store_results(plan, run)
     one = plan.model_copy(update={"runs": (run,)})
-    assert missing(one) == ["cohort", "crops", "crops", "patients", "patients"]
+    assert missing(one) == ["cohort", "crops", "crops"]
     sizes = plan.model_dump()["sizes"]
     sizes["learnable"]["test"]["normal"] += 1
     larger = make_plan(sizes=sizes, runs=[run.model_dump()])
-    assert missing(larger)[-2:] == ["score", "store"]
+    assert missing(larger)[-3:] == ["patients", "score", "store"]
     assert missing_scores(larger, run, "test") == [
         name
         for name in cohort_patients(larger, "learnable", "test")
@@ -113,6 +113,7 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     assert cells[7].startswith("0.500")
     assert cells[-1] == "12 + 20"
     assert "| learnable/cpmn-s0 | not run |" in text
+    assert "| 0.1 to 0.3 mL | 4 | 1.000 |" in text
 
 
 def test_the_comparison_stands_once_both_are_there(made):

@@ -1,0 +1,58 @@
+"""Clots found by volume and contrast: known answers."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.evidence.clots import clot_rows, clots_found, confidence_limit
+from benchmarks.evidence.scoring import case_of
+from cpmn.files import write_json
+from tests.benchmarks.conftest import record
+
+
+def rows(*clots) -> list[dict[str, Any]]:
+    names = ("patient_id", "ml", "contrast_hu", "confidence")
+    return [dict(zip(names, clot, strict=True)) for clot in clots]
+
+
+def normal(*confidences):
+    case = record("n", 0, 0.0, 0.0)
+    count = len(confidences)
+    case["case"]["lesions"] |= {
+        "component_voxels": [5] * count,
+        "confidence": list(confidences),
+        "points_mm": [[0.0] * 3] * count,
+        "overlap": [[]] * count,
+        "distance_mm": [[]] * count,
+    }
+    return case_of(case)
+
+
+def test_one_false_mark_per_normal_sets_the_limit():
+    """Marks 0.9, 0.8, 0.7, 0.6 in two normals: two lie above 0.7."""
+    assert confidence_limit([normal(0.9, 0.6), normal(0.7, 0.8)]) == 0.7
+    assert confidence_limit([normal(0.9), normal()]) == 0.0
+    assert confidence_limit([]) == 0.0
+
+
+def test_shares_are_counted_by_volume_and_by_absolute_contrast():
+    found = clots_found(
+        rows(("a", 0.05, 20, 0.9), ("a", 0.2, -20, 0.4), ("b", 2.0, 2, ""), ("b", 0.2, 8, 0.6)), limit=0.5
+    )
+    assert {name: (f["value"], f["n"]) for name, f in found.items() if f["n"]} == {
+        "all": (0.5, 4),
+        "0 to 0.1 mL": (1.0, 1),
+        "0.1 to 0.3 mL": (0.5, 2),
+        "1 mL or more": (0.0, 1),
+        "0 to 5 HU": (0.0, 1),
+        "5 to 15 HU": (1.0, 1),
+        "15 HU or more": (0.5, 2),
+    }
+
+
+@pytest.mark.parametrize(("dice", "confidence"), [(0.5, 0.9), (0.0, "")])
+def test_a_clot_has_the_confidence_of_the_mark_that_touches_it(tmp_path, dice, confidence):
+    clot = {"id": 1, "ml": {"nct": 0.3}, "nct_hu_over_blood": -12.0}
+    write_json(tmp_path / "facts.json", {"clots": [clot]})
+    (row,) = clot_rows("test", case_of(record("a", 1, 0.0, dice)), tmp_path)
+    assert (row["ml"], row["contrast_hu"], row["confidence"]) == (0.3, -12.0, confidence)
