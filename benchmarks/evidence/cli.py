@@ -20,9 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("status", help="say what is done and what is missing")
     commands.add_parser("table", help="write the result part of docs/benchmark.md")
     commands.add_parser("cost", help="measure what a step of each variant costs; best on an idle machine")
+    commands.add_parser("labels", help="measure how far the training cohorts' carried labels agree with the truth")
     commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
     options = parser.parse_args(arguments)
-    return {"run": _run, "status": _status, "table": _table, "cost": _cost, "job": _job}[options.command](options)
+    actions = {"run": _run, "status": _status, "table": _table, "cost": _cost, "labels": _labels, "job": _job}
+    return actions[options.command](options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -48,6 +50,13 @@ def _cost(options: argparse.Namespace) -> int:
     from benchmarks.evidence.cost import measure_cost
 
     print(measure_cost(load_plan()).to_string(index=False))
+    return 0
+
+
+def _labels(options: argparse.Namespace) -> int:
+    from benchmarks.evidence.labels import measure_labels
+
+    print(measure_labels(load_plan()).to_string(index=False))
     return 0
 
 

@@ -14,6 +14,7 @@ GOALS = {"learnable": "at least 62/65 found, at least 249/250 cleared, Dice 0.78
 VERSUS = ("nct_nct", "nct_only_long", "nct_only")  # the first two decide; the third is shown
 NOT_RUN = "not run"
 COST_FILE = "cost.csv"
+LABELS_FILE = "labels.csv"
 OBSERVER_FILE = "observer.csv"
 
 
@@ -37,7 +38,17 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
             difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
         )
     yield from _trials([run for run in plan.runs if run.trial], stored)
-    yield from _cost(results / COST_FILE)
+    yield from _stored_table(
+        results / LABELS_FILE,
+        "Noise of the labels",
+        "Carried labels of the training cohorts' PE patients against the truth, on native voxels "
+        "(`python -m benchmarks evidence labels`): what `nct_only` and `cpmn` learn from.",
+    )
+    yield from _stored_table(
+        results / COST_FILE,
+        "Cost of a step",
+        "Processor seconds on one thread, variants in turns (`python -m benchmarks evidence cost`).",
+    )
 
 
 def _test_table(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
@@ -174,12 +185,12 @@ def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
             yield from _table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in part])
 
 
-def _cost(path: Path) -> Iterator[str]:
-    """What a step costs, if that was measured."""
+def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:
+    """A stored CSV file, if it was measured."""
     if path.is_file():
         rows = read_table(path)
-        yield "### Cost of a step\n"
-        yield "Processor seconds on one thread, variants in turns (`python -m benchmarks evidence cost`).\n"
+        yield f"### {title}\n"
+        yield f"{text}\n"
         yield from _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
