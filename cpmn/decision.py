@@ -25,8 +25,9 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 
 FEATURES = ("classification", "lesion")
-SMALLEST_PROBABILITY = 1e-4
-"""Class probabilities are clipped here before the logit, so that a saturated output stays finite (our choice)."""
+SMALLEST_PROBABILITY = 1e-6
+"""Class probabilities are clipped here before the logit, so that a saturated output stays finite (our choice; that of
+`cpmn.inference.pool_volume`: at 1e-4 half of the PE patients of a good model were tied at the top)."""
 SMALLEST_EVIDENCE_ML = 0.01
 """Added to the evidence before the logarithm: a few voxels, well under the median clot of 0.3 mL (our choice)."""
 PRIOR_SD, PRIOR_WEIGHT = 1.0, 3.0
@@ -223,7 +224,7 @@ def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimu
         weights, intercept = _logistic_weights(features, labels, kept) if kept else (weights, intercept)
         rule += f", without {' and '.join(dropped)}, which would get a negative weight"
     if min(weights.values()) < 0:
-        rule = "mean of the standardised features (the logistic fit gave all of them a negative weight)"
+        rule = "mean of the standardised features (in the logistic fit every one of them would count against PE)"
         return equal.model_copy(update={"rule": rule})
     return equal.model_copy(update={"rule": rule, "logistic": True, "weights": weights, "intercept": intercept})
 

@@ -64,9 +64,9 @@ def read_patient(read: Reader, source: Path, name: str, label: int, threshold: f
     """Features and agreement with the truth, by the functions that `cpmn predict` and `evaluate` use."""
     config = EvaluateConfig.model_validate({})
     crop, truth = read_image(source / "nct.nii"), read_image(source / "truth.nii.gz")
-    began = time.perf_counter()
+    began = time.process_time()
     found = read(crop)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     features = patient_features(found.class_probability, found.probability, voxel_ml(crop), threshold)
     probability = on_native(found.probability, crop, truth)
     labels = mark_lesions(probability, truth, threshold, config.minimum_lesion_mm3)
@@ -102,7 +102,7 @@ def store_results(plan: Plan, run: Run) -> None:
     """Write `patients.csv`, `clots.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
     records: dict[Role, dict[str, Record]] = {role: read_records(plan, run, role) for role in run.scored}
     fitted_on = "calibration" if "calibration" in records else "development"
-    decision = fit(run, records[fitted_on], plan.target_specificity[run.difficulty], fitted_on)
+    decision = fit(plan, run, records[fitted_on], fitted_on)
     config = EvaluateConfig.model_validate({})
     rows, clots, figures = [], [], {}
     for role, found in records.items():
@@ -132,13 +132,14 @@ def store_results(plan: Plan, run: Run) -> None:
     record(run, model_folder(plan, run), facts)
 
 
-def fit(run: Run, records: Mapping[str, Record], target: float, fitted_on: str) -> Decision:
+def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> Decision:
     """Standardisation, combination and threshold from the patients of one cohort, none of which was trained on.
 
     Trials, which see the development cohort alone, are fitted on that: their figures serve choices, nothing else.
     """
     seen = [OutOfFold(name, 0, record["case"]["label"], record["features"]) for name, record in records.items()]
-    config = EvaluateConfig.model_validate({"target_specificity": target})
+    reading = plan.inference.model_dump(include={"overlap", "highest_hu", "segmentation_threshold"})
+    config = EvaluateConfig.model_validate(reading | {"target_specificity": plan.target_specificity[run.difficulty]})
     decision = fit_decision(seen, run.variant, 1, config)
     rule = decision.threshold.rule.replace("validation normals", f"normals of the {fitted_on} cohort")
     threshold = decision.threshold.model_copy(update={"fitted_on": f"{fitted_on} cohort", "rule": rule})

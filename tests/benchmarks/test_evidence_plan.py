@@ -11,7 +11,7 @@ TRIAL = {"difficulty": "learnable", "variant": "nct_only", "trial": "one", "scor
 
 def test_the_plan_in_the_repository_is_valid_and_its_settings_resolve():
     plan = load_plan()
-    assert len({model_name(plan, run) for run in plan.runs}) >= 8
+    assert all(model_name(plan, run).startswith(f"{run.source}/{run.variant}-s{run.seed}-") for run in plan.runs)
     seeds = [seed for by_difficulty in plan.seeds.values() for seed in by_difficulty.values()]
     assert len(set(seeds)) == len(seeds)
 
