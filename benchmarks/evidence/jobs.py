@@ -28,6 +28,15 @@ def list_jobs(plan: Plan) -> list[Job]:
 
 
 def _jobs_of(plan: Plan, run: Run) -> Iterator[Job]:
+    """A run's jobs; of one that is stored only the last, so that nothing is made again on another machine."""
+    stored = partial(scoring.is_stored, plan, run)
+    if not stored():
+        yield from _making_of(plan, run)
+    needs = tuple(job.name for job in _readings(plan, run))
+    yield Job(f"store {run.name}", needs, stored, partial(scoring.store_results, plan, run))
+
+
+def _making_of(plan: Plan, run: Run) -> Iterator[Job]:
     difficulty, exact = run.source, run.variant == TRUTH
     cohort, crops = f"cohort {difficulty}", f"crops {difficulty}{'-truth' if exact else ''}"
     made = partial(cohorts.is_training_cohort_made, difficulty)
@@ -41,20 +50,25 @@ def _jobs_of(plan: Plan, run: Run) -> Iterator[Job]:
     needs = (*halves, *([] if run.trial else _choice(plan, difficulty)))
     model, trained = training.model_name(plan, run), partial(training.is_trained, plan, run)
     yield Job(f"train {model}", needs, trained, partial(training.train_run, plan, run))
-    scored = [job for role in run.scored for job in _scoring(plan, run, role)]
-    yield from scored
-    needs = tuple(job.name for job in scored)
-    yield Job(f"store {run.name}", needs, partial(_is_stored, plan, run), partial(scoring.store_results, plan, run))
+    for role in run.scored:
+        yield _patients(plan, run, role)
+    yield from _readings(plan, run)
 
 
-def _scoring(plan: Plan, run: Run, role: Role) -> Iterator[Job]:
-    patients, model = f"patients {run.difficulty}-{role}", training.model_name(plan, run)
-    locked = _choice(plan, run.difficulty) if role == "test" else []
+def _patients(plan: Plan, run: Run, role: Role) -> Job:
     made = partial(_none, partial(cohorts.missing_patients, plan, run.difficulty, role))
-    yield Job(patients, tuple(locked), made, partial(cohorts.make_patients, plan, run.difficulty, role))
-    needs = (f"train {model}", patients, *([] if run.trial else _choice(plan, run.difficulty)))
-    read = partial(scoring.score_run, plan, run, role)
-    yield Job(f"score {model} {run.difficulty}-{role}", needs, partial(_is_scored, plan, run, role), read)
+    locked = _choice(plan, run.difficulty) if role == "test" else []
+    make = partial(cohorts.make_patients, plan, run.difficulty, role)
+    return Job(f"patients {run.difficulty}-{role}", tuple(locked), made, make)
+
+
+def _readings(plan: Plan, run: Run) -> Iterator[Job]:
+    model, choice = training.model_name(plan, run), [] if run.trial else _choice(plan, run.difficulty)
+    for role in run.scored:
+        cohort = f"{run.difficulty}-{role}"
+        needs = (f"train {model}", f"patients {cohort}", *choice)
+        read = partial(scoring.score_run, plan, run, role)
+        yield Job(f"score {model} {cohort}", needs, partial(_is_scored, plan, run, role), read)
 
 
 def _choice(plan: Plan, difficulty: Difficulty) -> list[str]:
@@ -68,7 +82,3 @@ def _none(missing: Callable[[], list[str]]) -> bool:
 
 def _is_scored(plan: Plan, run: Run, role: Role) -> bool:
     return training.is_trained(plan, run) and not scoring.missing_scores(plan, run, role)
-
-
-def _is_stored(plan: Plan, run: Run) -> bool:
-    return training.is_trained(plan, run) and scoring.is_stored(plan, run)

@@ -24,12 +24,14 @@ from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, resample, working_image
 from cpmn.train.cases import working_label
 from cpmn.train.stage import write_history, write_weights
 
-FOREGROUND_VOXELS = 10_000  # per patient; nnU-Net's fingerprint takes as many
+FOREGROUND_VOXELS = 10_000  # our choice: drawn per patient, more than most have (nnU-Net draws from all cases together)
 
 
 def train(material: Material, folder: Path) -> None:
     """Train for `config.steps` steps and keep the last weights, as our recipe does."""
     torch.set_num_threads(material.threads)
+    torch.manual_seed(material.config.seed)  # initial weights
+    np.random.seed(material.config.seed)  # noqa: NPY002 - what nnU-Net's sampling and augmentation draw from
     config, spacing, work = material.config, _spacing(material.config), folder / "nnunet"
     shutil.rmtree(work, ignore_errors=True)  # an interrupted training begins again
     nnunet.use_folders(work)
@@ -51,7 +53,9 @@ def train(material: Material, folder: Path) -> None:
 
 
 def _train(trainer: Any, config: TrainConfig) -> list[dict[str, Any]]:
-    """nnU-Net's epochs without its online validation, checkpoints and plots."""
+    """nnU-Net's epochs without its online validation, checkpoints and plots. Steps must fill whole epochs."""
+    if config.steps % config.epoch_steps:
+        raise ValueError(f"{config.steps} steps are no multiple of epoch_steps, {config.epoch_steps}")
     loader, _ = trainer.get_dataloaders()
     began, rows = time.perf_counter(), []
     for epoch in range(trainer.num_epochs):
@@ -72,7 +76,7 @@ def load(folder: Path, how: Inference) -> Reader:
     stored = read_json(folder / PLAN_FILE)
     spacing = _spacing(TrainConfig.model_validate(stored["config"]))
     nnunet.use_folders(folder / "nnunet")
-    trainer = nnunet.new_trainer(stored["nnunet"] | {"continue_training": False}, "all", cases=1)
+    trainer = nnunet.new_trainer(stored["nnunet"], "all", cases=1)
     trainer.set_deep_supervision_enabled(False)
     predictor = nnUNetPredictor(
         tile_step_size=1 - how.overlap, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False
@@ -91,6 +95,8 @@ def load(folder: Path, how: Inference) -> Reader:
         if how.highest_hu is not None:
             probability[sitk.GetArrayViewFromImage(working) > how.highest_hu] = 0
         native = sitk.GetArrayFromImage(resample(image_like(probability, working), crop))
+        if how.highest_hu is not None:
+            native[sitk.GetArrayViewFromImage(crop) > how.highest_hu] = 0
         return Prediction(native, native, class_probability(probability, voxel_ml(working)))
 
     return read

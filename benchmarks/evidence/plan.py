@@ -65,6 +65,8 @@ class Run(_Part):
     def _trials_see_no_locked_cohort(self) -> "Run":
         if self.trial and set(self.scored) != {"development"}:
             raise ValueError(f"trial {self.trial} may be scored on the development cohort alone")
+        if not self.trial and "calibration" not in self.scored:
+            raise ValueError(f"{self.name} needs the calibration cohort, which score and threshold are fitted on")
         if self.analysis and not self.trial:
             raise ValueError(f"the analysis with {self.variant} on {self.difficulty} needs a name under `trial`")
         return self

@@ -15,7 +15,7 @@ import torch
 from benchmarks.evidence.clots import COLUMNS, clot_rows, clots_found, confidence_limit
 from benchmarks.evidence.cohorts import patients_folder
 from benchmarks.evidence.methods import Reader, method_of
-from benchmarks.evidence.plan import RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
+from benchmarks.evidence.plan import PROJECT, RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
 from benchmarks.evidence.tracking import record
 from benchmarks.evidence.training import model_folder, model_name
 from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
@@ -30,6 +30,7 @@ from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
 from cpmn.images import read_image, voxel_ml
 from cpmn.lesions import Lesions
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
+from cpmn.runs import code_version
 
 FEATURE_COLUMNS = ("classification", "lesion")
 Record = dict[str, Any]
@@ -124,12 +125,13 @@ def store_results(plan: Plan, run: Run) -> None:
         "settings": read_json(model_folder(plan, run) / PLAN_FILE)["config"],
         "parameters": read_json(model_folder(plan, run) / PLAN_FILE)["parameters"],
         "inference": plan.inference.model_dump(mode="json"),
+        "code": code_version(PROJECT),
         "inference_seconds": {"median": float(np.median(seconds)), "highest": max(seconds)},
         "decision": decision.model_dump(mode="json", exclude={"crop"}),
         "figures": figures,
     }
     write_json(folder / "run.json", facts)
-    record(run, model_folder(plan, run), facts)
+    record(plan, run, facts)
 
 
 def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> Decision:
@@ -147,15 +149,21 @@ def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> 
 
 
 def is_stored(plan: Plan, run: Run) -> bool:
-    """Whether the stored results hold every patient of the run's cohorts as the present model reads them."""
+    """Whether the stored results are of the plan's settings, reading, target and numbers of patients.
+
+    They hold wherever they were made, so that neither data nor model need be there; `code` in `run.json` says what made
+    them. To have a run made again, delete its `run.json`.
+    """
     path = RESULTS / run.name / "run.json"
-    if not path.is_file() or any(missing_scores(plan, run, role) for role in run.scored):
+    if not path.is_file():
         return False
     stored = read_json(path)
     counts = {role: figures["patient"]["auc"]["n"] for role, figures in stored["figures"].items()}
     wanted = {role: len(cohort_patients(plan, run.difficulty, role)) for role in run.scored}
     same_settings = TrainConfig.model_validate(stored["settings"]) == training_config(plan, run)
-    return counts == wanted and same_settings and stored["inference"] == plan.inference.model_dump(mode="json")
+    same_reading = stored["inference"] == plan.inference.model_dump(mode="json")
+    same_target = stored["decision"]["threshold"]["target"] == plan.target_specificity[run.difficulty]
+    return counts == wanted and same_settings and same_reading and same_target
 
 
 def _score(record: Record, decision: Decision) -> Score:

@@ -3,7 +3,9 @@
 A variant's figure is the mean over its seeds of the figure over patients. One bootstrap draw takes patients within each
 class (the design fixes the numbers of both) and seeds, both with replacement; all variants see the same patients, and,
 where they were trained with the same seeds, the same seeds, because a seed fixes initialisation and sampling of the
-NCT pathway in all of them. With one seed the interval holds the uncertainty over patients alone.
+NCT pathway in all of them. With one seed the interval holds the uncertainty over patients alone; with a few it is too
+narrow where seeds differ (three drawn from three have two thirds of their variance). Where no draw differs from
+another (perfect separation) there is no interval rather than one of width zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ from cpmn.metrics import Estimate, estimate
 
 SAMPLES = 4000
 LEVEL = 0.95
+SMALLEST_SPREAD = 1e-12  # draws closer than rounding are the same
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,10 @@ class Draws:
     normal: np.ndarray
     generator_seed: int
 
-    def of_seeds(self, count: int) -> np.ndarray:
-        """Counts (samples, count) of the seeds; the same for every variant with that many."""
-        random = np.random.default_rng([self.generator_seed, count])
+    def of_seeds(self, seeds: Sequence[int]) -> np.ndarray:
+        """Counts (samples, seeds) of the seeds; the same for every variant with the same seeds."""
+        count = len(seeds)
+        random = np.random.default_rng([self.generator_seed, *seeds])
         return random.multinomial(count, np.full(count, 1 / count), len(self.pe))
 
 
@@ -58,14 +62,14 @@ def auc(readings: Readings, draws: Draws | None = None) -> np.ndarray:
         return wins.mean()
     pairs = readings.pe.shape[1] * readings.normal.shape[1]
     by_seed = np.stack([((draws.pe @ one) * draws.normal).sum(axis=1) / pairs for one in wins], axis=1)
-    return _over_seeds(by_seed, draws)
+    return _over_seeds(by_seed, readings.seeds, draws)
 
 
 def dice(readings: Readings, draws: Draws | None = None) -> np.ndarray:
     """Mean over seeds and PE patients of the Dice; as `auc`."""
     if draws is None:
         return readings.dice.mean()
-    return _over_seeds(draws.pe @ readings.dice.T / readings.dice.shape[1], draws)
+    return _over_seeds(draws.pe @ readings.dice.T / readings.dice.shape[1], readings.seeds, draws)
 
 
 FIGURES = {"auc": auc, "dice": dice}
@@ -104,6 +108,7 @@ def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:
 
     Raises ValueError if the seeds were not scored on the same patients.
     """
+    tables = dict(sorted(tables.items()))
     names = [[row["patient_id"] for row in rows] for rows in tables.values()]
     if any(other != names[0] for other in names[1:]):
         raise ValueError("runs of one variant were scored on different patients: let the queue finish first")
@@ -115,11 +120,12 @@ def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:
     return Readings(tuple(tables), classes["1"], classes["0"], overlap)
 
 
-def _over_seeds(by_seed: np.ndarray, draws: Draws) -> np.ndarray:
-    count = by_seed.shape[1]
-    return (by_seed * draws.of_seeds(count)).sum(axis=1) / count
+def _over_seeds(by_seed: np.ndarray, seeds: Sequence[int], draws: Draws) -> np.ndarray:
+    return (by_seed * draws.of_seeds(seeds)).sum(axis=1) / len(seeds)
 
 
 def _interval(value: float, drawn: np.ndarray, n: int) -> Estimate:
+    if np.ptp(drawn) < SMALLEST_SPREAD:
+        return estimate(value, n=n)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return estimate(value, float(low), float(high), n)

@@ -1,25 +1,25 @@
 """Each run of the plan in MLflow: `mlflow.db` of the data folder, one experiment per difficulty."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.evidence.plan import Run, data_root
+from benchmarks.evidence.plan import Plan, Run, data_root
+from benchmarks.evidence.training import model_folder, model_name
 from cpmn.train.stage import HISTORY_FILE
 
 
-def record(run: Run, model: Path, facts: Mapping[str, Any]) -> None:
+def record(plan: Plan, run: Run, facts: Mapping[str, Any]) -> None:
     """Log settings, history and figures of a run, `facts` as in `run.json`; a failure only warns.
 
-    A run that is there already (stored again with more patients) gets the new figures.
+    A run that is there already (the same model, stored again with more patients) gets the new figures.
     """
     from cpmn.tracking import server  # sets MLflow's environment before it is imported
 
     with server.harmless(f"recording {run.name}"), server.locked(data_root() / ".mlflow.lock"):
         client = server.connect(f"sqlite:///{data_root() / 'mlflow.db'}")
-        made = _run_of(client, run)
+        made, model = _run_of(client, plan, run), model_folder(plan, run)
         server.send_parameters(client, made, facts["settings"] | {"variant": run.label, "trial": run.trial})
         history = pd.read_csv(model / HISTORY_FILE, dtype=str).fillna("")
         server.send_rows(client, made.info.run_id, history.to_dict("records"))  # pyright: ignore[reportArgumentType]
@@ -43,9 +43,10 @@ def figures_of(figures: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def _run_of(client: Any, run: Run) -> Any:
-    name, experiment = run.name.split("/", 1)[1], f"evidence-{run.difficulty}"
+def _run_of(client: Any, plan: Plan, run: Run) -> Any:
+    """The run of this name and model, made if it is not there."""
+    name, experiment, model = run.name.split("/", 1)[1], f"evidence-{run.difficulty}", model_name(plan, run)
     found = client.get_experiment_by_name(experiment)
     number = found.experiment_id if found else client.create_experiment(experiment)
-    there = client.search_runs([number], f"tags.`mlflow.runName` = '{name}'", max_results=1)
-    return there[0] if there else client.create_run(number, run_name=name)
+    there = client.search_runs([number], f"tags.`mlflow.runName` = '{name}' and tags.model = '{model}'", max_results=1)
+    return there[0] if there else client.create_run(number, run_name=name, tags={"model": model})

@@ -32,6 +32,11 @@ def test_trials_never_see_a_locked_cohort():
         make_plan(runs=[TRIAL | {"scored": ["development", "test"]}])
 
 
+def test_a_final_run_needs_the_calibration_cohort():
+    with pytest.raises(ValidationError, match="needs the calibration cohort"):
+        make_plan(runs=[{"difficulty": "learnable", "variant": "nct_only", "scored": ["test"]}])
+
+
 def test_an_analysis_is_a_trial():
     with pytest.raises(ValidationError, match="needs a name under `trial`"):
         make_plan(runs=[{"difficulty": "learnable", "variant": "nct_only", "analysis": True}])

@@ -61,6 +61,19 @@ def test_what_needs_a_failed_job_is_left_out_and_the_rest_goes_on():
     assert world.started == ["a", "b"]
 
 
+def test_a_job_that_ends_well_but_leaves_its_work_undone_is_not_started_for_ever():
+    world = World({"a": (), "after a": ("a",)})
+    start = world.start
+
+    def idle(name):
+        process = start(name)
+        world.done.discard(name)
+        return process
+
+    assert queue.run_all(world.jobs, idle, poll=0.01) == {"a"}
+    assert world.started == ["a"]
+
+
 def test_a_need_that_no_job_fulfils_waits_for_a_person():
     world = World({"locked": ("the choice",), "a": ()})
     queue.run_all(world.jobs, world.start, poll=0.01)

@@ -63,16 +63,48 @@ def test_nothing_is_missing_once_stored_and_more_patients_make_it_missing_again(
     finish(plan, run)
     store_results(plan, run)
     one = plan.model_copy(update={"runs": (run,)})
-    assert missing(one) == ["cohort", "crops", "crops"]
+    assert missing(one) == []
     sizes = plan.model_dump()["sizes"]
     sizes["learnable"]["test"]["normal"] += 1
     larger = make_plan(sizes=sizes, runs=[run.model_dump()])
-    assert missing(larger)[-3:] == ["patients", "score", "store"]
+    assert missing(larger) == ["cohort", "crops", "crops", "patients", "score", "store"]
     assert missing_scores(larger, run, "test") == [
         name
         for name in cohort_patients(larger, "learnable", "test")
         if name not in cohort_patients(plan, "learnable", "test")
     ]
+
+
+def test_stored_results_hold_on_a_machine_that_has_neither_data_nor_model(made, monkeypatch):
+    plan = make_plan()
+    run = plan.runs[0]
+    finish(plan, run)
+    store_results(plan, run)
+    monkeypatch.setenv("CPMN_EVIDENCE", str(made / "elsewhere"))
+    assert missing(plan.model_copy(update={"runs": (run,)})) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target_specificity": {"learnable": 0.9}},
+        {"inference": {"overlap": 0.5, "bfloat16": False}},
+        {"recipe": {"steps": 11}},
+    ],
+)
+def test_what_is_planned_otherwise_is_made_again(made, change):
+    plan = make_plan()
+    finish(plan, plan.runs[0])
+    store_results(plan, plan.runs[0])
+    assert "store" in missing(make_plan(**change))
+
+
+def test_the_decision_says_how_scans_were_read(made):
+    plan = make_plan(inference={"overlap": 0.25, "bfloat16": False, "highest_hu": 140.0, "segmentation_threshold": 0.6})
+    finish(plan, plan.runs[0])
+    store_results(plan, plan.runs[0])
+    decision = read_json(made / "results" / plan.runs[0].name / "run.json")["decision"]
+    assert (decision["overlap"], decision["highest_hu"], decision["segmentation_threshold"]) == (0.25, 140.0, 0.6)
 
 
 def test_another_recipe_makes_the_run_missing(made):
@@ -177,3 +209,9 @@ def test_each_run_stands_in_mlflow_once_with_its_figures(made, monkeypatch):
     assert stored.data.metrics["test_auc"] == 1.0
     assert stored.data.metrics["test_dice"] == 0.5
     assert [point.value for point in client.get_metric_history(stored.info.run_id, "train_total")] == [0.9, 0.5]
+    longer = make_plan(recipe={"steps": 12})
+    finish(longer, longer.runs[0])
+    (training.model_folder(longer, longer.runs[0]) / "history.csv").write_text(history)
+    store_results(longer, longer.runs[0])
+    steps = [one.data.params["steps"] for one in client.search_runs([experiment.experiment_id])]
+    assert sorted(steps) == ["10", "12"]

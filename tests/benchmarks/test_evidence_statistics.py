@@ -17,9 +17,9 @@ def test_auc_counts_ties_half_and_is_averaged_over_seeds():
     assert auc(both) == pytest.approx((0.625 + 0.5) / 2)
 
 
-def test_perfect_separation_leaves_no_doubt_between_draws():
+def test_perfect_separation_gets_no_interval_rather_than_one_of_width_zero():
     found = figure("auc", readings([3, 4, 5], [0, 1, 2]), draw(3, 3))
-    assert (found["value"], found["low"], found["high"]) == (1.0, 1.0, 1.0)
+    assert (found["value"], found["low"], found["high"]) == (1.0, None, None)
 
 
 def test_the_spread_over_patients_is_that_of_a_mean():
@@ -40,13 +40,13 @@ def test_a_variant_does_not_differ_from_itself_whatever_the_draw():
     random = np.random.default_rng(0)
     one = readings(random.normal(1, 1, (3, 20)), random.normal(0, 1, (3, 30)), seeds=(0, 1, 2))
     found, p = difference("auc", one, one, draw(20, 30))
-    assert (found["value"], found["low"], found["high"], p) == (0.0, 0.0, 0.0, 1.0)
+    assert (found["value"], found["low"], found["high"], p) == (0.0, None, None, 1.0)
 
 
 def test_a_difference_in_every_patient_is_never_quite_certain():
     better, worse = (readings(np.zeros(8), np.zeros(8), np.full(8, value)) for value in (0.6, 0.5))
     found, p = difference("dice", better, worse, draw(8, 8, samples=999))
-    assert found["low"] == pytest.approx(0.1)
+    assert (found["value"], found["low"]) == (pytest.approx(0.1), None)
     assert p == pytest.approx(0.002)
 
 
@@ -68,3 +68,18 @@ def test_readings_keep_patients_apart_by_class_and_an_absent_dice_is_zero():
 def test_seeds_scored_on_different_patients_are_refused():
     with pytest.raises(ValueError, match="different patients"):
         readings_of({0: rows(("a", "1", "1", "0")), 1: rows(("b", "1", "1", "0"))})
+
+
+def test_the_order_in_which_seeds_are_listed_does_not_matter():
+    tables = {n: rows(("a", "1", str(n), str(n / 10)), ("b", "0", "0.5", "")) for n in (0, 1, 2)}
+    listed, turned = readings_of(tables), readings_of({n: tables[n] for n in (2, 0, 1)})
+    assert listed.seeds == turned.seeds == (0, 1, 2)
+    assert (listed.pe == turned.pe).all()
+    assert (listed.dice == turned.dice).all()
+
+
+def test_variants_with_the_same_seeds_are_drawn_alike_and_others_apart():
+    draws = draw(4, 4)
+    assert (draws.of_seeds((0, 1, 2)) == draws.of_seeds((0, 1, 2))).all()
+    assert (draws.of_seeds((0, 1, 2)) != draws.of_seeds((3, 4, 5))).any()
+    assert (draws.of_seeds((7,)) == 1).all()
