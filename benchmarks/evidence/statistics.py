@@ -29,6 +29,7 @@ class Readings:
     pe: np.ndarray
     normal: np.ndarray
     dice: np.ndarray
+    patients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:
         for label in ("1", "0")
     }
     overlap = np.array([[float(row["dice"] or 0) for row in rows if row["label"] == "1"] for rows in tables.values()])
-    return Readings(tuple(tables), classes["1"], classes["0"], overlap)
+    return Readings(tuple(tables), classes["1"], classes["0"], overlap, tuple(names[0]))
 
 
 def _over_seeds(by_seed: np.ndarray, seeds: Sequence[int], draws: Draws) -> np.ndarray:

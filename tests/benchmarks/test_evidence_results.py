@@ -155,7 +155,9 @@ def test_the_comparison_stands_once_both_are_there(made):
         store_results(plan, run)
     text = "\n".join(table.lines(plan, made / "results"))
     assert "| nct_nct | not run |" in text
+    assert "Holm's once all three" in text
     line = next(line for line in text.splitlines() if line.startswith("| nct_only | +"))
+    assert line.split("|")[5].strip() == ""
     assert float(line.split("|")[2].split()[0]) == pytest.approx(
         auc_of(made, plan, 1) - auc_of(made, plan, 0), abs=5e-4
     )
@@ -215,3 +217,27 @@ def test_each_run_stands_in_mlflow_once_with_its_figures(made, monkeypatch):
     store_results(longer, longer.runs[0])
     steps = [one.data.params["steps"] for one in client.search_runs([experiment.experiment_id])]
     assert sorted(steps) == ["10", "12"]
+
+
+@pytest.mark.parametrize(
+    ("intervals", "words"),
+    [
+        ([(0.01, 0.2), (0.02, 0.3)], "is ahead"),
+        ([(0.01, 0.2), (-0.02, 0.3)], "not shown"),
+        ([(0.01, 0.2), (None, None)], "not shown"),
+    ],
+)
+def test_the_primary_endpoint_asks_for_both_intervals_above_zero(intervals, words):
+    assert words in table.verdict([{"low": low, "high": high} for low, high in intervals])
+
+
+def test_goals_follow_from_the_observers_figures(tmp_path):
+    path = tmp_path / "observer.csv"
+    path.write_text(
+        "difficulty,noise_factor,observer,metric,group,value\n"
+        "mixed,1.0,reference,auc,all,0.9\nmixed,2.0,reference,auc,all,0.7\nrealistic,1.0,reference,auc,all,0.8\n"
+    )
+    assert "Goal: AUC 0.860" in table._goal("mixed", path)
+    assert "over 0.300" in table._goal("realistic", path)
+    assert "62/65" in table._goal("learnable", path)
+    assert table._goal("mixed", tmp_path / "absent.csv") == ""
