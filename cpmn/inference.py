@@ -37,7 +37,8 @@ class Prediction:
     """One patient's reading on the native crop grid (z, y, x).
 
     probability : of embolus per voxel, float32.
-    cam : class-activation map, the sigmoid of the classification's evidence, float32, 0-1.
+    cam : class-activation map, the sigmoid of the classification's evidence, float32, 0-1. The class itself is pooled
+        from this map times `probability` (see `pool_volume`), so that what glows here alone has not decided.
     class_probability : of embolus in the patient, 0-1.
     """
 

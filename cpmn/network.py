@@ -69,9 +69,9 @@ class Pathway(nn.Module):
 
     def forward(self, patches: Tensor) -> PathwayOutput:
         features = self._features(patches)
-        # the heads' few numbers are float32 even under mixed precision: probabilities near 0 need the digits
-        logits = [segment(level).float() for segment, level in zip(self.segment, features, strict=False)]
-        evidence = self.witness(features[EVIDENCE_LEVEL]).float()
+        with torch.autocast(patches.device.type, enabled=False):  # probabilities near 0 and 1 need float32's digits
+            logits = [segment(level.float()) for segment, level in zip(self.segment, features, strict=False)]
+            evidence = self.witness(features[EVIDENCE_LEVEL].float())
         stride = self.strides[0]
         prior = functional.max_pool3d(torch.sigmoid(logits[0].detach()), stride, stride)
         return PathwayOutput(logits[0], logits[1:], features, evidence, pool_evidence(evidence, prior))

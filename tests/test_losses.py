@@ -6,6 +6,7 @@ import torch
 from torch.autograd import gradcheck
 
 from cpmn.losses import (
+    AFFINITY_TEMPERATURE,
     MARGIN,
     _affinity,
     _best_cosine,
@@ -211,6 +212,17 @@ def test_tolerance_keeps_the_best_of_all_neighbours(random):
             if all(0 <= i < 3 for i in (z + d, y + e, x + f)):
                 best[z, y, x] = max(best[z, y, x], a[:, z, y, x] @ b[:, z + d, y + e, x + f])
     assert torch.allclose(_best_cosine(first, second, 1)[0], best)
+
+
+def test_affinity_by_hand():
+    """Two places, at right angles for one pathway, alike for the other: rows (s, 1 - s), s = sigmoid(10), and halves.
+
+    Each row differs by 2 (s - 1/2)^2, and both directions count.
+    """
+    apart = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 2, 1, 1, 2)
+    alike = torch.ones(1, 2, 1, 1, 2)
+    share = 1 / (1 + math.exp(-1 / AFFINITY_TEMPERATURE))
+    assert affinity_loss(apart, alike).item() == pytest.approx(4 * (share - 0.5) ** 2, rel=1e-5)
 
 
 def test_affinity_ignores_what_keeps_relations():

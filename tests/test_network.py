@@ -82,3 +82,14 @@ def test_guidance_moves_the_logit_to_where_the_segmentation_looks():
     here, there = torch.tensor([1.0, 0.0]).view_as(evidence), torch.tensor([0.0, 1.0]).view_as(evidence)
     assert pool_evidence(evidence, here) > 2.9
     assert pool_evidence(evidence, there) < -2
+
+
+def test_heads_keep_float32_digits_under_mixed_precision():
+    """Values that bfloat16 cannot hold: a head computed in it would return multiples of its steps alone."""
+    pathway = build_pathway((8, 16), ((2, 2, 2),), seed=0)
+    patches = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = pathway(patches)
+    for values in (output.logits, output.evidence, *output.deep_logits):
+        assert values.dtype == torch.float32
+        assert (values != values.bfloat16().float()).float().mean() > 0.9

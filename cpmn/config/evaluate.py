@@ -32,7 +32,7 @@ class EvaluateConfig(Section):
     highest_hu: float | None = Field(
         default=None,
         description="Voxels of the NCT above it are never marked, in HU: bone, calcium and metal, where no embolus is. "
-        "150 costs no clot of the phantom; null marks anywhere.",
+        "150 costs no clot of the phantom, but single voxels of noisy scans; null marks anywhere.",
     )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
     bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")

@@ -80,7 +80,10 @@ def _spectrum(flags: dict[str, Any]) -> Limit:
     if flags.get("simulated") == "disease":
         text += " Patients with and without PE come from the same few chests."
     elif flags.get("synthetic"):
-        text += " Patients without PE of the phantom have no other disease at all."
+        text += (
+            " The phantom draws a few other findings (effusion, atelectasis, nodules, lymph nodes, calcium, thickened "
+            "bronchi) in patients with and without PE alike, and no other disease."
+        )
     return Limit("Spectrum", text)
 
 

@@ -44,9 +44,10 @@ def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> Tr
 
 
 def check_memory(config: TrainConfig, spacing: Spacing, device: torch.device) -> None:
-    """Raises CpmnError if the training does not fit into the device's free memory."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    needed = training_bytes(config, spacing)
+    """Raises CpmnError if the training does not fit into the device's free memory, which its processes share on CPU."""
+    on_cuda = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
+    needed = training_bytes(config, spacing) * (1 if on_cuda else config.processes)
     if needed > free:
         raise CpmnError(
             f"training needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {device.type}. "

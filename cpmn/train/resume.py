@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-import cpmn
 from cpmn.files import sha256_of_files, sha256_of_json, written_atomically
+from cpmn.sources import ROOT, source_files
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
-CODE = ("train/*.py", "network.py", "losses.py", "plan.py", "inference.py")
+STAGE = "cpmn.train.stage"  # whose code a training depends on
 
 
 def resume_key(settings: Any, data: Mapping[str, Iterable[Path]]) -> str:
@@ -23,13 +23,12 @@ def resume_key(settings: Any, data: Mapping[str, Iterable[Path]]) -> str:
 
     `settings` is any JSON value; `data` holds each patient's files.
     """
-    package = Path(cpmn.__file__).parent
-    code = sorted(path for pattern in CODE for path in package.glob(pattern))
+    code = {str(Path(path).relative_to(ROOT)): sha256_of_files([Path(path)]) for path in source_files(STAGE)}
     return sha256_of_json(
         {
             "settings": settings,
             "data": {patient: [sha256_of_files([file]) for file in files] for patient, files in data.items()},
-            "code": {str(path.relative_to(package)): sha256_of_files([path]) for path in code},
+            "code": code,
             "torch": torch.__version__,
         }
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cpmn import ensemble
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.images import read_image, same_grid, write_image
@@ -85,8 +86,6 @@ def test_each_validation_patient_is_scored_by_the_fold_that_did_not_train_on_it(
 
 def test_which_models_read_whom(tree, monkeypatch):
     """Validation patients by their own fold's model alone, test patients by both."""
-    from cpmn import ensemble
-
     predict, calls = ensemble.predict_case, []
     monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: calls.append(m) or predict(m, nct, **o))
     tree.evaluate()
@@ -278,6 +277,16 @@ def test_vessel_masks_change_no_score_and_no_other_figure(tree):
     assert {name: row | {"artery_vein_ratio": ""} for name, row in scores.items()} == {
         name: row | {"artery_vein_ratio": ""} for name, row in tree.rows(after).items()
     }
+
+
+def test_scans_are_read_as_the_settings_say(tree, monkeypatch):
+    predict, seen = ensemble.predict_case, []
+    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
+    folder = tree.evaluate(overlap=0.25, mirror=True, highest_hu=120.0)
+    assert seen
+    assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 120.0} for options in seen)
+    decision = read_json(folder / "decision.json")
+    assert (decision["overlap"], decision["mirror"], decision["highest_hu"]) == (0.25, True, 120.0)
 
 
 def test_nothing_is_marked_above_the_highest_hu(tree):

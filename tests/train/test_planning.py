@@ -95,3 +95,12 @@ def test_too_little_memory_is_said_before_it_is_taken(monkeypatch):
     config = TrainConfig.model_validate({"patch_size": (64, 64, 64)})
     with pytest.raises(CpmnError, match=r"needs about \d+\.\d GB of memory and 0\.1 GB are free on cpu"):
         check_memory(config, THIN, torch.device("cpu"))
+
+
+def test_processes_of_one_machine_share_its_memory(monkeypatch):
+    config = TrainConfig.model_validate({"accumulation": 2, "processes": 2})
+    one = training_bytes(config, THIN)
+    monkeypatch.setattr(planning.psutil, "virtual_memory", lambda: type("Memory", (), {"available": int(1.5 * one)}))
+    check_memory(config.model_copy(update={"processes": 1}), THIN, torch.device("cpu"))
+    with pytest.raises(CpmnError, match="needs about"):
+        check_memory(config, THIN, torch.device("cpu"))
