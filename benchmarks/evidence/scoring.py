@@ -33,6 +33,7 @@ from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
 from cpmn.runs import code_version
 
 FEATURE_COLUMNS = ("classification", "lesion")
+NOISE_COLUMN = "noise_hu"
 Record = dict[str, Any]
 
 
@@ -109,14 +110,17 @@ def store_results(plan: Plan, run: Run) -> None:
     for role, found in records.items():
         cases = {name: case_of(record) for name, record in found.items()}
         scores = {name: _score(record, decision) for name, record in found.items()}
-        rows += [_row(role, cases[name], scores[name], found[name], decision) for name in found]
         source = patients_folder(run.difficulty, role)
+        rows += [
+            _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: noise_hu(source / name)}
+            for name in found
+        ]
         own = [row for name, case in cases.items() if case.label for row in clot_rows(role, case, source / name)]
         figures[role] = summarise(list(cases.values()), scores, config)
         figures[role]["clots_found"] = clots_found(own, confidence_limit(list(cases.values())))
         clots += own
     folder = RESULTS / run.name
-    write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS], rows)
+    write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS, NOISE_COLUMN], rows)
     write_table(folder / "clots.csv", COLUMNS, clots)
     seconds = [record["seconds"] for found in records.values() for record in found.values()]
     facts = {
@@ -132,6 +136,11 @@ def store_results(plan: Plan, run: Run) -> None:
     }
     write_json(folder / "run.json", facts)
     record(plan, run, facts)
+
+
+def noise_hu(patient: Path) -> float:
+    """Noise of a made patient's NCT: standard deviation in HU, mean over the slices."""
+    return read_json(patient / "facts.json")["noise_hu"]["nct"]
 
 
 def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> Decision:

@@ -13,6 +13,7 @@ BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands belo
 DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
 VERSUS = (*DECIDING, "nct_only")  # the third is shown, and counts in Holm's family
 PRIMARY = "mixed"
+STRATA = 3
 SHARE_OF_OBSERVER = 0.9  # of what the reference observer's AUC exceeds chance by
 NOT_RUN = "not run"
 COST_FILE = "cost.csv"
@@ -36,6 +37,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         own = [run for run in finals if run.difficulty == difficulty]
         yield from _test_table(own, stored, _goal(difficulty, results.parent / OBSERVER_FILE))
         yield from _comparison(own, stored, results)
+        yield from _strata([run for run in own if run.name in stored], results)
         yield from _clots(
             difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
         )
@@ -150,6 +152,38 @@ def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"Primary endpoint: `cpmn` is {'ahead' if shown else 'not shown to be ahead'} of both controls in patient AUC."
     )
+
+
+def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
+    """PE patients in thirds of clot volume and of noise: what was found of them, and Dice."""
+    rows = {run.name: _test_rows(results / run.name / "patients.csv", "1") for run in runs}
+    rows = {name: found for name, found in rows.items() if len(found) >= STRATA}
+    if not rows:
+        return
+    yield "PE patients in thirds by volume of clot and by noise of the scan (patients found; mean Dice):\n"
+    table = []
+    for column, unit in (("reference_ml", "mL"), ("noise_hu", "HU noise")):
+        ordered = {name: sorted(found, key=lambda row: float(row[column])) for name, found in rows.items()}
+        for part in range(STRATA):
+            thirds = {name: found[_part(len(found), part)] for name, found in ordered.items()}
+            values = [float(row[column]) for row in next(iter(thirds.values()))]
+            name = f"{values[0]:.1f} to {values[-1]:.1f} {unit}"
+            table.append([name, *(cell for third in thirds.values() for cell in _third(third))])
+    heads = [head for run in rows for head in (f"{run}: found", "Dice")]
+    yield from _table(["PE patients", *heads], table)
+
+
+def _part(count: int, part: int) -> slice:
+    return slice(count * part // STRATA, count * (part + 1) // STRATA)
+
+
+def _third(rows: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+    found = sum(row["decision"] == "1" for row in rows)
+    return f"{found}/{len(rows)}", f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
+
+
+def _test_rows(path: Path, label: str) -> list[dict[str, str]]:
+    return [row for row in read_table(path) if row["split"] == "test" and row["label"] == label]
 
 
 def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:

@@ -90,5 +90,5 @@ def finish(plan: Plan, run, advantage: float = 3.0) -> None:
             path = scoring.score_folder(plan, run, role) / f"{name}.json"
             write_json(path, record(name, label, value, 0.5 * label))
             clot = {"id": 1, "ml": {"nct": 0.2}, "nct_hu_over_blood": -20.0}
-            facts = {"label": label, "clots": [clot] * label}
+            facts = {"label": label, "clots": [clot] * label, "noise_hu": {"nct": 12.0 + value}}
             write_json(cohorts.patients_folder(run.difficulty, role) / name / "facts.json", facts)

@@ -146,6 +146,8 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     assert cells[-1] == "12 + 20"
     assert "| learnable/cpmn-s0 | not run |" in text
     assert "| 0.1 to 0.3 mL | 4 | 1.000 |" in text
+    assert "| 1.0 to 1.0 mL | 1/1 | 0.500 |" in text
+    assert text.count("HU noise |") == 3
 
 
 def test_the_comparison_stands_once_both_are_there(made):
