@@ -158,12 +158,12 @@ def predict_volume(
                 evidence[coarse] += coarse_weight * witness[0]
                 coarse_total[coarse] += coarse_weight
         probability, evidence = probability / total, evidence / coarse_total
+        inside = tuple(slice(0, n) for n in volume.shape)
         if excluded is not None:
-            probability[tuple(slice(0, n) for n in volume.shape)][excluded] = 0
+            probability[inside][excluded] = 0
         prior = functional.max_pool3d(probability[None, None], stride, stride)[0, 0]
         class_logit = pool_volume(evidence, prior, math.prod(spacing) * math.prod(stride) / 1000)
         smooth = functional.interpolate(evidence[None, None], size=padded.shape, mode="trilinear")[0, 0]
-        inside = tuple(slice(0, n) for n in volume.shape)
         return VolumeOutput(probability[inside], torch.sigmoid(smooth[inside]), class_logit)
 
 

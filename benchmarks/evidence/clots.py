@@ -1,7 +1,6 @@
 """Which clots a run finds, by volume and contrast, beside the reference observer."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from benchmarks.clotgroups import clot_groups
 from cpmn import metrics
 from cpmn.cases import Case
-from cpmn.files import read_json
 from cpmn.lesions import Lesions
 
 FALSE_MARKS = 1.0  # per patient without PE, at which clots are counted, as the observer's wrong sites
@@ -18,12 +16,12 @@ COLUMNS = ("patient_id", "split", "clot_id", "ml", "contrast_hu", "confidence")
 Row = dict[str, Any]
 
 
-def clot_rows(role: str, case: Case, patient: Path) -> list[Row]:
+def clot_rows(role: str, case: Case, clots: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row per clot of a patient: volume, contrast to blood (signed), confidence of the surest mark that touches it.
 
-    `patient` is the patient's folder. The confidence is that of the mark, 0-1; empty where none touches the clot.
+    `clots` are those of the patient's `facts.json`. The confidence, 0-1, is empty where no mark touches the clot.
     """
-    facts = {clot["id"]: clot for clot in read_json(patient / "facts.json")["clots"]}
+    facts = {clot["id"]: clot for clot in clots}
     lesions = _lesions(case)
     touched = lesions.overlap > 0
     return [

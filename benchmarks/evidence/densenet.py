@@ -3,7 +3,6 @@
 It marks nothing, so that its Dice is 0 by construction; its patient AUC is what counts.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.evidence.methods import Material, Reader
+from benchmarks.evidence.methods import Material, Reader, run_epochs, write_model
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import TrainConfig
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json
 from cpmn.images import read_image
 from cpmn.inference import Prediction
 from cpmn.plan import AIR_HU, PLAN_FILE, WEIGHTS_FILE, normalise, working_image
-from cpmn.train.stage import write_history, write_weights
 
 SPACING = (3.0, 3.0, 3.0)  # mm; a whole crop then has half a million voxels
 SHAPE = (80, 80, 112)  # z, y, x; 240 x 240 x 336 mm about the crop's centre
@@ -34,18 +32,7 @@ def train(material: Material, folder: Path) -> None:
     config, names = material.config, material.usable("train")
     volumes = torch.stack([volume(read_image(material.crops / name / "nct.nii.gz"), config) for name in names])
     network, step = start(volumes, np.array([material.labels[name] for name in names]), config)
-    began, rows, losses = time.perf_counter(), [], []
-    for done in range(1, config.steps + 1):
-        losses.append(step())
-        if done % config.epoch_steps == 0 or done == config.steps:
-            seconds, mean = time.perf_counter() - began, float(np.mean(losses))
-            rows.append({"epoch": len(rows) + 1, "step": done, "seconds": seconds, "train_total": mean})
-            losses = []
-            print(f"step {done} of {config.steps}, loss {mean:.3f}", flush=True)
-    count = sum(weight.numel() for weight in network.parameters())
-    write_json(folder / PLAN_FILE, {"config": config.model_dump(mode="json"), "parameters": count})
-    write_history(rows, folder / "history.csv")
-    write_weights(network.state_dict(), folder / WEIGHTS_FILE)
+    write_model(folder, config, network, run_epochs(step, config))
 
 
 def start(volumes: Tensor, labels: np.ndarray, config: TrainConfig) -> tuple[torch.nn.Module, Callable[[], float]]:

@@ -4,18 +4,24 @@ A method trains into a model folder (`model.safetensors`, `plan.json` with the s
 `history.csv`) and gives a reader: NCT crop in HU in, prediction on its voxels out.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 import torch
+from torch import nn
 
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import TrainConfig
+from cpmn.files import write_json
 from cpmn.inference import Prediction, TrainedModel, load_model, predict_case
-from cpmn.train.stage import train_fold
+from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
+from cpmn.train.run import Row
+from cpmn.train.stage import HISTORY_FILE, train_fold, write_history, write_weights
 
 Reader = Callable[[sitk.Image], Prediction]
 
@@ -59,12 +65,45 @@ def method_of(variant: str) -> Method:
     return Method(_train, _load)
 
 
+def run_epochs(
+    step: Callable[[], float], config: TrainConfig, begin: Callable[[int], None] = lambda epoch: None
+) -> list[Row]:
+    """Do a peer's steps, each of which returns its loss; `begin` is told each epoch's number. Rows of `history.csv`."""
+    began, rows = time.perf_counter(), []
+    for epoch, first in enumerate(range(0, config.steps, config.epoch_steps)):
+        begin(epoch)
+        last = min(first + config.epoch_steps, config.steps)
+        loss = float(np.mean([step() for _ in range(first, last)]))
+        rows.append({"epoch": epoch + 1, "step": last, "seconds": time.perf_counter() - began, "train_total": loss})
+        print(f"step {last} of {config.steps}, loss {loss:.3f}", flush=True)
+    return rows
+
+
+def write_model(
+    folder: Path, config: TrainConfig, network: nn.Module, rows: Sequence[Row], facts: dict[str, Any] | None = None
+) -> None:
+    """A peer's model folder; `facts` join the settings in `plan.json`."""
+    count = sum(weight.numel() for weight in network.parameters())
+    settings = {"config": config.model_dump(mode="json"), "parameters": count}
+    write_json(folder / PLAN_FILE, settings | (facts or {}))
+    write_history(rows, folder / HISTORY_FILE)
+    weights = {name: value.clone() for name, value in network.state_dict().items()}  # nnU-Net's has some twice
+    write_weights(weights, folder / WEIGHTS_FILE)
+
+
 def _train(material: Material, folder: Path) -> None:
-    values: dict[str, Any] = {
-        name: getattr(material, name)
-        for name in ("variant", "crops", "excluded", "labels", "paired", "config", "threads")
-    }
-    train_fold(fold=0, splits={"folds": {0: material.parts}}, folder=folder, **values)
+    train_fold(
+        variant=material.variant,
+        fold=0,
+        splits={"folds": {0: material.parts}},
+        crops=material.crops,
+        excluded=material.excluded,
+        folder=folder,
+        config=material.config,
+        threads=material.threads,
+        labels=material.labels,
+        paired=material.paired,
+    )
 
 
 def _load(folder: Path, how: Inference) -> Reader:

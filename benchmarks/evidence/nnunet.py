@@ -5,67 +5,55 @@ the widths those of as many weights (see `benchmarks.nnunet`). It runs in float3
 """
 
 import shutil
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
 from benchmarks import nnunet
-from benchmarks.evidence.methods import Material, Reader
+from benchmarks.evidence.methods import Material, Reader, run_epochs, write_model
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.files import read_json, write_json
 from cpmn.images import image_like, read_image, voxel_ml
-from cpmn.inference import CLASS_ML, Prediction
+from cpmn.inference import Prediction, pool_volume
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, resample, working_image
 from cpmn.train.cases import working_label
-from cpmn.train.stage import write_history, write_weights
 
 FOREGROUND_VOXELS = 10_000  # our choice: drawn per patient, more than most have (nnU-Net draws from all cases together)
 
 
 def train(material: Material, folder: Path) -> None:
-    """Train for `config.steps` steps and keep the last weights, as our recipe does."""
+    """Train for `config.steps` steps and keep the last weights, as our recipe does.
+
+    Without nnU-Net's online validation, checkpoints and plots. Raises ValueError if the steps do not fill whole epochs.
+    """
     torch.set_num_threads(material.threads)
     torch.manual_seed(material.config.seed)  # initial weights
     np.random.seed(material.config.seed)  # noqa: NPY002 - what nnU-Net's sampling and augmentation draw from
     config, spacing, work = material.config, _spacing(material.config), folder / "nnunet"
+    if config.steps % config.epoch_steps:
+        raise ValueError(f"{config.steps} steps are no multiple of epoch_steps, {config.epoch_steps}")
     shutil.rmtree(work, ignore_errors=True)  # an interrupted training begins again
     nnunet.use_folders(work)
     parts = {"train": material.usable("train"), "val": material.usable("validation")}
-    names = parts["train"] + parts["val"]
-    intensities = _intensities(material, parts["train"])
-    for name in names:
-        image, clot = _arrays(material, name)
+    cases = {name: _arrays(material, name) for name in parts["train"] + parts["val"]}
+    intensities = _intensities([cases[name] for name in parts["train"]], config.seed)
+    for name, (image, clot) in cases.items():
         nnunet.write_case(work, name, normalised(image, intensities), clot, config)
     write_json(work / "nnUNet_preprocessed" / nnunet.DATASET / "splits_final.json", [parts])
-    plans, weights = nnunet.matched_plans(config, spacing)
-    trainer = nnunet.new_trainer(plans, 0, cases=len(names), epochs=round(config.steps / config.epoch_steps))
-    rows = _train(trainer, config)
-    settings = {"config": config.model_dump(mode="json"), "parameters": weights}
-    write_json(folder / PLAN_FILE, settings | {"nnunet": plans, "intensities": intensities})
-    write_history(rows, folder / "history.csv")
-    weights_of = {name: value.clone() for name, value in trainer.network.state_dict().items()}  # some are there twice
-    write_weights(weights_of, folder / WEIGHTS_FILE)
-
-
-def _train(trainer: Any, config: TrainConfig) -> list[dict[str, Any]]:
-    """nnU-Net's epochs without its online validation, checkpoints and plots. Steps must fill whole epochs."""
-    if config.steps % config.epoch_steps:
-        raise ValueError(f"{config.steps} steps are no multiple of epoch_steps, {config.epoch_steps}")
+    plans, _ = nnunet.matched_plans(config, spacing)
+    trainer = nnunet.new_trainer(plans, 0, cases=len(cases), epochs=config.steps // config.epoch_steps)
     loader, _ = trainer.get_dataloaders()
-    began, rows = time.perf_counter(), []
-    for epoch in range(trainer.num_epochs):
+
+    def begin(epoch: int) -> None:
         trainer.current_epoch = epoch
         trainer.on_train_epoch_start()
-        losses = [trainer.train_step(next(loader))["loss"] for _ in range(config.epoch_steps)]
-        seconds, step = time.perf_counter() - began, (epoch + 1) * config.epoch_steps
-        rows.append({"epoch": epoch + 1, "step": step, "seconds": seconds, "train_total": float(np.mean(losses))})
-        print(f"step {step} of {config.steps}, loss {rows[-1]['train_total']:.3f}", flush=True)
-    return rows
+
+    rows = run_epochs(lambda: trainer.train_step(next(loader))["loss"], config, begin)
+    write_model(folder, config, trainer.network, rows, {"nnunet": plans, "intensities": intensities})
 
 
 def load(folder: Path, how: Inference) -> Reader:
@@ -103,9 +91,9 @@ def load(folder: Path, how: Inference) -> Reader:
 
 
 def class_probability(probability: np.ndarray, ml: float) -> float:
-    """Mean over the `CLASS_ML` where the probability is greatest: the rule of our class head, without the head."""
-    count = max(round(CLASS_ML / ml), 1)
-    return float(np.sort(probability, axis=None)[-count:].mean())
+    """Mean over the `CLASS_ML` where the probability is greatest: `pool_volume` with a sure class head."""
+    prior = torch.from_numpy(probability)
+    return float(torch.sigmoid(pool_volume(torch.full_like(prior, torch.inf), prior, ml)))
 
 
 def normalised(hu: np.ndarray, intensities: dict[str, float]) -> np.ndarray:
@@ -115,14 +103,11 @@ def normalised(hu: np.ndarray, intensities: dict[str, float]) -> np.ndarray:
     return ((clipped - intensities["mean"]) / max(intensities["std"], 1e-8)).astype(np.float32)
 
 
-def _intensities(material: Material, names: list[str]) -> dict[str, float]:
-    """HU of clot voxels in the training patients: nnU-Net's fingerprint of the foreground."""
-    random, found = np.random.default_rng(material.config.seed), []
-    for name in names:
-        image, clot = _arrays(material, name)
-        if clot.any():
-            found.append(random.choice(image[clot > 0], FOREGROUND_VOXELS))
-    values = np.concatenate(found)
+def _intensities(cases: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) -> dict[str, float]:
+    """HU of clot voxels in the training patients, images and masks: nnU-Net's fingerprint of the foreground."""
+    random = np.random.default_rng(seed)
+    drawn = [random.choice(image[clot > 0], FOREGROUND_VOXELS) for image, clot in cases if clot.any()]
+    values = np.concatenate(drawn)
     low, high = np.percentile(values, [0.5, 99.5])
     figures = {"mean": values.mean(), "std": values.std(), "percentile_00_5": low, "percentile_99_5": high}
     return {name: float(value) for name, value in figures.items()}

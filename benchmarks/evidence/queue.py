@@ -49,10 +49,9 @@ def _until_nothing_is_left(
     failed: set[str] = set()
     while True:
         for name in [name for name, process in running.items() if process.poll() is not None]:
-            code, done = running.pop(name).returncode, {job.name: job.is_done() for job in read_jobs()}
-            well = code == 0 and done.get(
-                name, True
-            )  # a job that ends well but leaves its work undone would come again
+            code = running.pop(name).returncode
+            done = next((job.is_done() for job in read_jobs() if job.name == name), True)
+            well = code == 0 and done  # one that leaves its work undone would come again for ever
             report(f"{'done' if well else f'FAILED ({code})'}: {name}")
             failed |= set() if well else {name}
         job = next_job(read_jobs(), set(running), failed) if len(running) < cores() else None

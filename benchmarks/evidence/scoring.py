@@ -33,7 +33,7 @@ from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
 from cpmn.runs import code_version
 
 FEATURE_COLUMNS = ("classification", "lesion")
-NOISE_COLUMN = "noise_hu"
+NOISE_COLUMN = "noise_hu"  # standard deviation of the NCT's noise, mean over the slices
 Record = dict[str, Any]
 
 
@@ -110,12 +110,12 @@ def store_results(plan: Plan, run: Run) -> None:
     for role, found in records.items():
         cases = {name: case_of(record) for name, record in found.items()}
         scores = {name: _score(record, decision) for name, record in found.items()}
-        source = patients_folder(run.difficulty, role)
+        made = {name: read_json(patients_folder(run.difficulty, role) / name / "facts.json") for name in found}
         rows += [
-            _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: noise_hu(source / name)}
+            _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: made[name]["noise_hu"]["nct"]}
             for name in found
         ]
-        own = [row for name, case in cases.items() if case.label for row in clot_rows(role, case, source / name)]
+        own = [row for name, case in cases.items() if case.label for row in clot_rows(role, case, made[name]["clots"])]
         figures[role] = summarise(list(cases.values()), scores, config)
         figures[role]["clots_found"] = clots_found(own, confidence_limit(list(cases.values())))
         clots += own
@@ -136,11 +136,6 @@ def store_results(plan: Plan, run: Run) -> None:
     }
     write_json(folder / "run.json", facts)
     record(plan, run, facts)
-
-
-def noise_hu(patient: Path) -> float:
-    """Noise of a made patient's NCT: standard deviation in HU, mean over the slices."""
-    return read_json(patient / "facts.json")["noise_hu"]["nct"]
 
 
 def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> Decision:

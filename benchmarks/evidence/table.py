@@ -156,7 +156,7 @@ def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
 
 def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
     """PE patients in thirds of clot volume and of noise: what was found of them, and Dice."""
-    rows = {run.name: _test_rows(results / run.name / "patients.csv", "1") for run in runs}
+    rows = {run.name: [row for row in _test_rows(results / run.name) if row["label"] == "1"] for run in runs}
     rows = {name: found for name, found in rows.items() if len(found) >= STRATA}
     if not rows:
         return
@@ -182,8 +182,9 @@ def _third(rows: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     return f"{found}/{len(rows)}", f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
 
 
-def _test_rows(path: Path, label: str) -> list[dict[str, str]]:
-    return [row for row in read_table(path) if row["split"] == "test" and row["label"] == label]
+def _test_rows(folder: Path) -> list[dict[str, str]]:
+    """Rows of a run's test patients."""
+    return [row for row in read_table(folder / "patients.csv") if row["split"] == "test"]
 
 
 def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
@@ -216,7 +217,7 @@ def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
     """Test readings by variant, of the runs given."""
     tables: dict[str, dict[int, list[dict[str, str]]]] = {}
     for run in runs:
-        rows = [row for row in read_table(results / run.name / "patients.csv") if row["split"] == "test"]
+        rows = _test_rows(results / run.name)
         if rows:
             tables.setdefault(run.label, {})[run.seed] = rows
     return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}

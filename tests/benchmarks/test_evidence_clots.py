@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.evidence.clots import clot_rows, clots_found, confidence_limit
 from benchmarks.evidence.scoring import case_of
-from cpmn.files import write_json
 from tests.benchmarks.conftest import record
 
 
@@ -51,8 +50,7 @@ def test_shares_are_counted_by_volume_and_by_absolute_contrast():
 
 
 @pytest.mark.parametrize(("dice", "confidence"), [(0.5, 0.9), (0.0, "")])
-def test_a_clot_has_the_confidence_of_the_mark_that_touches_it(tmp_path, dice, confidence):
+def test_a_clot_has_the_confidence_of_the_mark_that_touches_it(dice, confidence):
     clot = {"id": 1, "ml": {"nct": 0.3}, "nct_hu_over_blood": -12.0}
-    write_json(tmp_path / "facts.json", {"clots": [clot]})
-    (row,) = clot_rows("test", case_of(record("a", 1, 0.0, dice)), tmp_path)
+    (row,) = clot_rows("test", case_of(record("a", 1, 0.0, dice)), [clot])
     assert (row["ml"], row["contrast_hu"], row["confidence"]) == (0.3, -12.0, confidence)
