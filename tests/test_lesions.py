@@ -85,10 +85,15 @@ def test_overlap_fractions():
     assert [bool(overlap_match(lesions, f)[1][0]) for f in (0.0, 0.1, 0.2)] == [False, False, True]
 
 
-def test_confidence_is_the_mean_probability_of_the_component():
+def test_confidence_is_the_expected_volume_of_clot_in_the_component():
+    """Two voxels of 0.5 x 1 x 4 mm (0.002 mL) at 0.6 and 0.8, one at 0.9; without probabilities the volumes."""
     probability = np.zeros((1, 1, 40))
-    probability[0, 0, 10:12] = 0.6, 0.8
-    assert match(line(v1=(10, 11)), line(), probability=probability).confidence.tolist() == pytest.approx([0.7])
+    probability[0, 0, [10, 11, 20]] = 0.6, 0.8, 0.9
+    marks, spacing = line(v1=(10, 11), v2=(20, 20)), (0.5, 1.0, 4.0)
+    sure = match(marks, line(), spacing=spacing, probability=probability).confidence
+    assert sure.tolist() == pytest.approx([1.4 * 0.002, 0.9 * 0.002])
+    assert match(marks, line(), spacing=spacing).confidence.tolist() == pytest.approx([0.004, 0.002])
+    assert match(line(), line(v1=(3, 4)), probability=probability).confidence.tolist() == []
 
 
 def test_empty_masks_give_empty_tables():
@@ -101,7 +106,7 @@ def test_empty_masks_give_empty_tables():
 
 
 def test_froc_of_a_hand_worked_pair_of_scans():
-    """Confidences: clot A .9, clot B .5, clot C missed; false .8 and .6 in the same scan, .4 in the normal one.
+    """Confidences, in mm3: clot A .9, clot B .5, clot C missed; false .8 and .6 in the same scan, .4 in the normal one.
 
     At most 0.5 false per scan (1 in 2 scans): limit .7, A alone. At 1: limit .5, A and B. No clot is won after that.
     """
