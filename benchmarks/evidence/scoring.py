@@ -102,6 +102,7 @@ def read_records(plan: Plan, run: Run, role: Role) -> dict[str, Record]:
 
 def store_results(plan: Plan, run: Run) -> None:
     """Write `patients.csv`, `clots.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
+    code = code_version(PROJECT)  # before the tables change, which are under version control too
     records: dict[Role, dict[str, Record]] = {role: read_records(plan, run, role) for role in run.scored}
     fitted_on = "calibration" if "calibration" in records else "development"
     decision = fit(plan, run, records[fitted_on], fitted_on)
@@ -129,7 +130,7 @@ def store_results(plan: Plan, run: Run) -> None:
         "settings": read_json(model_folder(plan, run) / PLAN_FILE)["config"],
         "parameters": read_json(model_folder(plan, run) / PLAN_FILE)["parameters"],
         "inference": plan.inference.model_dump(mode="json"),
-        "code": code_version(PROJECT),
+        "code": code,
         "inference_seconds": {"median": float(np.median(seconds)), "highest": max(seconds)},
         "decision": decision.model_dump(mode="json", exclude={"crop"}),
         "figures": figures,
