@@ -19,7 +19,7 @@ Row = dict[str, Any]
 def clot_rows(role: str, case: Case, clots: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row per clot of a patient: volume, contrast to blood (signed), confidence of the surest mark that touches it.
 
-    `clots` are those of the patient's `facts.json`. The confidence (expected mL) is empty where no mark touches the clot.
+    `clots` are those of the patient's `facts.json`. The confidence (expected mL) is empty where no mark touches it.
     """
     facts = {clot["id"]: clot for clot in clots}
     lesions = _lesions(case)

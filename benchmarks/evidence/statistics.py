@@ -107,10 +107,10 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:
     """Readings from the test rows of `patients.csv` by seed.
 
-    Raises ValueError if the seeds were not scored on the same patients.
+    Raises ValueError if the seeds were not scored on the same patients, by name, class, volume of clot and noise.
     """
     tables = dict(sorted(tables.items()))
-    names = [[row["patient_id"] for row in rows] for rows in tables.values()]
+    names = [[_identity(row) for row in rows] for rows in tables.values()]
     if any(other != names[0] for other in names[1:]):
         raise ValueError("runs of one variant were scored on different patients: let the queue finish first")
     classes = {
@@ -119,6 +119,12 @@ def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:
     }
     overlap = np.array([[float(row["dice"] or 0) for row in rows if row["label"] == "1"] for rows in tables.values()])
     return Readings(tuple(tables), classes["1"], classes["0"], overlap, tuple(names[0]))
+
+
+def _identity(row: Mapping[str, str]) -> str:
+    """A patient by name and content: a phantom whose code has changed makes other patients of the same names."""
+    made = (f"{float(row[key] or 'nan'):.3f}" for key in ("reference_ml", "noise_hu"))
+    return " ".join([row["patient_id"], row["label"], *made])
 
 
 def _over_seeds(by_seed: np.ndarray, seeds: Sequence[int], draws: Draws) -> np.ndarray:

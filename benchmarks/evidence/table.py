@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence.markdown import estimate, number, share, signed, table
 from benchmarks.evidence.plan import RESULTS, Plan, Run
 from benchmarks.evidence.statistics import Readings, difference, draw, figure, holm, readings_of
 from cpmn.evaluate.tables import read_table
@@ -83,7 +84,7 @@ def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], goal: str) -> It
         "Dice",
         "false mL in normals",
     ]
-    yield from _table(
+    yield from table(
         [*heads, "calibration PE + normals"], [[run.name, *_test_cells(stored.get(run.name))] for run in runs]
     )
 
@@ -94,13 +95,13 @@ def _test_cells(found: Mapping[str, Any] | None) -> list[str]:
     training, figures, threshold = found["training"], found["figures"]["test"], found["decision"]["threshold"]
     return [
         str(training["steps"]),
-        _number(training["seconds_per_step"]),
+        number(training["seconds_per_step"]),
         f"{training['seconds'] / 60:.0f}",
-        _share(figures["patient"]["sensitivity"]),
-        _share(figures["patient"]["specificity"]),
-        _estimate(figures["patient"]["auc"]),
-        _estimate(figures["voxel"]["dice"]),
-        _estimate(figures["voxel"]["false_positive_volume_ml"]),
+        share(figures["patient"]["sensitivity"]),
+        share(figures["patient"]["specificity"]),
+        estimate(figures["patient"]["auc"]),
+        estimate(figures["voxel"]["dice"]),
+        estimate(figures["voxel"]["false_positive_volume_ml"]),
         f"{threshold['n_pe']} + {threshold['n_normal']}",
     ]
 
@@ -114,10 +115,10 @@ def _comparison(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) -
     first = readings["cpmn"]
     draws = draw(first.pe.shape[1], first.normal.shape[1])
     yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone):\n"
-    yield from _table(
+    yield from table(
         ["variant", "seeds", "AUC", "Dice"],
         [
-            [name, str(len(r.seeds)), *(_estimate(figure(what, r, draws)) for what in ("auc", "dice"))]
+            [name, str(len(r.seeds)), *(estimate(figure(what, r, draws)) for what in ("auc", "dice"))]
             for name, r in readings.items()
         ],
     )
@@ -130,10 +131,10 @@ def _comparison(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) -
     rows = [
         [
             name,
-            _signed(found["auc", name][0]),
-            _number(found["auc", name][1]),
-            _signed(found["dice", name][0]),
-            _number(adjusted.get(name)),
+            signed(found["auc", name][0]),
+            number(found["auc", name][1]),
+            signed(found["dice", name][0]),
+            number(adjusted.get(name)),
         ]
         for name in others
     ]
@@ -141,7 +142,7 @@ def _comparison(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) -
         name: "scored on other patients" if name in scored else NOT_RUN for name in VERSUS if name not in readings
     }
     rows += [[name, reason, "", "", ""] for name, reason in waiting.items()]
-    yield from _table(["cpmn minus", "AUC", "p", "Dice", "p (Holm)"], rows)
+    yield from table(["cpmn minus", "AUC", "p", "Dice", "p (Holm)"], rows)
     if runs[0].difficulty == PRIMARY and all(name in others for name in DECIDING):
         yield verdict([found["auc", name][0] for name in DECIDING]) + "\n"
 
@@ -161,16 +162,16 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
     if not rows:
         return
     yield "PE patients in thirds by volume of clot and by noise of the scan (patients found; mean Dice):\n"
-    table = []
+    cells = []
     for column, unit in (("reference_ml", "mL"), ("noise_hu", "HU noise")):
         ordered = {name: sorted(found, key=lambda row: float(row[column])) for name, found in rows.items()}
         for part in range(STRATA):
             thirds = {name: found[_part(len(found), part)] for name, found in ordered.items()}
             values = [float(row[column]) for row in next(iter(thirds.values()))]
             name = f"{values[0]:.1f} to {values[-1]:.1f} {unit}"
-            table.append([name, *(cell for third in thirds.values() for cell in _third(third))])
+            cells.append([name, *(cell for third in thirds.values() for cell in _third(third))])
     heads = [head for run in rows for head in (f"{run}: found", "Dice")]
-    yield from _table(["PE patients", *heads], table)
+    yield from table(["PE patients", *heads], cells)
 
 
 def _part(count: int, part: int) -> slice:
@@ -199,10 +200,9 @@ def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], obse
     by_run = [stored[run.name]["figures"]["test"]["clots_found"] for run in runs]
     groups = [name for name, found in by_run[0].items() if found["n"]]
     rows = [
-        [name, str(by_run[0][name]["n"]), *(_estimate(f[name]) for f in by_run), limits.get(name, "")]
-        for name in groups
+        [name, str(by_run[0][name]["n"]), *(estimate(f[name]) for f in by_run), limits.get(name, "")] for name in groups
     ]
-    yield from _table(["clots", "number", *(run.name for run in runs), "reference observer"], rows)
+    yield from table(["clots", "number", *(run.name for run in runs), "reference observer"], rows)
 
 
 def _observer(difficulty: str, metric: str, path: Path) -> dict[str, float]:
@@ -245,7 +245,7 @@ def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
         if part:
             yield f"### {title}\n"
             yield where
-            yield from _table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in part])
+            yield from table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in part])
 
 
 def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:
@@ -254,7 +254,7 @@ def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:
         rows = read_table(path)
         yield f"### {title}\n"
         yield f"{text}\n"
-        yield from _table(list(rows[0]), [list(row.values()) for row in rows])
+        yield from table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _trial_head(run: Run) -> list[str]:
@@ -269,37 +269,8 @@ def _trial_cells(found: Mapping[str, Any] | None) -> list[str]:
     return [
         str(training["steps"]),
         f"{training['seconds'] / 60:.0f}",
-        _number(checks["auc"]),
-        _number(checks["dice"]),
-        _estimate(figures["patient"]["auc"]),
-        _estimate(figures["voxel"]["dice"]),
+        number(checks["auc"]),
+        number(checks["dice"]),
+        estimate(figures["patient"]["auc"]),
+        estimate(figures["voxel"]["dice"]),
     ]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield "| " + " | ".join(heads) + " |"
-    yield "|" + "---|" * len(heads)
-    yield from ("| " + " | ".join(row) + " |" for row in rows)
-    yield ""
-
-
-def _share(found: Mapping[str, Any]) -> str:
-    if found["value"] is None:
-        return ""
-    hits = round(found["value"] * found["n"])
-    return f"{hits}/{found['n']} ({found['low']:.3f}-{found['high']:.3f})"
-
-
-def _estimate(found: Mapping[str, Any], form: str = ".3f") -> str:
-    if found["value"] is None:
-        return ""
-    interval = "" if found["low"] is None else f" ({found['low']:{form}} to {found['high']:{form}})"
-    return f"{found['value']:{form}}{interval}"
-
-
-def _signed(found: Mapping[str, Any]) -> str:
-    return _estimate(found, "+.3f")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.evidence.cohorts import run_folder, training_names
 from benchmarks.evidence.methods import Material, method_of
 from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, phantom_config, training_config
-from cpmn.files import sha256_of_json, write_json
+from cpmn.files import sha256_of_files, sha256_of_json, write_json
 from cpmn.phantom.rows import patient_index, phantom_label
 from cpmn.plan import WEIGHTS_FILE
 from cpmn.runs import code_version
@@ -64,6 +64,7 @@ def train_run(plan: Plan, run: Run) -> None:
     )
     method_of(run.variant).train(material, folder)
     facts = {"excluded": excluded, "threads": THREADS, "commit": code_version(PROJECT)}
+    facts["crops"] = sha256_of_files(material.crops.glob("*/*.nii.gz"))  # tells runs on other patients apart
     facts |= {"processor_seconds_of_last_process": round(time.process_time() - began, 1)}
     write_json(folder / "training.json", facts | timing(folder))
 

@@ -86,9 +86,10 @@ def finish(plan: Plan, run, advantage: float = 3.0) -> None:
     random = np.random.default_rng(1)
     for role in run.scored:
         for name, label in cohort_patients(plan, run.difficulty, role).items():
-            value = float(random.normal(advantage * label, 0.5))
+            noise = float(random.normal(0.0, 0.5))
+            value = advantage * label + noise
             path = scoring.score_folder(plan, run, role) / f"{name}.json"
             write_json(path, record(name, label, value, 0.5 * label))
             clot = {"id": 1, "ml": {"nct": 0.2}, "nct_hu_over_blood": -20.0}
-            facts = {"label": label, "clots": [clot] * label, "noise_hu": {"nct": 12.0 + value}}
+            facts = {"label": label, "clots": [clot] * label, "noise_hu": {"nct": 12.0 + noise}}
             write_json(cohorts.patients_folder(run.difficulty, role) / name / "facts.json", facts)

@@ -54,8 +54,9 @@ def test_holm_by_hand():
     assert holm({"a": 0.03, "b": 0.01, "c": 0.02}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.04})
 
 
-def rows(*patients):
-    return [{"patient_id": n, "label": label, "score": s, "dice": d} for n, label, s, d in patients]
+def rows(*patients, noise="12.0"):
+    made = {"reference_ml": "1.0", "noise_hu": noise}
+    return [{"patient_id": n, "label": label, "score": s, "dice": d} | made for n, label, s, d in patients]
 
 
 def test_readings_keep_patients_apart_by_class_and_an_absent_dice_is_zero():
@@ -68,6 +69,8 @@ def test_readings_keep_patients_apart_by_class_and_an_absent_dice_is_zero():
 def test_seeds_scored_on_different_patients_are_refused():
     with pytest.raises(ValueError, match="different patients"):
         readings_of({0: rows(("a", "1", "1", "0")), 1: rows(("b", "1", "1", "0"))})
+    with pytest.raises(ValueError, match="different patients"):
+        readings_of({0: rows(("a", "1", "1", "0")), 1: rows(("a", "1", "1", "0"), noise="12.1")})
 
 
 def test_the_order_in_which_seeds_are_listed_does_not_matter():
