@@ -139,6 +139,9 @@ class TrainConfig(Section):
     visible_hu: float = Field(
         default=20.0, gt=0, description="Contrast to the blood around at which a clot counts as fully visible, in HU."
     )
+    invisible_hu: float = Field(
+        default=0.0, ge=0, description="Contrast to the blood around up to which a clot cannot be told from it, in HU."
+    )
     curriculum_fraction: float = Field(
         default=0.0,
         ge=0,
@@ -277,4 +280,6 @@ class TrainConfig(Section):
             raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
         if self.foreground_fraction + self.vessel_fraction + self.vein_fraction > 1:
             raise ValueError("foreground_fraction, vessel_fraction and vein_fraction must not exceed 1 together")
+        if self.invisible_hu >= self.visible_hu:
+            raise ValueError(f"invisible_hu must be below visible_hu, {self.visible_hu:g}")
         return self

@@ -97,7 +97,6 @@ def _working_arrays(
     arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
     arrays["embolus"] = working_label(images["embolus"], spacing)
     lung = working_label(images["lung"], spacing)
-    arrays["clot_voxels"] = _candidates(arrays["embolus"] > 0)
     arrays["lung_voxels"] = _candidates(_near_lung(lung, spacing))
     if config and (config.vessel_fraction or config.simulated_fraction):
         arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
@@ -105,13 +104,21 @@ def _working_arrays(
         veins = working_label(images["vessels"] == VEIN, spacing) > 0
         arrays["vein_voxels"] = _candidates(veins & (arrays["embolus"] == 0))
     if config and config.visibility_floor < 1:
-        arrays["visibility"] = visibility_map(
-            images["nct"], images["embolus"], arrays["embolus"], spacing, config.visible_hu
-        )
+        arrays["visibility"] = visibility_map(images["nct"], images["embolus"], arrays["embolus"], spacing, config)
+    arrays["clot_voxels"] = _candidates(_sampled_clot(arrays, config))
     if config and config.confidence_floor < 1 and carried:
         trust = confidence_map(images["nct"], images["ctpa"], sitk.Transform(3, sitk.sitkIdentity))
         arrays["confidence"] = _levels(working_image(trust, spacing))
     return arrays
+
+
+def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
+    """Clot that patches are centred on: where some weigh nothing throughout the training, the others alone."""
+    clot = arrays["embolus"] > 0
+    if config is None or config.visibility_floor > 0 or config.curriculum_fraction:
+        return clot
+    seen = clot & (arrays["visibility"] > 0)
+    return seen if seen.any() else clot
 
 
 def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:

@@ -13,13 +13,17 @@ from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample
 from cpmn.train.vessels import BLOOD_HU
 
 RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
+SOFT_HU = (-30.0, 130.0)  # ours: clot, blood and their noise; a carried label reaches into lung, 900 HU below
 LEVELS = 255  # visibilities are kept as uint8
 
 
-def clot_visibility(nct: sitk.Image, embolus: sitk.Image, visible_hu: float) -> dict[int, float]:
-    """Visibility 0-1 per clot id: |mean HU of the clot - median HU of blood round it| / visible_hu, at most 1.
+def clot_visibility(
+    nct: sitk.Image, embolus: sitk.Image, visible_hu: float, invisible_hu: float = 0.0
+) -> dict[int, float]:
+    """Visibility 0-1 per clot id: 0 up to a contrast of `invisible_hu`, 1 from `visible_hu`, linear between.
 
-    A clot without any blood round it is compared with the middle of the blood's range.
+    The contrast is |median HU of the clot - median HU of blood round it|, over soft tissue alone (`SOFT_HU`). A clot
+    without any blood round it is compared with the middle of the blood's range; one without soft tissue is invisible.
     """
     hu, ids = sitk.GetArrayFromImage(nct).astype(np.float32), sitk.GetArrayFromImage(embolus).astype(int)
     spacing = np.array(nct.GetSpacing()[::-1])
@@ -31,18 +35,24 @@ def clot_visibility(nct: sitk.Image, embolus: sitk.Image, visible_hu: float) -> 
         box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found, margin, strict=True))
         inside, around = ids[box] == clot, hu[box]
         near = np.asarray(ndimage.distance_transform_edt(~inside, sampling=spacing)) <= RING_MM
-        blood = around[near & (ids[box] == 0) & (around >= BLOOD_HU[0]) & (around <= BLOOD_HU[1])]
+        blood = _within(around[near & (ids[box] == 0)], BLOOD_HU)
         reference = float(np.median(blood)) if blood.size else sum(BLOOD_HU) / 2
-        result[clot] = min(1.0, abs(float(around[inside].mean()) - reference) / visible_hu)
+        soft = _within(around[inside], SOFT_HU)
+        contrast = abs(float(np.median(soft)) - reference) if soft.size else 0.0
+        result[clot] = float(np.clip((contrast - invisible_hu) / (visible_hu - invisible_hu), 0, 1))
     return result
 
 
+def _within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    return values[(values >= limits[0]) & (values <= limits[1])]
+
+
 def visibility_map(
-    nct: sitk.Image, embolus: sitk.Image, clot: np.ndarray, spacing: Spacing, visible_hu: float
+    nct: sitk.Image, embolus: sitk.Image, clot: np.ndarray, spacing: Spacing, config: TrainConfig
 ) -> np.ndarray:
     """uint8 (z, y, x) on the working grid: 255 x visibility of the nearest clot for voxels of `clot`, else 0."""
     nct, embolus = (sitk.DICOMOrient(image, "LPS") for image in (nct, embolus))
-    seen = clot_visibility(nct, embolus, visible_hu)
+    seen = clot_visibility(nct, embolus, config.visible_hu, config.invisible_hu)
     if not seen or not clot.any():
         return np.zeros(clot.shape, np.uint8)
     ids = _working_ids(embolus, spacing)

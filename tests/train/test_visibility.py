@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cpmn.config.train import TrainConfig
 from cpmn.train.cases import working_label
 from cpmn.train.vessels import lung_vessels
 from cpmn.train.visibility import clot_visibility, label_weight, visibility_map
@@ -28,6 +29,28 @@ def test_darker_clots_are_visible_too():
     assert clot_visibility(90 - nct, embolus, 20.0) == pytest.approx({3: 0.5, 7: 1.0, 9: 0.0})
 
 
+def test_lung_under_a_carried_label_hides_no_contrast():
+    """A quarter of each clot lies on lung, as labels do that registration has moved by a voxel."""
+    nct, embolus = scan()
+    hu, ids = sitk.GetArrayFromImage(nct), sitk.GetArrayFromImage(embolus)
+    hu[4:8, 13] = -850
+    shifted = sitk.GetImageFromArray(hu)
+    shifted.CopyInformation(nct)
+    assert ids[4:8, 13].any()
+    assert clot_visibility(shifted, embolus, 20.0) == pytest.approx({3: 0.5, 7: 1.0, 9: 0.0})
+
+
+def test_a_label_on_lung_alone_is_invisible():
+    nct, embolus = scan()
+    assert clot_visibility(nct * 0 - 850, embolus, 20.0) == {3: 0.0, 7: 0.0, 9: 0.0}
+
+
+def test_visibility_rises_between_the_two_limits():
+    assert clot_visibility(*scan(), visible_hu=15.0, invisible_hu=5.0) == pytest.approx({3: 0.5, 7: 1.0, 9: 0.0})
+    with pytest.raises(ValueError, match="invisible_hu must be below visible_hu, 15"):
+        TrainConfig(invisible_hu=15.0, visible_hu=15.0)
+
+
 def test_a_clot_without_blood_round_it_is_compared_with_blood_in_general():
     nct, ids = np.full((8, 8, 8), -850.0, np.float32), np.zeros((8, 8, 8), np.uint8)
     ids[3:5, 3:5, 3:5] = 1
@@ -39,7 +62,7 @@ def test_a_clot_without_blood_round_it_is_compared_with_blood_in_general():
 def test_every_clot_voxel_of_the_working_grid_gets_its_clots_visibility(spacing):
     nct, embolus = scan()
     mask = working_label(embolus, spacing)
-    seen = visibility_map(nct, embolus, mask, spacing, 20.0)
+    seen = visibility_map(nct, embolus, mask, spacing, TrainConfig())
     assert seen.shape == mask.shape
     assert set(np.unique(seen[mask > 0])) == {0, 128, 255}
     assert (seen[mask == 0] == 0).all()
@@ -48,7 +71,7 @@ def test_every_clot_voxel_of_the_working_grid_gets_its_clots_visibility(spacing)
 def test_no_clot_no_visibility():
     nct, embolus = scan()
     nothing = np.zeros((12, 24, 40), np.uint8)
-    assert not visibility_map(nct, embolus * 0, nothing, (2, 2, 2), 20.0).any()
+    assert not visibility_map(nct, embolus * 0, nothing, (2, 2, 2), TrainConfig()).any()
 
 
 def test_weights_lie_between_the_floor_and_one():
