@@ -69,19 +69,22 @@ def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | Non
     return functional.binary_cross_entropy_with_logits(class_logit, label, weight)
 
 
-def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0) -> Tensor:
+def bernoulli_divergence(
+    teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     """Mean over elements of T^2 KL(teacher || student) of Bernoulli distributions given by their logits. Scalar.
 
         T^2 [p log(p / q) + (1 - p) log((1 - p) / (1 - q))],   p = sigmoid(teacher / T), q = sigmoid(student / T)
 
     A temperature T above 1 softens both; T^2 keeps the gradients' size (Hinton 2015). Gradients flow to both sides:
-    detach the teacher where it is to be a constant.
+    detach the teacher where it is to be a constant. `weight` scales each element's share, 1 if None.
     """
     teacher_logits, student_logits = teacher_logits / temperature, student_logits / temperature
     positive = functional.logsigmoid(teacher_logits) - functional.logsigmoid(student_logits)
     negative = functional.logsigmoid(-teacher_logits) - functional.logsigmoid(-student_logits)
     probability = torch.sigmoid(teacher_logits)
-    return temperature**2 * (probability * positive + (1 - probability) * negative).mean()
+    divergence = probability * positive + (1 - probability) * negative
+    return temperature**2 * (divergence if weight is None else weight * divergence).mean()
 
 
 def compared(
@@ -99,14 +102,22 @@ def compared(
     return term(first, second) + term(second, first)
 
 
-def mutual_loss(first: Tensor, second: Tensor, temperature: float = 1.0, constant: Constant = "peer") -> Tensor:
+def mutual_loss(
+    first: Tensor,
+    second: Tensor,
+    temperature: float = 1.0,
+    constant: Constant = "peer",
+    weight: Tensor | None = None,
+) -> Tensor:
     """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, see `compared`.
 
-    `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels. Scalar.
+    `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels, each times its
+    `weight` (ours; None is 1): a clot that the NCT cannot show is no more to be learnt from the peer than from its
+    label. Scalar.
     """
 
     def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-        return bernoulli_divergence(teacher, student, temperature)
+        return bernoulli_divergence(teacher, student, temperature, weight)
 
     return compared(divergence, first, second, constant)
 
@@ -168,9 +179,9 @@ def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tenso
 
         mean over patches with clot and over backgrounds of max(0, cos(mu_clot, mu_background) - margin)
 
-    mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1, of the
-    features' size. Kin: the foreground/background contrast of ConDSeg. Which backgrounds are hard - the
-    ring round the clot and clot-free vessel - and the margin are ours. A patch whose clot or background is empty
+    mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1 or weights
+    between, of the features' size. Kin: the foreground/background contrast of ConDSeg. Which backgrounds are hard -
+    the ring round the clot and clot-free vessel - and the margin are ours. A patch whose clot or background is empty
     contributes nothing; without any the loss is exactly zero.
     """
     total, count = features.new_zeros(()), features.new_zeros(())

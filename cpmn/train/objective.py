@@ -66,7 +66,7 @@ def training_loss(
     if batch.ctpa is not None:
         ctpa = pathways["ctpa"](batch.ctpa.patches)
         _add_supervised(objective, ctpa, batch.ctpa, config, step, "_ctpa")
-        _add_mutual(objective, _rows(nct, batch.paired), ctpa, config, step)
+        _add_mutual(objective, _rows(nct, batch.paired), ctpa, batch, config, step)
     return {"total": objective.total, **objective.parts}
 
 
@@ -86,7 +86,8 @@ def _add_supervised(
 
     def discrepancy() -> Tensor:
         ring = background_ring(phase.clot)
-        return discrepancy_loss(output.features[0], phase.clot, [ring, phase.vessel * (1 - ring)])
+        clot = phase.clot if phase.weight is None else phase.clot * phase.weight
+        return discrepancy_loss(output.features[0], clot, [ring, phase.vessel * (1 - ring)])
 
     objective.add(f"discrepancy{suffix}", _weight("discrepancy", step, config), discrepancy)
 
@@ -98,13 +99,19 @@ def _weight(term: Term, step: int, config: TrainConfig) -> float:
     return rise * getattr(config, f"{term}_weight")
 
 
-def _add_mutual(objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, config: TrainConfig, step: int) -> None:
-    """Both tasks learn from the peer; features are aligned from `alignment_level` down."""
+def _add_mutual(
+    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, step: int
+) -> None:
+    """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down."""
     constant, levels = config.constant, slice(config.alignment_level, None)
+    weights = [None if w is None else w[batch.paired] for w in (batch.nct.weight, batch.nct.present_weight())]
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-        segmentation, classification = (mutual_loss(*pair, config.mutual_temperature, constant) for pair in pairs)
+        segmentation, classification = (
+            mutual_loss(*pair, config.mutual_temperature, constant, weight)
+            for pair, weight in zip(pairs, weights, strict=True)
+        )
         return segmentation + classification
 
     def alignment() -> Tensor:

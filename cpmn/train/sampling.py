@@ -145,7 +145,7 @@ def _phase(
         normalise(augmented(hu, center, config, noise), center, scale, config.clip) for hu in hus if hu is not None
     ]
     clot, vessel = (_tensor([getattr(one, name) for one in cuts]) for name in ("clot", "vessel"))
-    weights = [one.weight for one in cuts]
+    weights = [one.weight for one in cuts if phase == "nct"]  # the CTPA shows each clot, and where its label was drawn
     weight = None
     if any(values is not None for values in weights):
         weight = _tensor([np.ones_like(images[0]) if values is None else values for values in weights])

@@ -6,6 +6,7 @@ import torch
 import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
+from cpmn.losses import mutual_loss
 from cpmn.network import Pathway, build_pathway
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
@@ -161,3 +162,27 @@ def test_mixed_precision_stays_close(pathways, config):
     assert all(torch.isfinite(p.grad).all() for p in pathways["nct"].parameters() if p.grad is not None)
     for name in ("total", "segmentation", "classification", "alignment"):
         assert mixed[name].item() == pytest.approx(full[name].item(), rel=0.05)
+
+
+def test_what_the_nct_cannot_show_is_not_taught_by_the_peer_either(pathways, config):
+    """Without weight, labels, the peer's prediction there and the clot's features leave no trace; elsewhere they do."""
+    nct, ctpa = phase(0), phase(1)
+    nct.weight = 1 - nct.clot
+    settings = config(alignment_weight=0)
+    with torch.no_grad():
+        blind = training_loss(pathways, Batch(nct, ctpa, [0, 1, 2]), settings, 0)
+        seeing = training_loss(pathways, Batch(phase(0), ctpa, [0, 1, 2]), settings, 0)
+        outputs = [pathways[name](p.patches) for name, p in (("nct", nct), ("ctpa", ctpa))]
+        voxels, patches = (
+            mutual_loss(a * w, b * w)
+            for a, b, w in (
+                (outputs[0].logits, outputs[1].logits, nct.weight),
+                (outputs[0].class_logit, outputs[1].class_logit, torch.tensor([0.0, 1.0, 1.0])),
+            )
+        )
+    assert blind["discrepancy"].item() == 0
+    assert seeing["discrepancy"].item() > 0
+    assert blind["mutual"].item() == pytest.approx((voxels + patches).item(), rel=1e-4)
+    assert blind["mutual"] < seeing["mutual"]
+    assert blind["discrepancy_ctpa"] == seeing["discrepancy_ctpa"]
+    assert blind["segmentation_ctpa"] == seeing["segmentation_ctpa"]

@@ -234,6 +234,16 @@ def test_label_weights_follow_visibility_and_the_curriculum(config):
     assert sample_batch([with_tube("p", 1)], config(), 0).nct.weight is None
 
 
+@pytest.mark.parametrize(("source", "weighs"), [("ctpa", False), ("shuffled", False), ("nct", True)])
+def test_a_contrast_scan_shows_every_clot_and_weighs_all_labels(config, source, weighs):
+    seen = replace(with_tube("p", 1), visibility=np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8))
+    settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "ctpa_source": source}
+    batch = sample_batch([seen], config(**settings), 0)
+    assert batch.nct.weight is not None
+    assert batch.ctpa is not None
+    assert (batch.ctpa.weight is not None) == weighs
+
+
 def test_internal_negatives_centre_on_veins_of_those_with_a_mask(config):
     vein = np.zeros(SHAPE, bool)
     vein[:, 15, 15] = True
