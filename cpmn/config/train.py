@@ -130,6 +130,13 @@ class TrainConfig(Section):
         description="Share of patches centred on veins, which hold no embolus: internal negatives, for patients with "
         "vessels in the cohort sheet (0-1).",
     )
+    elsewhere_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of patches centred in the crop beyond 20 mm of the lungs: bone, fat and skin, which are "
+        "read too; 0 never shows them to the network (0-1).",
+    )
     visibility_floor: float = Field(
         default=1.0,
         ge=0,
@@ -278,8 +285,9 @@ class TrainConfig(Section):
             raise ValueError(f"accumulation must be a multiple of processes, {self.processes}")
         if self.alignment_weight and self.alignment_level >= len(self.channels):
             raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
-        if self.foreground_fraction + self.vessel_fraction + self.vein_fraction > 1:
-            raise ValueError("foreground_fraction, vessel_fraction and vein_fraction must not exceed 1 together")
+        shares = ("foreground_fraction", "vessel_fraction", "vein_fraction", "elsewhere_fraction")
+        if sum(getattr(self, name) for name in shares) > 1:
+            raise ValueError(f"{', '.join(shares)} must not exceed 1 together")
         if self.invisible_hu >= self.visible_hu:
             raise ValueError(f"invisible_hu must be below visible_hu, {self.visible_hu:g}")
         return self

@@ -35,6 +35,7 @@ class Case:
     clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
     vessel_voxels : the same on clot-free vessel; empty unless the settings use it.
     vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
+    elsewhere_voxels : the same beyond `LUNG_MARGIN_MM` of the lungs; empty unless the settings use it.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
     confidence : uint8, 255 x how far a label carried from the CTPA can be trusted; None unless the settings use it.
     spacing : of the voxels, (x, y, z) in mm.
@@ -49,6 +50,7 @@ class Case:
     lung_voxels: np.ndarray
     vessel_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     vein_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    elsewhere_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     visibility: np.ndarray | None = None
     confidence: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
@@ -97,7 +99,10 @@ def _working_arrays(
     arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
     arrays["embolus"] = working_label(images["embolus"], spacing)
     lung = working_label(images["lung"], spacing)
-    arrays["lung_voxels"] = _candidates(_near_lung(lung, spacing))
+    near = _near_lung(lung, spacing)
+    arrays["lung_voxels"] = _candidates(near)
+    if config and config.elsewhere_fraction:
+        arrays["elsewhere_voxels"] = _candidates(~near & (arrays["embolus"] == 0))
     if config and (config.vessel_fraction or config.simulated_fraction):
         arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
     if "vessels" in images:
@@ -181,7 +186,7 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 
 def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
     names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
-    names += ("visibility", "confidence")
+    names += ("elsewhere_voxels", "visibility", "confidence")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.train.cases import Case
 
-Kind = Literal["clot", "vessel", "vein", "lung"]
+Kind = Literal["clot", "vessel", "vein", "elsewhere", "lung"]
 AXES = ("z", "y", "x")
 
 
@@ -43,7 +43,7 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
 
 
 def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
-    """Places of a batch's patches: clots first, then clot-free vessel, veins, then anything near the lungs.
+    """Places of a batch's patches: clots first, then clot-free vessel, veins, what is far from the lungs and near them.
 
     Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
     moves no patch.
@@ -67,12 +67,15 @@ def sample_donors(
 
 
 def _kinds(config: TrainConfig) -> list[Kind]:
-    clot = round(config.batch_size * config.foreground_fraction)
-    vessel = min(round(config.batch_size * config.vessel_fraction), config.batch_size - clot)
-    vein = min(round(config.batch_size * config.vein_fraction), config.batch_size - clot - vessel)
-    lung = config.batch_size - clot - vessel - vein
-    kinds: dict[Kind, int] = {"clot": clot, "vessel": vessel, "vein": vein, "lung": lung}
-    return [kind for kind, count in kinds.items() for _ in range(count)]
+    kinds: list[Kind] = []
+    for kind, share in (
+        ("clot", config.foreground_fraction),
+        ("vessel", config.vessel_fraction),
+        ("vein", config.vein_fraction),
+        ("elsewhere", config.elsewhere_fraction),
+    ):
+        kinds += [kind] * min(round(config.batch_size * share), config.batch_size - len(kinds))
+    return kinds + ["lung"] * (config.batch_size - len(kinds))
 
 
 def _available(kind: Kind, cases: Sequence[Case]) -> Kind:

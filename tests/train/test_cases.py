@@ -124,3 +124,18 @@ def test_vein_voxels_are_the_clot_free_veins_of_those_with_a_mask(crops, tmp_pat
     assert case.vein_voxels.tolist() == [[1, y, x] for y in range(2) for x in range(3)]
     (plain,) = load_cases(["p0"], cache=tmp_path / "plain", **settings)
     assert len(plain.vein_voxels) == 0
+
+
+def test_elsewhere_is_the_rest_of_the_crop(crops, tmp_path):
+    shutil.copytree(crops / "p0", tmp_path / "far" / "p0")
+    lung = read_image(crops / "p0" / "lung.nii.gz")
+    corner = np.zeros(lung.GetSize()[::-1], np.uint8)
+    corner[0, 0, 0] = 1
+    write_image(image_like(corner, lung), tmp_path / "far" / "p0" / "lung.nii.gz")
+    settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "crops": tmp_path / "far"}
+    (plain,) = load_cases(["p0"], cache=tmp_path / "plain", **settings)
+    (case,) = load_cases(["p0"], cache=tmp_path / "more", config=TrainConfig(elsewhere_fraction=0.25), **settings)
+    assert len(plain.elsewhere_voxels) == 0
+    assert len(case.elsewhere_voxels)
+    assert np.linalg.norm(case.elsewhere_voxels * (4.0, 3.0, 3.0), axis=1).min() > 20
+    assert not any(case.embolus[tuple(voxel)] for voxel in case.elsewhere_voxels)

@@ -258,9 +258,26 @@ def test_internal_negatives_centre_on_veins_of_those_with_a_mask(config):
         assert all(corner <= 15 < corner + 16 for corner in place.corner[1:])
 
 
+def test_patches_beyond_the_lungs_are_shown_if_asked_for(config):
+    corner = np.zeros(SHAPE, bool)
+    corner[:, 0, 0] = True
+    cases = [replace(case(n, n == "a"), elsewhere_voxels=np.argwhere(corner).astype(np.int16)) for n in ("a", "bb")]
+    settings = config(foreground_fraction=0.5, elsewhere_fraction=0.25)
+    places = [place for step in range(20) for place in sample_places(cases, settings, step)]
+    assert [place.kind for place in places[:4]] == ["clot", "clot", "elsewhere", "lung"]
+    outside = [place for place in places if place.kind == "elsewhere"]
+    assert {place.case.patient for place in outside} == {"a", "bb"}
+    assert all(place.corner[1:] == (0, 0) for place in outside)
+
+
+def test_without_anything_beyond_the_lungs_patches_lie_near_them(cases, config):
+    places = sample_places(cases, config(elsewhere_fraction=1.0, foreground_fraction=0.0), 0)
+    assert len(places) == 4
+
+
 def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(cases, config):
     assert not [place for place in sample_places(cases, config(), 0) if place.kind == "vein"]
     rounded_up = config(batch_size=2, foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.25)
     assert len(sample_places(cases, rounded_up, 0)) == 2
-    with pytest.raises(ValueError, match="vessel_fraction and vein_fraction must not exceed 1 together"):
+    with pytest.raises(ValueError, match="vein_fraction, elsewhere_fraction must not exceed 1 together"):
         config(foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.5)
