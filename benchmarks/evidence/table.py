@@ -163,8 +163,8 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
     rows = {name: found for name, found in rows.items() if len(found) >= STRATA}
     if not rows:
         return
-    yield "PE patients in thirds by volume of clot (*visible*: of those more than 8 HU from blood on the NCT, where there"
-    yield "are others) and by noise of the scan (patients found; mean Dice):\n"
+    yield "PE patients in thirds by volume of clot (*visible*: of those more than 8 HU from blood on the NCT, where"
+    yield "there are others) and by noise of the scan (patients found; mean Dice):\n"
     cells = []
     for column, unit in (("reference_ml", "mL"), (VISIBLE_ML, "visible mL"), ("noise_hu", "HU noise")):
         if not all(column in row for found in rows.values() for row in found):
