@@ -67,15 +67,14 @@ def sample_donors(
 
 
 def _kinds(config: TrainConfig) -> list[Kind]:
-    kinds: list[Kind] = []
-    for kind, share in (
-        ("clot", config.foreground_fraction),
-        ("vessel", config.vessel_fraction),
-        ("vein", config.vein_fraction),
-        ("elsewhere", config.elsewhere_fraction),
-    ):
-        kinds += [kind] * min(round(config.batch_size * share), config.batch_size - len(kinds))
-    return kinds + ["lung"] * (config.batch_size - len(kinds))
+    size = config.batch_size
+    clot = round(size * config.foreground_fraction)
+    vessel = min(round(size * config.vessel_fraction), size - clot)
+    vein = min(round(size * config.vein_fraction), size - clot - vessel)
+    elsewhere = min(round(size * config.elsewhere_fraction), size - clot - vessel - vein)
+    lung = size - clot - vessel - vein - elsewhere
+    kinds: dict[Kind, int] = {"clot": clot, "vessel": vessel, "vein": vein, "elsewhere": elsewhere, "lung": lung}
+    return [kind for kind, count in kinds.items() for _ in range(count)]
 
 
 def _available(kind: Kind, cases: Sequence[Case]) -> Kind:
