@@ -11,22 +11,28 @@ from benchmarks.evidence.cohorts import SHEET, run_folder, training_folder
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan
 from benchmarks.evidence.table import LABELS_FILE
 from cpmn.cohort import Patient, load_cohort
-from cpmn.files import write_text
+from cpmn.files import read_json, write_text
 from cpmn.images import read_image
+from cpmn.train.visibility import clot_visibility
 from cpmn.voxels import dice
+
+ISODENSE_HU, VISIBLE_HU = 8.0, 15.0  # the phantom's limits (domain facts, section 4)
+CEILING_HU = 1000.0  # visibility is then the contrast itself, up to here
 
 
 def measure_labels(plan: Plan) -> pd.DataFrame:
-    """A row per difficulty whose training cohort is there: Dice and volume ratio over its PE patients.
+    """A row per difficulty whose training cohort is there: its PE patients' Dice, volume ratio and ranks of visibility.
 
     Stored as `labels.csv`; rows of difficulties that are not there now are kept.
     """
     path = RESULTS / LABELS_FILE
     rows = {row["difficulty"]: row for row in (pd.read_csv(path).to_dict("records") if path.is_file() else [])}
     for difficulty in plan.seeds["train"]:
-        found = [_compare(difficulty, patient) for patient in _patients(difficulty)]
-        if found:
-            rows[difficulty] = _row(difficulty, np.array(found))
+        patients = _patients(difficulty)
+        if patients:
+            clots = np.concatenate([_contrasts(difficulty, patient) for patient in patients])
+            found = np.array([_compare(difficulty, patient) for patient in patients])
+            rows[difficulty] = _row(difficulty, found) | visibility_ranks(clots)
     table = pd.DataFrame(list(rows.values()))
     write_text(path, table.to_csv(index=False))
     return table
@@ -49,6 +55,36 @@ def _compare(difficulty: Difficulty, patient: Patient) -> tuple[float, float]:
     masks = [read_image(path) for path in (_carried(difficulty, patient), patient.nct_truth)]
     carried, truth = (sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")) != 0 for mask in masks)
     return dice(carried, truth), float(carried.sum() / truth.sum())
+
+
+def _contrasts(difficulty: Difficulty, patient: Patient) -> np.ndarray:
+    """A row per clot (n, 3), in HU: its true contrast, that by `clot_visibility`, and that by the mean of the label."""
+    folder = run_folder(difficulty, exact=False) / "results" / "crop" / patient.patient_id
+    facts = read_json(training_folder(difficulty) / patient.patient_id / "phantom.json")
+    truth = {clot["id"]: clot["nct_hu_over_blood"] for clot in facts["clots"]}
+    nct, embolus = (read_image(folder / f"{name}.nii.gz") for name in ("nct", "embolus"))
+    by_median = clot_visibility(nct, embolus, CEILING_HU)
+    hu, ids = sitk.GetArrayFromImage(nct), sitk.GetArrayFromImage(embolus)
+    blood = facts["hu"]["nct"]["artery"]
+    return np.array(
+        [
+            (truth[clot], CEILING_HU * seen, abs(float(hu[ids == clot].mean()) - blood))
+            for clot, seen in by_median.items()
+        ]
+    ).reshape(-1, 3)
+
+
+def visibility_ranks(clots: np.ndarray) -> dict[str, float | None]:
+    """Share of pairs of a visible and an isodense clot in which the visible one is found to have more contrast.
+
+    By the median over soft tissue, as training does, and by the mean over the label. None if there are no such pairs.
+    """
+    contrast = np.abs(clots[:, 0])
+    visible, isodense = clots[contrast >= VISIBLE_HU, 1:], clots[contrast < ISODENSE_HU, 1:]
+    if not len(visible) or not len(isodense):
+        return {"ranked_by_median": None, "ranked_by_mean": None}
+    by_median, by_mean = (visible[:, None] > isodense[None]).mean(axis=(0, 1)).round(3).tolist()
+    return {"ranked_by_median": by_median, "ranked_by_mean": by_mean}
 
 
 def _row(difficulty: str, found: np.ndarray) -> dict[str, Any]:
