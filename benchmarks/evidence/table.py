@@ -49,9 +49,9 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         results / LABELS_FILE,
         "Noise of the labels",
         "Carried labels of the training cohorts' PE patients against the truth, on native voxels "
-        "(`python -m benchmarks evidence labels`): what `nct_only` and `cpmn` learn from. *Ranked*: share of pairs of a "
-        "visible (15 HU or more) and an isodense clot (below 8) whose contrast, measured under the carried label, is in "
-        "the right order: by the median over soft tissue, which weighs labels, and by the mean, which did before.",
+        "(`python -m benchmarks evidence labels`): what `nct_only` and `cpmn` learn from. *Ranked*: share of pairs of "
+        "a visible (15 HU or more) and an isodense clot (below 8) whose contrast, measured under the carried label, is "
+        "in the right order: by the median over soft tissue, which weighs labels, and by the mean, which did before.",
     )
     yield from _stored_table(
         results / COST_FILE,
