@@ -9,6 +9,7 @@ from benchmarks.evidence.plan import RESULTS, Plan, Run
 from benchmarks.evidence.statistics import Readings, difference, draw, figure, holm, readings_of
 from cpmn.evaluate.tables import read_table
 from cpmn.files import read_json, write_text
+from cpmn.phantom.difficulty import ISODENSE
 
 BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands below is replaced. -->"
 DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
@@ -16,7 +17,6 @@ VERSUS = (*DECIDING, "nct_only")  # the third is shown, and counts in Holm's fam
 PRIMARY = "mixed"
 STRATA = 3
 VISIBLE_ML = "visible_ml"
-VISIBLE_HU = 8.0  # the phantom's limit of what is nearly isodense (domain facts, section 4)
 SHARE_OF_OBSERVER = 0.9  # of what the reference observer's AUC exceeds chance by
 NOT_RUN = "not run"
 COST_FILE = "cost.csv"
@@ -185,7 +185,7 @@ def _pe_rows(folder: Path) -> list[dict[str, Any]]:
     """Rows of a run's PE patients of the test cohort; with the volume of visible clot if some clots are not visible."""
     rows = [row for row in _test_rows(folder) if row["label"] == "1"]
     clots = [row for row in read_table(folder / "clots.csv") if row["split"] == "test"] if rows else []
-    visible = [row for row in clots if abs(float(row["contrast_hu"])) > VISIBLE_HU]
+    visible = [row for row in clots if abs(float(row["contrast_hu"])) > ISODENSE[1]]
     if len(visible) == len(clots):
         return rows
     sums = dict.fromkeys((row["patient_id"] for row in rows), 0.0)

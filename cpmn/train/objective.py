@@ -104,10 +104,10 @@ def _add_mutual(
 ) -> None:
     """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down."""
     constant, levels = config.constant, slice(config.alignment_level, None)
-    weights = [None if w is None else w[batch.paired] for w in (batch.nct.weight, batch.nct.present_weight())]
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
+        weights = [None if w is None else w[batch.paired] for w in (batch.nct.weight, batch.nct.present_weight())]
         segmentation, classification = (
             mutual_loss(*pair, config.mutual_temperature, constant, weight)
             for pair, weight in zip(pairs, weights, strict=True)
