@@ -10,13 +10,14 @@ import SimpleITK as sitk
 from benchmarks.evidence.cohorts import SHEET, run_folder, training_folder
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan
 from benchmarks.evidence.table import LABELS_FILE
+from cpmn import metrics
 from cpmn.cohort import Patient, load_cohort
 from cpmn.files import read_json, write_text
 from cpmn.images import read_image
+from cpmn.phantom.difficulty import HYPERDENSE, ISODENSE
 from cpmn.train.visibility import clot_visibility
 from cpmn.voxels import dice
 
-ISODENSE_HU, VISIBLE_HU = 8.0, 15.0  # the phantom's limits (domain facts, section 4)
 CEILING_HU = 1000.0  # visibility is then the contrast itself, up to here
 
 
@@ -77,14 +78,18 @@ def _contrasts(difficulty: Difficulty, patient: Patient) -> np.ndarray:
 def visibility_ranks(clots: np.ndarray) -> dict[str, float | None]:
     """Share of pairs of a visible and an isodense clot in which the visible one is found to have more contrast.
 
-    By the median over soft tissue, as training does, and by the mean over the label. None if there are no such pairs.
+    By the median over soft tissue, as training does, and by the mean over the label; ties, which medians of whole HU
+    have, count half. None if there are no such pairs.
     """
     contrast = np.abs(clots[:, 0])
-    visible, isodense = clots[contrast >= VISIBLE_HU, 1:], clots[contrast < ISODENSE_HU, 1:]
-    if not len(visible) or not len(isodense):
-        return {"ranked_by_median": None, "ranked_by_mean": None}
-    by_median, by_mean = (visible[:, None] > isodense[None]).mean(axis=(0, 1)).round(3).tolist()
-    return {"ranked_by_median": by_median, "ranked_by_mean": by_mean}
+    visible = contrast >= HYPERDENSE[0]
+    chosen = visible | (contrast < ISODENSE[1])
+    by_median, by_mean = (metrics.auc(visible[chosen].tolist(), found[chosen].tolist()) for found in clots.T[1:])
+    return {"ranked_by_median": _rounded(by_median["value"]), "ranked_by_mean": _rounded(by_mean["value"])}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _row(difficulty: str, found: np.ndarray) -> dict[str, Any]:
