@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from cpmn.blood import window_center
 from cpmn.errors import CpmnError
 from cpmn.images import image_like
 from cpmn.network import Pathway, build_pathway
@@ -103,8 +104,9 @@ def predict_case(
     plan = model.plan
     working = working_image(nct, plan.spacing)
     hu = sitk.GetArrayFromImage(working)
-    volume = torch.from_numpy(normalise(hu, plan.window_center, plan.window_scale, plan.clip))
-    background = float(normalise(np.array([AIR_HU]), plan.window_center, plan.window_scale, plan.clip)[0])
+    center = window_center(nct, plan.window_center, plan.blood_window)
+    volume = torch.from_numpy(normalise(hu, center, plan.window_scale, plan.clip))
+    background = float(normalise(np.array([AIR_HU]), center, plan.window_scale, plan.clip)[0])
     output = predict_volume(
         model.pathway,
         volume.to(model.device),

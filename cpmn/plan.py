@@ -39,6 +39,9 @@ class Plan(BaseModel):
     parameters: int | None = Field(default=None, description="Weights of this pathway, the NCT's alone (count).")
     training_mb: int | None = Field(default=None, description="Estimated memory of the training, both pathways, in MB.")
     window_center: float = Field(description="NCT window centre in HU.")
+    blood_window: bool = Field(
+        default=False, description="Whether the patient's own blood, where it can be measured, is the centre instead."
+    )
     window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
     clip: float = Field(gt=0, description="Normalised intensities are clipped to +- this value.")
     fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")

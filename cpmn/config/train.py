@@ -99,6 +99,11 @@ class TrainConfig(Section):
         default=45.0, description="Intensity window centre of the NCT, in HU (blood, unenhanced)."
     )
     window_scale: float = Field(default=20.0, gt=0, description="HU per unit of normalised NCT intensity.")
+    blood_window: bool = Field(
+        default=False,
+        description="Whether the NCT's window is centred on the patient's own blood, measured in the great vessels, "
+        "instead of window_center, which then serves scans where it cannot be measured.",
+    )
     ctpa_window_center: float = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
     ctpa_window_scale: float = Field(default=100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
     clip: float = Field(default=4.0, gt=0, description="Normalised intensities are clipped to +- this value.")

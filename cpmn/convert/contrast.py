@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.blood import LOOK_MM, front_mediastinum
 from cpmn.convert.headers import Header
 from cpmn.errors import CpmnError
-from cpmn.lungs import between_lungs, segment_lungs
+from cpmn.lungs import segment_lungs
 
 Evidence = Literal["present", "absent", "unknown"]
 
@@ -21,8 +22,6 @@ PRESENT = re.compile(r"\b(ctpa|cta|angio\w*|pulm\w* ?embol\w*|contrast|enhanced|
 NO_AGENT = re.compile(r"(none?|no|n|without|0|oral|per os)( contrast)?", re.I)
 
 
-LOOK_MM = 4.0  # resolution at which the image is looked at: noise is averaged away, the heart has 100 mm
-FRONT_SHARE = 0.6  # of the lungs' depth: heart and great vessels lie there, the spine behind
 SOFT_HU = 0.0  # fat, lung and airways lie below
 BLOOD_PERCENTILE = 90.0  # of soft tissue: right heart and pulmonary arteries alone fill more than the upper tenth
 PRESENT_HU = 110.0  # our choice: blood without contrast has 20-65 HU, and even late or poor filling leaves more
@@ -80,12 +79,7 @@ def contrast_in_image(image: sitk.Image) -> Contrast:
 
 def _blood_hu(image: sitk.Image, lungs: sitk.Image) -> float | None:
     """90th percentile of the soft tissue between the front parts of the lungs, or None if there is too little."""
-    factors = [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
-    hu, lung = (sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(i, sitk.sitkFloat32), factors)) for i in (image, lungs))
-    lung = lung > 0.5
-    between = between_lungs(lung)
-    rows = np.flatnonzero(lung.any(axis=(0, 2)))
-    between[:, : rows[0]] = between[:, int(rows[0] + FRONT_SHARE * (rows[-1] - rows[0])) + 1 :] = False
-    soft = hu[between & ~lung & (hu > SOFT_HU)]
-    voxel_ml = np.prod(image.GetSpacing()) * np.prod(factors) / 1000
+    hu, _, between = front_mediastinum(image, lungs)
+    soft = hu[between & (hu > SOFT_HU)]
+    voxel_ml = np.prod(image.GetSize()) / hu.size * np.prod(image.GetSpacing()) / 1000
     return float(np.percentile(soft, BLOOD_PERCENTILE)) if soft.size * voxel_ml >= SMALLEST_ML else None

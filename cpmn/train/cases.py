@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from tqdm import tqdm
 
+from cpmn.blood import window_center
 from cpmn.confidence import confidence_map
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import PatientError
@@ -39,6 +40,7 @@ class Case:
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
     confidence : uint8, 255 x how far a label carried from the CTPA can be trusted; None unless the settings use it.
     spacing : of the voxels, (x, y, z) in mm.
+    window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
     """
 
     patient: str
@@ -54,6 +56,7 @@ class Case:
     visibility: np.ndarray | None = None
     confidence: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
+    window_center: float = TrainConfig.model_fields["window_center"].default
 
 
 def crop_files(folder: Path, with_ctpa: bool, with_vessels: bool = False) -> dict[str, Path]:
@@ -98,6 +101,8 @@ def _working_arrays(
     phases = [name for name in ("nct", "ctpa") if name in images]
     arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
     arrays["embolus"] = working_label(images["embolus"], spacing)
+    if config:
+        arrays["window_center"] = np.array(window_center(images["nct"], config.window_center, config.blood_window))
     lung = working_label(images["lung"], spacing)
     near = _near_lung(lung, spacing)
     arrays["lung_voxels"] = _candidates(near)
@@ -186,8 +191,9 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 
 def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
     names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
-    names += ("elsewhere_voxels", "visibility", "confidence")
+    names += ("elsewhere_voxels", "visibility", "confidence", "window_center")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }
-    return Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)
+    center = {"window_center": float(arrays.pop("window_center"))} if "window_center" in arrays else {}
+    return Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays, **center)

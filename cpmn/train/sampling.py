@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cpmn.config.train import TrainConfig
+from cpmn.config.train import Phase, TrainConfig
 from cpmn.plan import AIR_HU, normalise
 from cpmn.train.cases import Case
 from cpmn.train.patches import augmented, cut
@@ -58,13 +57,17 @@ class Batch:
 
 @dataclass
 class Cut:
-    """One place's patches in HU, (z, y, x): `clot` and `vessel` bool, `weight` of the labels or None if all are 1."""
+    """One place's patches in HU, (z, y, x): `clot` and `vessel` bool, `weight` of the labels or None if all are 1.
+
+    `window_center` is that of the patient's NCT, in HU.
+    """
 
     nct: np.ndarray
     ctpa: np.ndarray | None
     clot: np.ndarray
     vessel: np.ndarray
     weight: np.ndarray | None
+    window_center: float
 
 
 def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> Batch:
@@ -111,7 +114,7 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
         contrast = contrast_at(step, config)
         nct, ctpa, added = insert_embolus(nct, ctpa, spacing=case.spacing, contrast=contrast, random=random)
         clot = clot | added
-    return Cut(nct, ctpa, clot, vessel & ~clot, weight)
+    return Cut(nct, ctpa, clot, vessel & ~clot, weight, case.window_center)
 
 
 def _weight(place: Place, clot: np.ndarray, step: int, config: TrainConfig) -> np.ndarray | None:
@@ -135,14 +138,13 @@ def _vessel(nct: np.ndarray, ctpa: np.ndarray | None, config: TrainConfig) -> np
 
 
 def _phase(
-    cuts: Sequence[Cut], phase: Literal["nct", "ctpa"], config: TrainConfig, noise: np.random.Generator
+    cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.random.Generator
 ) -> PhasePatches:
-    center, scale = config.window_center, config.window_scale
-    if phase == "ctpa":
-        center, scale = config.ctpa_window_center, config.ctpa_window_scale
-    hus = [one.nct if phase == "nct" else one.ctpa for one in cuts]
+    seen = [_window(one, phase, config) for one in cuts]
     images = [
-        normalise(augmented(hu, center, config, noise), center, scale, config.clip) for hu in hus if hu is not None
+        normalise(augmented(hu, center, config, noise), center, scale, config.clip)
+        for hu, center, scale in seen
+        if hu is not None
     ]
     clot, vessel = (_tensor([getattr(one, name) for one in cuts]) for name in ("clot", "vessel"))
     weights = [one.weight for one in cuts if phase == "nct"]  # the CTPA shows each clot, and where its label was drawn
@@ -150,6 +152,13 @@ def _phase(
     if any(values is not None for values in weights):
         weight = _tensor([np.ones_like(images[0]) if values is None else values for values in weights])
     return PhasePatches(_tensor(images), clot, vessel, clot.flatten(1).amax(1), weight)
+
+
+def _window(one: Cut, phase: Phase, config: TrainConfig) -> tuple[np.ndarray | None, float, float]:
+    """HU of a phase's patch, the centre of its window and the HU per unit of intensity."""
+    if phase == "nct":
+        return one.nct, one.window_center, config.window_scale
+    return one.ctpa, config.ctpa_window_center, config.ctpa_window_scale
 
 
 def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:

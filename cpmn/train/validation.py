@@ -61,7 +61,7 @@ def _validate_case(
     pathway: Pathway, case: Case, spacing: Spacing, config: TrainConfig, device: torch.device
 ) -> tuple[float, float, float]:
     def intensities(hu: np.ndarray) -> np.ndarray:
-        return normalise(hu, config.window_center, config.window_scale, config.clip)
+        return normalise(hu, case.window_center, config.window_scale, config.clip)
 
     volume = torch.from_numpy(intensities(np.asarray(case.nct))).to(device)
     background = float(intensities(np.array([AIR_HU]))[0])
