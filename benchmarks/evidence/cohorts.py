@@ -36,9 +36,14 @@ def run_folder(difficulty: Difficulty, exact: bool) -> Path:
     return data_root() / f"run-{difficulty}{'-truth' if exact else ''}"
 
 
-def patients_folder(difficulty: Difficulty, role: Role) -> Path:
-    """Where the patients of a scoring cohort lie."""
-    return data_root() / "patients" / f"{difficulty}-{role}"
+def patients_folder(plan: Plan, difficulty: Difficulty, role: Role) -> Path:
+    """Where the patients of a scoring cohort lie: by its seed, since a cohort may change its role."""
+    return data_root() / "patients" / cohort_name(plan, difficulty, role)
+
+
+def cohort_name(plan: Plan, difficulty: Difficulty, role: Role) -> str:
+    """`DIFFICULTY-SEED`."""
+    return f"{difficulty}-{plan.seeds[role][difficulty]}"
 
 
 def training_names(plan: Plan) -> list[str]:
@@ -74,13 +79,13 @@ def make_patients(plan: Plan, difficulty: Difficulty, role: Role) -> None:
     """Make the patients of a scoring cohort that are missing."""
     config = phantom_of(plan, difficulty, role)
     for name in missing_patients(plan, difficulty, role):
-        facts = make_patient(config, name, patients_folder(difficulty, role) / name)
+        facts = make_patient(config, name, patients_folder(plan, difficulty, role) / name)
         print(name, facts["seconds"], flush=True)
 
 
 def missing_patients(plan: Plan, difficulty: Difficulty, role: Role) -> list[str]:
     """Patients of a scoring cohort that are not made yet."""
-    folder = patients_folder(difficulty, role)
+    folder = patients_folder(plan, difficulty, role)
     return [name for name in cohort_patients(plan, difficulty, role) if not (folder / name / "facts.json").is_file()]
 
 

@@ -21,7 +21,9 @@ TRUTH = "nct_only_truth"  # a control whose labels are exact: no base of `cpmn.c
 PEERS = ("densenet", "nnunet")  # methods of their own (`benchmarks.evidence.methods`): they read the NCT alone
 
 Difficulty = Literal["learnable", "mixed", "realistic"]
-Role = Literal["calibration", "development", "test"]
+Role = Literal["calibration", "development", "opened", "test"]
+"""`opened` is a locked cohort that has been read: choices may be made on it from then on, and `test` is a new one."""
+OPEN: frozenset[Role] = frozenset({"development", "opened"})
 
 
 class _Part(BaseModel):
@@ -63,8 +65,8 @@ class Run(_Part):
 
     @model_validator(mode="after")
     def _trials_see_no_locked_cohort(self) -> "Run":
-        if self.trial and set(self.scored) != {"development"}:
-            raise ValueError(f"trial {self.trial} may be scored on the development cohort alone")
+        if self.trial and not (set(self.scored) <= OPEN and "development" in self.scored):
+            raise ValueError(f"trial {self.trial} is scored on the development cohort, and may be on an opened one alone")
         if not self.trial and "calibration" not in self.scored:
             raise ValueError(f"{self.name} needs the calibration cohort, which score and threshold are fitted on")
         if self.analysis and not self.trial:
@@ -83,10 +85,18 @@ class Run(_Part):
 
     @property
     def name(self) -> str:
-        """`difficulty/label-sSEED`, or `difficulty/trials/TRIAL`; names folders."""
+        """`difficulty/label-sSEED`, `difficulty/opened/label-sSEED` or `difficulty/trials/TRIAL`; names folders."""
         if self.trial:
             return f"{self.difficulty}/trials/{self.trial}"
-        return f"{self.difficulty}/{self.label}-s{self.seed}"
+        part = "" if self.judged == "test" else f"{self.judged}/"
+        return f"{self.difficulty}/{part}{self.label}-s{self.seed}"
+
+    @property
+    def judged(self) -> Role:
+        """The cohort whose figures count: of a final run the locked one, or the one that was locked then."""
+        if self.trial:
+            return "development"
+        return "test" if "test" in self.scored else "opened"
 
 
 class Plan(_Part):

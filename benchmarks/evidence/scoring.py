@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.evidence.clots import COLUMNS, clot_rows, clots_found, confidence_limit
-from benchmarks.evidence.cohorts import patients_folder
+from benchmarks.evidence.cohorts import cohort_name, patients_folder
 from benchmarks.evidence.methods import Reader, method_of
 from benchmarks.evidence.plan import PROJECT, RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
 from benchmarks.evidence.tracking import record
@@ -42,7 +42,7 @@ def score_folder(plan: Plan, run: Run, role: Role) -> Path:
     folder = model_folder(plan, run)
     model = sha256_of_files([folder / WEIGHTS_FILE, folder / PLAN_FILE])
     key = sha256_of_json([model, plan.inference.model_dump(mode="json")])
-    return data_root() / "scores" / model_name(plan, run) / key[:12] / f"{run.difficulty}-{role}"
+    return data_root() / "scores" / model_name(plan, run) / key[:12] / cohort_name(plan, run.difficulty, role)
 
 
 def missing_scores(plan: Plan, run: Run, role: Role) -> list[str]:
@@ -57,7 +57,7 @@ def score_run(plan: Plan, run: Run, role: Role) -> None:
     read, folder = method_of(run.variant).load(model_folder(plan, run), plan.inference), score_folder(plan, run, role)
     labels, threshold = cohort_patients(plan, run.difficulty, role), plan.inference.segmentation_threshold
     for name in missing_scores(plan, run, role):
-        source = patients_folder(run.difficulty, role) / name
+        source = patients_folder(plan, run.difficulty, role) / name
         write_json(folder / f"{name}.json", read_patient(read, source, name, labels[name], threshold))
         print(name, flush=True)
 
@@ -111,7 +111,7 @@ def store_results(plan: Plan, run: Run) -> None:
     for role, found in records.items():
         cases = {name: case_of(record) for name, record in found.items()}
         scores = {name: _score(record, decision) for name, record in found.items()}
-        made = {name: read_json(patients_folder(run.difficulty, role) / name / "facts.json") for name in found}
+        made = {name: read_json(patients_folder(plan, run.difficulty, role) / name / "facts.json") for name in found}
         rows += [
             _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: made[name]["noise_hu"]["nct"]}
             for name in found

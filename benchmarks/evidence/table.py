@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.markdown import estimate, number, share, signed, table
-from benchmarks.evidence.plan import RESULTS, Plan, Run
+from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
 from benchmarks.evidence.statistics import Readings, difference, draw, figure, holm, readings_of
 from cpmn.evaluate.tables import read_table
 from cpmn.files import read_json, write_text
@@ -15,6 +15,10 @@ BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands belo
 DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
 VERSUS = (*DECIDING, "nct_only")  # the third is shown, and counts in Holm's family
 PRIMARY = "mixed"
+COHORTS: dict[Role, str] = {
+    "test": "locked test cohort",
+    "opened": "first locked cohort, since opened: choices for the next one have been made on it",
+}
 STRATA = 3
 VISIBLE_ML = "visible_ml"
 SHARE_OF_OBSERVER = 0.9  # of what the reference observer's AUC exceeds chance by
@@ -36,8 +40,8 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
     """Markdown lines of the result part."""
     stored = {run.name: read_json(path) for run in plan.runs if (path := results / run.name / "run.json").is_file()}
     finals = [run for run in plan.runs if not run.trial]
-    for difficulty in dict.fromkeys(run.difficulty for run in finals):
-        own = [run for run in finals if run.difficulty == difficulty]
+    for difficulty, role in dict.fromkeys((run.difficulty, run.judged) for run in finals):
+        own = [run for run in finals if (run.difficulty, run.judged) == (difficulty, role)]
         yield from _test_table(own, stored, _goal(difficulty, results.parent / OBSERVER_FILE))
         yield from _comparison(own, stored, results)
         yield from _strata([run for run in own if run.name in stored], results)
@@ -74,7 +78,7 @@ def _goal(difficulty: str, observer: Path) -> str:
 
 
 def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], goal: str) -> Iterator[str]:
-    yield f"### `{runs[0].difficulty}`, locked test cohort\n"
+    yield f"### `{runs[0].difficulty}`, {COHORTS[runs[0].judged]}\n"
     yield "95 % intervals: Wilson for shares, DeLong for AUC (Newcombe where DeLong's variance is zero), bootstrap over"
     yield f"patients for the rest. {goal}\n"
     heads = [
@@ -89,14 +93,14 @@ def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], goal: str) -> It
         "false mL in normals",
     ]
     yield from table(
-        [*heads, "calibration PE + normals"], [[run.name, *_test_cells(stored.get(run.name))] for run in runs]
+        [*heads, "calibration PE + normals"], [[run.name, *_test_cells(stored.get(run.name), run.judged)] for run in runs]
     )
 
 
-def _test_cells(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None or "test" not in found["figures"]:
+def _test_cells(found: Mapping[str, Any] | None, role: Role) -> list[str]:
+    if found is None or role not in found["figures"]:
         return [NOT_RUN] + [""] * 8
-    training, figures, threshold = found["training"], found["figures"]["test"], found["decision"]["threshold"]
+    training, figures, threshold = found["training"], found["figures"][role], found["decision"]["threshold"]
     return [
         str(training["steps"]),
         number(training["seconds_per_step"]),
@@ -161,7 +165,7 @@ def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
 
 def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
     """PE patients in thirds of clot volume, of visible clot and of noise: what was found of them, and Dice."""
-    rows = {run.name: _pe_rows(results / run.name) for run in runs}
+    rows = {run.name: _pe_rows(results / run.name, run.judged) for run in runs}
     rows = {name: found for name, found in rows.items() if len(found) >= STRATA}
     if not rows:
         return
@@ -181,10 +185,10 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
     yield from table(["PE patients", *heads], cells)
 
 
-def _pe_rows(folder: Path) -> list[dict[str, Any]]:
-    """Rows of a run's PE patients of the test cohort; with the volume of visible clot if some clots are not visible."""
-    rows = [row for row in _test_rows(folder) if row["label"] == "1"]
-    clots = [row for row in read_table(folder / "clots.csv") if row["split"] == "test"] if rows else []
+def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
+    """Rows of a run's PE patients of a cohort; with the volume of visible clot if some clots are not visible."""
+    rows = [row for row in _rows_of(folder, role) if row["label"] == "1"]
+    clots = [row for row in read_table(folder / "clots.csv") if row["split"] == role] if rows else []
     visible = [row for row in clots if abs(float(row["contrast_hu"])) > ISODENSE[1]]
     if len(visible) == len(clots):
         return rows
@@ -203,21 +207,21 @@ def _third(rows: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     return f"{found}/{len(rows)}", f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
 
 
-def _test_rows(folder: Path) -> list[dict[str, str]]:
-    """Rows of a run's test patients."""
-    return [row for row in read_table(folder / "patients.csv") if row["split"] == "test"]
+def _rows_of(folder: Path, role: Role) -> list[dict[str, str]]:
+    """Rows of a run's patients of a cohort."""
+    return [row for row in read_table(folder / "patients.csv") if row["split"] == role]
 
 
 def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
     """Share of the clots found by volume and contrast, beside the reference observer's."""
-    runs = [run for run in runs if "test" in stored[run.name]["figures"]]
+    runs = [run for run in runs if run.judged in stored[run.name]["figures"]]
     if not runs:
         return
     yield "Clots found at one false mark per patient without PE (share, interval by patients as clusters). The"
     yield "reference observer read other patients, on the demo's coarser voxels, and counts wrong sites"
     yield "instead of marks ([observer](observer.md)):\n"
     limits = {group: f"{share:.3f}" for group, share in _observer(difficulty, "clots found", observer).items()}
-    by_run = [stored[run.name]["figures"]["test"]["clots_found"] for run in runs]
+    by_run = [stored[run.name]["figures"][run.judged]["clots_found"] for run in runs]
     groups = [name for name, found in by_run[0].items() if found["n"]]
     rows = [
         [name, str(by_run[0][name]["n"]), *(estimate(f[name]) for f in by_run), limits.get(name, "")] for name in groups
@@ -237,7 +241,7 @@ def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
     """Test readings by variant, of the runs given."""
     tables: dict[str, dict[int, list[dict[str, str]]]] = {}
     for run in runs:
-        rows = _test_rows(results / run.name)
+        rows = _rows_of(results / run.name, run.judged)
         if rows:
             tables.setdefault(run.label, {})[run.seed] = rows
     return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}
@@ -257,9 +261,10 @@ def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
         "Trials": [run for run in runs if not run.analysis],
         "Analyses, for explanation alone": [run for run in runs if run.analysis],
     }
-    heads = ["trial", "variant", "settings", "steps", "minutes", "validation AUC", "validation Dice", "AUC", "Dice"]
+    heads = ["trial", "variant", "settings", "steps", "minutes", "validation AUC", "validation Dice", "AUC", "Dice", "AUC, opened", "Dice, opened"]
     where = (
-        "On the validation patients of the training cohort (propagated labels) and on development cohort A (truth).\n"
+        "On the validation patients of the training cohort (propagated labels), on development cohort A and, once it was\n"
+        "opened, on the first locked cohort (truth).\n"
     )
     for title, part in parts.items():
         if part:
@@ -283,14 +288,17 @@ def _trial_head(run: Run) -> list[str]:
 
 def _trial_cells(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
-        return [NOT_RUN] + [""] * 5
-    training, figures = found["training"], found["figures"]["development"]
+        return [NOT_RUN] + [""] * 7
+    training, figures = found["training"], found["figures"]
     checks = training["validation"]
     return [
         str(training["steps"]),
         f"{training['seconds'] / 60:.0f}",
         number(checks["auc"]),
         number(checks["dice"]),
-        estimate(figures["patient"]["auc"]),
-        estimate(figures["voxel"]["dice"]),
+        *(
+            estimate(figures[role][part][name]) if role in figures else ""
+            for role in ("development", "opened")
+            for part, name in (("patient", "auc"), ("voxel", "dice"))
+        ),
     ]

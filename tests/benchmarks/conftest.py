@@ -92,4 +92,4 @@ def finish(plan: Plan, run, advantage: float = 3.0) -> None:
             write_json(path, record(name, label, value, 0.5 * label))
             clot = {"id": 1, "ml": {"nct": 0.2}, "nct_hu_over_blood": -20.0}
             facts = {"label": label, "clots": [clot] * label, "noise_hu": {"nct": 12.0 + noise}}
-            write_json(cohorts.patients_folder(run.difficulty, role) / name / "facts.json", facts)
+            write_json(cohorts.patients_folder(plan, run.difficulty, role) / name / "facts.json", facts)
