@@ -65,8 +65,8 @@ class Run(_Part):
 
     @model_validator(mode="after")
     def _trials_see_no_locked_cohort(self) -> "Run":
-        if self.trial and not (set(self.scored) <= OPEN and "development" in self.scored):
-            raise ValueError(f"trial {self.trial} is scored on the development cohort, and may be on an opened one alone")
+        if self.trial and not set(self.scored) <= OPEN:
+            raise ValueError(f"trial {self.trial} may be scored on the development cohort and an opened one alone")
         if not self.trial and "calibration" not in self.scored:
             raise ValueError(f"{self.name} needs the calibration cohort, which score and threshold are fitted on")
         if self.analysis and not self.trial:

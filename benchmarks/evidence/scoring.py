@@ -104,7 +104,7 @@ def store_results(plan: Plan, run: Run) -> None:
     """Write `patients.csv`, `clots.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
     code = code_version(PROJECT)  # before the tables change, which are under version control too
     records: dict[Role, dict[str, Record]] = {role: read_records(plan, run, role) for role in run.scored}
-    fitted_on = "calibration" if "calibration" in records else "development"
+    fitted_on = "calibration" if "calibration" in records else run.scored[0]
     decision = fit(plan, run, records[fitted_on], fitted_on)
     config = EvaluateConfig.model_validate({})
     rows, clots, figures = [], [], {}
@@ -142,7 +142,7 @@ def store_results(plan: Plan, run: Run) -> None:
 def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> Decision:
     """Standardisation, combination and threshold from the patients of one cohort, none of which was trained on.
 
-    Trials, which see the development cohort alone, are fitted on that: their figures serve choices, nothing else.
+    Trials, which see no calibration cohort, are fitted on what they are scored on: their figures serve choices alone.
     """
     seen = [OutOfFold(name, 0, record["case"]["label"], record["features"]) for name, record in records.items()]
     reading = plan.inference.model_dump(include={"overlap", "highest_hu", "segmentation_threshold"})

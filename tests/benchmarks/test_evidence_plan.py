@@ -28,7 +28,7 @@ def test_a_larger_cohort_only_adds_patients():
 
 
 def test_trials_never_see_a_locked_cohort():
-    with pytest.raises(ValidationError, match="may be on an opened one alone"):
+    with pytest.raises(ValidationError, match="development cohort and an opened one alone"):
         make_plan(runs=[TRIAL | {"scored": ["development", "test"]}])
 
 
