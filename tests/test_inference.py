@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from cpmn.errors import CpmnError
+from cpmn.images import image_like
 from cpmn.inference import CLASS_ML, choose_device, load_model, pool_volume, predict_case, predict_volume
 from cpmn.network import Pathway, PathwayOutput, build_pathway, pool_evidence
 from cpmn.plan import Plan, write_plan
+from tests.test_blood import chest
 
 SPACING = (3.0, 3.0, 4.0)  # x, y, z in mm
 PATCH = (16, 16, 8)  # x, y, z
@@ -158,6 +161,18 @@ def test_prediction_follows_the_orientation_of_the_file(folder):
     restored = sitk.GetImageFromArray(flipped.probability)
     restored.CopyInformation(turned)
     assert np.allclose(sitk.GetArrayFromImage(sitk.DICOMOrient(restored, "LPS")), straight.probability, atol=1e-5)
+
+
+def test_a_window_on_the_blood_reads_two_patients_of_unlike_blood_alike(folder):
+    """All HU raised by 12, as by another haematocrit: with a fixed centre the network would see another image."""
+    drawn = chest(50.0)
+    image = drawn.image(noise_hu=5.0)
+    raised = image_like((sitk.GetArrayFromImage(image) + 12).astype(np.int16), image)
+    fixed = load_model(folder)
+    relative = replace(fixed, plan=fixed.plan.model_copy(update={"blood_window": True}))
+    by_model = [[predict_case(model, scan, overlap=0.0) for scan in (image, raised)] for model in (fixed, relative)]
+    change = [np.abs(one.probability - other.probability).max() for one, other in by_model]
+    assert change[1] < 1e-6 < change[0]
 
 
 def test_folder_without_weights(folder):

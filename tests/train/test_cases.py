@@ -10,6 +10,7 @@ from cpmn.images import image_like, read_image, write_image
 from cpmn.plan import working_image
 from cpmn.train.cases import load_cases, working_label
 from cpmn.vesselmask import ARTERY, VEIN
+from tests.test_blood import chest
 
 
 def label_image(voxels: dict[tuple[int, int, int], int], shape=(12, 12, 12)) -> sitk.Image:
@@ -52,6 +53,30 @@ def test_carried_labels_are_trusted_as_far_as_the_scans_agree(crops, tmp_path):
     assert np.asarray(elsewhere.confidence)[elsewhere.embolus > 0].mean() < 100
     assert load("same", annotated={"p0"}).confidence is None
     assert load("same", config=TrainConfig()).confidence is None
+
+
+def test_the_window_is_centred_on_the_blood_of_each_patient(tmp_path):
+    for name, blood in (("pale", 38.0), ("rich", 62.0)):
+        drawn = chest(blood)
+        image = drawn.image(noise_hu=5.0)
+        write_image(image, tmp_path / name / "nct.nii.gz")
+        write_image(image_like(drawn.lungs.astype(np.uint8), image), tmp_path / name / "lung.nii.gz")
+        write_image(image_like(np.zeros(drawn.hu.shape, np.uint8), image), tmp_path / name / "embolus.nii.gz")
+
+    def centers(folder, **settings):
+        cases = load_cases(
+            ["pale", "rich"],
+            crops=tmp_path,
+            labels={"pale": 0, "rich": 0},
+            paired=set(),
+            spacing=(4.0, 4.0, 4.0),
+            cache=tmp_path / folder,
+            config=TrainConfig(**settings),
+        )
+        return [case.window_center for case in cases]
+
+    assert centers("blood", blood_window=True) == pytest.approx([38.0, 62.0], abs=1.5)
+    assert centers("fixed", window_center=47.0) == [47.0, 47.0]
 
 
 def test_crops_are_read_once(crops, tmp_path):

@@ -53,6 +53,16 @@ def test_variants_share_the_nct_patches(cases, config, change):
     assert torch.equal(plain.nct.clot, other.nct.clot)
 
 
+def test_each_patient_is_seen_about_its_own_centre_and_the_ctpa_about_the_common_one(cases, config):
+    plain = config(clip=100.0)
+    raised = [replace(one, window_center=one.window_center + 2 * plain.window_scale) for one in cases]
+    batch, other = (sample_batch(some, plain, 3) for some in (cases, raised))
+    assert torch.allclose(other.nct.patches, batch.nct.patches - 2, atol=1e-5)
+    assert batch.ctpa is not None
+    assert other.ctpa is not None
+    assert torch.equal(other.ctpa.patches, batch.ctpa.patches)
+
+
 def test_one_pathway_reads_no_ctpa(cases, config):
     batch = sample_batch([case("x", True, ctpa=False), case("yy", False, ctpa=False)], config(pathways=("nct",)), 0)
     assert batch.ctpa is None
