@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from benchmarks.evidence.methods import Material, Reader, run_epochs, write_model
 from benchmarks.evidence.plan import Inference
+from cpmn.blood import window_center
 from cpmn.config.train import TrainConfig
 from cpmn.files import read_json
 from cpmn.images import read_image
@@ -85,9 +86,10 @@ def volume(crop: sitk.Image, config: TrainConfig) -> Tensor:
     """Normalised crop (1, z, y, x) at `SPACING`, cut or padded with air to `SHAPE` about its centre."""
     from monai.transforms.croppad.array import ResizeWithPadOrCrop
 
+    center = window_center(crop, config.window_center, config.blood_window)
     hu = torch.from_numpy(sitk.GetArrayFromImage(working_image(crop, SPACING)))[None]
     fitted = np.asarray(ResizeWithPadOrCrop(SHAPE, value=AIR_HU)(hu))
-    return torch.from_numpy(normalise(fitted, config.window_center, config.window_scale, config.clip))
+    return torch.from_numpy(normalise(fitted, center, config.window_scale, config.clip))
 
 
 def balanced(labels: np.ndarray, random: np.random.Generator) -> list[int]:
