@@ -21,9 +21,11 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("table", help="write the result part of docs/benchmark.md")
     commands.add_parser("cost", help="measure what a step of each variant costs; best on an idle machine")
     commands.add_parser("labels", help="measure how far the training cohorts' carried labels agree with the truth")
+    commands.add_parser("blood", help="measure how the stored runs' scores follow the patients' blood")
     commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
     options = parser.parse_args(arguments)
-    actions = {"run": _run, "status": _status, "table": _table, "cost": _cost, "labels": _labels, "job": _job}
+    actions = {"run": _run, "status": _status, "table": _table, "job": _job}
+    actions |= {"cost": _cost, "labels": _labels, "blood": _blood}
     return actions[options.command](options)
 
 
@@ -57,6 +59,13 @@ def _labels(options: argparse.Namespace) -> int:
     from benchmarks.evidence.labels import measure_labels
 
     print(measure_labels(load_plan()).to_string(index=False))
+    return 0
+
+
+def _blood(options: argparse.Namespace) -> int:
+    from benchmarks.evidence.blood import measure_blood
+
+    print(measure_blood(load_plan()).to_string(index=False))
     return 0
 
 

@@ -137,9 +137,7 @@ def _vessel(nct: np.ndarray, ctpa: np.ndarray | None, config: TrainConfig) -> np
     return blood & (ctpa >= OPACIFIED_HU) if own_ctpa and ctpa is not None else blood
 
 
-def _phase(
-    cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.random.Generator
-) -> PhasePatches:
+def _phase(cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.random.Generator) -> PhasePatches:
     seen = [_window(one, phase, config) for one in cuts]
     images = [
         normalise(augmented(hu, center, config, noise), center, scale, config.clip)

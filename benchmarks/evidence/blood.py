@@ -1,0 +1,85 @@
+"""Whether a network calls bright blood a clot: how scores of patients without PE follow their blood's HU.
+
+The blood is the phantom's own, drawn from the seed; how well `cpmn.blood` measures it in the NCT stands beside.
+"""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap, spearmanr
+
+from benchmarks.evidence.cohorts import patients_folder
+from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, phantom_config
+from benchmarks.evidence.table import BLOOD_FILE, MEASURED_FILE
+from cpmn.blood import blood_hu
+from cpmn.evaluate.tables import read_table
+from cpmn.files import write_text
+from cpmn.images import read_image
+from cpmn.phantom.anatomy import build_anatomy
+from cpmn.phantom.materials import Tissue
+
+FEWEST_NORMALS = 10
+SAMPLES = 2000
+
+
+def measure_blood(plan: Plan) -> pd.DataFrame:
+    """Write and return `blood.csv`: of each stored run and cohort the rank correlation of score and blood in normals.
+
+    Writes `blood_measured.csv` too, for the scoring cohorts that are there.
+    """
+    rows, drawn = [], cache(lambda difficulty, role: drawn_blood(plan, difficulty, role))
+    for run in plan.runs:
+        path = RESULTS / run.name / "patients.csv"
+        stored = read_table(path) if path.is_file() else []
+        for role in run.scored:
+            normals = [row for row in stored if row["split"] == role and row["label"] == "0"]
+            if len(normals) >= FEWEST_NORMALS and role != "calibration":
+                blood = drawn(run.difficulty, role)
+                pairs = [(float(row["score"]), blood[row["patient_id"]]) for row in normals]
+                rows.append({"run": run.name, "cohort": role, "normals": len(pairs)} | correlation(np.array(pairs)))
+    table = pd.DataFrame(rows)
+    write_text(RESULTS / BLOOD_FILE, table.to_csv(index=False))
+    _measure(plan)
+    return table
+
+
+def correlation(pairs: np.ndarray) -> dict[str, float]:
+    """Spearman's rank correlation of the columns of `pairs` (n, 2), with a bootstrap interval over patients."""
+    first, second = pairs.T
+    drawn = bootstrap(
+        (first, second),
+        lambda x, y: spearmanr(x, y).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=SAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    values = {"rank_correlation": spearmanr(first, second).statistic, "low": drawn.low, "high": drawn.high}
+    return {name: round(float(value), 3) for name, value in values.items()}
+
+
+def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, float]:
+    """HU of each patient's arteries on NCT, as the phantom draws it."""
+    config = phantom_config(plan, difficulty, role)
+    patients = cohort_patients(plan, difficulty, role)
+    return {name: float(build_anatomy(config, name).attenuation.nct[Tissue.ARTERY]) for name in patients}
+
+
+def _measure(plan: Plan) -> None:
+    """Measured minus drawn blood, by cohort: mean, SD and the largest, in HU."""
+    rows = []
+    for role, seeds in plan.seeds.items():
+        for difficulty in seeds if role != "train" else ():
+            folder = patients_folder(plan, difficulty, role)
+            if not all((folder / n / "nct.nii").is_file() for n in cohort_patients(plan, difficulty, role)):
+                continue
+            drawn = drawn_blood(plan, difficulty, role)
+            found = {name: blood_hu(read_image(folder / name / "nct.nii")) for name in drawn}
+            error = np.array([value - drawn[name] for name, value in found.items() if value is not None])
+            row = {"cohort": folder.name, "patients": len(drawn), "not_measured": len(drawn) - len(error)}
+            figures = {"mean_error_hu": error.mean(), "sd_hu": error.std(ddof=1), "largest_hu": np.abs(error).max()}
+            rows.append(row | {name: round(float(value), 2) for name, value in figures.items()})
+    if rows:
+        write_text(RESULTS / MEASURED_FILE, pd.DataFrame(rows).to_csv(index=False))
