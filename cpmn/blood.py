@@ -13,9 +13,7 @@ from cpmn.lungs import between_lungs, segment_lungs
 
 LOOK_MM = 4.0  # resolution at which the image is looked at: noise is averaged away, the aorta has 20-30 mm
 FRONT_SHARE = 0.6  # of the lungs' depth: heart and great vessels lie there, the spine behind
-UPPER_SHARE = (
-    0.4  # our choice, of the lungs' height: great vessels; below lie heart muscle and liver, which are no blood
-)
+UPPER_SHARE = 0.4  # our choice, of the lungs' height: great vessels, above heart muscle and liver
 SOFT_HU = (0.0, 110.0)  # our choice: fat and airways lie below, calcium, bone and contrast medium above
 FEWEST_VOXELS = 100  # our choice, of about 64 mm3: 6 mL; phantoms have at least 390
 

@@ -289,8 +289,8 @@ def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
         "Dice, opened",
     ]
     where = (
-        "On the validation patients of the training cohort (propagated labels), on development cohort A and, once it was\n"
-        "opened, on the first locked cohort (truth).\n"
+        "On the validation patients of the training cohort (propagated labels), on development cohort A and on the\n"
+        "first locked cohort, once that was opened (truth).\n"
     )
     for title, part in parts.items():
         if part:
