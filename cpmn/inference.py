@@ -74,7 +74,7 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     path = Path(folder) / WEIGHTS_FILE
     if not path.is_file():
         raise CpmnError(f"{folder} is not a model folder: it has no {WEIGHTS_FILE}. Train the model again.")
-    pathway = build_pathway(plan.channels, plan.strides, plan.seed)
+    pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
     try:
         pathway.load_state_dict(load_file(path))
     except SafetensorError as error:

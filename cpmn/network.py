@@ -48,16 +48,18 @@ class Pathway(nn.Module):
     channels : feature channels per level, finest first; multiples of 8, at least two levels.
     strides : (x, y, z) downsampling from each level to the next, one fewer than `channels`. An axis that is much
         coarser than the others keeps stride 1 at first (see `cpmn.plan.pooling_strides`).
+    absolute : whether the first convolution goes without group norm. The norm takes a patch's own mean and spread, so
+        that the same HU look brighter beside lung than beside heart; without it the finest features keep them.
 
     The input's size must be divisible by the product of the strides along every axis.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[Sequence[int]]):
+    def __init__(self, channels: Sequence[int], strides: Sequence[Sequence[int]], absolute: bool = False):
         super().__init__()
         if len(strides) != len(channels) - 1:
             raise ValueError(f"{len(channels)} levels need {len(channels) - 1} strides, not {len(strides)}")
         self.strides = [(z, y, x) for x, y, z in strides]  # tensors are (z, y, x)
-        self.stem = ConvBlock(1, channels[0])
+        self.stem = ConvBlock(1, channels[0], normed=not absolute)
         self.down = nn.ModuleList(
             nn.Sequential(ConvBlock(a, b, stride), ResidualBlock(b))
             for (a, b), stride in zip(pairwise(channels), self.strides, strict=True)
@@ -89,12 +91,12 @@ class Pathway(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution 3x3x3 (perhaps strided), group norm, leaky ReLU."""
+    """Convolution 3x3x3 (perhaps strided), group norm (or, without, a bias), leaky ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1)):
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int, int] = (1, 1, 1), normed: bool = True):
         super().__init__()
-        self.convolution = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm = nn.GroupNorm(GROUPS, outputs)
+        self.convolution = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=not normed)
+        self.norm = nn.GroupNorm(GROUPS, outputs) if normed else nn.Identity()
 
     def forward(self, patches: Tensor) -> Tensor:
         return functional.leaky_relu(self.norm(self.convolution(patches)), 0.01, inplace=True)
@@ -143,8 +145,10 @@ def share_modules(owner: Pathway, borrower: Pathway, parts: Sequence[str]) -> No
         setattr(borrower, name, getattr(owner, name))
 
 
-def build_pathway(channels: Sequence[int], strides: Sequence[Sequence[int]], seed: int) -> Pathway:
+def build_pathway(
+    channels: Sequence[int], strides: Sequence[Sequence[int]], seed: int, absolute: bool = False
+) -> Pathway:
     """Pathway whose weights are a function of `seed` alone; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Pathway(channels, strides)
+        return Pathway(channels, strides, absolute)

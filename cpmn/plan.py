@@ -36,6 +36,7 @@ class Plan(BaseModel):
     patch_size: tuple[int, int, int] = Field(description="Patch size in working voxels.")
     channels: tuple[int, ...] = Field(description="Feature channels per level, finest first.")
     strides: tuple[tuple[int, int, int], ...] = Field(description="Downsampling from each level to the next.")
+    absolute_hu: bool = Field(default=False, description="Whether the first convolution goes without group norm.")
     parameters: int | None = Field(default=None, description="Weights of this pathway, the NCT's alone (count).")
     training_mb: int | None = Field(default=None, description="Estimated memory of the training, both pathways, in MB.")
     window_center: float = Field(description="NCT window centre in HU.")

@@ -93,3 +93,12 @@ def test_heads_keep_float32_digits_under_mixed_precision():
     for values in (output.logits, output.evidence, *output.deep_logits):
         assert values.dtype == torch.float32
         assert (values != values.bfloat16().float()).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_without_norm_the_finest_features_keep_a_patchs_own_hu(absolute):
+    """A patch and the same one with three times the contrast: after group norm they are one."""
+    stem = build_pathway((8, 16), STRIDES[:1], seed=0, absolute=absolute).stem
+    patch = torch.randn(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+    same = torch.allclose(stem(3 * patch), stem(patch), atol=1e-3)
+    assert same is not absolute

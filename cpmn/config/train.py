@@ -117,6 +117,12 @@ class TrainConfig(Section):
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
     )
 
+    absolute_hu: bool = Field(
+        default=False,
+        description="Whether the first convolution goes without group norm, which takes a patch's own mean and spread, "
+        "so that the finest features keep the patch's HU.",
+    )
+
     steps: int = Field(default=500, ge=1, description="Optimiser steps of one training (count).")
     batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
     foreground_fraction: float = Field(

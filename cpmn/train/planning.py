@@ -58,7 +58,7 @@ def check_memory(config: TrainConfig, spacing: Spacing, device: torch.device) ->
 def parameters(config: TrainConfig, spacing: Spacing) -> int:
     """Weights of the NCT pathway alone, which is all that reads scans."""
     with torch.device("meta"):
-        pathway = build_pathway(config.channels, _strides(config, spacing), 0)
+        pathway = build_pathway(config.channels, _strides(config, spacing), 0, config.absolute_hu)
     return sum(weight.numel() for weight in pathway.parameters())
 
 

@@ -62,7 +62,9 @@ class Run:
 def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder) -> Run:
     """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
     pathways = {
-        phase: build_pathway(config.channels, strides, 2 * config.seed + (phase == "ctpa")).to(device)
+        phase: build_pathway(config.channels, strides, 2 * config.seed + (phase == "ctpa"), config.absolute_hu).to(
+            device
+        )
         for phase in ("nct", "ctpa")
         if phase in config.pathways
     }
