@@ -44,7 +44,7 @@ class Plan(BaseModel):
         default=False, description="Whether the patient's own blood, where it can be measured, is the centre instead."
     )
     window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
-    clip: float = Field(gt=0, description="Normalised intensities are clipped to +- this value.")
+    clip: float | None = Field(gt=0, description="Normalised intensities are clipped to +- this; null: asinh of them.")
     fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")
     config: dict[str, Any] = Field(description="Resolved settings of the training.")
     versions: dict[str, str] = Field(description="Versions of the packages that trained the model.")
@@ -131,6 +131,11 @@ def resample(image: sitk.Image, grid: sitk.Image, interpolator: int = sitk.sitkL
     return resampler.Execute(image)
 
 
-def normalise(hu: np.ndarray, center: float, scale: float, clip: float) -> np.ndarray:
-    """Network intensities, float32: (HU - center) / scale, clipped to +- clip."""
-    return np.clip((hu.astype(np.float32) - np.float32(center)) / np.float32(scale), -clip, clip)
+def normalise(hu: np.ndarray, center: float, scale: float, clip: float | None) -> np.ndarray:
+    """Network intensities, float32: (HU - center) / scale, clipped to +- clip.
+
+    With `clip` None asinh of it instead: nearly linear within `scale` of the centre and logarithmic beyond, so that
+    lung, fat and bone stay apart and the share of lung in a vessel's border can be told (ours).
+    """
+    intensities = (hu.astype(np.float32) - np.float32(center)) / np.float32(scale)
+    return np.arcsinh(intensities) if clip is None else np.clip(intensities, -clip, clip)

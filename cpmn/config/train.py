@@ -106,7 +106,12 @@ class TrainConfig(Section):
     )
     ctpa_window_center: float = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
     ctpa_window_scale: float = Field(default=100.0, gt=0, description="HU per unit of normalised CTPA intensity.")
-    clip: float = Field(default=4.0, gt=0, description="Normalised intensities are clipped to +- this value.")
+    clip: float | None = Field(
+        default=4.0,
+        gt=0,
+        description="Normalised intensities are clipped to +- this value; null compresses them instead (asinh), so that "
+        "lung, fat and bone stay apart.",
+    )
     planned: bool = Field(
         default=False,
         description="Whether patch_size and channels are planned from the training patients' crops and memory_gb "

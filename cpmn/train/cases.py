@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -195,5 +195,6 @@ def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }
-    center = {"window_center": float(arrays.pop("window_center"))} if "window_center" in arrays else {}
-    return Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays, **center)
+    center = arrays.pop("window_center", None)
+    case = Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)
+    return case if center is None else replace(case, window_center=float(center))
