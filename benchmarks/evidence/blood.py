@@ -4,6 +4,7 @@ The blood is the phantom's own, drawn from the seed; how well `cpmn.blood` measu
 """
 
 from functools import cache
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -70,8 +71,9 @@ def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, flo
 def _measure(plan: Plan) -> None:
     """Measured minus drawn blood, by cohort: mean, SD and the largest, in HU."""
     rows = []
-    for role, seeds in plan.seeds.items():
-        for difficulty in seeds if role != "train" else ():
+    roles: tuple[Role, ...] = get_args(Role)
+    for role in roles:
+        for difficulty in plan.seeds.get(role, {}):
             folder = patients_folder(plan, difficulty, role)
             if not all((folder / n / "nct.nii").is_file() for n in cohort_patients(plan, difficulty, role)):
                 continue

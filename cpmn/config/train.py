@@ -109,7 +109,7 @@ class TrainConfig(Section):
     clip: float | None = Field(
         default=4.0,
         gt=0,
-        description="Normalised intensities are clipped to +- this value; null compresses them instead (asinh), so that "
+        description="Normalised intensities are clipped to +- this; null compresses them instead (asinh), so that "
         "lung, fat and bone stay apart.",
     )
     planned: bool = Field(
