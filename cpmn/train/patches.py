@@ -29,6 +29,16 @@ def cut(array: np.ndarray | None, place: Place, size: tuple[int, ...], outside: 
     return part[tuple(slice(None, None, -1 if flip else 1) for flip in place.flips)]
 
 
+def voxels_in_patch(voxels: np.ndarray, place: Place, size: tuple[int, ...]) -> np.ndarray:
+    """Indices (m, 3) in the patch of `size` (z, y, x), as `cut` makes it, of those `voxels` (n, 3) that lie in it."""
+    inside = voxels.astype(float) - place.corner
+    if place.matrix is not None:
+        centre = (np.array(size) - 1) / 2
+        inside = (inside - centre) @ np.linalg.inv(place.matrix).T + centre
+    indices = np.rint(np.where(place.flips, np.array(size) - 1 - inside, inside)).astype(int)
+    return indices[((indices >= 0) & (indices < size)).all(axis=1)]
+
+
 def _block(array: np.ndarray, corner: tuple[int, ...], size: tuple[int, ...], outside: float) -> np.ndarray:
     starts = [max(c, 0) for c in corner]
     part = array[tuple(slice(s, max(c + n, 0)) for s, c, n in zip(starts, corner, size, strict=True))]

@@ -10,7 +10,7 @@ from torch import Tensor
 from cpmn.config.train import Phase, TrainConfig
 from cpmn.plan import AIR_HU, normalise
 from cpmn.train.cases import Case
-from cpmn.train.patches import augmented, cut
+from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places
 from cpmn.train.simulate import contrast_at, insert_embolus
 from cpmn.train.vessels import BLOOD_HU
@@ -110,9 +110,10 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     clot = cut(case.embolus, place, size, 0) > 0
     vessel = _vessel(nct, ctpa, config)
     weight = _weight(place, clot, step, config)
-    if place.simulated:
-        contrast = contrast_at(step, config)
-        nct, ctpa, added = insert_embolus(nct, ctpa, spacing=case.spacing, contrast=contrast, random=random)
+    vessels = voxels_in_patch(case.vessel_voxels, place, size) if place.simulated else ()
+    if len(vessels):
+        at, contrast = vessels[random.integers(len(vessels))], contrast_at(step, config)
+        nct, ctpa, added = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
         clot = clot | added
     return Cut(nct, ctpa, clot, vessel & ~clot, weight, case.window_center)
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.train.vessels import blood_like
+from cpmn.train.vessels import blood_like, smoothed_inside
 
 RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
 CONTRAST_SD_HU = 5.0  # ours: spread of the clots' contrast about the schedule
@@ -28,36 +28,34 @@ def insert_embolus(
     nct: np.ndarray,
     ctpa: np.ndarray | None,
     *,
+    at: np.ndarray,
     spacing: Spacing,
     contrast: float,
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Patches in HU (z, y, x) with one embolus in a vessel near their centre, and its mask (bool).
+    """Patches in HU (z, y, x) with one embolus in the vessel at voxel `at` (z, y, x), and its mask (bool).
 
-    The NCT rises by the contrast; in the CTPA the clot is a filling defect that keeps the scan's noise. Where the
-    middle of the patch holds no vessel nothing changes and the mask is empty.
+    The NCT rises by the contrast; in the CTPA the clot is a filling defect that keeps the scan's noise. Where there is
+    nothing of blood's HU within the clot's radius nothing changes and the mask is empty.
     """
     radius, hu = random.uniform(*RADIUS_MM), contrast + random.normal(0, CONTRAST_SD_HU)
     defect = random.normal(*CTPA_CLOT_HU)
-    mask = _clot_shape(nct, spacing, radius)
+    mask = _clot_shape(nct, at, spacing, radius)
     if mask.sum() < FEWEST_VOXELS:
         return nct, ctpa, np.zeros(nct.shape, bool)
     share = ndimage.gaussian_filter(mask.astype(np.float32), EDGE_VOXELS)
     if ctpa is not None:
-        noise = ctpa - ndimage.gaussian_filter(ctpa.astype(np.float32), 1.0)
+        noise = np.where(mask, ctpa - smoothed_inside(ctpa, mask), 0)
         ctpa = ctpa * (1 - share) + (defect + noise) * share
     return nct + hu * share, ctpa, mask
 
 
-def _clot_shape(nct: np.ndarray, spacing: Spacing, radius: float) -> np.ndarray:
-    """Blood within `radius` mm of the vessel voxel that is nearest to the patch's centre, one piece."""
-    vessel = blood_like(nct)
+def _clot_shape(nct: np.ndarray, at: np.ndarray, spacing: Spacing, radius: float) -> np.ndarray:
+    """Blood within `radius` mm of the voxel `at`, the piece that is nearest to it."""
+    grid = np.indices(nct.shape).reshape(3, -1).T
+    distance = np.linalg.norm((grid - at) * spacing[::-1], axis=1).reshape(nct.shape)
+    vessel = blood_like(nct) & (distance <= radius)
     if not vessel.any():
         return vessel
-    steps = np.array(spacing[::-1])
-    voxels = np.argwhere(vessel)
-    nearest = voxels[np.argmin((((voxels - (np.array(nct.shape) - 1) / 2) * steps) ** 2).sum(1))]
-    grid = np.indices(nct.shape).reshape(3, -1).T
-    ball = ((((grid - nearest) * steps) ** 2).sum(1) <= radius**2).reshape(nct.shape)
-    pieces = np.asarray(cc3d.connected_components(vessel & ball))
-    return pieces == pieces[tuple(nearest)]
+    pieces = np.asarray(cc3d.connected_components(vessel))
+    return pieces == pieces.ravel()[np.argmin(np.where(vessel, distance, np.inf))]

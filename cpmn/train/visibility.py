@@ -10,10 +10,9 @@ from scipy import ndimage
 
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample
-from cpmn.train.vessels import BLOOD_HU
+from cpmn.train.vessels import BLOOD_HU, SOFT_HU
 
 RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
-SOFT_HU = (-30.0, 130.0)  # ours: clot, blood and their noise; a carried label reaches into lung, 900 HU below
 LEVELS = 255  # visibilities are kept as uint8
 
 

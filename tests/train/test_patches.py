@@ -3,7 +3,7 @@ import pytest
 
 from cpmn.plan import AIR_HU
 from cpmn.train.cases import Case
-from cpmn.train.patches import cut
+from cpmn.train.patches import cut, voxels_in_patch
 from cpmn.train.places import Place, rotation_matrix
 
 SHAPE = (12, 30, 30)
@@ -65,3 +65,16 @@ def test_scaling_enlarges():
     counts = {factor: cut(array, where, (12, 12, 12), 0).sum() for factor, where in place_of.items()}
     assert counts[1] == 64
     assert counts[1.5] == pytest.approx(64 * 1.5**3, rel=0.3)
+
+
+@pytest.mark.parametrize("flips", [(False, False, False), (True, False, True)])
+@pytest.mark.parametrize("degrees", [None, (90.0, 0.0, 0.0)])
+def test_voxels_are_found_again_in_the_patch(flips, degrees):
+    """A few marked voxels of a volume; the patch shows them where they are said to be, and those alone are named."""
+    array, voxels = np.zeros(SHAPE, np.int16), np.array([[5, 10, 12], [4, 14, 9], [0, 0, 0], [6, 13, 15]], np.int16)
+    array[tuple(voxels[[0, 1, 3]].T)] = 100, 200, 300
+    matrix = None if degrees is None else rotation_matrix(np.array(degrees), 1.0, (1.0, 1.0, 3.0))
+    where = place((2, 8, 8), flips=flips, matrix=matrix)
+    patch = cut(array, where, (6, 10, 10), 0)
+    found = voxels_in_patch(voxels, where, (6, 10, 10))
+    assert patch[tuple(found.T)].tolist() == [100, 200, 300]

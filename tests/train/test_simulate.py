@@ -5,6 +5,7 @@ from cpmn.config.train import TrainConfig
 from cpmn.train.simulate import contrast_at, insert_embolus
 
 SPACING = (1.5, 1.5, 3.0)
+MIDDLE = np.array([7, 11, 11])
 
 
 def tube() -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +24,7 @@ def test_contrast_goes_from_easy_to_hard():
 def test_a_clot_is_brighter_on_nct_and_a_defect_on_ctpa(seed):
     nct, ctpa = tube()
     new_nct, new_ctpa, mask = insert_embolus(
-        nct, ctpa, spacing=SPACING, contrast=30, random=np.random.default_rng(seed)
+        nct, ctpa, at=MIDDLE, spacing=SPACING, contrast=30, random=np.random.default_rng(seed)
     )
     assert new_ctpa is not None
     assert 4 <= mask.sum() <= 8 * 8 * 5  # inside the vessel, 12 mm of its length at most
@@ -31,14 +32,14 @@ def test_a_clot_is_brighter_on_nct_and_a_defect_on_ctpa(seed):
     core = mask & (new_nct - nct > 0.9 * (new_nct - nct).max())
     assert 10 <= (new_nct - nct)[core].mean() <= 45  # partial volume takes most from the smallest clots
     assert new_ctpa[core].mean() < 150
-    far = np.linalg.norm((np.indices(mask.shape).T - (7.5, 11.5, 11.5)) * (3, 1.5, 1.5), axis=-1).T > 14
+    far = np.linalg.norm((np.indices(mask.shape).T - MIDDLE) * (3, 1.5, 1.5), axis=-1).T > 14
     assert np.array_equal(new_nct[far], nct[far])
 
 
 def test_the_clot_does_not_depend_on_the_ctpa():
     nct, ctpa = tube()
     with_ctpa, without = (
-        insert_embolus(nct, phase, spacing=SPACING, contrast=30, random=np.random.default_rng(3))
+        insert_embolus(nct, phase, at=MIDDLE, spacing=SPACING, contrast=30, random=np.random.default_rng(3))
         for phase in (ctpa, None)
     )
     assert np.array_equal(with_ctpa[0], without[0])
@@ -48,6 +49,34 @@ def test_the_clot_does_not_depend_on_the_ctpa():
 
 def test_no_vessel_no_clot():
     nct = np.full((8, 8, 8), -850.0)
-    new, _, mask = insert_embolus(nct, None, spacing=SPACING, contrast=30, random=np.random.default_rng(0))
+    new, _, mask = insert_embolus(
+        nct, None, at=np.array([4, 4, 4]), spacing=SPACING, contrast=30, random=np.random.default_rng(0)
+    )
     assert not mask.any()
     assert np.array_equal(new, nct)
+
+
+def test_the_clot_lies_in_the_vessel_that_is_asked_for():
+    """Two vessels in lung; muscle of blood's HU lies nearer to the patch's centre than either."""
+    nct = np.full((16, 24, 24), -850.0)
+    nct[:, 2:6, 2:6] = nct[:, 18:22, 18:22] = nct[:, 9:15, 9:15] = 45
+    for at in ([8, 4, 4], [8, 20, 20]):
+        new, _, mask = insert_embolus(
+            nct, None, at=np.array(at), spacing=SPACING, contrast=30, random=np.random.default_rng(1)
+        )
+        assert mask[tuple(at)]
+        low, high = (2, 6) if at[1] == 4 else (18, 22)
+        assert mask[:, low:high, low:high].sum() == mask.sum() > 0
+        assert (new - nct)[mask].mean() > 10
+
+
+def test_a_small_clot_takes_no_edge_of_its_vessel_for_noise():
+    """A vessel of three voxels in lung: the defect is dark to its wall, where the CTPA falls by 1,200 HU."""
+    nct, ctpa = np.full((8, 12, 12), -850.0), np.full((8, 12, 12), -850.0)
+    nct[:, 5:8, 5:8], ctpa[:, 5:8, 5:8] = 45, 350
+    _, new, mask = insert_embolus(
+        nct, ctpa, at=np.array([4, 6, 6]), spacing=SPACING, contrast=30, random=np.random.default_rng(2)
+    )
+    assert mask.any()
+    assert new is not None
+    assert new[mask].max() < 300

@@ -90,3 +90,13 @@ def test_lung_vessels_are_inside_the_lungs_and_free_of_clot():
     assert found[6:14, 20, 20].tolist() == [True, True, False, False, True, True, True, True]
     assert not (found & ~vessel).any()
     assert not (found & (clot > 0)).any()
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_small_arteries_in_lung_are_vessels_too(width):
+    nct, lung = np.full((12, 30, 30), -850, np.int16), np.ones((12, 30, 30), np.uint8)
+    nct[:, 12 : 12 + width, 12 : 12 + width] = 50
+    noisy = nct + np.random.default_rng(0).normal(0, 15, nct.shape)
+    found = lung_vessels(noisy, lung, np.zeros_like(lung), (1.5, 1.5, 3.0))
+    assert found[:, 12 : 12 + width, 12 : 12 + width].mean() > 0.8
+    assert not found[nct < 0].any()
