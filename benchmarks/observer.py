@@ -59,6 +59,7 @@ def _rows(records: list[dict[str, Any]], difficulty: str, noise: float) -> list[
     scores = {
         ("reference", "auc"): "score",
         ("reference, half of the candidates", "auc"): "score_of_half",
+        ("blood taken for even", "auc"): "score_of_even",
         ("bright artery volume", "auc"): "bright_artery_ml",
         ("mean artery HU", "auc"): "mean_artery_hu",
     }
@@ -71,6 +72,7 @@ def _rows(records: list[dict[str, Any]], difficulty: str, noise: float) -> list[
             **counts,
         }
         for (observer, metric), key in scores.items()
+        if key in read[0]
     ]
     return rows + [row | counts for row in _detection(records, read)]
 

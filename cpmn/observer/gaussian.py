@@ -17,6 +17,7 @@ ROUNDING_VARIANCE = 1 / 12
 """HU^2 that rounding to whole HU adds, as white noise (Widrow 1961): it bounds what the finest detail can tell."""
 
 AXES = (0, 1, 2)
+FWHM_PER_SD = 2.355  # of a Gaussian
 
 Box = tuple[slice, ...]
 
@@ -37,11 +38,12 @@ class Whitener:
     power : spectrum of mean 1 (z, y, x // 2 + 1), as in `cpmn.phantom.noise.Noise`.
     sd : standard deviation (z,) of each slice in HU. The rounding is taken as that of the mean slice.
     shape : voxels (z, y, x) of the grid.
+    more : spectrum (z, y, x // 2 + 1) in HU^2 of further stationary variation, taken as that of the mean slice.
     """
 
-    def __init__(self, power: np.ndarray, sd: np.ndarray, shape: tuple[int, ...]):
+    def __init__(self, power: np.ndarray, sd: np.ndarray, shape: tuple[int, ...], more: np.ndarray | float = 0.0):
         self.sd = sd[:, None, None]
-        self.inverse = 1 / (power + ROUNDING_VARIANCE / float(np.mean(sd**2)))
+        self.inverse = 1 / (power + (ROUNDING_VARIANCE + more) / float(np.mean(sd**2)))
         self.kernel = fft.irfftn(self.inverse, shape, AXES)  # the response to a single voxel at 0
 
     def apply(self, residual: np.ndarray) -> np.ndarray:
@@ -56,6 +58,18 @@ class Whitener:
         power = np.abs(fft.rfftn(scaled, shape, AXES)) ** 2
         lags = [fft.fftfreq(n, 1 / n).round().astype(int) for n in shape]
         return float((fft.irfftn(power, shape, AXES) * self.kernel[np.ix_(*lags)]).sum())
+
+
+def smooth_power(shape: tuple[int, ...], spacing: tuple[float, ...], fwhm_mm: float) -> np.ndarray:
+    """Spectrum (z, y, x // 2 + 1), of mean 1, of white noise after a Gaussian filter: that of uneven blood.
+
+    shape : voxels (z, y, x). spacing : (x, y, z) in mm. fwhm_mm : of the filter.
+    """
+    steps = spacing[::-1]
+    axes = [*(fft.fftfreq(n, d) for n, d in zip(shape[:2], steps[:2], strict=True)), fft.rfftfreq(shape[2], steps[2])]
+    squared = sum(np.square(axis).reshape([-1 if i == j else 1 for j in range(3)]) for i, axis in enumerate(axes))
+    power = np.exp(-((2 * math.pi * fwhm_mm / FWHM_PER_SD) ** 2) * squared)
+    return power / fft.irfftn(power, shape, AXES)[0, 0, 0]
 
 
 def response(template: Template, whitened: np.ndarray) -> float:

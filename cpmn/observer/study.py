@@ -1,19 +1,20 @@
 """One patient of the study of the limit: every difficulty and noise level on the same anatomy, clots and noise."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cpmn.config.phantom import PhantomConfig
-from cpmn.observer.gaussian import Template, Whitener, d_prime
+from cpmn.observer.gaussian import Template, Whitener, d_prime, smooth_power
 from cpmn.observer.naive import bright_artery_ml, mean_artery_hu
 from cpmn.observer.priors import DIFFICULTIES
 from cpmn.observer.score import responses, score
 from cpmn.observer.sites import Candidates, imagine, templates_of
 from cpmn.phantom.anatomy import Anatomy, build_anatomy, with_emboli, without_emboli
 from cpmn.phantom.emboli import Clot
+from cpmn.phantom.image import blood_variation, clean_image
 from cpmn.phantom.known import Known, known_of
 from cpmn.phantom.render import Grid
 from cpmn.phantom.scan import with_noise
@@ -37,6 +38,19 @@ class _Seen:
     whitener: Whitener
     candidates: Candidates
     noise_response: np.ndarray
+    even: "_Even"
+
+
+@dataclass(frozen=True)
+class _Even:
+    """What an observer sees who takes the patient's blood for even, and its variation for noise of a known spectrum.
+
+    `response` (n,) is that of the candidates to the noise and the blood's variation together.
+    """
+
+    whitener: Whitener
+    candidates: Candidates
+    response: np.ndarray
 
 
 def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float], sets: int) -> dict[str, Any]:
@@ -63,7 +77,10 @@ def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float
         contrasts = contrasts_of(config, anatomy, difficulty)
         signal = clot_signal(seen.templates, contrasts, seen.twin.shape)
         u = responses(seen.candidates, seen.whitener.apply(signal))
-        readings += [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
+        own = [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
+        evenly = seen.even.response + responses(seen.candidates, seen.even.whitener.apply(signal))
+        score_of_even = score(seen.even.candidates, evenly, difficulty).patient
+        readings += [one | ({"score_of_even": score_of_even} if one["noise_factor"] == 1 else {}) for one in own]
     volumes = [float(template.share.sum(dtype=float)) * seen.grid.voxel_ml for template in seen.templates]
     return {
         "patient_id": patient_id,
@@ -97,6 +114,7 @@ def _look(config: PhantomConfig, anatomy: Anatomy, known: Known, sets: int) -> _
     candidates = imagine(anatomy, known.canvas, whitener, sets, random)
     templates = templates_of(anatomy.clots, known.canvas)
     noise = with_noise(config, anatomy.patient_id, "nct", known.twin, known.noise) - known.twin
+    even = _look_evenly(config, anatomy, known, candidates, noise)
     return _Seen(
         twin=known.twin,
         noise=noise,
@@ -108,7 +126,19 @@ def _look(config: PhantomConfig, anatomy: Anatomy, known: Known, sets: int) -> _
         whitener=whitener,
         candidates=candidates,
         noise_response=responses(candidates, whitener.apply(noise)),
+        even=even,
     )
+
+
+def _look_evenly(
+    config: PhantomConfig, anatomy: Anatomy, known: Known, candidates: Candidates, noise: np.ndarray
+) -> _Even:
+    sd, fwhm, _ = blood_variation(config, anatomy.patient_id, "nct")
+    more = sd**2 * smooth_power(known.twin.shape, known.grid.spacing, fwhm)
+    whitener = Whitener(known.noise.power, known.noise.sd, known.twin.shape, more)
+    candidates = replace(candidates, energy=np.array([whitener.energy(one) for one in candidates.templates]))
+    even = clean_image(config, known.canvas, without_emboli(anatomy), "nct", even_blood=True)
+    return _Even(whitener, candidates, responses(candidates, whitener.apply(noise + known.twin - even)))
 
 
 def _read(

@@ -19,13 +19,16 @@ GRAVITY = 0.15  # the lung's density grows by this share from its middle to its 
 BONES = (Tissue.CORTICAL_BONE, Tissue.SPONGY_BONE)
 
 
-def clean_image(config: PhantomConfig, canvas: Canvas, anatomy: Anatomy, phase: str) -> np.ndarray:
-    """HU (z, y, x) float32 of a drawn phase ('nct' or 'ctpa') without noise."""
+def clean_image(
+    config: PhantomConfig, canvas: Canvas, anatomy: Anatomy, phase: str, even_blood: bool = False
+) -> np.ndarray:
+    """HU (z, y, x) float32 of a drawn phase ('nct' or 'ctpa') without noise; with `even_blood` of one HU throughout."""
     table = anatomy.attenuation.nct if phase == "nct" else anatomy.attenuation.ctpa
     hu = canvas.mean(table)
     _add_lung(config, hu, canvas, anatomy, float(table[Tissue.LUNG]))
     if config.nuisance:
-        _add_blood(config, hu, canvas, anatomy, phase)
+        if not even_blood:
+            _add_blood(config, hu, canvas, anatomy, phase)
         random = random_stream(config.seed, anatomy.patient_id, f"{phase} streaks")
         bone = canvas.mean(_table(dict.fromkeys(BONES, 1.0)))
         hu += bone_streaks(bone, canvas.grid, anatomy.habitus.arms_down, random)
@@ -58,10 +61,15 @@ def _add_lung(config: PhantomConfig, hu: np.ndarray, canvas: Canvas, anatomy: An
     hu[inside] += share[inside] * (density - 1000 - usual).astype(np.float32)
 
 
+def blood_variation(config: PhantomConfig, patient_id: str, phase: str) -> tuple[float, float, np.random.Generator]:
+    """SD in HU and correlation width (FWHM) in mm of a patient's uneven blood, and the stream that it is drawn from."""
+    random = random_stream(config.seed, patient_id, f"{phase} blood")
+    return random.uniform(*BLOOD_SD_HU), random.uniform(*BLOOD_FWHM_MM), random
+
+
 def _add_blood(config: PhantomConfig, hu: np.ndarray, canvas: Canvas, anatomy: Anatomy, phase: str) -> None:
     """Blood is not quite even: cells settle, contrast medium mixes. Clots in NCT vary as the blood round them does."""
-    random = random_stream(config.seed, anatomy.patient_id, f"{phase} blood")
-    sd, fwhm = random.uniform(*BLOOD_SD_HU), random.uniform(*BLOOD_FWHM_MM)
+    sd, fwhm, random = blood_variation(config, anatomy.patient_id, phase)
     weights = _table(dict.fromkeys(BLOOD, sd))
     if phase == "nct":
         weights[FIRST_CLOT:] = sd

@@ -14,6 +14,7 @@ from cpmn.observer.gaussian import (
     auc_of_known_signal,
     d_prime,
     response,
+    smooth_power,
 )
 from cpmn.phantom.noise import Noise, noise_power
 from cpmn.phantom.render import Grid
@@ -100,3 +101,21 @@ def test_one_of_m_places_has_the_known_moments():
     error = ratios.std(axis=1) / math.sqrt(count)
     assert ratios[0].mean() == pytest.approx(1, abs=4 * error[0])
     assert ratios[1].mean() == pytest.approx(1 + (math.exp(d * d) - 1) / places, abs=4 * error[1])
+
+
+def test_uneven_blood_adds_its_covariance(noise):
+    """Energy and response equal those of the dense sum of both covariances; the smooth one has the known variance."""
+    power = smooth_power(SHAPE, GRID.spacing, fwhm_mm=6.0)
+    correlation = np.fft.irfftn(power, SHAPE, (0, 1, 2))
+    assert correlation[0, 0, 0] == pytest.approx(1)
+    assert correlation[0, 0, 1] == pytest.approx(math.exp(-((2.0 / (6.0 / 2.355)) ** 2) / 4), rel=0.02)
+    even = Noise(np.full(SHAPE[0], 10.0), noise.power)  # equal slices: there the sum of spectra is exact
+    points = np.argwhere(np.ones(SHAPE))
+    lags = (points[:, None] - points[None]) % SHAPE
+    covariance = dense_covariance(even) + 16 * correlation[tuple(np.moveaxis(lags, -1, 0))]
+    signal, residual = np.zeros(SHAPE), np.random.default_rng(2).normal(0, 10, SHAPE)
+    signal[BLOB.box] = BLOB.share
+    solved = np.linalg.solve(covariance, signal.ravel())
+    whitener = Whitener(even.power, even.sd, SHAPE, 16 * power)
+    assert whitener.energy(BLOB) == pytest.approx(signal.ravel() @ solved, rel=1e-3)
+    assert response(BLOB, whitener.apply(residual)) == pytest.approx(residual.ravel() @ solved, rel=1e-3)

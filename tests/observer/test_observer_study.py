@@ -67,6 +67,12 @@ def test_bright_clots_in_little_noise_are_certain_and_in_much_noise_unknowable(r
     assert abs(learnable[1]["score"]) < 1
 
 
+def test_who_takes_the_blood_for_even_sees_bright_clots_less_surely(record):
+    read = {(one["difficulty"], one["noise_factor"]): one for one in record["readings"]}
+    assert 0 < read["learnable", 1.0]["score_of_even"] < read["learnable", 1.0]["score"]
+    assert "score_of_even" not in read["learnable", 200.0]
+
+
 def test_ratio_is_calibrated_without_emboli():
     """E[exp(score) | absent] = 1 where sites do not overlap: the only check that no factor is lost."""
     count, sites, q, energy = 300, 3, 0.3, 0.0005
