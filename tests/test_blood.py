@@ -53,14 +53,16 @@ def test_phantoms_have_the_blood_that_was_drawn():
         assert blood_hu(grid_image(scan.hu, scan.grid)) == pytest.approx(drawn, abs=4.0)  # blood varies by 3 to 5 HU
 
 
-def test_without_lungs_or_vessels_the_fixed_centre_serves():
+def test_without_lungs_or_vessels_the_fixed_centre_serves(caplog):
     nothing = sitk.GetImageFromArray(np.full((20, 30, 30), 40, np.int16))
     nothing.SetSpacing((5.0, 5.0, 5.0))
     emptied = chest(50.0)
     emptied.fill((emptied.hu > 0) & emptied.ball((170, 110, 200), (60, 90, 140)), -100)
     for image in (nothing, emptied.image()):
         assert blood_hu(image) is None
+        caplog.clear()
         assert window_center(image, 45.0, by_blood=True) == 45.0
+        assert "blood is taken to have 45 HU" in caplog.text
 
 
 def test_the_centre_follows_the_blood_only_where_it_shall():

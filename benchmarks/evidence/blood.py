@@ -4,7 +4,7 @@ The blood is the phantom's own, drawn from the seed; how well `cpmn.blood` measu
 """
 
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -69,19 +69,22 @@ def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, flo
 
 
 def _measure(plan: Plan) -> None:
-    """Measured minus drawn blood, by cohort: mean, SD and the largest, in HU."""
-    rows = []
+    """Measured minus drawn blood, by cohort: mean, SD and the largest, in HU. Rows that are there are kept."""
+    path = RESULTS / MEASURED_FILE
+    rows: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    there = {(row["cohort"], row["patients"]) for row in rows}
     roles: tuple[Role, ...] = get_args(Role)
     for role in roles:
         for difficulty in plan.seeds.get(role, {}):
-            folder = patients_folder(plan, difficulty, role)
-            if not all((folder / n / "nct.nii").is_file() for n in cohort_patients(plan, difficulty, role)):
+            folder, names = patients_folder(plan, difficulty, role), cohort_patients(plan, difficulty, role)
+            known = (folder.name, len(names)) in there
+            if known or not all((folder / name / "nct.nii").is_file() for name in names):
                 continue
             drawn = drawn_blood(plan, difficulty, role)
             found = {name: blood_hu(read_image(folder / name / "nct.nii")) for name in drawn}
             error = np.array([value - drawn[name] for name, value in found.items() if value is not None])
-            row = {"cohort": folder.name, "patients": len(drawn), "not_measured": len(drawn) - len(error)}
+            row = {"cohort": folder.name, "patients": len(names), "not_measured": len(drawn) - len(error)}
             figures = {"mean_error_hu": error.mean(), "sd_hu": error.std(ddof=1), "largest_hu": np.abs(error).max()}
             rows.append(row | {name: round(float(value), 2) for name, value in figures.items()})
     if rows:
-        write_text(RESULTS / MEASURED_FILE, pd.DataFrame(rows).to_csv(index=False))
+        write_text(path, pd.DataFrame(rows).to_csv(index=False))
