@@ -114,12 +114,15 @@ class Plan(_Part):
     recipe: dict[str, Any]
     recipes: dict[Difficulty, dict[str, Any]] = {}
     runs: tuple[Run, ...]
+    compared: tuple[tuple[str, str], ...] = Field(default=(), description="Pairs of runs that the document compares.")
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Plan":
         names = [run.name for run in self.runs]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"runs that stand twice: {', '.join(sorted(twice))}")
+        if unknown := {name for pair in self.compared for name in pair} - set(names):
+            raise ValueError(f"compared, but not among the runs: {', '.join(sorted(unknown))}")
         return self
 
 

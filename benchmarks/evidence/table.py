@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence.compared import compared_lines
 from benchmarks.evidence.markdown import estimate, number, share, signed, table
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
 from benchmarks.evidence.statistics import Readings, difference, draw, figure, holm, readings_of
@@ -50,6 +51,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
             difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
         )
     yield from _trials([run for run in plan.runs if run.trial], stored)
+    yield from compared_lines(plan, results)
     yield from _stored_table(
         results / LABELS_FILE,
         "Noise of the labels",

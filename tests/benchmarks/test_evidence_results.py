@@ -179,6 +179,21 @@ def test_the_comparison_stands_once_both_are_there(made):
     )
 
 
+def test_pairs_that_the_text_speaks_of_stand_with_their_difference(made):
+    pair = ["learnable/cpmn-s0", "learnable/nct_only-s0"]
+    plan = make_plan(compared=[pair])
+    assert "### Pairs" not in "\n".join(table.lines(plan, made / "results"))
+    for run, advantage in zip(plan.runs, (0.5, 3.0), strict=True):
+        finish(plan, run, advantage)
+        store_results(plan, run)
+    (line,) = [line for line in table.lines(plan, made / "results") if line.startswith(f"| {pair[0]} | {pair[1]} |")]
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[3] == "test"
+    assert float(cells[4].split()[0]) == pytest.approx(auc_of(made, plan, 1) - auc_of(made, plan, 0), abs=5e-4)
+    with pytest.raises(ValueError, match="not among the runs: learnable/none-s0"):
+        make_plan(compared=[["learnable/none-s0", pair[1]]])
+
+
 def auc_of(made, plan, index) -> float:
     rows = pd.read_csv(made / "results" / plan.runs[index].name / "patients.csv").query("split == 'test'")
     pe, normal = (rows.loc[rows["label"] == label, "score"].to_numpy() for label in (1, 0))
