@@ -18,8 +18,8 @@ def compared_lines(plan: Plan, results: Path) -> Iterator[str]:
             rows += [[first, second, *cells] for cells in _cells(*paths)]
     if rows:
         yield "### Pairs\n"
-        yield "First minus second on a cohort that both have read, one training each; interval (95 %) and p by bootstrap"
-        yield "over patients. None of it is the primary endpoint.\n"
+        yield "First minus second on a cohort that both have read, one training each; interval and p by bootstrap over"
+        yield "patients. None of it is the primary endpoint.\n"
         yield from table(["first", "second", "cohort", "AUC", "p", "Dice", "p"], rows)
 
 
