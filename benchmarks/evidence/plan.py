@@ -51,7 +51,8 @@ class Run(_Part):
     """One training and the cohorts that it is scored on. `settings` override the recipe; `trial` serves choices.
 
     `trained_on` names another difficulty to take the network from (transfer); None is the same. An `analysis` is a
-    trial that explains a result and is never chosen.
+    trial that explains a result and is never chosen. `recipe` names another of the plan's `recipes` than that of the
+    training cohort's difficulty.
     """
 
     difficulty: Difficulty
@@ -60,6 +61,7 @@ class Run(_Part):
     seed: int = 0
     trial: str = ""
     analysis: bool = False
+    recipe: str = ""
     settings: dict[str, Any] = {}
     scored: tuple[Role, ...] = ("calibration", "test")
 
@@ -112,7 +114,9 @@ class Plan(_Part):
         default=(), description="Difficulties whose recipe is chosen: only there may the locked cohort be made."
     )
     recipe: dict[str, Any]
-    recipes: dict[Difficulty, dict[str, Any]] = {}
+    recipes: dict[str, dict[str, Any]] = Field(
+        default={}, description="What changes the recipe, by difficulty or name."
+    )
     runs: tuple[Run, ...]
     compared: tuple[tuple[str, str], ...] = Field(default=(), description="Pairs of runs that the document compares.")
 
@@ -121,6 +125,8 @@ class Plan(_Part):
         names = [run.name for run in self.runs]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"runs that stand twice: {', '.join(sorted(twice))}")
+        if unknown := {run.recipe for run in self.runs if run.recipe} - set(self.recipes):
+            raise ValueError(f"recipes that are not there: {', '.join(sorted(unknown))}")
         if unknown := {name for pair in self.compared for name in pair} - set(names):
             raise ValueError(f"compared, but not among the runs: {', '.join(sorted(unknown))}")
         return self
@@ -138,7 +144,7 @@ def data_root() -> Path:
 
 def training_config(plan: Plan, run: Run) -> TrainConfig:
     """Settings of a training: the recipe, the difficulty's own, the variant's, the run's."""
-    values = plan.recipe | plan.recipes.get(run.source, {})
+    values = plan.recipe | plan.recipes.get(run.recipe or run.source, {})
     base = "nct_only" if run.variant in (TRUTH, *PEERS) else run.variant
     custom = {"run": {"base": base, "seed": run.seed, **run.settings}}
     return resolve_variant(TrainConfig.model_validate(values), "run", custom)

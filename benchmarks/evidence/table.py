@@ -311,7 +311,8 @@ def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:
 
 
 def _trial_head(run: Run) -> list[str]:
-    return [run.name, run.label, ", ".join(f"{key} {value}" for key, value in run.settings.items()) or "the recipe"]
+    changes = [run.recipe] * bool(run.recipe) + [f"{key} {value}" for key, value in run.settings.items()]
+    return [run.name, run.label, ", ".join(changes) or "the recipe"]
 
 
 def _trial_cells(found: Mapping[str, Any] | None) -> list[str]:

@@ -63,6 +63,15 @@ def test_settings_of_a_run_override_the_recipe_and_its_difficulty():
     assert (config.steps, config.batch_size, config.seed, config.pathways) == (20, 3, 2, ("nct",))
 
 
+def test_a_run_may_keep_an_earlier_recipe_by_its_name():
+    recipes = {"learnable": {"batch_size": 3}, "learnable-first": {"batch_size": 2}}
+    earlier = {"difficulty": "learnable", "variant": "cpmn", "recipe": "learnable-first"}
+    plan = make_plan(recipes=recipes, runs=[earlier, {"difficulty": "learnable", "variant": "nct_only"}])
+    assert [training_config(plan, run).batch_size for run in plan.runs] == [2, 3]
+    with pytest.raises(ValidationError, match="recipes that are not there: learnable-first"):
+        make_plan(runs=[earlier])
+
+
 def test_a_network_from_another_difficulty_is_trained_there_and_scored_here(made):
     there = {"difficulty": "learnable", "variant": "cpmn"}
     sizes = make_plan().model_dump()["sizes"] | {"mixed": make_plan().model_dump()["sizes"]["learnable"]}
