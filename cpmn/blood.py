@@ -54,13 +54,18 @@ def window_center(nct: sitk.Image, fixed: float, by_blood: bool) -> float:
     return measured
 
 
+def look_factors(image: sitk.Image) -> list[int]:
+    """How many voxels (x, y, z) are averaged to one of about `LOOK_MM`."""
+    return [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
+
+
 def front_mediastinum(image: sitk.Image, lungs: sitk.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What lies between the lungs, away from the spine, on voxels of about `LOOK_MM`; both images in LPS.
 
     Returns HU (float32), lung (bool) and what is no lung but has lung to its right and left in the front
     `FRONT_SHARE` of the lungs' depth (bool), each (z, y, x).
     """
-    factors = [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
+    factors = look_factors(image)
     hu, lung = (sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(i, sitk.sitkFloat32), factors)) for i in (image, lungs))
     lung = lung > 0.5
     between = between_lungs(lung) & ~lung

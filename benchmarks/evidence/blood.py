@@ -3,6 +3,7 @@
 The blood is the phantom's own, drawn from the seed; how well `cpmn.blood` measures it in the NCT stands beside.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, get_args
 
@@ -12,9 +13,9 @@ from scipy.stats import bootstrap, spearmanr
 
 from benchmarks.evidence.cohorts import patients_folder
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, phantom_config
+from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.evidence.table import BLOOD_FILE, MEASURED_FILE
 from cpmn.blood import blood_hu
-from cpmn.evaluate.tables import read_table
 from cpmn.files import write_text
 from cpmn.images import read_image
 from cpmn.phantom.anatomy import build_anatomy
@@ -31,17 +32,16 @@ def measure_blood(plan: Plan) -> pd.DataFrame:
     """
     rows, drawn = [], cache(lambda difficulty, role: drawn_blood(plan, difficulty, role))
     for run in plan.runs:
-        path = RESULTS / run.name / "patients.csv"
-        stored = read_table(path) if path.is_file() else []
         for role in run.scored:
-            normals = [row for row in stored if row["split"] == role and row["label"] == "0"]
+            rows_of_cohort = cohort_rows(RESULTS / run.name / "patients.csv", role)
+            normals = [row for row in rows_of_cohort if row["label"] == "0"]
             if len(normals) >= FEWEST_NORMALS and role != "calibration":
                 blood = drawn(run.difficulty, role)
                 pairs = [(float(row["score"]), blood[row["patient_id"]]) for row in normals]
                 rows.append({"run": run.name, "cohort": role, "normals": len(pairs)} | correlation(np.array(pairs)))
     table = pd.DataFrame(rows)
     write_text(RESULTS / BLOOD_FILE, table.to_csv(index=False))
-    _measure(plan)
+    _measure(plan, drawn)
     return table
 
 
@@ -68,8 +68,8 @@ def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, flo
     return {name: float(build_anatomy(config, name).attenuation.nct[Tissue.ARTERY]) for name in patients}
 
 
-def _measure(plan: Plan) -> None:
-    """Measured minus drawn blood, by cohort: mean, SD and the largest, in HU. Rows that are there are kept."""
+def _measure(plan: Plan, drawn: Callable[[Difficulty, Role], dict[str, float]]) -> None:
+    """Measured minus `drawn` blood, by cohort: mean, SD and the largest, in HU. Rows that are there are kept."""
     path = RESULTS / MEASURED_FILE
     rows: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.is_file() else []
     there = {(row["cohort"], row["patients"]) for row in rows}
@@ -80,10 +80,10 @@ def _measure(plan: Plan) -> None:
             known = (folder.name, len(names)) in there
             if known or not all((folder / name / "nct.nii").is_file() for name in names):
                 continue
-            drawn = drawn_blood(plan, difficulty, role)
-            found = {name: blood_hu(read_image(folder / name / "nct.nii")) for name in drawn}
-            error = np.array([value - drawn[name] for name, value in found.items() if value is not None])
-            row = {"cohort": folder.name, "patients": len(names), "not_measured": len(drawn) - len(error)}
+            truth = drawn(difficulty, role)
+            found = {name: blood_hu(read_image(folder / name / "nct.nii")) for name in names}
+            error = np.array([value - truth[name] for name, value in found.items() if value is not None])
+            row = {"cohort": folder.name, "patients": len(names), "not_measured": len(names) - len(error)}
             figures = {"mean_error_hu": error.mean(), "sd_hu": error.std(ddof=1), "largest_hu": np.abs(error).max()}
             rows.append(row | {name: round(float(value), 2) for name, value in figures.items()})
     if rows:

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
     options = parser.parse_args(arguments)
     actions = {"run": _run, "status": _status, "table": _table, "job": _job}
-    actions |= {"cost": _cost, "labels": _labels, "blood": _blood}
+    actions |= dict.fromkeys(("cost", "labels", "blood"), _measure)
     return actions[options.command](options)
 
 
@@ -48,24 +48,13 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
-def _cost(options: argparse.Namespace) -> int:
+def _measure(options: argparse.Namespace) -> int:
+    from benchmarks.evidence.blood import measure_blood
     from benchmarks.evidence.cost import measure_cost
-
-    print(measure_cost(load_plan()).to_string(index=False))
-    return 0
-
-
-def _labels(options: argparse.Namespace) -> int:
     from benchmarks.evidence.labels import measure_labels
 
-    print(measure_labels(load_plan()).to_string(index=False))
-    return 0
-
-
-def _blood(options: argparse.Namespace) -> int:
-    from benchmarks.evidence.blood import measure_blood
-
-    print(measure_blood(load_plan()).to_string(index=False))
+    measures = {"cost": measure_cost, "labels": measure_labels, "blood": measure_blood}
+    print(measures[options.command](load_plan()).to_string(index=False))
     return 0
 
 

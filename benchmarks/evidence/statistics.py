@@ -10,9 +10,11 @@ another (perfect separation) there is no interval rather than one of width zero.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from cpmn.evaluate.tables import read_table
 from cpmn.metrics import Estimate, estimate
 
 SAMPLES = 4000
@@ -102,6 +104,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         highest = max(highest, min(1.0, (len(ordered) - rank) * p))
         adjusted[name] = highest
     return {name: adjusted[name] for name in p_values}
+
+
+def cohort_rows(path: Path, role: str) -> list[dict[str, str]]:
+    """Rows of one cohort in a run's `patients.csv` or `clots.csv`; none without the file."""
+    return [row for row in read_table(path) if row["split"] == role] if path.is_file() else []
 
 
 def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.compared import compared_lines
-from benchmarks.evidence.markdown import estimate, number, share, signed, table
+from benchmarks.evidence.markdown import NOT_RUN, estimate, number, share, signed, table
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
-from benchmarks.evidence.statistics import Readings, difference, draw, figure, holm, readings_of
+from benchmarks.evidence.statistics import Readings, cohort_rows, difference, draw, figure, holm, readings_of
+from benchmarks.evidence.trials import compared_lines, trial_lines
 from cpmn.evaluate.tables import read_table
 from cpmn.files import read_json, write_text
 from cpmn.phantom.difficulty import ISODENSE
@@ -23,7 +23,6 @@ COHORTS: dict[Role, str] = {
 STRATA = 3
 VISIBLE_ML = "visible_ml"
 SHARE_OF_OBSERVER = 0.9  # of what the reference observer's AUC exceeds chance by
-NOT_RUN = "not run"
 COST_FILE = "cost.csv"
 LABELS_FILE = "labels.csv"
 BLOOD_FILE, MEASURED_FILE = "blood.csv", "blood_measured.csv"
@@ -50,7 +49,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         yield from _clots(
             difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
         )
-    yield from _trials([run for run in plan.runs if run.trial], stored)
+    yield from trial_lines([run for run in plan.runs if run.trial], stored)
     yield from compared_lines(plan, results)
     yield from _stored_table(
         results / LABELS_FILE,
@@ -203,8 +202,8 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
 
 def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
     """Rows of a run's PE patients of a cohort; with the volume of visible clot if some clots are not visible."""
-    rows = [row for row in _rows_of(folder, role) if row["label"] == "1"]
-    clots = [row for row in read_table(folder / "clots.csv") if row["split"] == role] if rows else []
+    rows = [row for row in cohort_rows(folder / "patients.csv", role) if row["label"] == "1"]
+    clots = cohort_rows(folder / "clots.csv", role) if rows else []
     visible = [row for row in clots if abs(float(row["contrast_hu"])) > ISODENSE[1]]
     if len(visible) == len(clots):
         return rows
@@ -221,11 +220,6 @@ def _part(count: int, part: int) -> slice:
 def _third(rows: Sequence[Mapping[str, str]]) -> tuple[str, str]:
     found = sum(row["decision"] == "1" for row in rows)
     return f"{found}/{len(rows)}", f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
-
-
-def _rows_of(folder: Path, role: Role) -> list[dict[str, str]]:
-    """Rows of a run's patients of a cohort."""
-    return [row for row in read_table(folder / "patients.csv") if row["split"] == role]
 
 
 def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
@@ -257,7 +251,7 @@ def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
     """Test readings by variant, of the runs given."""
     tables: dict[str, dict[int, list[dict[str, str]]]] = {}
     for run in runs:
-        rows = _rows_of(results / run.name, run.judged)
+        rows = cohort_rows(results / run.name / "patients.csv", run.judged)
         if rows:
             tables.setdefault(run.label, {})[run.seed] = rows
     return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}
@@ -271,36 +265,6 @@ def _same_patients(readings: dict[str, Readings]) -> dict[str, Readings]:
     return {name: r for name, r in readings.items() if r.patients == patients}
 
 
-def _trials(runs: Sequence[Run], stored: Mapping[str, Any]) -> Iterator[str]:
-    """Trials, from which a recipe is chosen, and analyses, from which nothing is."""
-    parts = {
-        "Trials": [run for run in runs if not run.analysis],
-        "Analyses, for explanation alone": [run for run in runs if run.analysis],
-    }
-    heads = [
-        "trial",
-        "variant",
-        "settings",
-        "steps",
-        "minutes",
-        "validation AUC",
-        "validation Dice",
-        "AUC",
-        "Dice",
-        "AUC, opened",
-        "Dice, opened",
-    ]
-    where = (
-        "On the validation patients of the training cohort (propagated labels), on development cohort A and on the\n"
-        "first locked cohort, once that was opened (truth).\n"
-    )
-    for title, part in parts.items():
-        if part:
-            yield f"### {title}\n"
-            yield where
-            yield from table(heads, [[*_trial_head(run), *_trial_cells(stored.get(run.name))] for run in part])
-
-
 def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:
     """A stored CSV file, if it was measured."""
     if path.is_file():
@@ -308,26 +272,3 @@ def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:
         yield f"### {title}\n"
         yield f"{text}\n"
         yield from table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def _trial_head(run: Run) -> list[str]:
-    changes = [run.recipe] * bool(run.recipe) + [f"{key} {value}" for key, value in run.settings.items()]
-    return [run.name, run.label, ", ".join(changes) or "the recipe"]
-
-
-def _trial_cells(found: Mapping[str, Any] | None) -> list[str]:
-    if found is None:
-        return [NOT_RUN] + [""] * 7
-    training, figures = found["training"], found["figures"]
-    checks = training["validation"]
-    return [
-        str(training["steps"]),
-        f"{training['seconds'] / 60:.0f}",
-        number(checks["auc"]),
-        number(checks["dice"]),
-        *(
-            estimate(figures[role][part][name]) if role in figures else ""
-            for role in ("development", "opened")
-            for part, name in (("patient", "auc"), ("voxel", "dice"))
-        ),
-    ]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.blood import LOOK_MM, front_mediastinum
+from cpmn.blood import LOOK_MM, front_mediastinum, look_factors
 from cpmn.convert.headers import Header
 from cpmn.errors import CpmnError
 from cpmn.lungs import segment_lungs
@@ -81,5 +81,5 @@ def _blood_hu(image: sitk.Image, lungs: sitk.Image) -> float | None:
     """90th percentile of the soft tissue between the front parts of the lungs, or None if there is too little."""
     hu, _, between = front_mediastinum(image, lungs)
     soft = hu[between & (hu > SOFT_HU)]
-    voxel_ml = np.prod(image.GetSize()) / hu.size * np.prod(image.GetSpacing()) / 1000
+    voxel_ml = np.prod(image.GetSpacing()) * np.prod(look_factors(image)) / 1000
     return float(np.percentile(soft, BLOOD_PERCENTILE)) if soft.size * voxel_ml >= SMALLEST_ML else None

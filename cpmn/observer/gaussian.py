@@ -13,11 +13,12 @@ import numpy as np
 from numpy import fft
 from scipy import stats
 
+from cpmn.phantom.fields import FWHM_PER_SD
+
 ROUNDING_VARIANCE = 1 / 12
 """HU^2 that rounding to whole HU adds, as white noise (Widrow 1961): it bounds what the finest detail can tell."""
 
 AXES = (0, 1, 2)
-FWHM_PER_SD = 2.355  # of a Gaussian
 
 Box = tuple[slice, ...]
 

@@ -1,7 +1,8 @@
 """The naive floor: is any stretch of artery brighter than the rest? It knows the artery mask, and no twin."""
 
 import numpy as np
-from scipy import ndimage
+
+from cpmn.voxels import smoothed_inside
 
 SMOOTHING_MM = 3.0  # sigma; about the radius of a segmental artery; our choice
 INSIDE = 0.9  # a voxel is artery where at least this share of it is; our choice, against partial volume
@@ -15,13 +16,11 @@ def bright_artery_ml(hu: np.ndarray, artery: np.ndarray, spacing: tuple[float, .
     ----------
     hu : NCT (z, y, x).
     artery : share (z, y, x) of each voxel that is artery.
-    spacing : (x, y, z) in mm. Smoothing counts artery voxels only (normalised convolution, Knutsson 1993).
+    spacing : (x, y, z) in mm. Smoothing counts artery voxels only.
     """
     inside = artery >= INSIDE
     sigma = [SMOOTHING_MM / step for step in spacing[::-1]]
-    weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(inside, hu, 0).astype(np.float32), sigma)
-    smooth = total[inside] / weight[inside]
+    smooth = smoothed_inside(hu, inside, sigma)[inside]
     bright = smooth > np.median(smooth) + ABOVE_MEDIAN_HU
     return float(bright.sum() * np.prod(spacing) / 1000)
 

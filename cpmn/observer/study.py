@@ -22,6 +22,18 @@ from cpmn.phantom.streams import random_stream
 
 
 @dataclass(frozen=True)
+class _Even:
+    """What an observer sees who takes the patient's blood for even, and its variation for noise of a known spectrum.
+
+    `response` (n,) is that of the candidates to the noise and the blood's variation together.
+    """
+
+    whitener: Whitener
+    candidates: Candidates
+    response: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Seen:
     """What the observer sees of one patient: all that does not depend on the contrasts of the clots.
 
@@ -38,19 +50,7 @@ class _Seen:
     whitener: Whitener
     candidates: Candidates
     noise_response: np.ndarray
-    even: "_Even"
-
-
-@dataclass(frozen=True)
-class _Even:
-    """What an observer sees who takes the patient's blood for even, and its variation for noise of a known spectrum.
-
-    `response` (n,) is that of the candidates to the noise and the blood's variation together.
-    """
-
-    whitener: Whitener
-    candidates: Candidates
-    response: np.ndarray
+    even: _Even
 
 
 def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float], sets: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cpmn.phantom.fields import FWHM_PER_SD
 from cpmn.phantom.render import Grid
 
 REFERENCE_MM = 3.0  # slice thickness that the configured noise stands for
@@ -73,7 +74,7 @@ def noise_power(grid: Grid, kernel: str) -> np.ndarray:
         _kernel_power(np.hypot(x[None] + i / grid.spacing[0], y[:, None] + j / grid.spacing[1]), cutoff)
         for i, j in folds
     )
-    width = SLICE_FWHM * grid.spacing[2] / 2.355
+    width = SLICE_FWHM * grid.spacing[2] / FWHM_PER_SD
     along = np.exp(-((2 * np.pi * z * width) ** 2))
     full = along[:, None, None] * np.asarray(plane)[None]
     return (full / full.mean())[..., : grid.size[0] // 2 + 1].astype(np.float32)

@@ -7,6 +7,7 @@ labels and the NCT alone, so that a variant without CTPA gets the same ones.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -67,14 +68,17 @@ def sample_donors(
 
 
 def _kinds(config: TrainConfig) -> list[Kind]:
-    size = config.batch_size
-    clot = round(size * config.foreground_fraction)
-    vessel = min(round(size * config.vessel_fraction), size - clot)
-    vein = min(round(size * config.vein_fraction), size - clot - vessel)
-    elsewhere = min(round(size * config.elsewhere_fraction), size - clot - vessel - vein)
-    lung = size - clot - vessel - vein - elsewhere
-    kinds: dict[Kind, int] = {"clot": clot, "vessel": vessel, "vein": vein, "elsewhere": elsewhere, "lung": lung}
-    return [kind for kind, count in kinds.items() for _ in range(count)]
+    shares: dict[Kind, float] = {
+        "clot": config.foreground_fraction,
+        "vessel": config.vessel_fraction,
+        "vein": config.vein_fraction,
+        "elsewhere": config.elsewhere_fraction,
+        "lung": 1.0,  # what is left
+    }
+    kinds: list[Kind] = []
+    for kind, share in shares.items():
+        kinds.extend(repeat(kind, min(round(config.batch_size * share), config.batch_size - len(kinds))))
+    return kinds
 
 
 def _available(kind: Kind, cases: Sequence[Case]) -> Kind:

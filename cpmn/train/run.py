@@ -62,10 +62,8 @@ class Run:
 def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder) -> Run:
     """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
     pathways = {
-        phase: build_pathway(config.channels, strides, 2 * config.seed + (phase == "ctpa"), config.absolute_hu).to(
-            device
-        )
-        for phase in ("nct", "ctpa")
+        phase: build_pathway(config.channels, strides, seed, config.absolute_hu).to(device)
+        for phase, seed in (("nct", 2 * config.seed), ("ctpa", 2 * config.seed + 1))
         if phase in config.pathways
     }
     if config.channels_last:

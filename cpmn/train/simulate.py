@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.train.vessels import blood_like, smoothed_inside
+from cpmn.train.vessels import SMOOTHING_VOXELS, blood_like
+from cpmn.voxels import smoothed_inside
 
 RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
 CONTRAST_SD_HU = 5.0  # ours: spread of the clots' contrast about the schedule
@@ -45,7 +46,7 @@ def insert_embolus(
         return nct, ctpa, np.zeros(nct.shape, bool)
     share = ndimage.gaussian_filter(mask.astype(np.float32), EDGE_VOXELS)
     if ctpa is not None:
-        noise = np.where(mask, ctpa - smoothed_inside(ctpa, mask), 0)
+        noise = np.where(mask, ctpa - smoothed_inside(ctpa, mask, SMOOTHING_VOXELS), 0)
         ctpa = ctpa * (1 - share) + (defect + noise) * share
     return nct + hu * share, ctpa, mask
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from cpmn.config.train import Spacing
+from cpmn.voxels import smoothed_inside
 
 BLOOD_HU = (15.0, 75.0)  # ours: unenhanced blood is 45-65 HU (domain facts); wider, as the patches are noisy
 SOFT_HU = (-30.0, 130.0)  # ours: clot, blood and their noise; lung lies 900 HU below, and calcium above
@@ -14,20 +15,13 @@ HILUM_MM = 15.0  # ours: gaps of the lungs up to twice as wide are closed, so th
 
 
 def blood_like(nct: np.ndarray) -> np.ndarray:
-    """Soft tissue (z, y, x) of blood's HU on a slightly smoothed NCT, bool."""
-    soft = (nct >= SOFT_HU[0]) & (nct <= SOFT_HU[1])
-    smooth = smoothed_inside(nct, soft)
-    return soft & (smooth >= BLOOD_HU[0]) & (smooth <= BLOOD_HU[1])
+    """Soft tissue (z, y, x) of blood's HU on a slightly smoothed NCT, bool.
 
-
-def smoothed_inside(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """HU (z, y, x) float32, smoothed by `SMOOTHING_VOXELS` over the voxels of `mask` alone; 0 far from them.
-
-    Normalised convolution (Knutsson 1993): smoothed with the lung around it, an artery of four voxels is no blood.
+    Soft tissue alone is smoothed: with the lung around it, an artery of four voxels is no blood.
     """
-    total = ndimage.gaussian_filter(np.where(mask, hu, 0).astype(np.float32), SMOOTHING_VOXELS)
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), SMOOTHING_VOXELS)
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    soft = (nct >= SOFT_HU[0]) & (nct <= SOFT_HU[1])
+    smooth = smoothed_inside(nct, soft, SMOOTHING_VOXELS)
+    return soft & (smooth >= BLOOD_HU[0]) & (smooth <= BLOOD_HU[1])
 
 
 def lung_vessels(nct: np.ndarray, lung: np.ndarray, clot: np.ndarray, spacing: Spacing) -> np.ndarray:
