@@ -123,7 +123,11 @@ def mutual_loss(
 
 
 def alignment_loss(
-    first: Sequence[Tensor], second: Sequence[Tensor], tolerance: int = 0, constant: Constant = "peer"
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    tolerance: int = 0,
+    constant: Constant = "peer",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, see `compared`. Scalar.
 
@@ -131,11 +135,15 @@ def alignment_loss(
 
     The form follows dual-path multiphase networks (Hyper-Pairing Network, Zhou 2019). With `tolerance` t > 0 each
     voxel is compared with the best match among the peer's voxels within t along one axis (ours): registration is
-    never exact.
+    never exact. `weight` (batch, 1, z, y, x) at full resolution scales each voxel's share (ours; None is 1), on coarser
+    levels by its mean.
     """
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
-        return 1 - _best_cosine(student, teacher, tolerance).mean()
+        apart = 1 - _best_cosine(student, teacher, tolerance)
+        if weight is None:
+            return apart.mean()
+        return (apart * functional.adaptive_avg_pool3d(weight, apart.shape[1:])[:, 0]).mean()
 
     return torch.stack([compared(distance, a, b, constant) for a, b in zip(first, second, strict=True)]).mean()
 

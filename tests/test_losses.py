@@ -192,6 +192,17 @@ def test_alignment_of_known_angles():
     assert alignment_loss([first, first], [first, -first]).item() == pytest.approx(2.0)  # mean of 0 and 2 x 2
 
 
+def test_alignment_weighs_voxels_and_their_means_on_coarser_levels():
+    first = torch.zeros(1, 2, 2, 2, 2, dtype=torch.double)
+    first[0, 0] = 1.0
+    opposite = first * torch.tensor([1.0, -1.0]).view(1, 1, 1, 1, 2)  # x = 0 agrees; x = 1 is 2 apart
+    weight = torch.tensor([1.0, 0.25]).expand(1, 1, 2, 2, 2).double()
+    assert alignment_loss([first], [opposite], weight=weight).item() == pytest.approx(2 * (2 * 0.25) / 2)
+    coarse = first[..., :1, :1, :1]
+    assert alignment_loss([coarse], [-coarse], weight=weight).item() == pytest.approx(2 * 2 * 0.625)
+    assert alignment_loss([first], [opposite], weight=torch.ones_like(weight)) == alignment_loss([first], [opposite])
+
+
 @pytest.mark.parametrize("axis", [2, 3, 4])
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_tolerance_forgives_a_shift_of_one_voxel(axis, shift, random):

@@ -50,6 +50,11 @@ class TrainConfig(Section):
     alignment_tolerance: int = Field(
         default=0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
     )
+    alignment_by_label: bool = Field(
+        default=False,
+        description="Whether features at a clot are aligned only as far as its label weighs on the NCT, so that its "
+        "pathway is not asked for what its scan cannot show.",
+    )
     alignment_level: int = Field(
         default=1,
         ge=0,

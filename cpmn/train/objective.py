@@ -115,7 +115,14 @@ def _add_mutual(
         return segmentation + classification
 
     def alignment() -> Tensor:
-        return alignment_loss(nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant)
+        weight = batch.nct.weight if config.alignment_by_label else None
+        return alignment_loss(
+            nct.features[levels],
+            ctpa.features[levels],
+            config.alignment_tolerance,
+            constant,
+            None if weight is None else weight[batch.paired],
+        )
 
     weight = _weight("alignment", step, config)
     objective.add("mutual", _weight("mutual", step, config), predictions)

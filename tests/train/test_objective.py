@@ -131,6 +131,23 @@ def test_alignment_starts_at_its_level(pathways, config):
         config(alignment_level=2)
 
 
+def test_alignment_follows_the_label_weights_of_the_paired_patches_alone_if_asked(pathways, config):
+    nct, ctpa = phase(0), phase(1, rows=2)
+    nct.weight = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1, 1).expand(3, 1, 8, 8, 8)
+
+    def aligned(paired: list[int], **changes: object) -> float:
+        batch = Batch(nct, ctpa, paired)
+        return training_loss(pathways, batch, config(constant="ctpa", **changes), 0)["alignment"].item()
+
+    heavy, light = (aligned(rows, alignment_by_label=True) for rows in ([2, 2], [0, 0]))
+    assert light == 0
+    assert heavy == aligned([2, 2])
+    assert aligned([0, 0]) > 0
+    assert aligned([1, 1], alignment_by_label=True) == pytest.approx(aligned([1, 1]) / 2)
+    nct.weight = None
+    assert aligned([0, 1], alignment_by_label=True) == aligned([0, 1])
+
+
 def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):
     """The same graph as the supervised loss of each pathway alone: what is off costs nothing."""
 
