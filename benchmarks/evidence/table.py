@@ -10,6 +10,7 @@ from benchmarks.evidence.statistics import Readings, cohort_rows, difference, dr
 from benchmarks.evidence.trials import compared_lines, trial_lines
 from cpmn.evaluate.tables import read_table
 from cpmn.files import read_json, write_text
+from cpmn.metrics import auc
 from cpmn.phantom.difficulty import ISODENSE
 
 BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands below is replaced. -->"
@@ -179,13 +180,14 @@ def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
-    """PE patients in thirds of clot volume, of visible clot and of noise: what was found of them, and Dice."""
+    """PE patients in thirds of clot volume, of visible clot and of noise: what was found of them, AUC and Dice."""
     rows = {run.name: _pe_rows(results / run.name, run.judged) for run in runs}
     rows = {name: found for name, found in rows.items() if len(found) >= STRATA}
     if not rows:
         return
     yield "PE patients in thirds by volume of clot (*visible*: of those more than 8 HU from blood on the NCT, where"
-    yield "there are others) and by noise of the scan (patients found; mean Dice):\n"
+    yield "there are others) and by noise of the scan (found; AUC against all patients without PE; mean Dice):\n"
+    normals = {run.name: _scores(_rows(results / run.name, run.judged, "0")) for run in runs if run.name in rows}
     cells = []
     for column, unit in (("reference_ml", "mL"), (VISIBLE_ML, "visible mL"), ("noise_hu", "HU noise")):
         if not all(column in row for found in rows.values() for row in found):
@@ -195,14 +197,14 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
             thirds = {name: found[_part(len(found), part)] for name, found in ordered.items()}
             values = [float(row[column]) for row in next(iter(thirds.values()))]
             name = f"{values[0]:.1f} to {values[-1]:.1f} {unit}"
-            cells.append([name, *(cell for third in thirds.values() for cell in _third(third))])
-    heads = [head for run in rows for head in (f"{run}: found", "Dice")]
+            cells.append([name, *(cell for run, third in thirds.items() for cell in _third(third, normals[run]))])
+    heads = [head for run in rows for head in (f"{run}: found", "AUC", "Dice")]
     yield from table(["PE patients", *heads], cells)
 
 
 def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
     """Rows of a run's PE patients of a cohort; with the volume of visible clot if some clots are not visible."""
-    rows = [row for row in cohort_rows(folder / "patients.csv", role) if row["label"] == "1"]
+    rows = _rows(folder, role, "1")
     clots = cohort_rows(folder / "clots.csv", role) if rows else []
     visible = [row for row in clots if abs(float(row["contrast_hu"])) > ISODENSE[1]]
     if len(visible) == len(clots):
@@ -213,13 +215,24 @@ def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
     return [row | {VISIBLE_ML: sums[row["patient_id"]]} for row in rows]
 
 
+def _rows(folder: Path, role: Role, label: str) -> list[dict[str, str]]:
+    return [row for row in cohort_rows(folder / "patients.csv", role) if row["label"] == label]
+
+
+def _scores(rows: Sequence[Mapping[str, str]]) -> list[float]:
+    return [float(row["score"]) for row in rows]
+
+
 def _part(count: int, part: int) -> slice:
     return slice(count * part // STRATA, count * (part + 1) // STRATA)
 
 
-def _third(rows: Sequence[Mapping[str, str]]) -> tuple[str, str]:
+def _third(rows: Sequence[Mapping[str, str]], normal: Sequence[float]) -> tuple[str, str, str]:
+    """Patients found, AUC against the scores of patients without PE, mean Dice."""
     found = sum(row["decision"] == "1" for row in rows)
-    return f"{found}/{len(rows)}", f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
+    between = auc([1] * len(rows) + [0] * len(normal), [*_scores(rows), *normal])["value"]
+    auc_text = "" if between is None else f"{between:.3f}"
+    return f"{found}/{len(rows)}", auc_text, f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
 
 
 def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:

@@ -146,8 +146,13 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     assert cells[-1] == "12 + 20"
     assert "| learnable/cpmn-s0 | not run |" in text
     assert "| 0.1 to 0.3 mL | 4 | 1.000 |" in text
-    assert "| 1.0 to 1.0 mL | 1/1 | 0.500 |" in text
+    assert "| 1.0 to 1.0 mL | 1/1 | 1.000 | 0.500 |" in text
     assert text.count("HU noise |") == 3
+
+
+def test_a_third_is_ranked_against_all_normals():
+    rows = [{"score": "0.9", "decision": "1", "dice": "0.6"}, {"score": "0.2", "decision": "0", "dice": ""}]
+    assert table._third(rows, [0.5, 0.1]) == ("1/2", "0.750", "0.300")  # 3 of 4 pairs in order
 
 
 def test_volume_of_visible_clot_stands_where_some_is_not(tmp_path):
