@@ -34,11 +34,16 @@ VARIANTS = {
     "cpmn, NCT pathway, bfloat16": {"cpu_bfloat16": True},
     "cpmn, NCT pathway, channels last": {"channels_last": True},
 }
+COMPILED = {  # the variant whose operations they compile
+    "cpmn, NCT pathway, compiled": "cpmn, NCT pathway",
+    "cpmn, NCT pathway, bfloat16, compiled": "cpmn, NCT pathway, bfloat16",
+}
 BOTH = "cpmn, both pathways"
 PEER = "nnU-Net v2 trainer"
 MATRIX = 1024  # side of the product that measures the peak
 
 Step = Callable[[], object]
+Facts = tuple[float, float | None]  # floating-point operations of a step; bytes kept for the backward pass, if known
 
 
 def measure() -> list[dict]:
@@ -53,7 +58,12 @@ def measure() -> list[dict]:
         }
         steps |= {BOTH: _ours(folder / "both", "cpmn")}
         steps[PEER], weights = _peer(folder, config)
-        facts = {method: _facts(step) for method, step in steps.items()}
+        facts: dict[str, Facts] = {method: _facts(step) for method, step in steps.items()}
+        for method, plain in COMPILED.items():
+            steps[method] = _ours(folder / method, "nct_only", compile=True, **VARIANTS[plain])
+            waited = _compile(steps[method])
+            print(f"{method}: {waited:.0f} s before the first step", flush=True)
+            facts[method] = (facts[plain][0], None)  # neither counter nor hooks see into a compiled graph
         times: dict[str, list[float]] = {method: [] for method in steps}
         peaks = []
         for _ in range(REPEATS):
@@ -67,7 +77,7 @@ def measure() -> list[dict]:
     return [_row(method, times, facts[method], counts[method], float(np.median(peaks))) for method in steps]
 
 
-def _row(method: str, times: dict[str, list[float]], facts: tuple[float, float], count: int, peak: float) -> dict:
+def _row(method: str, times: dict[str, list[float]], facts: Facts, count: int, peak: float) -> dict:
     seconds, ratios = np.array(times[method]), np.array(times[PEER]) / np.array(times[method])
     flops, kept = facts
     return {
@@ -80,11 +90,20 @@ def _row(method: str, times: dict[str, list[float]], facts: tuple[float, float],
         "ratio_range": f"{ratios.min():.2f} to {ratios.max():.2f}",
         "gflop": round(flops / 1e9, 2),
         "share_of_matrix_peak": round(flops / float(np.median(seconds)) / peak, 2),
-        "kept_for_backward_mb": round(kept / 1e6, 1),
+        "kept_for_backward_mb": "" if kept is None else round(kept / 1e6, 1),
     }
 
 
-def _facts(step: Step) -> tuple[float, float]:
+def _compile(step: Step) -> float:
+    """Seconds until the first step is done, which compiles; a second one compiles what depends on the first."""
+    began = time.perf_counter()
+    step()
+    waited = time.perf_counter() - began
+    step()
+    return waited
+
+
+def _facts(step: Step) -> Facts:
     """Floating-point operations of a step, and bytes kept for the backward pass."""
     kept: dict[int, int] = {}
 
