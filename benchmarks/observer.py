@@ -61,6 +61,8 @@ def _rows(records: list[dict[str, Any]], difficulty: str, noise: float) -> list[
         ("reference, half of the candidates", "auc"): "score_of_half",
         ("blood taken for even", "auc"): "score_of_even",
         ("bright artery volume", "auc"): "bright_artery_ml",
+        ("brightest artery", "auc"): "brightest_artery_hu",
+        ("brightest artery, without noise", "auc"): "brightest_artery_hu_without_noise",
         ("mean artery HU", "auc"): "mean_artery_hu",
     }
     rows = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from cpmn.config.phantom import PhantomConfig
 from cpmn.observer.gaussian import Template, Whitener, d_prime, smooth_power
-from cpmn.observer.naive import bright_artery_ml, mean_artery_hu
+from cpmn.observer.naive import bright_artery_ml, brightest_artery_hu, mean_artery_hu
 from cpmn.observer.priors import DIFFICULTIES
 from cpmn.observer.score import responses, score
 from cpmn.observer.sites import Candidates, imagine, templates_of
@@ -79,8 +79,13 @@ def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float
         u = responses(seen.candidates, seen.whitener.apply(signal))
         own = [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
         evenly = seen.even.response + responses(seen.candidates, seen.even.whitener.apply(signal))
-        score_of_even = score(seen.even.candidates, evenly, difficulty).patient
-        readings += [one | ({"score_of_even": score_of_even} if one["noise_factor"] == 1 else {}) for one in own]
+        once = {
+            "score_of_even": score(seen.even.candidates, evenly, difficulty).patient,
+            "brightest_artery_hu_without_noise": brightest_artery_hu(
+                seen.twin + signal, seen.artery, seen.grid.spacing
+            ),
+        }
+        readings += [one | (once if one["noise_factor"] == 1 else {}) for one in own]
     volumes = [float(template.share.sum(dtype=float)) * seen.grid.voxel_ml for template in seen.templates]
     return {
         "patient_id": patient_id,
@@ -158,6 +163,7 @@ def _read(
         "score": found.patient,
         "score_of_half": score(seen.candidates.every_second(), u[::2], difficulty, factor).patient,
         "bright_artery_ml": bright_artery_ml(hu, seen.artery, seen.grid.spacing),
+        "brightest_artery_hu": brightest_artery_hu(hu, seen.artery, seen.grid.spacing),
         "mean_artery_hu": mean_artery_hu(hu, seen.artery),
         "sites": found.sites,
         "contrast_hu": list(contrasts),

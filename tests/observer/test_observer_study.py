@@ -8,7 +8,7 @@ import pytest
 from cpmn.config.phantom import PhantomConfig
 from cpmn.metrics import mean
 from cpmn.observer.gaussian import Template
-from cpmn.observer.naive import bright_artery_ml
+from cpmn.observer.naive import BRIGHTEST_ML, bright_artery_ml, brightest_artery_hu
 from cpmn.observer.priors import DIFFICULTIES
 from cpmn.observer.score import score
 from cpmn.observer.sites import Candidates, templates_of
@@ -73,6 +73,15 @@ def test_who_takes_the_blood_for_even_sees_bright_clots_less_surely(record):
     assert "score_of_even" not in read["learnable", 200.0]
 
 
+def test_noise_hides_which_stretch_of_artery_is_brightest(record):
+    """Without noise the brightest stretch is the learnable clot's contrast or the blood's waves, not hundreds of HU."""
+    read = {(one["difficulty"], one["noise_factor"]): one for one in record["readings"]}
+    clean = {name: read[name, 1.0]["brightest_artery_hu_without_noise"] for name in DIFFICULTIES}
+    assert 10 < clean["learnable"] < 80
+    assert clean["realistic"] < clean["learnable"]
+    assert read["learnable", 200.0]["brightest_artery_hu"] > 5 * clean["learnable"]
+
+
 def test_ratio_is_calibrated_without_emboli():
     """E[exp(score) | absent] = 1 where sites do not overlap: the only check that no factor is lost."""
     count, sites, q, energy = 300, 3, 0.3, 0.0005
@@ -117,3 +126,18 @@ def test_bright_artery_volume_counts_the_bright_stretch_alone():
     assert bright_artery_ml(hu, artery, (2.0, 2.0, 2.0)) == 0  # the dark lung beside it does not count
     hu[5:14, 4:8, 4:8] += 30
     assert bright_artery_ml(hu, artery, (2.0, 2.0, 2.0)) == pytest.approx(9 * 16 * 0.008, rel=0.25)
+
+
+def test_brightest_artery_is_measured_against_the_median_of_the_patient():
+    artery = np.zeros((30, 12, 12))
+    artery[:, 4:8, 4:8] = 1
+    hu = np.where(artery > 0, 50.0, 900.0)
+    spacing = (2.0, 2.0, 2.0)
+    assert brightest_artery_hu(hu, artery, spacing) == pytest.approx(0, abs=1e-3)  # what is no artery does not count
+    hu[5:14, 4:8, 4:8] += 30  # 1.2 mL, more than is looked at
+    assert brightest_artery_hu(hu, artery, spacing) == pytest.approx(30, rel=0.05)
+    assert brightest_artery_hu(hu - 25, artery, spacing) == pytest.approx(brightest_artery_hu(hu, artery, spacing))
+    voxels = round(BRIGHTEST_ML * 1000 / 8)
+    lone = np.where(artery > 0, 0.0, 900.0)
+    lone[20, 5, 5] = 100.0
+    assert 100 / voxels / 3 < brightest_artery_hu(lone, artery, spacing) <= 100 / voxels + 1  # shared by the volume
