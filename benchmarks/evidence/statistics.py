@@ -9,7 +9,7 @@ another (perfect separation) there is no interval rather than one of width zero.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +94,18 @@ def difference(name: str, first: Readings, second: Readings, draws: Draws) -> tu
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     value = float(compute(first) - compute(second))
     return _interval(value, drawn, first.pe.shape[1]), min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+
+
+def of_common_seeds(first: Readings, second: Readings) -> tuple[Readings, Readings]:
+    """Both variants' readings by the seeds that both have, so that neither mean holds a training the other lacks."""
+    seeds = [seed for seed in first.seeds if seed in second.seeds]
+    return _of_seeds(first, seeds), _of_seeds(second, seeds)
+
+
+def _of_seeds(readings: Readings, seeds: Sequence[int]) -> Readings:
+    rows = [readings.seeds.index(seed) for seed in seeds]
+    values = {name: getattr(readings, name)[rows] for name in ("pe", "normal", "dice")}
+    return replace(readings, seeds=tuple(seeds), **values)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

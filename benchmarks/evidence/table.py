@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.markdown import NOT_RUN, estimate, number, share, signed, table
+from benchmarks.evidence.comparison import PRIMARY, comparison_lines
+from benchmarks.evidence.markdown import NOT_RUN, estimate, number, share, table
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
-from benchmarks.evidence.statistics import Readings, cohort_rows, difference, draw, figure, holm, readings_of
+from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.evidence.trials import compared_lines, trial_lines
 from cpmn.evaluate.tables import read_table
 from cpmn.files import read_json, write_text
@@ -14,9 +15,6 @@ from cpmn.metrics import auc
 from cpmn.phantom.difficulty import ISODENSE
 
 BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands below is replaced. -->"
-DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
-VERSUS = (*DECIDING, "nct_only")  # the third is shown, and counts in Holm's family
-PRIMARY = "mixed"
 COHORTS: dict[Role, str] = {
     "test": "locked test cohort",
     "opened": "first locked cohort, since opened: choices for the next one have been made on it",
@@ -45,7 +43,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
     for difficulty, role in dict.fromkeys((run.difficulty, run.judged) for run in finals):
         own = [run for run in finals if (run.difficulty, run.judged) == (difficulty, role)]
         yield from _test_table(own, stored, _goal(difficulty, results.parent / OBSERVER_FILE))
-        yield from _comparison(own, stored, results)
+        yield from comparison_lines([run for run in own if run.name in stored], own, results)
         yield from _strata([run for run in own if run.name in stored], results)
         yield from _clots(
             difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
@@ -130,55 +128,6 @@ def _test_cells(found: Mapping[str, Any] | None, role: Role) -> list[str]:
     ]
 
 
-def _comparison(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) -> Iterator[str]:
-    """Mean over seeds by variant, and `cpmn` against the controls."""
-    scored = variant_readings([run for run in runs if run.name in stored], results)
-    readings = _same_patients(scored)
-    if "cpmn" not in readings or len(readings) < 2:
-        return
-    first = readings["cpmn"]
-    draws = draw(first.pe.shape[1], first.normal.shape[1])
-    yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone):\n"
-    yield from table(
-        ["variant", "seeds", "AUC", "Dice"],
-        [
-            [name, str(len(r.seeds)), *(estimate(figure(what, r, draws)) for what in ("auc", "dice"))]
-            for name, r in readings.items()
-        ],
-    )
-    others = [name for name in VERSUS if name in readings]
-    found = {
-        (what, name): difference(what, first, readings[name], draws) for what in ("auc", "dice") for name in others
-    }
-    adjusted = holm({name: found["dice", name][1] for name in others}) if len(others) == len(VERSUS) else {}
-    yield "`cpmn` minus a control; p of the bootstrap, for Dice (secondary) Holm's once all three controls are there:\n"
-    rows = [
-        [
-            name,
-            signed(found["auc", name][0]),
-            number(found["auc", name][1]),
-            signed(found["dice", name][0]),
-            number(adjusted.get(name)),
-        ]
-        for name in others
-    ]
-    waiting = {
-        name: "scored on other patients" if name in scored else NOT_RUN for name in VERSUS if name not in readings
-    }
-    rows += [[name, reason, "", "", ""] for name, reason in waiting.items()]
-    yield from table(["cpmn minus", "AUC", "p", "Dice", "p (Holm)"], rows)
-    if runs[0].difficulty == PRIMARY and all(name in others for name in DECIDING):
-        yield verdict([found["auc", name][0] for name in DECIDING]) + "\n"
-
-
-def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
-    """The primary endpoint in words: shown only if every difference's interval lies above zero."""
-    shown = all(one["low"] is not None and one["low"] > 0 for one in differences)
-    return (
-        f"Primary endpoint: `cpmn` is {'ahead' if shown else 'not shown to be ahead'} of both controls in patient AUC."
-    )
-
-
 def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
     """PE patients in thirds of clot volume, of visible clot and of noise: what was found of them, AUC and Dice."""
     rows = {run.name: _pe_rows(results / run.name, run.judged) for run in runs}
@@ -258,24 +207,6 @@ def _observer(difficulty: str, metric: str, path: Path) -> dict[str, float]:
     rows = read_table(path) if path.is_file() else []
     own = [row for row in rows if wanted.items() <= row.items() and row["value"]]
     return {row["group"]: float(row["value"]) for row in own}
-
-
-def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
-    """Test readings by variant, of the runs given."""
-    tables: dict[str, dict[int, list[dict[str, str]]]] = {}
-    for run in runs:
-        rows = cohort_rows(results / run.name / "patients.csv", run.judged)
-        if rows:
-            tables.setdefault(run.label, {})[run.seed] = rows
-    return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}
-
-
-def _same_patients(readings: dict[str, Readings]) -> dict[str, Readings]:
-    """Those variants that were scored on the patients that `cpmn` was; the others wait for the queue."""
-    if "cpmn" not in readings:
-        return {}
-    patients = readings["cpmn"].patients
-    return {name: r for name, r in readings.items() if r.patients == patients}
 
 
 def _stored_table(path: Path, title: str, text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 from mlflow.tracking import MlflowClient
 
-from benchmarks.evidence import scoring, table, tracking, training
+from benchmarks.evidence import comparison, scoring, table, tracking, training
 from benchmarks.evidence.cohorts import make_patient, write_sheets
 from benchmarks.evidence.jobs import list_jobs
 from benchmarks.evidence.plan import cohort_patients
@@ -177,11 +177,35 @@ def test_the_comparison_stands_once_both_are_there(made):
     text = "\n".join(table.lines(plan, made / "results"))
     assert "| nct_nct | not run |" in text
     assert "Holm's once all three" in text
-    line = next(line for line in text.splitlines() if line.startswith("| nct_only | +"))
-    assert line.split("|")[5].strip() == ""
-    assert float(line.split("|")[2].split()[0]) == pytest.approx(
+    line = next(line for line in text.splitlines() if line.startswith("| nct_only | 0 | +"))
+    assert line.split("|")[6].strip() == ""
+    assert float(line.split("|")[3].split()[0]) == pytest.approx(
         auc_of(made, plan, 1) - auc_of(made, plan, 0), abs=5e-4
     )
+
+
+def test_the_primary_endpoint_stays_open_until_every_seed_is_there(made, monkeypatch):
+    """Two seeds of `cpmn` and one of a control: compared over the common seed, and nothing is said of the endpoint."""
+    monkeypatch.setattr(comparison, "PRIMARY", "learnable")
+    runs = [
+        {"difficulty": "learnable", "variant": v, "seed": n}
+        for v in ("cpmn", "nct_nct", "nct_only_long")
+        for n in (0, 1)
+    ]
+    plan = make_plan(runs=runs)
+    *before, last = plan.runs
+    for run in before:
+        finish(plan, run, 3.0 if run.variant == "cpmn" else 0.5)
+        store_results(plan, run)
+    text = "\n".join(table.lines(plan, made / "results"))
+    assert comparison.UNDECIDED in text
+    assert "| nct_nct | 0, 1 | +" in text
+    assert "| nct_only_long | 0 | +" in text
+    finish(plan, last, 0.5)
+    store_results(plan, last)
+    text = "\n".join(table.lines(plan, made / "results"))
+    assert comparison.UNDECIDED not in text
+    assert "Primary endpoint: `cpmn` is" in text
 
 
 def test_pairs_that_the_text_speaks_of_stand_with_their_difference(made):
@@ -264,7 +288,7 @@ def test_each_run_stands_in_mlflow_once_with_its_figures(made, monkeypatch):
     ],
 )
 def test_the_primary_endpoint_asks_for_both_intervals_above_zero(intervals, words):
-    assert words in table.verdict([{"low": low, "high": high} for low, high in intervals])
+    assert words in comparison.verdict([{"low": low, "high": high} for low, high in intervals])
 
 
 def test_goals_follow_from_the_observers_figures(tmp_path):

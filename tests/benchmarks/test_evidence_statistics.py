@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from benchmarks.evidence.statistics import Readings, auc, dice, difference, draw, figure, holm, readings_of
+from benchmarks.evidence.statistics import (
+    Readings,
+    auc,
+    dice,
+    difference,
+    draw,
+    figure,
+    holm,
+    of_common_seeds,
+    readings_of,
+)
 
 
 def readings(pe, normal, overlap=None, seeds=(0,)):
@@ -48,6 +58,16 @@ def test_a_difference_in_every_patient_is_never_quite_certain():
     found, p = difference("dice", better, worse, draw(8, 8, samples=999))
     assert (found["value"], found["low"]) == (pytest.approx(0.1), None)
     assert p == pytest.approx(0.002)
+
+
+def test_variants_are_compared_over_the_seeds_that_both_have():
+    """Seed 2, which the second lacks, must not enter the first's mean either."""
+    first = readings([[1], [3], [9]], [[0], [0], [0]], [[0.1], [0.3], [0.9]], seeds=(0, 1, 2))
+    second = readings([[5], [7]], [[0], [0]], [[0.5], [0.7]], seeds=(1, 3))
+    a, b = of_common_seeds(first, second)
+    assert (a.seeds, b.seeds) == ((1,), (1,))
+    assert (a.pe.tolist(), b.pe.tolist()) == ([[3.0]], [[5.0]])
+    assert (float(dice(a)), float(dice(b))) == (0.3, 0.5)
 
 
 def test_holm_by_hand():
