@@ -143,9 +143,15 @@ def alignment_loss(
         apart = 1 - _best_cosine(student, teacher, tolerance)
         if weight is None:
             return apart.mean()
-        return (apart * functional.adaptive_avg_pool3d(weight, apart.shape[1:])[:, 0]).mean()
+        return (apart * _mean_weight(weight, apart.shape[1:])).mean()
 
     return torch.stack([compared(distance, a, b, constant) for a, b in zip(first, second, strict=True)]).mean()
+
+
+def _mean_weight(weight: Tensor, size: Sequence[int]) -> Tensor:
+    """Voxel weights (batch, 1, z, y, x) averaged to a coarser grid of `size`; (batch, z, y, x)."""
+    depth, height, width = size
+    return functional.adaptive_avg_pool3d(weight, (depth, height, width))[:, 0]
 
 
 def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
@@ -161,23 +167,26 @@ def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
     return best
 
 
-def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer") -> Tensor:
+def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", weight: Tensor | None = None) -> Tensor:
     """Agreement of how each place relates to every other, the *spatial contiguity* in IFA, see `compared`. Scalar.
 
         mean_i ||A1_i - sg A2_i||^2 + mean_i ||sg A1_i - A2_i||^2,   A = softmax_rows(F F^T / AFFINITY_TEMPERATURE)
 
     F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
-    structured distillation (Liu 2019); the softmax, the temperature and the grid are ours.
+    structured distillation (Liu 2019); the softmax, the temperature and the grid are ours. `weight` as in
+    `alignment_loss`: a place's row counts by its mean.
     """
+    cells = [min(n, AFFINITY_CELLS) for n in first.shape[2:]]
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
-        return ((student - teacher) ** 2).sum(-1).mean()
+        apart = ((student - teacher) ** 2).sum(-1)
+        return (apart if weight is None else apart * _mean_weight(weight, cells).flatten(1)).mean()
 
-    return compared(distance, _affinity(first), _affinity(second), constant)
+    return compared(distance, _affinity(first, cells), _affinity(second, cells), constant)
 
 
-def _affinity(features: Tensor) -> Tensor:
-    depth, height, width = (min(n, AFFINITY_CELLS) for n in features.shape[2:])
+def _affinity(features: Tensor, cells: Sequence[int]) -> Tensor:
+    depth, height, width = cells
     unit = functional.normalize(functional.adaptive_avg_pool3d(features, (depth, height, width)).flatten(2), dim=1)
     return torch.softmax(unit.transpose(1, 2) @ unit / AFFINITY_TEMPERATURE, dim=-1)
 
@@ -190,7 +199,8 @@ def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tenso
     mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1 or weights
     between, of the features' size. Kin: the foreground/background contrast of ConDSeg. Which backgrounds are hard -
     the ring round the clot and clot-free vessel - and the margin are ours. A patch whose clot or background is empty
-    contributes nothing; without any the loss is exactly zero.
+    contributes nothing; without any the loss is exactly zero. Since a cosine has no scale, a clot's weight counts against
+    the other clots of its patch alone: a patch with one clot of any weight above 0 counts fully.
     """
     total, count = features.new_zeros(()), features.new_zeros(())
     foreground = _masked_mean(features, clot)

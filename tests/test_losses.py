@@ -236,6 +236,14 @@ def test_affinity_by_hand():
     assert affinity_loss(apart, alike).item() == pytest.approx(4 * (share - 0.5) ** 2, rel=1e-5)
 
 
+def test_affinity_weighs_places_by_their_mean():
+    """As above, the first of the two places weighing nothing: one row of the two is left."""
+    apart = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 2, 1, 1, 2)
+    weight = torch.tensor([0.0, 0.0, 1.0, 1.0]).reshape(1, 1, 1, 1, 4)  # at twice the features' resolution
+    whole = affinity_loss(apart, torch.ones_like(apart))
+    assert affinity_loss(apart, torch.ones_like(apart), weight=weight).item() == pytest.approx(whole.item() / 2)
+
+
 def test_affinity_ignores_what_keeps_relations():
     """A rotation of the feature space changes features but not how places relate."""
     random = torch.Generator().manual_seed(3)
@@ -312,7 +320,7 @@ def test_ramp_rises_to_one_and_stays():
         lambda a, b: affinity_loss(a, b, "none"),
         lambda a, b: _best_cosine(a, b, 0).mean(),
         lambda a, b: _best_cosine(a, b, 1).mean(),
-        lambda a, b: ((_affinity(a) - _affinity(b)) ** 2).sum(-1).mean(),
+        lambda a, b: ((_affinity(a, a.shape[2:]) - _affinity(b, b.shape[2:])) ** 2).sum(-1).mean(),
         lambda a, b: discrepancy_loss(a, (b[:, :1] > 0).double(), [(b[:, :1] < -0.5).double()], margin=-1.0),
         lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double()),
         lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double(), b[:, 1:2].sigmoid()),

@@ -188,7 +188,8 @@ class TrainConfig(Section):
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the patches of patients without PE that get a simulated embolus; 0 is off (0-1).",
+        description="Share of the patches of patients without PE that get a simulated embolus, with a label of full "
+        "weight, where they hold vessel and are no hard negatives; 0 is off (0-1).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
@@ -304,11 +305,13 @@ class TrainConfig(Section):
             raise ValueError("pretraining_fraction is for one pathway: set pathways to [nct]")
         if self.accumulation % self.processes:
             raise ValueError(f"accumulation must be a multiple of processes, {self.processes}")
-        if self.alignment_weight and self.alignment_level >= len(self.channels):
+        if self.alignment_weight and self.alignment_level >= len(self.channels) and not self.planned:
             raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
         shares = ("foreground_fraction", "vessel_fraction", "vein_fraction", "elsewhere_fraction")
         if sum(getattr(self, name) for name in shares) > 1:
             raise ValueError(f"{', '.join(shares)} must not exceed 1 together")
+        if self.alignment_by_label and self.visibility_floor == self.confidence_floor == 1:
+            raise ValueError("alignment_by_label needs label weights: visibility_floor or confidence_floor below 1")
         if self.invisible_hu >= self.visible_hu:
             raise ValueError(f"invisible_hu must be below visible_hu, {self.visible_hu:g}")
         return self

@@ -123,7 +123,7 @@ def _working_arrays(
 
 
 def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
-    """Clot that patches are centred on: where some weigh nothing throughout the training, the others alone."""
+    """Clot that patches are centred on: the others, if any, where some weigh nothing throughout the training."""
     clot = arrays["embolus"] > 0
     if config is None or config.visibility_floor > 0 or config.curriculum_fraction:
         return clot

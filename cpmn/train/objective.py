@@ -104,6 +104,8 @@ def _add_mutual(
 ) -> None:
     """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down."""
     constant, levels = config.constant, slice(config.alignment_level, None)
+    by_label = batch.nct.weight if config.alignment_by_label else None
+    shown = None if by_label is None else by_label[batch.paired]
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
@@ -115,14 +117,7 @@ def _add_mutual(
         return segmentation + classification
 
     def alignment() -> Tensor:
-        weight = batch.nct.weight if config.alignment_by_label else None
-        return alignment_loss(
-            nct.features[levels],
-            ctpa.features[levels],
-            config.alignment_tolerance,
-            constant,
-            None if weight is None else weight[batch.paired],
-        )
+        return alignment_loss(nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant, shown)
 
     weight = _weight("alignment", step, config)
     objective.add("mutual", _weight("mutual", step, config), predictions)
@@ -130,7 +125,7 @@ def _add_mutual(
     objective.add(
         "affinity",
         weight * config.affinity_weight,
-        lambda: affinity_loss(nct.features[-1], ctpa.features[-1], constant),
+        lambda: affinity_loss(nct.features[-1], ctpa.features[-1], constant, shown),
     )
 
 

@@ -69,5 +69,6 @@ def augmented(hu: np.ndarray, center: float, config: TrainConfig, random: np.ran
     sd, shift = random.uniform(0, config.noise_hu), random.normal(0, config.shift_hu)
     noise = random.standard_normal(hu.shape, dtype=np.float32)
     if config.gain:
-        hu = (hu - np.float32(center)) * np.float32(math.exp(random.uniform(-1, 1) * math.log1p(config.gain))) + center
+        factor = math.exp(random.spawn(1)[0].uniform(-1, 1) * math.log1p(config.gain))  # shifts no later patch's noise
+        hu = (hu - np.float32(center)) * np.float32(factor) + center
     return hu + np.float32(sd) * noise + np.float32(shift)

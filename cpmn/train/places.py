@@ -7,7 +7,6 @@ labels and the NCT alone, so that a variant without CTPA gets the same ones.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -50,7 +49,7 @@ def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: i
     moves no patch.
     """
     random, extra = (generator(config, step, part, stream) for stream in (0, 4))
-    kinds = _kinds(config)
+    kinds = _kinds(config, generator(config, step, part, 8).random())
     return [_vary(_place(cases, config, random, kind), config, extra) for kind in kinds]
 
 
@@ -67,7 +66,11 @@ def sample_donors(
     return result
 
 
-def _kinds(config: TrainConfig) -> list[Kind]:
+def _kinds(config: TrainConfig, offset: float) -> list[Kind]:
+    """Kinds of a batch's patches by systematic sampling with a random `offset` (0 to below 1).
+
+    A share that is a whole number of patches gets that number in every batch, any other on average over the steps.
+    """
     shares: dict[Kind, float] = {
         "clot": config.foreground_fraction,
         "vessel": config.vessel_fraction,
@@ -75,10 +78,9 @@ def _kinds(config: TrainConfig) -> list[Kind]:
         "elsewhere": config.elsewhere_fraction,
         "lung": 1.0,  # what is left
     }
-    kinds: list[Kind] = []
-    for kind, share in shares.items():
-        kinds.extend(repeat(kind, min(round(config.batch_size * share), config.batch_size - len(kinds))))
-    return kinds
+    ends = np.round(np.cumsum(list(shares.values())) * config.batch_size, 6)  # 0.1 + 0.2 is more than 0.3
+    chosen = np.searchsorted(ends, np.arange(config.batch_size) + offset, side="right")
+    return [list(shares)[index] for index in chosen]
 
 
 def _available(kind: Kind, cases: Sequence[Case]) -> Kind:
@@ -109,7 +111,9 @@ def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Pla
     if config.rotation_degrees or config.scaling:
         factor = (1 + config.scaling) ** size
         matrix = rotation_matrix(angles * config.rotation_degrees, factor, place.case.spacing)
-    simulated = place.case.label == 0 and len(place.case.vessel_voxels) > 0 and chance < config.simulated_fraction
+    clot_free = place.kind in ("vessel", "vein")  # hard negatives stay what they were chosen for
+    possible = place.case.label == 0 and len(place.case.vessel_voxels) > 0 and not clot_free
+    simulated = possible and chance < config.simulated_fraction
     return replace(place, flips=(*flips, place.flips[2]), matrix=matrix, simulated=simulated)
 
 

@@ -28,7 +28,7 @@ LOSS_MAPS = 2  # about so many more where two pathways' features are compared
 def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> TrainConfig:
     """`config` with patch_size and channels from the fingerprint `images`, if `config.planned`.
 
-    Raises CpmnError if not even the smallest patch fits `memory_gb`.
+    Raises CpmnError if not even the smallest patch fits `memory_gb`, or the planned network has no `alignment_level`.
     """
     if not config.planned:
         return config
@@ -36,11 +36,18 @@ def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> Tr
         patch = _patch(edge_mm, images["median_size"], images["median_spacing"], spacing)
         candidate = config.model_copy(update={"patch_size": patch, "channels": _channels(patch, spacing)})
         if training_bytes(candidate, spacing) <= config.memory_gb * 1e9:
-            return candidate
+            return _with_alignment(candidate)
     raise CpmnError(
         f"train.memory_gb {config.memory_gb} holds no network at a spacing of {spacing} mm and a batch of "
         f"{config.batch_size}. Give more memory, a smaller train.batch_size or a coarser train.spacing."
     )
+
+
+def _with_alignment(config: TrainConfig) -> TrainConfig:
+    levels = len(config.channels)
+    if config.alignment_weight and config.alignment_level >= levels:
+        raise CpmnError(f"train.alignment_level must be below {levels}, the levels that train.planned gives here.")
+    return config
 
 
 def check_memory(config: TrainConfig, spacing: Spacing, device: torch.device) -> None:

@@ -73,6 +73,15 @@ class World:
             self.wait()
 
 
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process, by the number that `torchrun` gave it; any other device as it is."""
+    if device.type != "cuda":
+        return device
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(own)  # NCCL refuses two processes on one
+    return own
+
+
 @contextmanager
 def joined_world(accumulation: int) -> Iterator[World]:
     """The processes that `torchrun` started, or this one alone.

@@ -19,7 +19,7 @@ STAGE = "cpmn.train.stage"  # whose code a training depends on
 
 
 def resume_key(settings: Any, data: Mapping[str, Iterable[Path]]) -> str:
-    """Hash of everything that a training's result depends on: settings, contents of the data files, code, PyTorch.
+    """Hash of what a training's result depends on but for the machine: settings, contents of data files, code, PyTorch.
 
     `settings` is any JSON value; `data` holds each patient's files.
     """

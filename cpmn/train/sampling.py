@@ -71,7 +71,7 @@ class Cut:
 
 
 def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> Batch:
-    """Batch number `part` of `step`. `foreground_fraction` of its patches (rounded) centre near a clot."""
+    """Batch number `part` of `step`. On average `foreground_fraction` of its patches centre near a clot."""
     if step < config.pretraining_steps:
         return _pretraining_batch(cases, config, step, part)
     places = sample_places(cases, config, step, part)
@@ -146,7 +146,7 @@ def _phase(cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.ran
         if hu is not None
     ]
     clot, vessel = (_tensor([getattr(one, name) for one in cuts]) for name in ("clot", "vessel"))
-    weights = [one.weight for one in cuts if phase == "nct"]  # the CTPA shows each clot, and where its label was drawn
+    weights = [one.weight for one in cuts if phase == "nct"]  # the CTPA shows each clot
     weight = None
     if any(values is not None for values in weights):
         weight = _tensor([np.ones_like(images[0]) if values is None else values for values in weights])

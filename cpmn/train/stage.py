@@ -24,7 +24,7 @@ from cpmn.train.cases import Case, crop_files, load_cases
 from cpmn.train.engine import COLUMNS, final_weights, train
 from cpmn.train.fingerprint import fingerprint
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
-from cpmn.train.processes import joined_world
+from cpmn.train.processes import joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
 from cpmn.train.run import Row
 
@@ -72,7 +72,7 @@ def train_fold(
     """
     torch.set_num_threads(threads)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    device = choose_device(config.device)
+    device = own_device(choose_device(config.device))
     parts = {part: _taking_part(splits["folds"][fold][part], excluded, part) for part in ("train", "validation")}
     patients = parts["train"] + parts["validation"]
     paired = paired.intersection(patients) if _reads_ctpa(config) else set()
@@ -167,6 +167,8 @@ def _usable(cases: list[Case], config: TrainConfig) -> list[Case]:
             "train.vein_fraction asks for patches on veins, but no training patient has a vessel mask with veins. "
             "Name masks in the column vessels of cohort.csv, or set train.vein_fraction to 0."
         )
+    if config.ctpa_source == "shuffled" and sum(case.ctpa is not None for case in cases) < 2:
+        raise CpmnError("train.ctpa_source shuffled needs at least two patients with a CTPA, to feed one the other's.")
     return cases
 
 

@@ -135,17 +135,20 @@ def test_alignment_follows_the_label_weights_of_the_paired_patches_alone_if_aske
     nct, ctpa = phase(0), phase(1, rows=2)
     nct.weight = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1, 1).expand(3, 1, 8, 8, 8)
 
-    def aligned(paired: list[int], **changes: object) -> float:
+    def aligned(paired: list[int], **changes: object) -> torch.Tensor:
         batch = Batch(nct, ctpa, paired)
-        return training_loss(pathways, batch, config(constant="ctpa", **changes), 0)["alignment"].item()
+        parts = training_loss(pathways, batch, config(constant="ctpa", visibility_floor=0.0, **changes), 0)
+        return torch.stack([parts["alignment"], parts["affinity"]])
 
     heavy, light = (aligned(rows, alignment_by_label=True) for rows in ([2, 2], [0, 0]))
-    assert light == 0
-    assert heavy == aligned([2, 2])
-    assert aligned([0, 0]) > 0
-    assert aligned([1, 1], alignment_by_label=True) == pytest.approx(aligned([1, 1]) / 2)
+    assert light.tolist() == [0, 0]
+    assert torch.equal(heavy, aligned([2, 2]))
+    assert (aligned([0, 0]) > 0).all()
+    assert torch.allclose(aligned([1, 1], alignment_by_label=True), aligned([1, 1]) / 2)
     nct.weight = None
-    assert aligned([0, 1], alignment_by_label=True) == aligned([0, 1])
+    assert torch.equal(aligned([0, 1], alignment_by_label=True), aligned([0, 1]))
+    with pytest.raises(ValueError, match="alignment_by_label needs label weights"):
+        config(alignment_by_label=True)
 
 
 def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):

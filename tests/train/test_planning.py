@@ -59,6 +59,15 @@ def test_parameters_are_those_of_one_pathway():
     assert parameters(config, THIN) == sum(weight.numel() for weight in pathway.parameters())
 
 
+def test_a_planned_network_must_have_the_level_that_is_aligned():
+    small = {"planned": True, "memory_gb": 0.3}
+    levels = len(planned(TrainConfig.model_validate(small), CROP, THIN).channels)
+    with pytest.raises(CpmnError, match=f"alignment_level must be below {levels}, the levels that train.planned"):
+        planned(TrainConfig.model_validate(small | {"alignment_level": levels}), CROP, THIN)
+    deep = {"planned": True, "alignment_level": 4, "alignment_weight": 0.0}
+    assert TrainConfig.model_validate(deep).alignment_level == 4
+
+
 def test_what_is_given_stays_unless_planned():
     assert planned(TrainConfig(), CROP, THIN) == TrainConfig()
 

@@ -220,6 +220,16 @@ def test_simulated_emboli_go_into_normals_alone(config):
     assert seen >= 5
 
 
+@pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
+def test_variants_share_the_simulated_emboli_too(config, change):
+    cases = [with_tube("p", 1), with_tube("n", 0)]
+    for step in range(4):
+        plain, other = (sample_batch(cases, config(simulated_fraction=1.0, **c), step).nct for c in ({}, change))
+        assert torch.equal(plain.patches, other.patches)
+        assert torch.equal(plain.clot, other.clot)
+        assert plain.present[2:].any()
+
+
 def test_label_weights_of_visibility_and_confidence_multiply(config):
     fifth = np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8)
     case = replace(with_tube("p", 1), visibility=fifth, confidence=fifth)
@@ -280,6 +290,46 @@ def test_patches_beyond_the_lungs_are_shown_if_asked_for(config):
     assert all(place.corner[1:] == (0, 0) for place in outside)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3, 4])
+def test_shares_hold_on_average_however_small_the_batch(config, batch):
+    cases = [replace(with_tube(n, n == "a"), elsewhere_voxels=np.zeros((1, 3), np.int16)) for n in ("a", "bb")]
+    shares = {"clot": 0.5, "vessel": 0.1, "elsewhere": 0.25, "lung": 0.15}
+    settings = config(batch_size=batch, foreground_fraction=0.5, vessel_fraction=0.1, elsewhere_fraction=0.25)
+    batches = [[place.kind for place in sample_places(cases, settings, step)] for step in range(600)]
+    assert {len(kinds) for kinds in batches} == {batch}
+    for kind, share in shares.items():
+        counts = [kinds.count(kind) for kinds in batches]
+        assert max(counts) - min(counts) <= 1
+        assert np.mean(counts) == pytest.approx(batch * share, abs=0.06)
+
+
+def test_hard_negatives_get_no_simulated_embolus(config):
+    cases = [with_tube("p", 1), replace(with_tube("n", 0), vein_voxels=with_tube("n", 0).vessel_voxels)]
+    settings = config(vessel_fraction=0.25, vein_fraction=0.25, foreground_fraction=0.25, simulated_fraction=1.0)
+    places = [place for step in range(20) for place in sample_places(cases, settings, step)]
+    assert not any(place.simulated for place in places if place.kind in ("vessel", "vein"))
+    assert any(place.simulated for place in places if place.kind == "lung")
+
+
+def test_gain_changes_no_other_patchs_noise(cases, config):
+    """Every patch less its gained signal is the same noise, in the second of a batch too."""
+    flat = [replace(one, nct=np.full_like(one.nct, 45), window_center=45.0) for one in cases]  # the gain's own centre
+    plain, gained = (sample_batch(flat, config(gain=gain, pathways=("nct",)), 1).nct.patches for gain in (0.0, 0.3))
+    assert torch.allclose(plain, gained, atol=1e-5)
+
+
+def test_a_turned_clot_keeps_its_visibility_at_its_rim(config):
+    ball = with_tube("p", 1)
+    ball.embolus[:] = 0
+    ball.embolus[3:9, 9:21, 9:21] = 1
+    ball = replace(ball, clot_voxels=np.argwhere(ball.embolus), visibility=np.full(SHAPE, 255, np.uint8))
+    turned = config(foreground_fraction=1.0, visibility_floor=0.0, rotation_degrees=20, scaling=0.1)
+    for step in range(5):
+        nct = sample_batch([ball], turned, step).nct
+        assert nct.weight is not None
+        assert nct.weight[nct.clot > 0].min() == 1
+
+
 def test_without_anything_beyond_the_lungs_patches_lie_near_them(cases, config):
     places = sample_places(cases, config(elsewhere_fraction=1.0, foreground_fraction=0.0), 0)
     assert len(places) == 4
@@ -287,7 +337,7 @@ def test_without_anything_beyond_the_lungs_patches_lie_near_them(cases, config):
 
 def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(cases, config):
     assert not [place for place in sample_places(cases, config(), 0) if place.kind == "vein"]
-    rounded_up = config(batch_size=2, foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.25)
-    assert len(sample_places(cases, rounded_up, 0)) == 2
+    two = config(batch_size=2, foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.25)
+    assert all(len(sample_places(cases, two, step)) == 2 for step in range(10))
     with pytest.raises(ValueError, match="vein_fraction, elsewhere_fraction must not exceed 1 together"):
         config(foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.5)

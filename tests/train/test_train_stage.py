@@ -403,3 +403,8 @@ def test_veins_without_a_mask(run_training, tmp_path, masked_crops, make_config)
             CpmnError, match=r"no training patient has a vessel mask with veins\. Name masks in the col"
         ):
             run_training(tmp_path / "m", make_config(vein_fraction=0.5), crops=masked_crops, masked=masked)
+
+
+def test_a_lone_ctpa_cannot_be_shuffled(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match="shuffled needs at least two patients with a CTPA"):
+        run_training(tmp_path / "m", make_config(ctpa_source="shuffled"), paired={"p0"})
