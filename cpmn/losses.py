@@ -199,8 +199,8 @@ def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tenso
     mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1 or weights
     between, of the features' size. Kin: the foreground/background contrast of ConDSeg. Which backgrounds are hard -
     the ring round the clot and clot-free vessel - and the margin are ours. A patch whose clot or background is empty
-    contributes nothing; without any the loss is exactly zero. Since a cosine has no scale, a clot's weight counts against
-    the other clots of its patch alone: a patch with one clot of any weight above 0 counts fully.
+    contributes nothing; without any the loss is exactly zero. A cosine has no scale, so that a clot's weight counts
+    against the other clots of its patch alone: a patch with one clot of any weight above 0 counts fully.
     """
     total, count = features.new_zeros(()), features.new_zeros(())
     foreground = _masked_mean(features, clot)

@@ -126,6 +126,7 @@ def store_results(plan: Plan, run: Run) -> None:
     seconds = [record["seconds"] for found in records.values() for record in found.values()]
     facts = {
         "run": run.model_dump(mode="json"),
+        "cohort_seeds": _cohort_seeds(plan, run),
         "training": read_json(model_folder(plan, run) / "training.json"),
         "settings": read_json(model_folder(plan, run) / PLAN_FILE)["config"],
         "parameters": read_json(model_folder(plan, run) / PLAN_FILE)["parameters"],
@@ -168,7 +169,13 @@ def is_stored(plan: Plan, run: Run) -> bool:
     same_settings = TrainConfig.model_validate(stored["settings"]) == training_config(plan, run)
     same_reading = stored["inference"] == plan.inference.model_dump(mode="json")
     same_target = stored["decision"]["threshold"]["target"] == plan.target_specificity[run.difficulty]
-    return counts == wanted and same_settings and same_reading and same_target
+    same_cohorts = stored.get("cohort_seeds", _cohort_seeds(plan, run)) == _cohort_seeds(plan, run)  # once not stored
+    return counts == wanted and same_settings and same_reading and same_target and same_cohorts
+
+
+def _cohort_seeds(plan: Plan, run: Run) -> dict[str, int]:
+    """Phantom seeds of the cohorts that a run is scored on."""
+    return {role: plan.seeds[role][run.difficulty] for role in run.scored}
 
 
 def _score(record: Record, decision: Decision) -> Score:

@@ -17,7 +17,7 @@ from cpmn.config.phantom import PhantomConfig
 from cpmn.files import read_json
 from cpmn.images import read_image
 from cpmn.phantom.stage import write_cohort, write_truth
-from tests.benchmarks.conftest import finish, make_plan, record
+from tests.benchmarks.conftest import VALUES, finish, make_plan, record
 
 TINY = PhantomConfig(nct_spacing=(5.0, 5.0, 6.0), subsample_mm=4.0, seed=5)
 
@@ -90,6 +90,7 @@ def test_stored_results_hold_on_a_machine_that_has_neither_data_nor_model(made, 
         {"target_specificity": {"learnable": 0.9}},
         {"inference": {"overlap": 0.5, "bfloat16": False}},
         {"recipe": {"steps": 11}},
+        {"seeds": VALUES["seeds"] | {"test": {"learnable": 77}}},
     ],
 )
 def test_what_is_planned_otherwise_is_made_again(made, change):
