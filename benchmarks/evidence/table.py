@@ -189,7 +189,8 @@ def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], obse
     runs = [run for run in runs if run.judged in stored[run.name]["figures"]]
     if not runs:
         return
-    yield "Clots found at one false mark per patient without PE (share, interval by patients as clusters). The"
+    yield "Clots found at one false mark per patient without PE (share, interval by patients as clusters; a mark that"
+    yield "touches a clot finds it, and the limit is set on these same patients without PE). The"
     yield "reference observer read other patients, on the demo's coarser voxels, and counts wrong sites"
     yield "instead of marks ([observer](observer.md)):\n"
     limits = {group: f"{share:.3f}" for group, share in _observer(difficulty, "clots found", observer).items()}
