@@ -230,8 +230,14 @@ def test_a_visible_clot_is_learnt(run_training, tmp_path, make_config):
 
 def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_config):
     config = make_config(
-        vessel_fraction=0.5,
+        foreground_fraction=0.3,
+        vessel_fraction=0.3,
+        elsewhere_fraction=0.2,
+        blood_window=True,
+        absolute_hu=True,
         visibility_floor=0.2,
+        confidence_floor=0.5,
+        alignment_by_label=True,
         curriculum_fraction=0.5,
         simulated_fraction=0.5,
         flip_axes=("x", "y", "z"),
