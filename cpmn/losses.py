@@ -140,18 +140,17 @@ def alignment_loss(
     """
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
-        apart = 1 - _best_cosine(student, teacher, tolerance)
-        if weight is None:
-            return apart.mean()
-        return (apart * _mean_weight(weight, apart.shape[1:])).mean()
+        return _weighted_mean(1 - _best_cosine(student, teacher, tolerance), weight)
 
     return torch.stack([compared(distance, a, b, constant) for a, b in zip(first, second, strict=True)]).mean()
 
 
-def _mean_weight(weight: Tensor, size: Sequence[int]) -> Tensor:
-    """Voxel weights (batch, 1, z, y, x) averaged to a coarser grid of `size`; (batch, z, y, x)."""
-    depth, height, width = size
-    return functional.adaptive_avg_pool3d(weight, (depth, height, width))[:, 0]
+def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of `values` (batch, z, y, x), each times the mean of the `weight` (batch, 1, z, y, x) that it covers."""
+    if weight is None:
+        return values.mean()
+    depth, height, width = values.shape[1:]
+    return (values * functional.adaptive_avg_pool3d(weight, (depth, height, width))[:, 0]).mean()
 
 
 def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
@@ -179,8 +178,7 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
     cells = [min(n, AFFINITY_CELLS) for n in first.shape[2:]]
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
-        apart = ((student - teacher) ** 2).sum(-1)
-        return (apart if weight is None else apart * _mean_weight(weight, cells).flatten(1)).mean()
+        return _weighted_mean(((student - teacher) ** 2).sum(-1).unflatten(1, cells), weight)
 
     return compared(distance, _affinity(first, cells), _affinity(second, cells), constant)
 

@@ -32,10 +32,9 @@ def measure_blood(plan: Plan) -> pd.DataFrame:
     """
     rows, drawn = [], cache(lambda difficulty, role: drawn_blood(plan, difficulty, role))
     for run in plan.runs:
-        for role in run.scored:
-            rows_of_cohort = cohort_rows(RESULTS / run.name / "patients.csv", role)
-            normals = [row for row in rows_of_cohort if row["label"] == "0"]
-            if len(normals) >= FEWEST_NORMALS and role != "calibration":
+        for role in (role for role in run.scored if role != "calibration"):
+            normals = cohort_rows(RESULTS / run.name / "patients.csv", role, label="0")
+            if len(normals) >= FEWEST_NORMALS:
                 blood = drawn(run.difficulty, role)
                 pairs = [(float(row["score"]), blood[row["patient_id"]]) for row in normals]
                 rows.append({"run": run.name, "cohort": role, "normals": len(pairs)} | correlation(np.array(pairs)))

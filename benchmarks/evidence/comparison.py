@@ -26,10 +26,10 @@ UNDECIDED = "Primary endpoint: open until `cpmn` and both controls have been rea
 def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Path) -> Iterator[str]:
     """Means over seeds by variant, and `cpmn` against the controls, from those runs of a cohort that are stored."""
     scored = variant_readings(stored, results)
-    readings = _same_patients(scored)
-    if "cpmn" not in readings or len(readings) < 2:
+    first = scored.get("cpmn")
+    readings = {name: r for name, r in scored.items() if first and r.patients == first.patients}  # others wait
+    if first is None or len(readings) < 2:
         return
-    first = readings["cpmn"]
     draws = draw(first.pe.shape[1], first.normal.shape[1])
     yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone):\n"
     yield from table(
@@ -82,11 +82,3 @@ def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:
         if rows:
             tables.setdefault(run.label, {})[run.seed] = rows
     return {variant: readings_of(by_seed) for variant, by_seed in tables.items()}
-
-
-def _same_patients(readings: dict[str, Readings]) -> dict[str, Readings]:
-    """Those variants that were scored on the patients that `cpmn` was; the others wait for the queue."""
-    if "cpmn" not in readings:
-        return {}
-    patients = readings["cpmn"].patients
-    return {name: r for name, r in readings.items() if r.patients == patients}

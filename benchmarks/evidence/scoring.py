@@ -169,7 +169,7 @@ def is_stored(plan: Plan, run: Run) -> bool:
     same_settings = TrainConfig.model_validate(stored["settings"]) == training_config(plan, run)
     same_reading = stored["inference"] == plan.inference.model_dump(mode="json")
     same_target = stored["decision"]["threshold"]["target"] == plan.target_specificity[run.difficulty]
-    same_cohorts = stored.get("cohort_seeds", _cohort_seeds(plan, run)) == _cohort_seeds(plan, run)  # once not stored
+    same_cohorts = stored.get("cohort_seeds") in (None, _cohort_seeds(plan, run))  # None: stored before they were
     return counts == wanted and same_settings and same_reading and same_target and same_cohorts
 
 

@@ -118,9 +118,10 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p_values}
 
 
-def cohort_rows(path: Path, role: str) -> list[dict[str, str]]:
-    """Rows of one cohort in a run's `patients.csv` or `clots.csv`; none without the file."""
-    return [row for row in read_table(path) if row["split"] == role] if path.is_file() else []
+def cohort_rows(path: Path, role: str, **wanted: str) -> list[dict[str, str]]:
+    """Rows of one cohort in a run's `patients.csv` or `clots.csv`, with the `wanted` values; none without the file."""
+    wanted |= {"split": role}
+    return [row for row in read_table(path) if wanted.items() <= row.items()] if path.is_file() else []
 
 
 def readings_of(tables: Mapping[int, Sequence[Mapping[str, str]]]) -> Readings:

@@ -43,11 +43,10 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
     for difficulty, role in dict.fromkeys((run.difficulty, run.judged) for run in finals):
         own = [run for run in finals if (run.difficulty, run.judged) == (difficulty, role)]
         yield from _test_table(own, stored, _goal(difficulty, results.parent / OBSERVER_FILE))
-        yield from comparison_lines([run for run in own if run.name in stored], own, results)
-        yield from _strata([run for run in own if run.name in stored], results)
-        yield from _clots(
-            difficulty, [run for run in own if run.name in stored], stored, results.parent / OBSERVER_FILE
-        )
+        ready = [run for run in own if run.name in stored]
+        yield from comparison_lines(ready, own, results)
+        yield from _strata(ready, results)
+        yield from _clots(difficulty, ready, stored, results.parent / OBSERVER_FILE)
     yield from trial_lines([run for run in plan.runs if run.trial], stored)
     yield from compared_lines(plan, results)
     yield from _stored_table(
@@ -136,7 +135,11 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
         return
     yield "PE patients in thirds by volume of clot (*visible*: of those more than 8 HU from blood on the NCT, where"
     yield "there are others) and by noise of the scan (found; AUC against all patients without PE; mean Dice):\n"
-    normals = {run.name: _scores(_rows(results / run.name, run.judged, "0")) for run in runs if run.name in rows}
+    normals = {
+        run.name: _scores(cohort_rows(results / run.name / "patients.csv", run.judged, label="0"))
+        for run in runs
+        if run.name in rows
+    }
     cells = []
     for column, unit in (("reference_ml", "mL"), (VISIBLE_ML, "visible mL"), ("noise_hu", "HU noise")):
         if not all(column in row for found in rows.values() for row in found):
@@ -153,7 +156,7 @@ def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
 
 def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
     """Rows of a run's PE patients of a cohort; with the volume of visible clot if some clots are not visible."""
-    rows = _rows(folder, role, "1")
+    rows = cohort_rows(folder / "patients.csv", role, label="1")
     clots = cohort_rows(folder / "clots.csv", role) if rows else []
     visible = [row for row in clots if abs(float(row["contrast_hu"])) > ISODENSE[1]]
     if len(visible) == len(clots):
@@ -162,10 +165,6 @@ def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
     for clot in visible:
         sums[clot["patient_id"]] += float(clot["ml"])
     return [row | {VISIBLE_ML: sums[row["patient_id"]]} for row in rows]
-
-
-def _rows(folder: Path, role: Role, label: str) -> list[dict[str, str]]:
-    return [row for row in cohort_rows(folder / "patients.csv", role) if row["label"] == label]
 
 
 def _scores(rows: Sequence[Mapping[str, str]]) -> list[float]:

@@ -299,13 +299,17 @@ class TrainConfig(Section):
             raise ValueError("must be at least 4 voxels along every axis")
         return value
 
+    def has_alignment_level(self) -> bool:
+        """Whether the network is deep enough for `alignment_level`, or nothing is aligned."""
+        return not self.alignment_weight or self.alignment_level < len(self.channels)
+
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
         if self.pretraining_fraction and "ctpa" in self.pathways:
             raise ValueError("pretraining_fraction is for one pathway: set pathways to [nct]")
         if self.accumulation % self.processes:
             raise ValueError(f"accumulation must be a multiple of processes, {self.processes}")
-        if self.alignment_weight and self.alignment_level >= len(self.channels) and not self.planned:
+        if not (self.planned or self.has_alignment_level()):
             raise ValueError(f"alignment_level must be below {len(self.channels)}, the number of channels")
         shares = ("foreground_fraction", "vessel_fraction", "vein_fraction", "elsewhere_fraction")
         if sum(getattr(self, name) for name in shares) > 1:

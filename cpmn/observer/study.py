@@ -78,13 +78,7 @@ def study_patient(config: PhantomConfig, patient_id: str, noises: Sequence[float
         signal = clot_signal(seen.templates, contrasts, seen.twin.shape)
         u = responses(seen.candidates, seen.whitener.apply(signal))
         own = [_read(seen, difficulty, contrasts, signal, u, factor) for factor in noises]
-        evenly = seen.even.response + responses(seen.candidates, seen.even.whitener.apply(signal))
-        once = {
-            "score_of_even": score(seen.even.candidates, evenly, difficulty).patient,
-            "brightest_artery_hu_without_noise": brightest_artery_hu(
-                seen.twin + signal, seen.artery, seen.grid.spacing
-            ),
-        }
+        once = _read_once(seen, difficulty, signal)
         readings += [one | (once if one["noise_factor"] == 1 else {}) for one in own]
     volumes = [float(template.share.sum(dtype=float)) * seen.grid.voxel_ml for template in seen.templates]
     return {
@@ -144,6 +138,15 @@ def _look_evenly(
     candidates = replace(candidates, energy=np.array([whitener.energy(one) for one in candidates.templates]))
     even = clean_image(config, known.canvas, without_emboli(anatomy), "nct", even_blood=True)
     return _Even(whitener, candidates, responses(candidates, whitener.apply(noise + known.twin - even)))
+
+
+def _read_once(seen: _Seen, difficulty: str, signal: np.ndarray) -> dict[str, float]:
+    """Scores that are computed for the configured noise alone, or without any."""
+    response = seen.even.response + responses(seen.candidates, seen.even.whitener.apply(signal))
+    return {
+        "score_of_even": score(seen.even.candidates, response, difficulty).patient,
+        "brightest_artery_hu_without_noise": brightest_artery_hu(seen.twin + signal, seen.artery, seen.grid.spacing),
+    }
 
 
 def _read(

@@ -104,12 +104,11 @@ def _add_mutual(
 ) -> None:
     """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down."""
     constant, levels = config.constant, slice(config.alignment_level, None)
-    by_label = batch.nct.weight if config.alignment_by_label else None
-    shown = None if by_label is None else by_label[batch.paired]
+    shown = _paired(batch.nct.weight if config.alignment_by_label else None, batch)
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-        weights = [None if w is None else w[batch.paired] for w in (batch.nct.weight, batch.nct.present_weight())]
+        weights = [_paired(weight, batch) for weight in (batch.nct.weight, batch.nct.present_weight())]
         segmentation, classification = (
             mutual_loss(*pair, config.mutual_temperature, constant, weight)
             for pair, weight in zip(pairs, weights, strict=True)
@@ -127,6 +126,11 @@ def _add_mutual(
         weight * config.affinity_weight,
         lambda: affinity_loss(nct.features[-1], ctpa.features[-1], constant, shown),
     )
+
+
+def _paired(weight: Tensor | None, batch: Batch) -> Tensor | None:
+    """The NCT's label weights for the patches that have a CTPA."""
+    return None if weight is None else weight[batch.paired]
 
 
 def _rows(output: PathwayOutput, rows: list[int]) -> PathwayOutput:

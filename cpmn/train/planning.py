@@ -35,19 +35,16 @@ def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> Tr
     for edge_mm in _edges_mm(images, spacing):
         patch = _patch(edge_mm, images["median_size"], images["median_spacing"], spacing)
         candidate = config.model_copy(update={"patch_size": patch, "channels": _channels(patch, spacing)})
-        if training_bytes(candidate, spacing) <= config.memory_gb * 1e9:
-            return _with_alignment(candidate)
+        if training_bytes(candidate, spacing) > config.memory_gb * 1e9:
+            continue
+        if not candidate.has_alignment_level():
+            levels = len(candidate.channels)
+            raise CpmnError(f"train.alignment_level must be below {levels}, the levels that train.planned gives here.")
+        return candidate
     raise CpmnError(
         f"train.memory_gb {config.memory_gb} holds no network at a spacing of {spacing} mm and a batch of "
         f"{config.batch_size}. Give more memory, a smaller train.batch_size or a coarser train.spacing."
     )
-
-
-def _with_alignment(config: TrainConfig) -> TrainConfig:
-    levels = len(config.channels)
-    if config.alignment_weight and config.alignment_level >= levels:
-        raise CpmnError(f"train.alignment_level must be below {levels}, the levels that train.planned gives here.")
-    return config
 
 
 def check_memory(config: TrainConfig, spacing: Spacing, device: torch.device) -> None:
