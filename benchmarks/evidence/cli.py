@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.evidence import queue, table
+from benchmarks.evidence.comparison import PRIMARY
 from benchmarks.evidence.jobs import list_jobs
-from benchmarks.evidence.plan import PROJECT, load_plan
+from benchmarks.evidence.plan import PROJECT, RESULTS, load_plan
 
 DOCUMENT = PROJECT / "docs" / "benchmark.md"
+PICTURE = DOCUMENT.parent / "images" / "evidence.png"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("run", help="do what is missing")
     commands.add_parser("status", help="say what is done and what is missing")
-    commands.add_parser("table", help="write the result part of docs/benchmark.md")
+    commands.add_parser("table", help="write the result part of docs/benchmark.md and draw its picture")
     commands.add_parser("cost", help="measure what a step of each variant costs; best on an idle machine")
     commands.add_parser("labels", help="measure how far the training cohorts' carried labels agree with the truth")
     commands.add_parser("blood", help="measure how the stored runs' scores follow the patients' blood")
@@ -44,7 +46,12 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    table.write_document(load_plan(), DOCUMENT)
+    from benchmarks.evidence.figure import draw_evidence
+
+    plan = load_plan()
+    table.write_document(plan, DOCUMENT)
+    decisive = [run for run in plan.runs if (run.difficulty, run.judged, run.trial) == (PRIMARY, "test", "")]
+    draw_evidence(decisive, RESULTS, PICTURE)
     return 0
 
 

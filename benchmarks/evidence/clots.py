@@ -11,19 +11,21 @@ from cpmn.cases import Case
 from cpmn.lesions import Lesions
 
 FALSE_MARKS = 1.0  # per patient without PE, at which clots are counted, as the observer's wrong sites
-COLUMNS = ("patient_id", "split", "clot_id", "ml", "contrast_hu", "confidence")
+COLUMNS = ("patient_id", "split", "clot_id", "ml", "contrast_hu", "confidence", "found")
 
 Row = dict[str, Any]
 
 
-def clot_rows(role: str, case: Case, clots: Sequence[Mapping[str, Any]]) -> list[Row]:
+def clot_rows(role: str, case: Case, clots: Sequence[Mapping[str, Any]], limit: float) -> list[Row]:
     """A row per clot of a patient: volume, contrast to blood (signed), confidence of the surest mark that touches it.
 
-    `clots` are those of the patient's `facts.json`. The confidence (expected mL) is empty where no mark touches it.
+    `clots` are those of the patient's `facts.json`. The confidence (expected mL) is empty where no mark touches it; the
+    clot is `found` ("1") where it exceeds `limit`.
     """
     facts = {clot["id"]: clot for clot in clots}
     lesions = _lesions(case)
     touched = lesions.overlap > 0
+    surest = [lesions.confidence[column].max() if column.any() else None for column in touched.T]
     return [
         {
             "patient_id": case.patient_id,
@@ -31,9 +33,10 @@ def clot_rows(role: str, case: Case, clots: Sequence[Mapping[str, Any]]) -> list
             "clot_id": int(clot),
             "ml": facts[clot]["ml"]["nct"],
             "contrast_hu": facts[clot]["nct_hu_over_blood"],
-            "confidence": float(lesions.confidence[touched[:, column]].max()) if touched[:, column].any() else "",
+            "confidence": "" if confidence is None else float(confidence),
+            "found": str(int(confidence is not None and confidence > limit)),
         }
-        for column, clot in enumerate(lesions.clot_ids.tolist())
+        for clot, confidence in zip(lesions.clot_ids.tolist(), surest, strict=True)
     ]
 
 
@@ -45,12 +48,12 @@ def confidence_limit(cases: Sequence[Case]) -> float:
     return float(marks[allowed]) if len(marks) > allowed else 0.0
 
 
-def clots_found(rows: Sequence[Mapping[str, Any]], limit: float) -> dict[str, dict[str, Any]]:
-    """By group of clots, the share whose mark is surer than `limit`, with an interval by patients as clusters."""
+def clots_found(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By group of clots, the share found, with an interval by patients as clusters; rows of one seed or of several."""
     patients = list(dict.fromkeys(row["patient_id"] for row in rows))
     number = np.array([patients.index(row["patient_id"]) for row in rows], int)
     ml, hu = (np.array([float(row[key]) for row in rows]) for key in ("ml", "contrast_hu"))
-    found = np.array([row["confidence"] != "" and float(row["confidence"]) > limit for row in rows], bool)
+    found = np.array([row["found"] == "1" for row in rows], bool)
     figures = {}
     for name, chosen in clot_groups().items():
         mask = chosen(ml, np.abs(hu))

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.evidence.markdown import NOT_RUN, estimate, number, signed, table
 from benchmarks.evidence.plan import Run
 from benchmarks.evidence.statistics import (
+    Draws,
     Readings,
     cohort_rows,
     difference,
@@ -26,11 +27,10 @@ UNDECIDED = "Primary endpoint: open until `cpmn` and both controls have been rea
 def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Path) -> Iterator[str]:
     """Means over seeds by variant, and `cpmn` against the controls, from those runs of a cohort that are stored."""
     scored = variant_readings(stored, results)
-    first = scored.get("cpmn")
-    readings = {name: r for name, r in scored.items() if first and r.patients == first.patients}  # others wait
-    if first is None or len(readings) < 2:
+    readings = same_patients(scored)
+    if len(readings) < 2:
         return
-    draws = draw(first.pe.shape[1], first.normal.shape[1])
+    draws = draws_of(readings)
     yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone):\n"
     yield from table(
         ["variant", "seeds", "AUC", "Dice"],
@@ -39,8 +39,7 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
             for name, r in readings.items()
         ],
     )
-    pairs = {name: of_common_seeds(first, readings[name]) for name in VERSUS if name in readings}
-    pairs = {name: pair for name, pair in pairs.items() if pair[0].seeds}
+    pairs = with_controls(readings)
     found = {(what, name): difference(what, *pair, draws) for what in ("auc", "dice") for name, pair in pairs.items()}
     adjusted = holm({name: found["dice", name][1] for name in pairs}) if len(pairs) == len(VERSUS) else {}
     yield "`cpmn` minus a control, over the seeds that both have; p of the bootstrap, for Dice (secondary)"
@@ -72,6 +71,23 @@ def verdict(differences: Sequence[Mapping[str, Any]]) -> str:
     return (
         f"Primary endpoint: `cpmn` is {'ahead' if shown else 'not shown to be ahead'} of both controls in patient AUC."
     )
+
+
+def same_patients(scored: Mapping[str, Readings]) -> dict[str, Readings]:
+    """Those of the variants that have read the same patients as `cpmn`; none without it. The others wait."""
+    first = scored.get("cpmn")
+    return {name: readings for name, readings in scored.items() if first and readings.patients == first.patients}
+
+
+def with_controls(readings: Mapping[str, Readings]) -> dict[str, tuple[Readings, Readings]]:
+    """`cpmn` and a control by the seeds that both have, by control."""
+    pairs = {name: of_common_seeds(readings["cpmn"], readings[name]) for name in VERSUS if name in readings}
+    return {name: pair for name, pair in pairs.items() if pair[0].seeds}
+
+
+def draws_of(readings: Mapping[str, Readings]) -> Draws:
+    """The same draws of patients for all."""
+    return draw(readings["cpmn"].pe.shape[1], readings["cpmn"].normal.shape[1])
 
 
 def variant_readings(runs: Sequence[Run], results: Path) -> dict[str, Readings]:

@@ -116,9 +116,9 @@ def store_results(plan: Plan, run: Run) -> None:
             _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: made[name]["noise_hu"]["nct"]}
             for name in found
         ]
-        own = [row for name, case in cases.items() if case.label for row in clot_rows(role, case, made[name]["clots"])]
+        own = _clots(role, cases, made)
         figures[role] = summarise(list(cases.values()), scores, config)
-        figures[role]["clots_found"] = clots_found(own, confidence_limit(list(cases.values())))
+        figures[role]["clots_found"] = clots_found(own)
         clots += own
     folder = RESULTS / run.name
     write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS, NOISE_COLUMN], rows)
@@ -181,6 +181,13 @@ def _cohort_seeds(plan: Plan, run: Run) -> dict[str, int]:
 def _score(record: Record, decision: Decision) -> Score:
     value = patient_score({0: record["features"]}, decision)
     return Score(value, is_positive(value, decision), decision.combination.logistic)
+
+
+def _clots(role: Role, cases: Mapping[str, Case], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of all clots of a cohort; its patients without PE say which marks count."""
+    limit = confidence_limit(list(cases.values()))
+    pe = {name: case for name, case in cases.items() if case.label}
+    return [row for name, case in pe.items() for row in clot_rows(role, case, facts[name]["clots"], limit)]
 
 
 def _row(role: Role, case: Case, score: Score, record: Record, decision: Decision) -> dict[str, Any]:

@@ -102,6 +102,11 @@ def of_common_seeds(first: Readings, second: Readings) -> tuple[Readings, Readin
     return _of_seeds(first, seeds), _of_seeds(second, seeds)
 
 
+def of_seed(readings: Readings, seed: int) -> Readings:
+    """One seed's readings."""
+    return _of_seeds(readings, [seed])
+
+
 def _of_seeds(readings: Readings, seeds: Sequence[int]) -> Readings:
     rows = [readings.seeds.index(seed) for seed in seeds]
     values = {name: getattr(readings, name)[rows] for name in ("pe", "normal", "dice")}

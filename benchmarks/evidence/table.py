@@ -5,22 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.comparison import PRIMARY, comparison_lines
+from benchmarks.evidence.groups import clot_lines, patient_lines
 from benchmarks.evidence.markdown import NOT_RUN, estimate, number, share, table
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
-from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.evidence.trials import compared_lines, trial_lines
 from cpmn.evaluate.tables import read_table
 from cpmn.files import read_json, write_text
-from cpmn.metrics import auc
-from cpmn.phantom.difficulty import ISODENSE
 
 BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands below is replaced. -->"
 COHORTS: dict[Role, str] = {
     "test": "locked test cohort",
     "opened": "first locked cohort, since opened: choices for the next one have been made on it",
 }
-STRATA = 3
-VISIBLE_ML = "visible_ml"
 SHARE_OF_OBSERVER = 0.9  # of what the reference observer's AUC exceeds chance by
 COST_FILE = "cost.csv"
 LABELS_FILE = "labels.csv"
@@ -45,8 +41,9 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         yield from _test_table(own, stored, _goal(difficulty, results.parent / OBSERVER_FILE))
         ready = [run for run in own if run.name in stored]
         yield from comparison_lines(ready, own, results)
-        yield from _strata(ready, results)
-        yield from _clots(difficulty, ready, stored, results.parent / OBSERVER_FILE)
+        yield from patient_lines(ready, results)
+        limits = _observer(difficulty, "clots found", results.parent / OBSERVER_FILE)
+        yield from clot_lines(ready, results, limits)
     yield from trial_lines([run for run in plan.runs if run.trial], stored)
     yield from compared_lines(plan, results)
     yield from _stored_table(
@@ -125,80 +122,6 @@ def _test_cells(found: Mapping[str, Any] | None, role: Role) -> list[str]:
         estimate(figures["voxel"]["false_positive_volume_ml"]),
         f"{threshold['n_pe']} + {threshold['n_normal']}",
     ]
-
-
-def _strata(runs: Sequence[Run], results: Path) -> Iterator[str]:
-    """PE patients in thirds of clot volume, of visible clot and of noise: what was found of them, AUC and Dice."""
-    rows = {run.name: _pe_rows(results / run.name, run.judged) for run in runs}
-    rows = {name: found for name, found in rows.items() if len(found) >= STRATA}
-    if not rows:
-        return
-    yield "PE patients in thirds by volume of clot (*visible*: of those more than 8 HU from blood on the NCT, where"
-    yield "there are others) and by noise of the scan (found; AUC against all patients without PE; mean Dice):\n"
-    normals = {
-        run.name: _scores(cohort_rows(results / run.name / "patients.csv", run.judged, label="0"))
-        for run in runs
-        if run.name in rows
-    }
-    cells = []
-    for column, unit in (("reference_ml", "mL"), (VISIBLE_ML, "visible mL"), ("noise_hu", "HU noise")):
-        if not all(column in row for found in rows.values() for row in found):
-            continue
-        ordered = {name: sorted(found, key=lambda row: float(row[column])) for name, found in rows.items()}
-        for part in range(STRATA):
-            thirds = {name: found[_part(len(found), part)] for name, found in ordered.items()}
-            values = [float(row[column]) for row in next(iter(thirds.values()))]
-            name = f"{values[0]:.1f} to {values[-1]:.1f} {unit}"
-            cells.append([name, *(cell for run, third in thirds.items() for cell in _third(third, normals[run]))])
-    heads = [head for run in rows for head in (f"{run}: found", "AUC", "Dice")]
-    yield from table(["PE patients", *heads], cells)
-
-
-def _pe_rows(folder: Path, role: Role = "test") -> list[dict[str, Any]]:
-    """Rows of a run's PE patients of a cohort; with the volume of visible clot if some clots are not visible."""
-    rows = cohort_rows(folder / "patients.csv", role, label="1")
-    clots = cohort_rows(folder / "clots.csv", role) if rows else []
-    visible = [row for row in clots if abs(float(row["contrast_hu"])) > ISODENSE[1]]
-    if len(visible) == len(clots):
-        return rows
-    sums = dict.fromkeys((row["patient_id"] for row in rows), 0.0)
-    for clot in visible:
-        sums[clot["patient_id"]] += float(clot["ml"])
-    return [row | {VISIBLE_ML: sums[row["patient_id"]]} for row in rows]
-
-
-def _scores(rows: Sequence[Mapping[str, str]]) -> list[float]:
-    return [float(row["score"]) for row in rows]
-
-
-def _part(count: int, part: int) -> slice:
-    return slice(count * part // STRATA, count * (part + 1) // STRATA)
-
-
-def _third(rows: Sequence[Mapping[str, str]], normal: Sequence[float]) -> tuple[str, str, str]:
-    """Patients found, AUC against the scores of patients without PE, mean Dice."""
-    found = sum(row["decision"] == "1" for row in rows)
-    between = auc([1] * len(rows) + [0] * len(normal), [*_scores(rows), *normal])["value"]
-    auc_text = "" if between is None else f"{between:.3f}"
-    return f"{found}/{len(rows)}", auc_text, f"{sum(float(row['dice'] or 0) for row in rows) / len(rows):.3f}"
-
-
-def _clots(difficulty: str, runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
-    """Share of the clots found by volume and contrast, beside the reference observer's."""
-    runs = [run for run in runs if run.judged in stored[run.name]["figures"]]
-    if not runs:
-        return
-    yield "Clots found at one false mark per patient without PE (share, interval by patients as clusters; a mark that"
-    yield "touches a clot finds it, and the limit is set on these same patients without PE). The"
-    yield "reference observer read other patients, on the demo's coarser voxels, and counts wrong sites"
-    yield "instead of marks ([observer](observer.md)):\n"
-    limits = {group: f"{share:.3f}" for group, share in _observer(difficulty, "clots found", observer).items()}
-    by_run = [stored[run.name]["figures"][run.judged]["clots_found"] for run in runs]
-    groups = [name for name, found in by_run[0].items() if found["n"]]
-    rows = [
-        [name, str(by_run[0][name]["n"]), *(estimate(f[name]) for f in by_run), limits.get(name, "")] for name in groups
-    ]
-    yield from table(["clots", "number", *(run.name for run in runs), "reference observer"], rows)
 
 
 def _observer(difficulty: str, metric: str, path: Path) -> dict[str, float]:

@@ -147,27 +147,8 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     assert cells[-1] == "12 + 20"
     assert "| learnable/cpmn-s0 | not run |" in text
     assert "| 0.1 to 0.3 mL | 4 | 1.000 |" in text
-    assert "| 1.0 to 1.0 mL | 1/1 | 1.000 | 0.500 |" in text
+    assert "| 1.0 to 1.0 mL | 1.000 | 1.000 | 0.500 |" in text
     assert text.count("HU noise |") == 3
-
-
-def test_a_third_is_ranked_against_all_normals():
-    rows = [{"score": "0.9", "decision": "1", "dice": "0.6"}, {"score": "0.2", "decision": "0", "dice": ""}]
-    assert table._third(rows, [0.5, 0.1]) == ("1/2", "0.750", "0.300")  # 3 of 4 pairs in order
-
-
-def test_volume_of_visible_clot_stands_where_some_is_not(tmp_path):
-    """Patient b has most clot and least that can be seen; in c nothing is visible, so it comes first."""
-    (tmp_path / "patients.csv").write_text(
-        "patient_id,split,label,decision,dice,reference_ml,noise_hu\n"
-        "a,test,1,1,0.6,2.0,10\nb,test,1,0,0.1,5.0,10\nc,test,1,0,0.0,1.0,10\nd,test,0,0,,0.0,10\n"
-    )
-    clots = "patient_id,split,clot_id,ml,contrast_hu,confidence\na,test,1,2.0,-9,\nb,test,1,4.0,3,\nb,test,2,1.0,20,\n"
-    (tmp_path / "clots.csv").write_text(clots + "c,test,1,1.0,-2,\nc,calibration,1,9.0,30,\n")
-    rows = table._pe_rows(tmp_path)
-    assert {row["patient_id"]: row["visible_ml"] for row in rows} == {"a": 2.0, "b": 1.0, "c": 0.0}
-    (tmp_path / "clots.csv").write_text(clots.replace("4.0,3", "4.0,12"))
-    assert all("visible_ml" not in row for row in table._pe_rows(tmp_path))
 
 
 def test_the_comparison_stands_once_both_are_there(made):
