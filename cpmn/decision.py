@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cpmn.config.crop import CropConfig
-from cpmn.config.evaluate import EvaluateConfig
+from cpmn.config.evaluate import READING, EvaluateConfig
 
 FEATURES = ("classification", "lesion")
 SMALLEST_PROBABILITY = 1e-6
@@ -83,6 +83,7 @@ class Decision(_Record):
     overlap: float
     mirror: bool = False
     highest_hu: float | None = None
+    bfloat16: bool = False
     crop: CropConfig
 
 
@@ -136,9 +137,7 @@ def fit_decision(
         threshold=_fit_threshold(scores, labels, config.target_specificity),
         segmentation_threshold=config.segmentation_threshold,
         minimum_lesion_mm3=config.minimum_lesion_mm3,
-        overlap=config.overlap,
-        mirror=config.mirror,
-        highest_hu=config.highest_hu,
+        **config.model_dump(include=READING),
         crop=crop or CropConfig.model_validate({}),
     )
 

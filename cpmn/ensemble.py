@@ -8,7 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.box import paste
-from cpmn.decision import Features, patient_features
+from cpmn.config.evaluate import READING, EvaluateConfig
+from cpmn.decision import Decision, Features, patient_features
 from cpmn.images import image_like, voxel_ml
 from cpmn.inference import TrainedModel, load_model, predict_case
 
@@ -34,24 +35,20 @@ def load_folds(folder: Path, folds: int, device: str = "auto") -> dict[int, Trai
 def read_crop(
     models: Mapping[int, TrainedModel],
     nct: sitk.Image,
-    *,
-    overlap: float,
-    segmentation_threshold: float,
-    mirror: bool = False,
-    highest_hu: float | None = None,
+    settings: EvaluateConfig | Decision,
 ) -> Reading:
     """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision.
 
-    `overlap`, `mirror` and `highest_hu` are `predict_case`'s.
+    `settings` say how scans are read (`READING`) and from where on a voxel is marked.
     """
-    options = {"overlap": overlap, "mirror": mirror, "highest_hu": highest_hu}
+    options, threshold = settings.model_dump(include=READING), settings.segmentation_threshold
     predictions = {fold: predict_case(model, nct, **options) for fold, model in models.items()}
     return Reading(
         probability=_mean([p.probability for p in predictions.values()]),
         cam=_mean([p.cam for p in predictions.values()]),
         class_probability=float(np.mean([p.class_probability for p in predictions.values()])),
         features={
-            fold: patient_features(p.class_probability, p.probability, voxel_ml(nct), segmentation_threshold)
+            fold: patient_features(p.class_probability, p.probability, voxel_ml(nct), threshold)
             for fold, p in predictions.items()
         },
     )

@@ -93,11 +93,13 @@ def predict_case(
     overlap: float = 0.5,
     mirror: bool = False,
     highest_hu: float | None = None,
+    bfloat16: bool = False,
 ) -> Prediction:
     """Read one NCT crop on native voxels; `overlap` is that of neighbouring windows, 0 to below 1.
 
     With `mirror` every window is read left to right too and both readings are averaged, in twice the time. Where the
-    NCT is above `highest_hu` (bone, calcium) the probability is 0 and says nothing for the class either.
+    NCT is above `highest_hu` (bone, calcium) the probability is 0 and says nothing for the class either. `bfloat16`
+    is mixed precision: the heads stay in float32.
 
     The probability is computed on the working grid and brought back by linear interpolation. Deterministic on CPU.
     """
@@ -107,16 +109,17 @@ def predict_case(
     center = window_center(nct, plan.window_center, plan.blood_window)
     volume = torch.from_numpy(normalise(hu, center, plan.window_scale, plan.clip))
     background = float(normalise(np.array([AIR_HU]), center, plan.window_scale, plan.clip)[0])
-    output = predict_volume(
-        model.pathway,
-        volume.to(model.device),
-        plan.spacing,
-        plan.patch_size,
-        overlap=overlap,
-        background=background,
-        mirror=mirror,
-        excluded=None if highest_hu is None else torch.from_numpy(hu > highest_hu).to(model.device),
-    )
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+        output = predict_volume(
+            model.pathway,
+            volume.to(model.device),
+            plan.spacing,
+            plan.patch_size,
+            overlap=overlap,
+            background=background,
+            mirror=mirror,
+            excluded=None if highest_hu is None else torch.from_numpy(hu > highest_hu).to(model.device),
+        )
     probability, cam = (_on_native(values, working, nct) for values in (output.probability, output.cam))
     if highest_hu is not None:
         probability[sitk.GetArrayViewFromImage(nct) > highest_hu] = 0

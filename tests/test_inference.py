@@ -237,6 +237,17 @@ def test_excluded_voxels_are_not_marked_and_say_nothing_for_the_class():
     assert float(plain.class_logit) > float(seen.class_logit) + 0.5
 
 
+def test_mixed_precision_reads_nearly_the_same(folder):
+    nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(50, 20, (16, 32, 32)).astype(np.float32))
+    nct.SetSpacing(SPACING)
+    model = load_model(folder, "cpu")
+    exact, mixed = predict_case(model, nct), predict_case(model, nct, bfloat16=True)
+    assert not (mixed.probability == exact.probability).all()
+    assert mixed.probability.dtype == np.float32
+    assert np.abs(mixed.probability - exact.probability).max() < 0.02
+    assert mixed.class_probability == pytest.approx(exact.class_probability, abs=0.02)
+
+
 def test_nothing_is_found_above_the_highest_hu(folder):
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 50, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from torch import nn
 
 from benchmarks.evidence.plan import Inference
@@ -112,7 +111,6 @@ def _load(folder: Path, how: Inference) -> Reader:
         model = TrainedModel(model.pathway, model.plan.model_copy(update={"patch_size": how.patch_size}), model.device)
 
     def read(crop: sitk.Image) -> Prediction:
-        with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
-            return predict_case(model, crop, overlap=how.overlap, highest_hu=how.highest_hu)
+        return predict_case(model, crop, overlap=how.overlap, highest_hu=how.highest_hu, bfloat16=how.bfloat16)
 
     return read

@@ -146,7 +146,7 @@ def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> 
     Trials, which see no calibration cohort, are fitted on what they are scored on: their figures serve choices alone.
     """
     seen = [OutOfFold(name, 0, record["case"]["label"], record["features"]) for name, record in records.items()]
-    reading = plan.inference.model_dump(include={"overlap", "highest_hu", "segmentation_threshold"})
+    reading = plan.inference.model_dump(include={"overlap", "highest_hu", "bfloat16", "segmentation_threshold"})
     config = EvaluateConfig.model_validate(reading | {"target_specificity": plan.target_specificity[run.difficulty]})
     decision = fit_decision(seen, run.variant, 1, config)
     rule = decision.threshold.rule.replace("validation normals", f"normals of the {fitted_on} cohort")

@@ -94,14 +94,7 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
     own = models if role.fold is None else {role.fold: models[role.fold]}
     crop = read_image(results / "crop" / patient.patient_id / "nct.nii.gz")
     native = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
-    reading = read_crop(
-        own,
-        crop,
-        overlap=config.overlap,
-        segmentation_threshold=config.segmentation_threshold,
-        mirror=config.mirror,
-        highest_hu=config.highest_hu,
-    )
+    reading = read_crop(own, crop, config)
     probability = on_native(reading.probability, crop, native)
     labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)
     write_image(image_like((labels != 0).astype(np.uint8), native), folder / "predictions" / name)

@@ -57,14 +57,7 @@ def predict_series(
     settings = convert or ConvertConfig.model_validate({})
     native, facts = convert_series(source, patient=source.name, phase="nct", series_uid=series_uid, config=settings)
     crop = crop_lungs(native, decision.crop)
-    reading = read_crop(
-        models,
-        crop,
-        overlap=decision.overlap,
-        segmentation_threshold=decision.segmentation_threshold,
-        mirror=decision.mirror,
-        highest_hu=decision.highest_hu,
-    )
+    reading = read_crop(models, crop, decision)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
     write_image(image_like((labels != 0).astype(np.uint8), native), output / "prediction.nii.gz")
