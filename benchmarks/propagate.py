@@ -22,6 +22,7 @@ from cpmn.images import image_like, voxel_ml
 from cpmn.phantom.rows import phantom_label
 from cpmn.propagate.labels import propagate_labels
 from cpmn.register.ants_engine import load_ants
+from cpmn.voxels import dice
 
 PATIENTS = 10  # of whom half have emboli
 SPACINGS = {"demo": None, "fine": (1.5, 1.5, 3.0)}
@@ -121,17 +122,12 @@ def per_clot(pair: Pair, transform: sitk.Transform) -> dict[str, list[dict]]:
                 "mm3": 1000 * account.source_ml,
                 "mapped_ml": account.mapped_ml,
                 "written_ml": float((carried == account.label).sum()) * voxel_ml(pair.nct),
-                "dice": _dice(carried == account.label, truth == account.label),
+                "dice": dice(carried == account.label, truth == account.label),
                 "centroid_mm": _centroid_distance(carried == account.label, truth == account.label, pair.nct),
             }
             for account in accounts
         ]
     return found
-
-
-def _dice(first: np.ndarray, second: np.ndarray) -> float:
-    total = first.sum() + second.sum()
-    return float(2 * (first & second).sum() / total) if total else 0.0
 
 
 def _centroid_distance(first: np.ndarray, second: np.ndarray, image: sitk.Image) -> float:

@@ -16,6 +16,7 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.config.phantom import PhantomConfig
 from cpmn.files import read_json
 from cpmn.images import read_image
+from cpmn.metrics import estimate
 from cpmn.phantom.stage import write_cohort, write_truth
 from tests.benchmarks.conftest import VALUES, finish, make_plan, record
 
@@ -160,7 +161,7 @@ def test_the_comparison_stands_once_both_are_there(made):
     assert "| nct_nct | not run |" in text
     assert "Holm's once all three" in text
     line = next(line for line in text.splitlines() if line.startswith("| nct_only | 0 | +"))
-    assert line.split("|")[6].strip() == ""
+    assert [line.split("|")[column].strip() for column in (5, 7)] == ["", ""]
     assert float(line.split("|")[3].split()[0]) == pytest.approx(
         auc_of(made, plan, 1) - auc_of(made, plan, 0), abs=5e-4
     )
@@ -183,6 +184,8 @@ def test_the_primary_endpoint_stays_open_until_every_seed_is_there(made, monkeyp
     assert comparison.UNDECIDED in text
     assert "| nct_nct | 0, 1 | +" in text
     assert "| nct_only_long | 0 | +" in text
+    without_chosen = next(line for line in text.splitlines() if line.startswith("| nct_nct | 1 | +"))
+    assert without_chosen.split("|")[4].strip() == ""
     finish(plan, last, 0.5)
     store_results(plan, last)
     text = "\n".join(table.lines(plan, made / "results"))
@@ -262,15 +265,17 @@ def test_each_run_stands_in_mlflow_once_with_its_figures(made, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("intervals", "words"),
+    ("intervals", "student", "words"),
     [
-        ([(0.01, 0.2), (0.02, 0.3)], "is ahead"),
-        ([(0.01, 0.2), (-0.02, 0.3)], "not shown"),
-        ([(0.01, 0.2), (None, None)], "not shown"),
+        ([(0.01, 0.2), (0.02, 0.3)], [(0.01, 0.2), (0.02, 0.3)], "is ahead of both controls in patient AUC."),
+        ([(0.01, 0.2), (0.02, 0.3)], [(-0.01, 0.2), (0.02, 0.3)], "AUC. The wider intervals do not bear it out."),
+        ([(0.01, 0.2), (-0.02, 0.3)], [(0.01, 0.2), (-0.02, 0.3)], "not shown to be ahead"),
+        ([(0.01, 0.2), (None, None)], [(0.01, 0.2), (None, None)], "not shown to be ahead"),
     ],
 )
-def test_the_primary_endpoint_asks_for_both_intervals_above_zero(intervals, words):
-    assert words in comparison.verdict([{"low": low, "high": high} for low, high in intervals])
+def test_the_primary_endpoint_asks_for_both_intervals_above_zero(intervals, student, words):
+    given = [[estimate(0.1, low, high) for low, high in pairs] for pairs in (intervals, student)]
+    assert words in comparison.verdict(*given)
 
 
 def test_goals_follow_from_the_observers_figures(tmp_path):
