@@ -15,6 +15,7 @@ from benchmarks import (
     limits,
     observer,
     odd_dicom,
+    outline,
     phantom,
     phantom_real,
     propagate,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "crop": crop.measure,
     "limits": limits.measure,
     "observer": observer.measure,
+    "outline": outline.measure,
     "train": train.measure,
 }
 

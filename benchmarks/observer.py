@@ -87,7 +87,7 @@ def _detection(records: list[dict[str, Any]], read: list[dict[str, Any]]) -> lis
     clots = [
         (
             np.array([c["ml"] for c in record["clots"]]),
-            np.abs(r["contrast_hu"]),
+            np.array(r["contrast_hu"]),
             _numbers(r["clot_scores"]),
             r["d_prime"],
         )

@@ -12,12 +12,14 @@ import pandas as pd
 from scipy.stats import bootstrap, spearmanr
 
 from benchmarks.evidence.cohorts import patients_folder
+from benchmarks.evidence.markdown import estimate
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, phantom_config
 from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.evidence.table import BLOOD_FILE, MEASURED_FILE
 from cpmn.blood import blood_hu
 from cpmn.files import write_text
 from cpmn.images import read_image
+from cpmn.metrics import auc
 from cpmn.phantom.anatomy import build_anatomy
 from cpmn.phantom.materials import Tissue
 
@@ -68,7 +70,8 @@ def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, flo
 
 
 def _measure(plan: Plan, drawn: Callable[[Difficulty, Role], dict[str, float]]) -> None:
-    """Measured minus `drawn` blood, by cohort: mean, SD and the largest, in HU. Rows that are there are kept."""
+    """By cohort, the AUC of the `drawn` blood between PE patients and others (a cohort's luck: it says nothing of PE),
+    and measured minus drawn blood: mean, SD and the largest, in HU. Rows that are there are kept."""
     path = RESULTS / MEASURED_FILE
     rows: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.is_file() else []
     there = {(row["cohort"], row["patients"]) for row in rows}
@@ -80,10 +83,12 @@ def _measure(plan: Plan, drawn: Callable[[Difficulty, Role], dict[str, float]]) 
             if known or not all((folder / name / "nct.nii").is_file() for name in names):
                 continue
             truth = drawn(difficulty, role)
+            luck = auc(list(names.values()), [truth[name] for name in names])
             found = {name: blood_hu(read_image(folder / name / "nct.nii")) for name in names}
             error = np.array([value - truth[name] for name, value in found.items() if value is not None])
             row = {"cohort": folder.name, "patients": len(names), "not_measured": len(names) - len(error)}
             figures = {"mean_error_hu": error.mean(), "sd_hu": error.std(ddof=1), "largest_hu": np.abs(error).max()}
-            rows.append(row | {name: round(float(value), 2) for name, value in figures.items()})
+            figures = {name: f"{value:.2f}" for name, value in figures.items()} | {"auc_of_blood": estimate(luck)}
+            rows.append(row | figures)
     if rows:
         write_text(path, pd.DataFrame(rows).to_csv(index=False))

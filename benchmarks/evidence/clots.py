@@ -56,7 +56,7 @@ def clots_found(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     found = np.array([row["found"] == "1" for row in rows], bool)
     figures = {}
     for name, chosen in clot_groups().items():
-        mask = chosen(ml, np.abs(hu))
+        mask = chosen(ml, hu)
         counts = [np.bincount(number[which], minlength=len(patients)) for which in (mask & found, mask)]
         figures[name] = metrics.ratio(counts[0].tolist(), counts[1].tolist())
     return figures

@@ -23,7 +23,12 @@ def draw_evidence(runs: Sequence[Run], results: Path, path: Path) -> bool:
     pairs = with_controls(readings) if readings else {}
     if not pairs:
         return False
-    figure = Figure(figsize=(9.5, 3.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.4), layout="constrained")
+    seeds = readings["cpmn"].seeds
+    over = "patients and seeds" if len(seeds) > 1 else "patients alone"
+    patients = f"{readings['cpmn'].pe.shape[1]} + {readings['cpmn'].normal.shape[1]} patients"
+    title = f"{runs[0].difficulty}: {patients}, seed {', '.join(map(str, seeds))}; intervals over {over}"
+    figure.suptitle(title, fontsize="medium")
     left, right = figure.subplots(1, 2)
     _differences(left, pairs, readings)
     _thirds(right, runs, results)
@@ -41,14 +46,15 @@ def _differences(axes: Axes, pairs: Mapping[str, tuple[Readings, Readings]], rea
         value, low, high = np.array([found["value"], found["low"], found["high"]], float)
         axes.plot([low, high], [row, row], color=COLOURS[name], linewidth=2)
         axes.plot(value, row, "D", color=COLOURS[name], markersize=7)
-        axes.plot(by_seed, [row + 0.22] * len(by_seed), "o", color=COLOURS[name], markersize=4, alpha=0.6)
+        if len(by_seed) > 1:
+            axes.plot(by_seed, [row + 0.22] * len(by_seed), "o", color=COLOURS[name], markersize=4, alpha=0.6)
     axes.axvline(0, color="black", linewidth=0.8)
     widest = max(map(abs, axes.get_xlim()))
     axes.set_xlim(-widest, widest)
     axes.locator_params(axis="x", nbins=6)
     axes.set_yticks(range(len(pairs)), [f"cpmn minus\n{name}" for name in pairs])
     axes.set_ylim(len(pairs) - 0.5, -0.5)
-    axes.set_xlabel("patient AUC: difference with 95 % interval; a dot per seed")
+    axes.set_xlabel("patient AUC: difference with 95 % interval; dots are seeds")
     axes.set_title("control ahead   |   cpmn ahead", fontsize="medium")
 
 
@@ -64,6 +70,6 @@ def _thirds(axes: Axes, runs: Sequence[Run], results: Path) -> None:
     axes.set_xticks(range(PARTS), [f"{limits} mL" for limits in third_limits(some, column)])
     axes.set_xlim(-0.3, PARTS - 0.7)
     axes.set_ylim(0.5, 1.01)
-    axes.set_xlabel("thirds of the PE patients by the clot that the NCT shows")
+    axes.set_xlabel("thirds of PE patients, clot over 8 HU from blood")
     axes.set_ylabel("patient AUC")
     axes.legend(frameon=False, loc="lower right")

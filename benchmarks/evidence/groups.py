@@ -74,8 +74,9 @@ def clot_lines(runs: Sequence[Run], results: Path, limits: Mapping[str, float]) 
     variants = {label: seeds for label, seeds in variants.items() if all(seeds)}
     if not variants:
         return
-    yield "Clots found at one false mark per patient without PE (share over seeds, interval by patients as clusters; a"
-    yield "mark that touches a clot finds it, and the limit is set on these same patients without PE). The"
+    yield "Clots found at one false mark per patient without PE, by volume and by contrast to blood on the NCT (share"
+    yield "over seeds; interval by patients as clusters, not over seeds, nor of the limit, which is set on these same"
+    yield "patients without PE; a mark that touches a clot finds it). The"
     yield "reference observer read other patients, on the demo's coarser voxels, and counts wrong sites"
     yield "instead of marks ([observer](observer.md)):\n"
     found = [clots_found([row for rows in seeds for row in rows]) for seeds in variants.values()]

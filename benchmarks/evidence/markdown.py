@@ -23,10 +23,11 @@ def share(found: Mapping[str, Any]) -> str:
 
 
 def estimate(found: Mapping[str, Any], form: str = ".3f") -> str:
-    """A value with its interval; empty if it is not defined."""
+    """A value with its interval, unless that has no width (no draw differed); empty if it is not defined."""
     if found["value"] is None:
         return ""
-    interval = "" if found["low"] is None else f" ({found['low']:{form}} to {found['high']:{form}})"
+    wide = found["low"] is not None and found["low"] != found["high"]
+    interval = f" ({found['low']:{form}} to {found['high']:{form}})" if wide else ""
     return f"{found['value']:{form}}{interval}"
 
 

@@ -81,7 +81,14 @@ def finish(plan: Plan, run, advantage: float = 3.0) -> None:
     config = training.training_config(plan, run).model_dump(mode="json")
     write_json(folder / "plan.json", {"config": config, "parameters": 7})
     checks = {"dice": 0.4, "auc": 0.8, "loss": 1.0}
-    facts = {"steps": 10, "seconds": 120.0, "seconds_per_step": 0.2, "validation": checks, "commit": "abc"}
+    facts = {
+        "steps": 10,
+        "seconds": 120.0,
+        "seconds_per_step": 0.2,
+        "processor_seconds_of_last_process": 60.0,
+        "validation": checks,
+        "commit": "abc",
+    }
     write_json(folder / "training.json", facts)
     random = np.random.default_rng(1)
     for role in run.scored:

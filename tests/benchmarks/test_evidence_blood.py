@@ -45,3 +45,7 @@ def test_each_stored_run_has_a_row_and_measured_blood_is_held_against_the_drawn(
     assert (measured["cohort"], measured["patients"], measured["not_measured"]) == ("learnable-3", 16, 0)
     assert measured["mean_error_hu"] == pytest.approx(2.0)
     assert measured["sd_hu"] == 0.0
+    cohort = cohort_patients(plan, "learnable", "test")
+    pe, normal = ([drawn[name] for name, label in cohort.items() if label == wanted] for wanted in (1, 0))
+    above = sum(one > other for one in pe for other in normal) / (len(pe) * len(normal))
+    assert measured["auc_of_blood"].startswith(f"{above:.3f} (")

@@ -34,16 +34,17 @@ def test_one_false_mark_per_normal_sets_the_limit():
     assert confidence_limit([]) == 0.0
 
 
-def test_shares_are_counted_by_volume_and_by_absolute_contrast():
+def test_shares_are_counted_by_volume_and_by_contrast():
     found = clots_found(rows(("a", 0.05, 20, "1"), ("a", 0.2, -20, "0"), ("b", 2.0, 2, "0"), ("b", 0.2, 8, "1")))
     assert {name: (f["value"], f["n"]) for name, f in found.items() if f["n"]} == {
         "all": (0.5, 4),
         "0 to 0.1 mL": (1.0, 1),
         "0.1 to 0.3 mL": (0.5, 2),
         "1 mL or more": (0.0, 1),
-        "0 to 5 HU": (0.0, 1),
-        "5 to 15 HU": (1.0, 1),
-        "15 HU or more": (0.5, 2),
+        "within 5 HU": (0.0, 1),
+        "5 to 15 HU brighter": (1.0, 1),
+        "15 HU or more brighter": (1.0, 1),
+        "15 HU or more darker": (0.0, 1),
     }
 
 

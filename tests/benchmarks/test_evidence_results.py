@@ -141,7 +141,7 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     text = "\n".join(table.lines(plan, made / "results"))
     row = next(line for line in text.splitlines() if line.startswith("| learnable/nct_only-s0"))
     cells = [cell.strip() for cell in row.split("|")[1:-1]]
-    assert cells[1:4] == ["10", "0.2", "2"]
+    assert cells[1:4] == ["10", "2", "1"]
     assert cells[4].startswith("4/4 (")
     assert cells[6].startswith("1.000")
     assert cells[7].startswith("0.500")
