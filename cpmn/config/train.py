@@ -195,6 +195,12 @@ class TrainConfig(Section):
         default=(35.0, 10.0),
         description="Mean contrast of simulated emboli at the first and at the last step, in HU: easy to hard.",
     )
+    simulated_dark_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the simulated emboli that are darker than blood by that contrast, as old ones are (0-1).",
+    )
     flip_axes: tuple[Axis, ...] = Field(
         default=("x",), description="Augmentation: axes along which patches are mirrored at random, both phases alike."
     )

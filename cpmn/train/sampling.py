@@ -113,6 +113,8 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     vessels = voxels_in_patch(case.vessel_voxels, place, size) if place.simulated else ()
     if len(vessels):
         at, contrast = vessels[random.integers(len(vessels))], contrast_at(step, config)
+        if config.simulated_dark_fraction and random.random() < config.simulated_dark_fraction:
+            contrast = -contrast
         nct, ctpa, added = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
         clot = clot | added
     return Cut(nct, ctpa, clot, vessel & ~clot, weight, case.window_center)

@@ -36,8 +36,9 @@ def insert_embolus(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Patches in HU (z, y, x) with one embolus in the vessel at voxel `at` (z, y, x), and its mask (bool).
 
-    The NCT rises by the contrast; in the CTPA the clot is a filling defect that keeps the scan's noise. Where there is
-    nothing of blood's HU within the clot's radius nothing changes and the mask is empty.
+    The NCT rises by the contrast, or falls where that is negative; in the CTPA the clot is a filling defect that keeps
+    the scan's noise. Where there is nothing of blood's HU within the clot's radius nothing changes and the mask is
+    empty.
     """
     radius, hu = random.uniform(*RADIUS_MM), contrast + random.normal(0, CONTRAST_SD_HU)
     defect = random.normal(*CTPA_CLOT_HU)

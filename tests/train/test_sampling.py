@@ -220,6 +220,22 @@ def test_simulated_emboli_go_into_normals_alone(config):
     assert seen >= 5
 
 
+def test_so_many_of_the_simulated_emboli_are_darker_than_blood(config):
+    cases = [with_tube("p", 1), with_tube("n", 0)]
+    quiet = {"foreground_fraction": 0, "simulated_hu": (35, 35), "steps": 100, "noise_hu": 0, "shift_hu": 0}
+    off = config(simulated_fraction=0.0, **quiet)
+    for fraction, expected in ((1.0, (0.0, 0.0)), (0.5, (0.3, 0.7)), (0.0, (1.0, 1.0))):
+        on = config(simulated_fraction=1.0, simulated_dark_fraction=fraction, **quiet)
+        brighter = []
+        for step in range(24):
+            simulated, plain = sample_batch(cases, on, step).nct, sample_batch(cases, off, step).nct
+            for row in range(len(plain.clot)):
+                if (added := (simulated.clot - plain.clot)[row] > 0).any():
+                    brighter.append(bool((simulated.patches - plain.patches)[row][added].mean() > 0))
+        assert len(brighter) >= 20
+        assert expected[0] <= np.mean(brighter) <= expected[1]
+
+
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
 def test_variants_share_the_simulated_emboli_too(config, change):
     cases = [with_tube("p", 1), with_tube("n", 0)]
