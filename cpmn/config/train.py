@@ -199,7 +199,7 @@ class TrainConfig(Section):
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the simulated emboli that are darker than blood by that contrast, as old ones are (0-1).",
+        description="Share of the simulated emboli that are darker than blood by that contrast (0-1).",
     )
     flip_axes: tuple[Axis, ...] = Field(
         default=("x",), description="Augmentation: axes along which patches are mirrored at random, both phases alike."
