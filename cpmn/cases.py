@@ -17,7 +17,16 @@ from cpmn import metrics
 from cpmn.cohort import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import PatientError
-from cpmn.images import describe_grid, image_like, read_image, same_grid, turned_like, voxel_ml
+from cpmn.images import (
+    MASK_TOLERANCE_MM,
+    describe_grid,
+    holds_ids,
+    image_like,
+    read_image,
+    same_grid,
+    turned_like,
+    voxel_ml,
+)
 from cpmn.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 from cpmn.metrics import Estimate, estimate
 from cpmn.vesselmask import artery_vein_ratio
@@ -58,7 +67,8 @@ def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) 
     """Clot ids on the native NCT grid and the name of their source: `nct_truth`, else `nct_mask`, else `propagated`.
 
     A patient without PE and without any of the three has an empty reference by its label. Returns (None, "") where
-    there is none. Raises PatientError for a reference that does not lie on the grid of the converted NCT.
+    there is none. Raises PatientError for a reference that does not lie on the grid of the converted NCT (within
+    `MASK_TOLERANCE_MM`), or that holds anything but whole numbers from 0 to 65535.
     """
     given = {"nct_truth": patient.nct_truth, "nct_mask": patient.nct_mask, "propagated": propagated}
     name, path = next(((name, path) for name, path in given.items() if path), ("", None))
@@ -66,13 +76,16 @@ def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) 
         empty = image_like(np.zeros(grid.GetSize()[::-1], dtype=np.uint16), grid)
         return (None, "") if patient.label else (empty, "label")
     image = read_image(path)
-    if not same_grid(image, grid):
+    if not same_grid(image, grid, MASK_TOLERANCE_MM):
         image = turned_like(image, grid)
-    if not same_grid(image, grid):
+    if not same_grid(image, grid, MASK_TOLERANCE_MM):
         problem = f"{name} is {describe_grid(image)}, the non-contrast CT is {describe_grid(grid)}"
         raise PatientError(patient.patient_id, problem, "Give the reference on the grid of the NCT.", path)
-    ids = np.rint(sitk.GetArrayFromImage(image)).astype(np.uint16)
-    return image_like(ids, grid), name
+    ids = sitk.GetArrayFromImage(image)
+    if not holds_ids(ids):
+        remedy = "Give clot ids: whole numbers from 0 (background) to 65535."
+        raise PatientError(patient.patient_id, f"{name} does not hold clot ids", remedy, path)
+    return image_like(ids.astype(np.uint16), grid), name
 
 
 def mark_lesions(probability: np.ndarray, grid: sitk.Image, threshold: float, minimum_mm3: float) -> np.ndarray:
@@ -226,7 +239,7 @@ def _calibration_figures(labels: Sequence[int], scores: Sequence[Score], config:
     return {
         "brier": metrics.brier(labels, values, **_options(config)),
         "ece": metrics.expected_calibration_error(labels, values, **_options(config)),
-        **metrics.calibration_line(labels, values),
+        **metrics.calibration_line(labels, values, config.confidence),
     }
 
 

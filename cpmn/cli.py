@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(levelname)s %(message)s")
     try:
         return options.run(options) or 0
-    except CpmnError as error:
+    except (CpmnError, OSError) as error:  # OSError: a file or folder that cannot be read or written, with its name
         print(f"cpmn: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
 
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import READING, EvaluateConfig
@@ -166,7 +167,7 @@ def standardise(features_by_fold: Mapping[int, Features], folds: Mapping[int, Ma
 def combine(features: Features, combination: Combination) -> float:
     """Weighted sum of standardised features, through the logistic function if it was fitted so."""
     total = combination.intercept + sum(combination.weights[name] * features[name] for name in FEATURES)
-    return float(1 / (1 + math.exp(-total))) if combination.logistic else float(total)
+    return float(expit(total)) if combination.logistic else float(total)
 
 
 def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float) -> float | None:

@@ -19,6 +19,7 @@ from cpmn.files import written_atomically
 
 COMPRESSION = 2  # of 0 to 3; 3 takes longer for files of the same size
 GRID_TOLERANCE_MM = 1e-3  # our choice: NIfTI stores geometry in float32, about 1e-4 mm at 1 m from the origin
+MASK_TOLERANCE_MM = 0.1  # our choice: other tools round the grid of the masks that they write
 
 
 def read_image(path: Path | str) -> sitk.Image:
@@ -68,6 +69,11 @@ def same_grid(first: sitk.Image, second: sitk.Image, tolerance_mm: float = GRID_
         np.subtract(first.TransformIndexToPhysicalPoint(c), second.TransformIndexToPhysicalPoint(c)) for c in corners
     ]
     return bool(np.max(np.linalg.norm(shifts, axis=1)) <= tolerance_mm)
+
+
+def holds_ids(values: np.ndarray) -> bool:
+    """Whether an array holds whole numbers from 0 to 65535 alone."""
+    return bool(np.all((values >= 0) & (values <= np.iinfo(np.uint16).max) & (values == np.round(values))))
 
 
 def turned_like(image: sitk.Image, reference: sitk.Image) -> sitk.Image:

@@ -170,7 +170,7 @@ def expected_calibration_error(labels: Labels, probabilities: Numbers, bins: int
     return bootstrap(value, len(truth), bounds=SHARE, **options)
 
 
-def calibration_line(labels: Labels, probabilities: Numbers) -> dict[str, Estimate]:
+def calibration_line(labels: Labels, probabilities: Numbers, level: float = LEVEL) -> dict[str, Estimate]:
     """Slope and intercept of the logistic regression of the label on logit(probability), Wald intervals (Cox 1958).
 
     Undefined with fewer than ten patients of a class, or where the classes are separated so that no fit exists.
@@ -190,7 +190,7 @@ def calibration_line(labels: Labels, probabilities: Numbers) -> dict[str, Estima
     fit = Logit(truth, np.column_stack([np.ones(n), logit])).fit(disp=0)
     if not fit.mle_retvals["converged"]:
         return undefined
-    limits = np.asarray(fit.conf_int())
+    limits = np.asarray(fit.conf_int(alpha=1 - level))
     names = ("calibration_intercept", "calibration_slope")
     return {name: estimate(fit.params[i], *limits[i], n=n) for i, name in enumerate(names)}
 

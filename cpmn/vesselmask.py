@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, read_image, same_grid, turned_like
+from cpmn.images import MASK_TOLERANCE_MM, describe_grid, read_image, same_grid, turned_like
 
 ARTERY, VEIN = 1, 2
 PRIOR_ML = 0.3
@@ -29,9 +29,9 @@ def read_vessels(patient_id: str, path: Path, nct: sitk.Image) -> sitk.Image:
         raise PatientError(
             patient_id, f"the vessel mask cannot be read: {error}", "Give a readable file.", path
         ) from error
-    if not same_grid(mask, nct):
+    if not same_grid(mask, nct, MASK_TOLERANCE_MM):
         mask = turned_like(mask, nct)
-    if not same_grid(mask, nct):
+    if not same_grid(mask, nct, MASK_TOLERANCE_MM):
         problem = f"the vessel mask is {describe_grid(mask)}, the non-contrast CT is {describe_grid(nct)}"
         raise PatientError(patient_id, problem, "Make the mask from the NCT, on its voxels.", path)
     values = np.unique(sitk.GetArrayViewFromImage(mask))

@@ -33,6 +33,14 @@ def test_a_mistake_is_one_line_without_a_traceback(tmp_path, capsys):
     assert "Traceback" not in error
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["phantom", "-o", str(tmp_path / "file" / "out"), "--patients", "2"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cpmn: ")
+    assert str(tmp_path / "file") in error
+
+
 def test_info_is_machine_readable(capsys):
     assert main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

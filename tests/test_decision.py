@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.decision import (
+    Combination,
     Decision,
     OutOfFold,
+    combine,
     fit_decision,
     is_positive,
     lowest_threshold,
@@ -33,6 +35,13 @@ def test_features_of_a_known_map():
     """Two voxels of 0.6 and 0.8 above 0.5, 0.1 mL each: evidence 0.14 mL."""
     features = patient_features(0.75, np.array([[[0.6, 0.8, 0.4]]]), 0.1, 0.5)
     assert features == pytest.approx({"classification": math.log(3), "lesion": math.log(0.15)})
+
+
+def test_extreme_features_do_not_overflow():
+    weights = {"classification": 1.0, "lesion": 1.0}
+    fitted = Combination(rule="", logistic=True, weights=weights, intercept=-2000.0, n_pe=1, n_normal=1)
+    assert combine({"classification": 0.0, "lesion": 0.0}, fitted) == 0.0
+    assert combine({"classification": 4000.0, "lesion": 0.0}, fitted) == 1.0
 
 
 def test_saturated_output_stays_finite():

@@ -142,6 +142,18 @@ def test_calibration_line_recovers_a_known_distortion():
     assert low < 2 < high
 
 
+def test_calibration_line_has_the_level_that_is_asked_for():
+    """Wald: the widths of 90 and 95 % intervals are as 1.6449 to 1.9600."""
+    generator = np.random.default_rng(0)
+    stated = generator.normal(0, 1, 400)
+    truth = (generator.random(400) < 1 / (1 + np.exp(-stated))).astype(int)
+    widths = []
+    for level in (0.90, 0.95):
+        _, low, high = parts(metrics.calibration_line(truth, 1 / (1 + np.exp(-stated)), level)["calibration_slope"])
+        widths.append(high - low)
+    assert widths[0] / widths[1] == pytest.approx(1.6449 / 1.9600, abs=1e-4)
+
+
 def test_calibration_line_is_undefined_for_few_or_separated_patients():
     few = metrics.calibration_line([1, 0, 1], [0.6, 0.2, 0.4])
     separated = metrics.calibration_line([0] * 12 + [1] * 12, np.linspace(0.1, 0.9, 24))

@@ -14,7 +14,7 @@ from cpmn.config.report import ReportConfig
 from cpmn.config.section import Section
 from cpmn.config.track import TrackConfig
 from cpmn.config.train import TrainConfig
-from cpmn.config.variants import resolve_variant
+from cpmn.config.variants import resolve_variant, wrong_keys
 from cpmn.errors import CpmnError
 
 
@@ -50,10 +50,7 @@ def load_config(values: dict[str, Any]) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()
-        ]
-        raise CpmnError("configuration is not valid:\n" + "\n".join(lines)) from error
-    for name in config.train.variants:
+        raise CpmnError("configuration is not valid:\n" + wrong_keys(error)) from error
+    for name in dict.fromkeys([*config.train.variants, *config.variants]):
         resolve_variant(config.train, name, config.variants)
     return config

@@ -1,10 +1,14 @@
 """Variants: named sets of overrides of the `train` section."""
 
+import re
 from typing import Any
+
+from pydantic import ValidationError
 
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a patient's: it names folders, files and MLflow runs
 COST_OF_CPMN = 2.3
 """Time of a `cpmn` step over that of a `nct_only` step; `python -m benchmarks train` measures it."""
 
@@ -35,6 +39,8 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
 
     Raises CpmnError for a variant that is neither a known base nor defined under `variants`.
     """
+    if not NAME.fullmatch(name):
+        raise CpmnError(f"variants: '{name}' names folders and files. Use letters, digits, _ and -, 64 at most.")
     if name not in BASES and name not in custom:
         known = ", ".join([*BASES, *custom])
         raise CpmnError(f"train.variants: '{name}' is not known. Define it under 'variants' or choose from: {known}.")
@@ -44,7 +50,18 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
     values = train.model_dump() | BASES[base] | custom.get(name, {})
     values.pop("base", None)
     times = values.pop("steps_times", 1.0)
-    return TrainConfig.model_validate(values | {"steps": _times(name, values["steps"], times)})
+    try:
+        return TrainConfig.model_validate(values | {"steps": _times(name, values["steps"], times)})
+    except ValidationError as error:
+        raise CpmnError("configuration is not valid:\n" + wrong_keys(error, f"variants.{name}.")) from error
+
+
+def wrong_keys(error: ValidationError, prefix: str = "") -> str:
+    """One line per wrong key: its dotted name, what is wrong, what was given."""
+    return "\n".join(
+        f"  {prefix}{'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})"
+        for item in error.errors()
+    )
 
 
 def _times(name: str, steps: int, times: Any) -> int:

@@ -69,7 +69,7 @@ def _members(archives: list[Path]) -> Iterator[tuple[Path, zipfile.ZipFile, zipf
     for archive in archives:
         try:
             opened = zipfile.ZipFile(archive)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
             problem = f"the zip archive is damaged ({error})"
             raise SeriesProblem(problem, "Send or export it again.", archive) from error
         with opened:

@@ -106,6 +106,8 @@ def _check_tags(headers: list[Header]) -> None:
     needed |= {"RescaleSlope": 1, "RescaleIntercept": 1}
     for header in headers:
         missing = [keyword for keyword, count in needed.items() if header.numbers(keyword, count) is None]
+        if min(header.numbers("PixelSpacing", 2) or (1.0,)) <= 0:
+            missing.append("PixelSpacing")
         if missing:
             raise SeriesProblem(
                 f"a slice has no valid {' or '.join(missing)}",

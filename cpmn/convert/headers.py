@@ -1,6 +1,7 @@
 """Reading DICOM headers: which files of a folder are DICOM, and what each of them is."""
 
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -71,10 +72,14 @@ class Header:
         return "" if value is None else str(value).strip()
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
-        """Value of a tag as `count` numbers, or None if it is absent or has another length."""
+        """Value of a tag as `count` finite numbers, or None if it is absent, has another length or holds others."""
         value = self.tags.get(keyword)
         values = () if value is None else value if isinstance(value, Iterable) else (value,)
-        return tuple(map(float, values)) if len(tuple(values)) == count else None
+        try:
+            numbers = tuple(map(float, values))
+        except (TypeError, ValueError):  # an empty component, or text
+            return None
+        return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
     @property
     def image_type(self) -> set[str]:

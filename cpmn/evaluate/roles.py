@@ -55,7 +55,9 @@ def check_splits(path: Path, expected: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def propagated_label(results: Path, patient: Patient) -> Path | None:
-    """The propagated label, unless the patient has PE and registration failed quality control."""
+    """The label carried from the CTPA's mask, unless there is none or, with PE, registration failed quality control."""
+    if patient.ctpa_mask is None:
+        return None
     quality = results / "register" / patient.patient_id / "quality.json"
     if patient.label and quality.is_file() and quality.stat().st_size and read_json(quality).get("passed") is False:
         return None

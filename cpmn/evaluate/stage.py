@@ -18,15 +18,12 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.decision import Decision, Features, OutOfFold, fit_decision, is_positive, patient_score
 from cpmn.ensemble import load_folds, on_native, read_crop, stored_map
-from cpmn.evaluate.compare import compare_variants
 from cpmn.evaluate.roles import Role, assign_roles, propagated_label
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row, write_table
 from cpmn.files import write_json
 from cpmn.images import image_like, read_image, write_image
 from cpmn.inference import TrainedModel
 from cpmn.metrics import roc_curve
-
-__all__ = ["compare_variants", "evaluate_variant"]
 
 logger = logging.getLogger(__name__)
 

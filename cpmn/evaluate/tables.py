@@ -11,6 +11,7 @@ from cpmn.cases import Case, Score
 from cpmn.evaluate.roles import Role
 from cpmn.files import write_text
 from cpmn.lesions import overlap_match
+from cpmn.reasons import without_paths
 
 PATIENT_COLUMNS = (
     "patient_id",
@@ -61,7 +62,7 @@ def patient_row(role: Role, case: Case | None, score: Score | None, threshold: f
         "split": role.split,
         "fold": role.fold,
         "label": role.patient.label,
-        "excluded_reason": role.excluded_reason,
+        "excluded_reason": without_paths(role.excluded_reason, role.patient),
     }
     if case is None or score is None:
         return row

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from cpmn.cohort import Patient
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, read_image, same_grid, turned_like
+from cpmn.images import describe_grid, holds_ids, read_image, same_grid, turned_like
 
 
 def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float) -> sitk.Image:
@@ -27,7 +26,7 @@ def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, to
         ) from error
     mask = _on_grid_of(scan, mask, patient, path, scan_name, tolerance_mm)
     values = sitk.GetArrayFromImage(mask)
-    if not np.all((values >= 0) & (values <= np.iinfo(np.uint16).max) & (values == np.round(values))):
+    if not holds_ids(values):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535"
         raise PatientError(patient.patient_id, "the mask does not hold clot ids", f"{remedy}.", path)
     _check_label(patient, bool(values.any()), path)

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from cpmn.cohort import Patient
 from cpmn.config.report import ReportConfig
-from cpmn.report.collect import REFERENCE_TEXT, Results, Row, number, without_paths
+from cpmn.reasons import without_paths
+from cpmn.report.collect import REFERENCE_TEXT, Results, Row, number
 from cpmn.report.pictures import cam_picture, grey_picture, largest_part, outline, read_upright
 from cpmn.report.tables import LABEL_TEXT, decision
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from cpmn.cohort import Patient
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
+from cpmn.reasons import without_paths
 from cpmn.scanners import CHEST_MODEL, MANUFACTURER
 
 PATIENT_STAGES = ("convert", "register", "propagate", "crop")
@@ -19,10 +19,6 @@ REFERENCE_TEXT = {
     "propagated": "CTPA label propagated by registration",
     "label": "empty by the patient's label",
 }
-# In brackets, as PatientError writes it, a path may hold spaces; elsewhere it ends at the first.
-PATH_IN_BRACKETS = re.compile(r"\((?:<(\w+)>|[A-Za-z]:\\|/)[^)]*\)")
-KNOWN_PATH = re.compile(r"(<\w+>)[^\s:,;()'\"]*")
-OTHER_PATH = re.compile(r"(?<![\w.<])(?:[A-Za-z]:\\|/)[^\s:,;()'\"]*[\\/][^\s:,;()'\"]*")
 
 Row = dict[str, str]
 Curve = list[dict[str, float | None]]
@@ -129,15 +125,6 @@ def number(text: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return value if value == value else None
-
-
-def without_paths(text: str, patient: Patient) -> str:
-    """`text` with file paths replaced: a path can hold a patient's name, and says nothing to the reader of a page."""
-    for column in ("ctpa_mask", "nct_mask", "nct_truth", "ctpa", "nct"):
-        if path := getattr(patient, column):
-            text = text.replace(str(path), f"<{column}>")
-    text = PATH_IN_BRACKETS.sub(lambda found: f"(<{found[1] or 'file'}>)", text)
-    return OTHER_PATH.sub("<file>", KNOWN_PATH.sub(r"\1", text))
 
 
 def _exclusions(results: Path, patients: list[Patient]) -> dict[str, Exclusion]:

@@ -64,8 +64,8 @@ def start_parent(track: Mapping[str, Any]) -> dict[str, Any]:
     found = client.get_experiment_by_name(name)
     experiment_id = found.experiment_id if found else _create_experiment(client, name, track["uri"])
     title = f"{name} {track['started']}"
-    query = f"tags.`mlflow.cpmn.key` = '{track['key']}' and attributes.run_name = '{title}'"
-    runs = client.search_runs([experiment_id], filter_string=query, max_results=1)
+    found_runs = client.search_runs([experiment_id], filter_string=f"tags.`mlflow.cpmn.key` = '{track['key']}'")
+    runs = [run for run in found_runs if run.info.run_name == title]  # a name may hold what the filter cannot quote
     tags = {**run_tags(track), "level": "workflow", "mlflow.cpmn.key": track["key"]}
     run = runs[0] if runs else client.create_run(experiment_id, run_name=title, tags=tags)
     send_parameters(client, run, track["config"])

@@ -24,6 +24,10 @@ def test_preset_is_valid(name):
         ({"on_bad_patient": "ignore"}, "on_bad_patient: Input should be 'stop' or 'exclude' (given: 'ignore')"),
         ({"train": {"variants": ["cpmm"]}}, "train.variants: 'cpmm' is not known"),
         ({"variants": {"x": {"base": "y"}}, "train": {"variants": ["x"]}}, "variants.x.base: 'y' is not a known base"),
+        ({"variants": {"x": {"batch_size": -1}}}, "variants.x.batch_size: Input should be greater than"),
+        ({"variants": {"x": {"stpes": 4}}}, "variants.x.stpes: Extra inputs are not permitted"),
+        ({"variants": {"../../evil": {}}}, "variants: '../../evil' names folders and files"),
+        ({"variants": {"summary.json": {}}}, "variants: 'summary.json' names folders and files"),
     ],
 )
 def test_wrong_key_is_named(values, message):

@@ -99,6 +99,21 @@ def test_damaged_archive(tmp_path, slices):
     assert "the zip archive is damaged" in message(path)
 
 
+@pytest.mark.parametrize("change", ["name", "version"])
+def test_archive_whose_directory_python_cannot_read(tmp_path, slices, change):
+    """A name flagged as UTF-8 that is none; a format version of the future."""
+    path = zip_files(tmp_path / "scan.zip", slices)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    if change == "name":
+        content[entry + 9] |= 0x08
+        content[entry + 46] = 0xFF
+    else:
+        content[entry + 6] = 99
+    path.write_bytes(content)
+    assert "the zip archive is damaged" in message(path)
+
+
 def test_encrypted_archive(tmp_path, slices):
     path = zip_files(tmp_path / "scan.zip", slices)
     content = path.read_bytes()  # the flag stands in each entry of the central directory

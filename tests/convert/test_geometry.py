@@ -1,5 +1,7 @@
 """Geometry from positions: what is accepted, and the message for each irregularity."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.geometry import stack_geometry
-from cpmn.convert.headers import scan_files
+from cpmn.convert.headers import Header, scan_files
 from cpmn.convert.pixels import read_volume
 from cpmn.convert.problem import SeriesProblem
 from cpmn.convert.regrid import resample_slices, unshear_slices
@@ -106,6 +108,21 @@ def test_duplicate_positions_are_listed(write_series):
 @pytest.mark.parametrize("keyword", ["ImagePositionPatient", "PixelSpacing", "RescaleIntercept"])
 def test_missing_tag(write_series, keyword):
     assert f"a slice has no valid {keyword}" in problem(write_series(**{keyword: None}))
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("ImagePositionPatient", [0, 0, float("nan")]), ("PixelSpacing", [0, 0.7]), ("RescaleSlope", float("inf"))],
+)
+def test_numbers_that_are_none_are_refused(write_series, keyword, value):
+    assert f"a slice has no valid {keyword}" in problem(write_series(**{keyword: value}))
+
+
+def test_a_tag_with_an_empty_component_is_no_number():
+    tags = {"PixelSpacing": ["0.7", ""], "ImagePositionPatient": ["1", "2", "x"], "RescaleSlope": "nan"}
+    header = Header(Path("slice"), tags)
+    assert [header.numbers(name, count) for name, count in zip(tags, (2, 3, 1), strict=True)] == [None, None, None]
+    assert Header(Path("slice"), {"PixelSpacing": ["0.7", "0.8"]}).numbers("PixelSpacing", 2) == (0.7, 0.8)
 
 
 def test_skewed_cosines(write_series):

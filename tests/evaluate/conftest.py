@@ -74,6 +74,8 @@ class Tree:
             path = self.root / "truth" / f"{name}.nii.gz"
             write_image(volume(truth), path)
         row = {"patient_id": name, "nct": self.root / name, "label": label, "nct_truth": path}
+        if label:
+            row |= {"ctpa": self.root / f"{name}-ctpa", "ctpa_mask": self.root / f"{name}-ctpa-mask.nii.gz"}
         self.patients.append(Patient.model_validate(row))
 
     def add_vessels(self, name: str, vessels: np.ndarray | None) -> None:

@@ -124,7 +124,7 @@ def test_without_the_truth_predictions_scores_and_decision_stay(tree):
     folder = tree.evaluate()
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert {name: row["score"] for name, row in tree.rows(folder).items()} == scores
-    assert read_json(folder / "metrics.json")["reference"] == "propagated"
+    assert read_json(folder / "metrics.json")["reference"] == "label (2), propagated (2)"
 
 
 def test_direct_annotation_is_preferred_to_the_propagated_label(tree):
@@ -135,6 +135,25 @@ def test_direct_annotation_is_preferred_to_the_propagated_label(tree):
     folder = tree.evaluate()
     assert tree.rows(folder)["t1"]["reference"] == "nct_mask"
     assert read_json(folder / "metrics.json")["reference"] == "nct_mask (1), nct_truth (3)"
+
+
+def test_a_reference_on_a_rounded_grid_is_taken_and_one_without_ids_is_not(tree):
+    """Other tools round a grid by hundredths of a millimetre; a background of -1 is no clot id."""
+    path = tree.root / "mask.nii.gz"
+    shifted = tree.volume(tree.clot(3))
+    shifted.SetOrigin(np.add(shifted.GetOrigin(), 0.02).tolist())
+    write_image(shifted, path)
+    tree.patients = [p.model_copy(update={"nct_truth": path}) if p.patient_id == "t1" else p for p in tree.patients]
+    assert tree.rows(tree.evaluate())["t1"]["reference"] == "nct_truth"
+    write_image(tree.volume(tree.clot(3).astype(np.int16) - 1), path)
+    with pytest.raises(PatientError, match="nct_truth does not hold clot ids"):
+        tree.evaluate()
+
+
+def test_reasons_in_the_table_hold_no_path(tree):
+    tree.evaluate(excluded={"t2": f"patient t2: slice missing ({tree.root}/t2/DOE (JANE)/x.dcm). Export it again."})
+    reason = tree.rows(tree.results / "evaluate" / "cpmn")["t2"]["excluded_reason"]
+    assert reason == "patient t2: slice missing (<nct>). Export it again."
 
 
 def test_truth_is_preferred_to_the_direct_annotation(tree):
@@ -152,7 +171,7 @@ def test_failed_registration_keeps_the_patient_and_drops_the_propagated_referenc
     rows, figures = tree.rows(folder), read_json(folder / "metrics.json")
     assert rows["t1"]["decision"] == "1"
     assert (rows["t1"]["dice"], rows["t1"]["reference"]) == ("", "")
-    assert rows["t3"]["reference"] == "propagated"  # no PE: the empty label needs no registration
+    assert rows["t3"]["reference"] == "label"  # no PE: the empty label needs no registration
     assert figures["patient"]["sensitivity"]["n"] == 2
     assert figures["voxel"]["dice"]["n"] == 1
     assert (folder / "reference/t1.nii.gz").stat().st_size == 0

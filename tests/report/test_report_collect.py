@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cpmn.cohort import Patient
-from cpmn.report.collect import collect, number, read_rows, without_paths
+from cpmn.reasons import without_paths
+from cpmn.report.collect import collect, number, read_rows
 
 PATIENT = Patient.model_validate({"patient_id": "p1", "nct": "/a/DOE/nct", "ctpa": "/a/DOE/nct2", "label": 0})
 
@@ -18,6 +19,7 @@ PATIENT = Patient.model_validate({"patient_id": "p1", "nct": "/a/DOE/nct", "ctpa
         ("slice /a/DOE/nct/JANE.dcm is damaged", "slice <nct> is damaged"),
         ("damaged (/a/DOE/nct/DOE JANE.dcm). Copy it.", "damaged (<nct>). Copy it."),
         ("damaged (/b/DOE JANE/x.dcm). Copy it.", "damaged (<file>). Copy it."),
+        ("damaged (/b/Scan (1)/DOE JANE/x). Export", "damaged (<file>). Export"),
         ("cannot read /other/DOE/file.dcm: truncated", "cannot read <file>: truncated"),
         ("C:\\scans\\DOE\\x.dcm is damaged", "<file> is damaged"),
         ("sensitivity/specificity 1/2 at 3 mm/s", "sensitivity/specificity 1/2 at 3 mm/s"),

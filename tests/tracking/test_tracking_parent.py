@@ -32,6 +32,12 @@ def test_a_parent_that_was_created_too_late_to_be_noted_is_found(folder):
     assert folder.track()["run_id"] == track["run_id"]
 
 
+def test_a_cohort_may_have_an_apostrophe(folder):
+    track = folder.track(cohort="O'Brien's chests")
+    assert track["run_id"]
+    assert folder.track(cohort="O'Brien's chests")["run_id"] == track["run_id"]
+
+
 def test_a_server_that_is_down_is_not_asked_by_every_fold(folder, monkeypatch):
     asked = []
     with monkeypatch.context() as patch:
