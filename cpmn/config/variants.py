@@ -53,15 +53,17 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
     try:
         return TrainConfig.model_validate(values | {"steps": _times(name, values["steps"], times)})
     except ValidationError as error:
-        raise CpmnError("configuration is not valid:\n" + wrong_keys(error, f"variants.{name}.")) from error
+        raise CpmnError("configuration is not valid:\n" + wrong_keys(error, "variants", name)) from error
 
 
-def wrong_keys(error: ValidationError, prefix: str = "") -> str:
-    """One line per wrong key: its dotted name, what is wrong, what was given."""
-    return "\n".join(
-        f"  {prefix}{'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})"
-        for item in error.errors()
-    )
+def wrong_keys(error: ValidationError, *section: str) -> str:
+    """One line per wrong key: its dotted name, what is wrong, what was given (not where the section as a whole is)."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(map(str, (*section, *item["loc"])))
+        given = f" (given: {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
+        lines.append(f"  {key}: {item['msg']}{given}")
+    return "\n".join(lines)
 
 
 def _times(name: str, steps: int, times: Any) -> int:

@@ -6,6 +6,7 @@ import torch
 import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
+from cpmn.errors import CpmnError
 from cpmn.losses import mutual_loss
 from cpmn.network import Pathway, build_pathway
 from cpmn.train.objective import PARTS, training_loss
@@ -127,7 +128,7 @@ def test_alignment_starts_at_its_level(pathways, config):
     batch = Batch(phase(0), phase(1), [0, 1, 2])
     values = [training_loss(pathways, batch, config(alignment_level=n), 0)["alignment"].item() for n in (0, 1)]
     assert values[0] != values[1]
-    with pytest.raises(ValueError, match="alignment_level must be below 2"):
+    with pytest.raises(CpmnError, match=r"variants\.mine: Value error, alignment_level must be below 2"):
         config(alignment_level=2)
 
 
@@ -147,7 +148,7 @@ def test_alignment_follows_the_label_weights_of_the_paired_patches_alone_if_aske
     assert torch.allclose(aligned([1, 1], alignment_by_label=True), aligned([1, 1]) / 2)
     nct.weight = None
     assert torch.equal(aligned([0, 1], alignment_by_label=True), aligned([0, 1]))
-    with pytest.raises(ValueError, match="alignment_by_label needs label weights"):
+    with pytest.raises(CpmnError, match="alignment_by_label needs label weights"):
         config(alignment_by_label=True)
 
 
