@@ -1,6 +1,7 @@
 """`cpmn` against its controls: means over seeds, differences, and the primary endpoint in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.evidence.markdown import NOT_RUN, estimate, number, signed, table
@@ -45,47 +46,51 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
         ],
     )
     pairs = with_controls(readings)
-    p_of_dice = {name: difference("dice", *pair, draws)[1] for name, pair in pairs.items()}
-    adjusted = holm(p_of_dice) if len(pairs) == len(VERSUS) else {}
+    found = {name: _compare(pair, draws) for name, pair in pairs.items()}
+    adjusted = holm({name: one.p_of_dice for name, one in found.items()}) if len(pairs) == len(VERSUS) else {}
     yield "`cpmn` minus a control, over the seeds that both have; p of the bootstrap, for Dice (secondary)"
     yield "Holm's once all three controls are there. *Wider*: the interval by Student's t, which trusts few seeds less;"
     yield f"rows without seed {CHOSEN_WITH}, with which every choice was made, have no p:\n"
-    rows = [_pair_row(name, pair, draws, adjusted.get(name)) for name, pair in pairs.items()]
-    rows += [_unchosen_row(name, pair, draws) for name, pair in pairs.items() if _has_unchosen(pair)]
+    rows = [_row(name, one, number(one.p), number(adjusted.get(name))) for name, one in found.items()]
+    rows += [_row(name, _compare(part, draws)) for name, pair in pairs.items() if (part := _without_chosen(pair))]
     waiting = {name: "scored on other patients" if name in scored else NOT_RUN for name in VERSUS if name not in pairs}
     rows += [[name, reason, *[""] * 5] for name, reason in waiting.items()]
     yield from table(["cpmn minus", "seeds", "AUC", "p", "wider", "Dice", "p (Holm)"], rows)
     if (planned[0].difficulty, planned[0].judged) == (PRIMARY, "test"):
         seeds = {run.seed for run in planned if run.variant == "cpmn"}
         complete = all(name in pairs and seeds <= set(pairs[name][0].seeds) for name in DECIDING)
-        deciding = [pairs[name] for name in DECIDING] if complete else []
-        found = [difference("auc", *pair, draws)[0] for pair in deciding]
-        student = [wider("auc", *pair, draws) for pair in deciding]
-        yield (verdict(found, student) if complete else UNDECIDED) + "\n"
+        deciding = [found[name] for name in DECIDING] if complete else []
+        words = verdict([one.auc for one in deciding], [one.student for one in deciding]) if complete else UNDECIDED
+        yield words + "\n"
 
 
-def _pair_row(name: str, pair: Pair, draws: Draws, p_of_dice: float | None) -> list[str]:
-    difference_of_auc, p = difference("auc", *pair, draws)
-    seeds, student = ", ".join(map(str, pair[0].seeds)), wider("auc", *pair, draws)
-    return [
-        name,
-        seeds,
-        signed(difference_of_auc),
-        number(p),
-        signed(student) if student["low"] is not None else "",
-        signed(difference("dice", *pair, draws)[0]),
-        number(p_of_dice),
-    ]
+@dataclass(frozen=True)
+class _Compared:
+    """`cpmn` minus a control over `seeds`: AUC with its p and its wider interval, Dice with its p."""
+
+    seeds: tuple[int, ...]
+    auc: Estimate
+    p: float
+    student: Estimate
+    dice: Estimate
+    p_of_dice: float
 
 
-def _has_unchosen(pair: Pair) -> bool:
-    return CHOSEN_WITH in pair[0].seeds and len(pair[0].seeds) > 1
+def _compare(pair: Pair, draws: Draws) -> _Compared:
+    student = wider("auc", *pair, draws)
+    return _Compared(pair[0].seeds, *difference("auc", *pair, draws), student, *difference("dice", *pair, draws))
 
 
-def _unchosen_row(name: str, pair: Pair, draws: Draws) -> list[str]:
+def _row(name: str, found: _Compared, p: str = "", p_of_dice: str = "") -> list[str]:
+    seeds, student = ", ".join(map(str, found.seeds)), found.student
+    interval = signed(student) if student["low"] is not None else ""
+    return [name, seeds, signed(found.auc), p, interval, signed(found.dice), p_of_dice]
+
+
+def _without_chosen(pair: Pair) -> Pair | None:
+    """The pair without the seed of all choices; None where it does not have it, or no other."""
     seeds = [seed for seed in pair[0].seeds if seed != CHOSEN_WITH]
-    row = _pair_row(name, (of_seeds(pair[0], seeds), of_seeds(pair[1], seeds)), draws, None)
-    return [*row[:3], "", *row[4:]]
+    return (of_seeds(pair[0], seeds), of_seeds(pair[1], seeds)) if 0 < len(seeds) < len(pair[0].seeds) else None
 
 
 def verdict(differences: Sequence[Estimate], student: Sequence[Estimate]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.evidence.clots import COLUMNS, clot_rows, clots_found, confidence_limit
+from benchmarks.evidence.clots import COLUMNS, clot_rows, confidence_limit
 from benchmarks.evidence.cohorts import cohort_name, patients_folder
 from benchmarks.evidence.methods import Reader, method_of
 from benchmarks.evidence.plan import PROJECT, RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
@@ -116,10 +116,8 @@ def store_results(plan: Plan, run: Run) -> None:
             _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: made[name]["noise_hu"]["nct"]}
             for name in found
         ]
-        own = _clots(role, cases, made)
         figures[role] = summarise(list(cases.values()), scores, config)
-        figures[role]["clots_found"] = clots_found(own)
-        clots += own
+        clots += _clots(role, cases, made)
     folder = RESULTS / run.name
     write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS, NOISE_COLUMN], rows)
     write_table(folder / "clots.csv", COLUMNS, clots)
