@@ -17,16 +17,7 @@ from cpmn import metrics
 from cpmn.cohort import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import PatientError
-from cpmn.images import (
-    MASK_TOLERANCE_MM,
-    describe_grid,
-    holds_ids,
-    image_like,
-    read_image,
-    same_grid,
-    turned_like,
-    voxel_ml,
-)
+from cpmn.images import describe_grid, holds_ids, image_like, on_grid_of, read_image, voxel_ml
 from cpmn.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 from cpmn.metrics import Estimate, estimate
 from cpmn.vesselmask import artery_vein_ratio
@@ -67,8 +58,8 @@ def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) 
     """Clot ids on the native NCT grid and the name of their source: `nct_truth`, else `nct_mask`, else `propagated`.
 
     A patient without PE and without any of the three has an empty reference by its label. Returns (None, "") where
-    there is none. Raises PatientError for a reference that does not lie on the grid of the converted NCT (within
-    `MASK_TOLERANCE_MM`), or that holds anything but whole numbers from 0 to 65535.
+    there is none. Raises PatientError for a reference that does not lie on the grid of the converted NCT (see
+    `cpmn.images.on_grid_of`), or that holds anything but whole numbers from 0 to 65535.
     """
     given = {"nct_truth": patient.nct_truth, "nct_mask": patient.nct_mask, "propagated": propagated}
     name, path = next(((name, path) for name, path in given.items() if path), ("", None))
@@ -76,12 +67,11 @@ def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) 
         empty = image_like(np.zeros(grid.GetSize()[::-1], dtype=np.uint16), grid)
         return (None, "") if patient.label else (empty, "label")
     image = read_image(path)
-    if not same_grid(image, grid, MASK_TOLERANCE_MM):
-        image = turned_like(image, grid)
-    if not same_grid(image, grid, MASK_TOLERANCE_MM):
+    placed = on_grid_of(grid, image)
+    if placed is None:
         problem = f"{name} is {describe_grid(image)}, the non-contrast CT is {describe_grid(grid)}"
         raise PatientError(patient.patient_id, problem, "Give the reference on the grid of the NCT.", path)
-    ids = sitk.GetArrayFromImage(image)
+    ids = sitk.GetArrayFromImage(placed)
     if not holds_ids(ids):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535."
         raise PatientError(patient.patient_id, f"{name} does not hold clot ids", remedy, path)

@@ -3,6 +3,8 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,17 +66,22 @@ def load_cohort(path: Path | str) -> list[Patient]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            columns, rows = list(reader.fieldnames or []), list(reader)
+            columns, numbered = list(reader.fieldnames or []), [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CpmnError(f"{path} cannot be read as UTF-8 CSV: {error}. Export the sheet as CSV (UTF-8).") from error
-    return parse_cohort(columns, rows, path)
+    return parse_cohort(columns, [row for _, row in numbered], path, lines=[line for line, _ in numbered])
 
 
-def parse_cohort(columns: list[str], rows: list[dict[str, Any]], path: Path) -> list[Patient]:
-    """Validate the columns and rows of a sheet that lies (or will lie) at `path`. Raises as `load_cohort`."""
+def parse_cohort(
+    columns: list[str], rows: list[dict[str, Any]], path: Path, lines: Iterable[int] | None = None
+) -> list[Patient]:
+    """Validate the columns and rows of a sheet that lies (or will lie) at `path`. Raises as `load_cohort`.
+
+    `lines` are the rows' numbers in messages, where they do not follow each other from 2.
+    """
     _check_columns(columns, path)
     patients, problems = [], []
-    for line, row in enumerate(rows, start=2):
+    for line, row in zip(lines or count(2), rows, strict=False):
         try:
             patients.append(_parse_row(row, path.parent))
         except ValidationError as error:
@@ -97,6 +104,14 @@ def missing_files(patient: Patient) -> list[str]:
     if patient.ctpa_mask and not patient.ctpa:
         problems.append("ctpa_mask is given without a ctpa")
     return problems
+
+
+def require_references(patients: Iterable[Patient]) -> None:
+    """Raise CpmnError with each `nct_truth` that does not exist: only evaluation reads them, hours after the start."""
+    missing = [p for p in patients if p.nct_truth and not p.nct_truth.exists()]
+    if missing:
+        lines = "\n".join(f"  patient {p.patient_id}: {p.nct_truth}" for p in missing)
+        raise CpmnError(f"cohort.csv: nct_truth does not exist. Correct the path, or leave it empty:\n{lines}")
 
 
 def _check_columns(columns: list[str], path: Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import expit
 
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import READING, EvaluateConfig
 
@@ -86,6 +87,7 @@ class Decision(_Record):
     highest_hu: float | None = None
     bfloat16: bool = False
     crop: CropConfig
+    convert: ConvertConfig = Field(default_factory=lambda: ConvertConfig.model_validate({}))
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,18 @@ def patient_features(
 
 
 def fit_decision(
-    patients: Sequence[OutOfFold], variant: str, folds: int, config: EvaluateConfig, crop: CropConfig | None = None
+    patients: Sequence[OutOfFold],
+    variant: str,
+    folds: int,
+    config: EvaluateConfig,
+    *,
+    crop: CropConfig | None = None,
+    convert: ConvertConfig | None = None,
 ) -> Decision:
     """Fit standardisation, combination and threshold on out-of-fold validation patients.
 
-    `crop` (default settings if not given) is only kept, so that `predict` crops as the training did.
+    `crop` and `convert` (default settings if not given) are only kept, so that `predict` converts and crops as the
+    training did.
     """
     standards = _fit_standards(patients, folds)
     features = [standardise({p.fold: p.features}, standards) for p in patients]
@@ -140,6 +149,7 @@ def fit_decision(
         minimum_lesion_mm3=config.minimum_lesion_mm3,
         **config.model_dump(include=READING),
         crop=crop or CropConfig.model_validate({}),
+        convert=convert or ConvertConfig.model_validate({}),
     )
 
 

@@ -28,7 +28,7 @@ def read_image(path: Path | str) -> sitk.Image:
     Raises CpmnError if the file is absent, unreadable or not three-dimensional.
     """
     if not Path(path).is_file():
-        raise CpmnError(f"image file {path} does not exist. Check the path in cohort.csv.")
+        raise CpmnError(f"image file {path} does not exist. Check the path.")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -80,6 +80,18 @@ def turned_like(image: sitk.Image, reference: sitk.Image) -> sitk.Image:
     """`image` with its axes flipped or swapped to the order of those of `reference`; voxels stay where they lie."""
     orient = sitk.DICOMOrientImageFilter()
     return sitk.DICOMOrient(image, orient.GetOrientationFromDirectionCosines(reference.GetDirection()))
+
+
+def on_grid_of(grid: sitk.Image, image: sitk.Image, tolerance_mm: float = MASK_TOLERANCE_MM) -> sitk.Image | None:
+    """`image` with exactly the geometry of `grid`, its axes turned where they differ.
+
+    None if its voxels do not lie where those of `grid` lie, within `tolerance_mm`.
+    """
+    turned = image if same_grid(image, grid, tolerance_mm) else turned_like(image, grid)
+    if not same_grid(turned, grid, tolerance_mm):
+        return None
+    turned.CopyInformation(grid)
+    return turned
 
 
 def describe_grid(image: sitk.Image) -> str:

@@ -1,6 +1,7 @@
-"""Which source files a module is made of, so that Snakemake re-runs just the stages whose code changed."""
+"""Which files a stage depends on beyond those that Snakemake sees by itself: its code, and a scan's slices."""
 
 import ast
+import os
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +24,16 @@ def source_files(module: str) -> list[str]:
     paths = {_path(name) for name in found}
     data = {file for path in paths for file in (path.parent / "templates").glob("*") if path.name != "__init__.py"}
     return sorted(str(path) for path in paths | data)
+
+
+def newest_file(folder: Path) -> Path | None:
+    """The file below `folder` that was written last; None if there is none.
+
+    Hidden files are left out (a file browser writes them by itself), and names that cannot be printed.
+    """
+    walked = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
+    files = [path for path in walked if not path.name.startswith(".") and str(path).isprintable() and path.is_file()]
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
 
 
 @cache

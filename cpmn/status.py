@@ -6,7 +6,7 @@ exist), and later stages skip the patient.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -71,6 +71,12 @@ def _exclude(status: Status, outputs: Sequence[Path | str], status_path: Path | 
         output.write_bytes(b"")
     write_json(status_path, status)
     return status
+
+
+def earlier_exclusions(patients: Iterable[str], results: Path) -> list[Status]:
+    """Status of each of `patients` that stands as excluded in a results folder; empty before the first run."""
+    paths = [results / "crop" / patient / "status.json" for patient in patients]
+    return [status for path in paths if path.is_file() if not (status := read_status(path))["passed"]]
 
 
 def excluded_patients(status_paths: Mapping[str, Path | str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import MASK_TOLERANCE_MM, describe_grid, read_image, same_grid, turned_like
+from cpmn.images import describe_grid, on_grid_of, read_image
 
 ARTERY, VEIN = 1, 2
 PRIOR_ML = 0.3
@@ -29,18 +29,16 @@ def read_vessels(patient_id: str, path: Path, nct: sitk.Image) -> sitk.Image:
         raise PatientError(
             patient_id, f"the vessel mask cannot be read: {error}", "Give a readable file.", path
         ) from error
-    if not same_grid(mask, nct, MASK_TOLERANCE_MM):
-        mask = turned_like(mask, nct)
-    if not same_grid(mask, nct, MASK_TOLERANCE_MM):
+    placed = on_grid_of(nct, mask)
+    if placed is None:
         problem = f"the vessel mask is {describe_grid(mask)}, the non-contrast CT is {describe_grid(nct)}"
         raise PatientError(patient_id, problem, "Make the mask from the NCT, on its voxels.", path)
-    values = np.unique(sitk.GetArrayViewFromImage(mask))
+    values = np.unique(sitk.GetArrayViewFromImage(placed))
     if set(values) - {0} != {ARTERY, VEIN}:
         shown = ", ".join(f"{value:g}" for value in values[:6]) + (", ..." if len(values) > 6 else "")
         remedy = f"Give 0 for background, {ARTERY} for pulmonary arteries and {VEIN} for veins; both must be there"
         raise PatientError(patient_id, f"the vessel mask holds the values {shown}", f"{remedy}.", path)
-    mask.CopyInformation(nct)
-    return sitk.Cast(mask, sitk.sitkUInt8)
+    return sitk.Cast(placed, sitk.sitkUInt8)
 
 
 def artery_vein_ratio(marks: np.ndarray, vessels: np.ndarray, voxel_ml: float) -> float:

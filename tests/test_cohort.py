@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cpmn.cohort import load_cohort, missing_files
+from cpmn.cohort import load_cohort, missing_files, require_references
 from cpmn.errors import CpmnError
 
 HEADER = "patient_id,ctpa,nct,ctpa_mask,label"
@@ -61,6 +61,11 @@ def test_every_wrong_row_is_listed_at_once(tmp_path):
     assert "row 4, column nct" in str(raised.value)
 
 
+def test_rows_have_the_numbers_that_a_spreadsheet_shows(tmp_path):
+    with pytest.raises(CpmnError, match=r"row 4, column label"):
+        load_cohort(sheet(tmp_path, "p1,,n,,0", "", "p2,,n,,x"))
+
+
 def test_absent_sheet(tmp_path):
     with pytest.raises(CpmnError, match=r"nowhere\.csv does not exist"):
         load_cohort(tmp_path / "nowhere.csv")
@@ -76,3 +81,13 @@ def test_missing_files_and_labels_are_reported_per_patient(tmp_path):
         "label is 1 but neither ctpa_mask nor nct_mask is given",
     ]
     assert missing_files(second) == []
+
+
+def test_references_must_exist_before_the_work_begins(tmp_path):
+    (tmp_path / "there.nii.gz").touch()
+    header = f"{HEADER},nct_truth"
+    rows = ("p1,,nct,,0,there.nii.gz", "p2,,nct,,0,", "p3,,nct,,0,lost.nii.gz")
+    patients = load_cohort(sheet(tmp_path, *rows, header=header))
+    require_references(patients[:2])
+    with pytest.raises(CpmnError, match=r"nct_truth does not exist.*\n  patient p3: .*lost\.nii\.gz$"):
+        require_references(patients)

@@ -1,8 +1,9 @@
 """Which files a stage's rule watches."""
 
+import os
 from pathlib import Path
 
-from cpmn.sources import ROOT, source_files
+from cpmn.sources import ROOT, newest_file, source_files
 
 
 def names(module):
@@ -36,3 +37,14 @@ def test_no_stage_imports_another():
 
 def test_losses_and_network_belong_to_training():
     assert {"cpmn/losses.py", "cpmn/network.py", "cpmn/config/train.py"} <= names("cpmn.train.stage")
+
+
+def test_the_file_written_last_counts_wherever_it_lies(tmp_path):
+    assert newest_file(tmp_path) is None
+    (tmp_path / "series").mkdir()
+    for second, name in enumerate(["series/2.dcm", "1.dcm", ".DS_Store", "unprintable\n.dcm"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (second, second))
+    assert newest_file(tmp_path) == tmp_path / "1.dcm"
+    os.utime(tmp_path / "series/2.dcm", (9, 9))
+    assert newest_file(tmp_path) == tmp_path / "series/2.dcm"

@@ -4,7 +4,14 @@ import pytest
 
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
-from cpmn.status import excluded_patients, failed_registrations, read_status, require_patients, run_patient_stage
+from cpmn.status import (
+    earlier_exclusions,
+    excluded_patients,
+    failed_registrations,
+    read_status,
+    require_patients,
+    run_patient_stage,
+)
 
 
 def fail():
@@ -68,3 +75,11 @@ def test_too_few_patients_left_stops_with_the_reasons():
     require_patients(5, {"a": "patient a: broken"}, 4)
     with pytest.raises(CpmnError, match=r"3 of 4 patients are left, min_patients is 4(.|\n)*patient a: broken"):
         require_patients(4, {"a": "patient a: broken"}, 4)
+
+
+def test_exclusions_of_an_earlier_run(tmp_path):
+    assert earlier_exclusions(["p1"], tmp_path) == []
+    for name, passed in (("p1", False), ("p2", True)):
+        status = {"patient": name, "passed": passed, "stage": "convert", "reason": "no slices"}
+        write_json(tmp_path / "crop" / name / "status.json", status)
+    assert [status["patient"] for status in earlier_exclusions(["p1", "p2", "p3"], tmp_path)] == ["p1"]

@@ -72,7 +72,7 @@ def convert_series(
     source = Path(source)
     try:
         if not source.exists():
-            raise SeriesProblem(f"the {phase.upper()} does not exist", "Correct the path in cohort.csv.", source)
+            raise SeriesProblem(f"the {phase.upper()} does not exist", "Correct the path.", source)
         if source.is_file() and is_image_file(source):
             image, facts = _convert_file(source)
         else:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from cpmn.box import paste
 from cpmn.cases import Case, Score, mark_lesions, measure_case, read_reference, summarise
 from cpmn.cohort import Patient
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.decision import Decision, Features, OutOfFold, fit_decision, is_positive, patient_score
@@ -48,6 +49,7 @@ def evaluate_variant(
     config: EvaluateConfig,
     threads: int,
     crop: CropConfig | None = None,
+    convert: ConvertConfig | None = None,
 ) -> None:
     """Write `folder`/{metrics.json, patients.csv, decision.json, roc.csv, predictions/, cam/, reference/}.
 
@@ -60,7 +62,8 @@ def evaluate_variant(
     results : folder with `convert`, `register`, `propagate`, `crop` and `train`.
     excluded : reason by patient, for those that could not be processed. Failed registration quality control is not
         such a reason: the patient is scored, only without the propagated label as its reference.
-    crop : settings of the crops, kept in `decision.json` so that `predict` crops alike; defaults if not given.
+    crop, convert : settings of these stages, kept in `decision.json` so that `predict` works alike; defaults if not
+        given.
 
     Maps are on the native NCT grid: `predictions` uint8 0/1, `cam` float32 0-1, `reference` uint16 clot ids as scored.
     An excluded patient's maps are empty files, as `cpmn.status` leaves them, and so is a reference that does not exist.
@@ -77,7 +80,7 @@ def evaluate_variant(
         role.patient.patient_id: _read(role, models, results, folder, config)
         for role in tqdm([role for role in roles if not role.excluded_reason], desc=f"evaluate {variant}", disable=None)
     }
-    decision = fit_decision(_out_of_fold(reads.values()), variant, folds, config, crop)
+    decision = fit_decision(_out_of_fold(reads.values()), variant, folds, config, crop=crop, convert=convert)
     _write_placeholders(folder, roles)
     scores = {name: _score(read, decision) for name, read in reads.items()}
     _write_tables(folder, roles, reads, scores, decision)

@@ -10,7 +10,6 @@ from scipy import ndimage
 
 from cpmn.box import crop_image
 from cpmn.cases import mark_lesions
-from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Decision, is_positive, patient_score
@@ -32,14 +31,13 @@ def predict_series(
     variant: str,
     output: Path,
     series_uid: str = "",
-    convert: ConvertConfig | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Convert, crop, predict and decide; write {prediction,probability,cam}.nii.gz, prediction.json and overview.png.
 
     Parameters
     ----------
-    source : folder of DICOM files, or one image file in HU; `series_uid` chooses where a folder holds several series.
+    source : folder or .zip of DICOM files, or one image file in HU; `series_uid` chooses where it holds several series.
     results : results folder of a finished run, with `train/{variant}` and `evaluate/{variant}/decision.json`.
     output : folder to write to. The maps lie on the native grid: prediction uint8 0/1, the others float32 0-1.
 
@@ -54,8 +52,9 @@ def predict_series(
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
-    settings = convert or ConvertConfig.model_validate({})
-    native, facts = convert_series(source, patient=source.name, phase="nct", series_uid=series_uid, config=settings)
+    native, facts = convert_series(
+        source, patient=source.name, phase="nct", series_uid=series_uid, config=decision.convert
+    )
     crop = crop_lungs(native, decision.crop)
     reading = read_crop(models, crop, decision)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)

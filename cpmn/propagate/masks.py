@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from cpmn.cohort import Patient
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, holds_ids, read_image, same_grid, turned_like
+from cpmn.images import describe_grid, holds_ids, on_grid_of, read_image
 
 
 def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float) -> sitk.Image:
@@ -24,26 +24,17 @@ def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, to
         raise PatientError(
             patient.patient_id, f"the mask cannot be read: {error}", "Give a readable file.", path
         ) from error
-    mask = _on_grid_of(scan, mask, patient, path, scan_name, tolerance_mm)
-    values = sitk.GetArrayFromImage(mask)
+    placed = on_grid_of(scan, mask, tolerance_mm)
+    if placed is None:
+        problem = f"the mask is on another grid than the {scan_name}: {describe_grid(mask)}, not {describe_grid(scan)}"
+        remedy = f"Give the mask on the voxels of the series that cohort.csv names as {scan_name.lower()}"
+        raise PatientError(patient.patient_id, problem, f"{remedy}.", path)
+    values = sitk.GetArrayFromImage(placed)
     if not holds_ids(values):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535"
         raise PatientError(patient.patient_id, "the mask does not hold clot ids", f"{remedy}.", path)
     _check_label(patient, bool(values.any()), path)
-    return sitk.Cast(mask, sitk.sitkUInt16)
-
-
-def _on_grid_of(
-    scan: sitk.Image, mask: sitk.Image, patient: Patient, path: Path, scan_name: str, tolerance_mm: float
-) -> sitk.Image:
-    if not same_grid(mask, scan, tolerance_mm):
-        mask = turned_like(mask, scan)
-    if not same_grid(mask, scan, tolerance_mm):
-        problem = f"the mask is on another grid than the {scan_name}: {describe_grid(mask)}, not {describe_grid(scan)}"
-        remedy = f"Give the mask on the voxels of the series that cohort.csv names as {scan_name.lower()}"
-        raise PatientError(patient.patient_id, problem, f"{remedy}.", path)
-    mask.CopyInformation(scan)
-    return mask
+    return sitk.Cast(placed, sitk.sitkUInt16)
 
 
 def _check_label(patient: Patient, any_clot: bool, path: Path) -> None:

@@ -10,8 +10,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cpmn import ensemble
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.convert.stage import convert_series
 from cpmn.decision import OutOfFold, fit_decision
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json
@@ -78,14 +80,14 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def decision(**crop):
+def decision(convert=None, **crop):
     patients = [
         OutOfFold(f"{fold}{label}", fold, label, {"classification": 4.0 * label - 2, "lesion": 3.0 * label - 4})
         for fold in range(2)
         for label in (0, 1)
     ]
     settings = EvaluateConfig.model_validate({})
-    return fit_decision(patients, "cpmn", 2, settings, CropConfig.model_validate(crop))
+    return fit_decision(patients, "cpmn", 2, settings, crop=CropConfig.model_validate(crop), convert=convert)
 
 
 @pytest.fixture
@@ -175,6 +177,26 @@ def test_crop_settings_come_from_the_run(series, results, tmp_path, bright_spot,
     write_json(results / "evaluate/cpmn/decision.json", decision(margin_mm=23.0).model_dump(mode="json"))
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     assert seen == [23.0]
+
+
+def test_conversion_settings_come_from_the_run(series, results, tmp_path, bright_spot, monkeypatch):
+    from cpmn.predict import stage
+
+    seen = []
+
+    def convert(source, *, config, **others):
+        seen.append(config)
+        return convert_series(source, config=config, **others)
+
+    monkeypatch.setattr(stage, "convert_series", convert)
+    settings = ConvertConfig.model_validate({"preferred_kernel": "B30f", "uneven_spacing": "resample"})
+    path = results / "evaluate/cpmn/decision.json"
+    write_json(path, decision(convert=settings).model_dump(mode="json"))
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    earlier = decision().model_dump(mode="json", exclude={"convert"})  # a run of before they were kept
+    write_json(path, earlier)
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert seen == [settings, ConvertConfig.model_validate({})]
 
 
 def test_phantom_training_is_told_from_the_report(series, results, tmp_path, bright_spot):

@@ -75,6 +75,9 @@ def test_stop_names_each_patient_and_finishes_the_others_preprocessing(cohort, a
         assert (another.run / "results/crop" / patient / "crop.json").is_file()
     assert not (another.run / "results/train/cpmn").exists()
     assert "Traceback" not in done.stdout
+    onwards = another.planned(config=(sheet, "on_bad_patient=exclude"))
+    assert onwards["crop"] == len(spoilt)  # the way that the README shows: finished patients stay finished
+    assert onwards["convert"] + onwards["propagate"] < len(rows)
 
 
 def test_exclude_completes_and_reports_the_reasons(cohort, finished, another):
@@ -91,6 +94,12 @@ def test_exclude_completes_and_reports_the_reasons(cohort, finished, another):
     for patient in sound:
         ours, theirs = (run.run / "results/crop" / patient / "nct.nii.gz" for run in (another, finished))
         assert ours.read_bytes() == theirs.read_bytes()
+    again = another.snakemake("-n", config=(sheet,))
+    assert not {"convert", "crop", "train", "evaluate"} & set(another.planned(config=(sheet,)))
+    for patient in spoilt.values():
+        assert f"patient {patient} stays excluded" in again.stdout
+    retried = another.planned("--forcerun", f"results/convert/{spoilt['missing']}/status.json", config=(sheet,))
+    assert retried["convert"] == 1
     few = another.snakemake(config=(sheet, "on_bad_patient=exclude", f"min_patients={len(sound) + 1}"))
     assert few.returncode != 0
     assert "min_patients" in few.stdout
@@ -102,8 +111,9 @@ def test_exclude_completes_and_reports_the_reasons(cohort, finished, another):
         (lambda rows: [{"patient": "x"}], "column 'patient_id' is missing"),
         (lambda rows: [*rows, rows[0]], "stands in 2 rows"),
         (lambda rows: [rows[0] | {"label": "yes"}], "row 2, column label"),
+        (lambda rows: [rows[0] | {"nct_truth": "/no/truth.nii.gz"}], "nct_truth does not exist"),
     ],
-    ids=["wrong column", "duplicate patient", "wrong label"],
+    ids=["wrong column", "duplicate patient", "wrong label", "no reference"],
 )
 def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, message):
     done = another.snakemake(config=(another.sheet(change(finished.rows())),))
@@ -111,6 +121,22 @@ def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, mes
     assert message in done.stdout
     assert "Traceback" not in done.stdout
     assert not (another.run / "results").exists()
+
+
+def test_a_slice_overwritten_in_place_converts_its_patient_again(finished, another):
+    rows = finished.rows()[:2]
+    nct = another.run.parent / "nct"
+    shutil.copytree(rows[0]["nct"], nct)
+    rows[0] = rows[0] | {"nct": str(nct)}
+    sheet, targets = (
+        another.sheet(rows),
+        ["--nolock"] + [f"results/convert/{row['patient_id']}/status.json" for row in rows],
+    )
+    assert another.snakemake(*targets, config=(sheet,)).returncode == 0
+    assert not another.planned(*targets, config=(sheet,))
+    one = sorted(nct.iterdir())[3]
+    one.write_bytes(one.read_bytes())
+    assert another.planned(*targets, config=(sheet,))["convert"] == 1
 
 
 def test_one_class_too_small_stops_before_training_and_the_others_are_preprocessed(finished, another):

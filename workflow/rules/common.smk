@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
 from snakemake_interface_common.exceptions import WorkflowError
 
 PROJECT = Path(workflow.basedir).parent
@@ -18,11 +19,13 @@ os.environ.update(
 # Waiting OpenMP threads sleep: by default they spin, which made a training on a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from cpmn.cohort import require_references
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.locks import clear_stale_locks
 from cpmn.runs import cohort_name, cohort_of, variant_records
-from cpmn.sources import source_files
+from cpmn.sources import newest_file, source_files
+from cpmn.status import earlier_exclusions
 from cpmn.train.splits import split_cohort
 
 
@@ -39,12 +42,23 @@ def or_stop(function, *arguments):
 
 RUNNING = clear_stale_locks() if workflow.is_main_process else None
 CONFIG = or_stop(load_config, config)
+# Read by jobs from the configuration: a parameter of the rules would process every finished patient again.
+config["on_bad_patient"] = CONFIG.on_bad_patient
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
+if CONFIG.cohort is not None:
+    or_stop(require_references, COHORT.values())
 PATIENTS = list(COHORT)
 PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
 UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
+
+if workflow.is_main_process and CONFIG.on_bad_patient == "stop":
+    for status in earlier_exclusions(PATIENTS, Path("results")):
+        logger.warning(
+            f"patient {status['patient']} stays excluded, as an earlier run left it: {status['reason']}\n"
+            f"  To try again: add --forcerun results/{status['stage']}/{status['patient']}/status.json"
+        )
 
 
 wildcard_constraints:
@@ -65,8 +79,10 @@ def scans_of(*columns):
         patient = COHORT[wildcards.patient]
         if CONFIG.cohort is None:
             return [f"data/phantom/{wildcards.patient}"]
-        named = [getattr(patient, column) for column in columns]
-        return [str(path) for path in named if path and path.exists()]
+        named = [path for column in columns if (path := getattr(patient, column)) and path.exists()]
+        # A file overwritten in place does not change its folder.
+        newest = [path for folder in named if folder.is_dir() if (path := newest_file(folder))]
+        return [str(path) for path in [*named, *newest]]
 
     return scans
 
@@ -113,6 +129,16 @@ def fold_of(wildcards):
 def fold_patients(wildcards):
     """All patients that a fold's training sees; test patients are never among them."""
     return [*fold_of(wildcards)["train"], *fold_of(wildcards)["validation"]]
+
+
+def labels_of(wildcards):
+    """Label of each patient that a fold's training sees."""
+    return {name: COHORT[name].label for name in fold_patients(wildcards)}
+
+
+def paired_patients(wildcards):
+    """Those of them that have a CTPA."""
+    return [name for name in fold_patients(wildcards) if name in PAIRED]
 
 
 def crops_of(patients):

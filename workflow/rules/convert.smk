@@ -17,7 +17,6 @@ rule convert:
     params:
         patient=row_of,
         settings=CONFIG.convert.model_dump(mode="json"),
-        on_bad_patient=CONFIG.on_bad_patient,
     script:
         "../scripts/convert.py"
 

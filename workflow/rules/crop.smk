@@ -24,7 +24,6 @@ rule crop:
         "../envs/images.yaml"
     params:
         settings=CONFIG.crop.model_dump(mode="json"),
-        on_bad_patient=CONFIG.on_bad_patient,
     script:
         "../scripts/crop.py"
 
@@ -67,6 +66,5 @@ rule crop_vessels:
         "../envs/images.yaml"
     params:
         vessels=vessels_of,
-        on_bad_patient=CONFIG.on_bad_patient,
     script:
         "../scripts/crop_vessels.py"

@@ -38,6 +38,7 @@ rule evaluate:
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
         settings=CONFIG.evaluate.model_dump(mode="json"),
         crop=CONFIG.crop.model_dump(mode="json"),
+        convert=CONFIG.convert.model_dump(mode="json"),
         splits=SPLITS,
         scored=SCORED,
     script:

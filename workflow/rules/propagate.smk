@@ -22,7 +22,6 @@ rule propagate:
     params:
         patient=row_of,
         settings=CONFIG.propagate.model_dump(mode="json"),
-        on_bad_patient=CONFIG.on_bad_patient,
     script:
         "../scripts/propagate.py"
 

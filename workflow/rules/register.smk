@@ -25,6 +25,5 @@ rule register:
         "../envs/register.yaml"
     params:
         settings=CONFIG.register_.model_dump(mode="json"),
-        on_bad_patient=CONFIG.on_bad_patient,
     script:
         "../scripts/register.py"

@@ -37,8 +37,8 @@ rule train:
         "../envs/train.yaml"
     params:
         patients=fold_of,
-        labels={name: patient.label for name, patient in COHORT.items()},
-        paired=PAIRED,
+        labels=labels_of,
+        paired=paired_patients,
         masked=masked_patients,
         annotated=annotated_patients,
         settings=settings_of,

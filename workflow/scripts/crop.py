@@ -27,5 +27,5 @@ with job_log(snakemake.log[0]):
         outputs=[path for path in snakemake.output if path != snakemake.output.status],
         status_path=snakemake.output.status,
         upstream=snakemake.input.upstream,
-        on_bad_patient=snakemake.params.on_bad_patient,
+        on_bad_patient=snakemake.config["on_bad_patient"],
     )

@@ -6,6 +6,7 @@ Input: models, crops, native grids, references. Output: metrics, patients, decis
 from pathlib import Path
 
 from cpmn.cohort import Patient
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.roles import check_splits
@@ -28,6 +29,7 @@ with job_log(snakemake.log[0]):
         config=EvaluateConfig.model_validate(snakemake.params.settings),
         threads=snakemake.threads,
         crop=CropConfig.model_validate(snakemake.params.crop),
+        convert=ConvertConfig.model_validate(snakemake.params.convert),
     )
     track = track_of(snakemake.config, snakemake.input.track)
     if track["run_id"]:

@@ -29,5 +29,5 @@ with job_log(snakemake.log[0]):
         outputs=[snakemake.output.embolus],
         status_path=snakemake.output.status,
         upstream=snakemake.input.upstream,
-        on_bad_patient=snakemake.params.on_bad_patient,
+        on_bad_patient=snakemake.config["on_bad_patient"],
     )

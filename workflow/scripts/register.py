@@ -17,12 +17,12 @@ with job_log(snakemake.log[0]):
     folder = Path(snakemake.output.quality).parent
     run_patient_stage(
         lambda: register_patient(
-            name, nct, ctpa, folder, config, snakemake.threads, must_pass=snakemake.params.on_bad_patient == "stop"
+            name, nct, ctpa, folder, config, snakemake.threads, must_pass=snakemake.config["on_bad_patient"] == "stop"
         ),
         stage="register",
         patient=name,
         outputs=[path for path in snakemake.output if path != snakemake.output.status],
         status_path=snakemake.output.status,
         upstream=snakemake.input.upstream,
-        on_bad_patient=snakemake.params.on_bad_patient,
+        on_bad_patient=snakemake.config["on_bad_patient"],
     )
