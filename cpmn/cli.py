@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_predict(commands: Commands) -> None:
     predict = commands.add_parser("predict", help="read one new non-contrast chest CT with a trained model")
-    predict.add_argument("series", type=Path, help="folder of DICOM files, or one image file in HU")
+    predict.add_argument("series", type=Path, help="folder or .zip of DICOM files, or one image file in HU")
     predict.add_argument("-o", "--output", type=Path, required=True, help="folder for mask, maps, picture and JSON")
     predict.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished run")
     predict.add_argument("--variant", default="cpmn", help="variant to use (default: cpmn)")
@@ -206,9 +206,14 @@ def _progress(folder: Path, total: int, unit: str) -> Iterator[Callable[[str, bo
 
 
 def _sync(options: argparse.Namespace) -> None:
+    from mlflow.exceptions import MlflowException
+
     from cpmn.tracking import sync_results
 
-    print(f"sent {sync_results(options.results)} runs")
+    try:
+        print(f"sent {sync_results(options.results)} runs")
+    except MlflowException as error:
+        raise CpmnError(f"MLflow did not take everything: {error}. Run it again when the server is there.") from error
 
 
 def _info(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,11 @@ def _volume_scores(cases: list[Case]) -> dict[str, Score]:
 def _read_scores(path: Path, cases: list[Case]) -> dict[str, Score]:
     if not path.is_file():
         raise CpmnError(f"scores file {path} does not exist. Give a CSV with the columns patient_id,score[,decision].")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = {row.get("patient_id") or "": row for row in csv.DictReader(stream)}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            rows = {row.get("patient_id") or "": row for row in csv.DictReader(stream)}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CpmnError(f"{path} cannot be read as UTF-8 CSV: {error}. Export it as CSV (UTF-8).") from error
     absent = [case.patient_id for case in cases if case.patient_id not in rows]
     if absent:
         raise CpmnError(f"{path} has no score of {', '.join(absent)}. Give one row per predicted patient.")
@@ -87,5 +91,9 @@ def _read_scores(path: Path, cases: list[Case]) -> dict[str, Score]:
 
 
 def _score(row: dict[str, str]) -> Score:
-    decision = row.get("decision") or ""
-    return Score(float(row["score"]), bool(int(decision)) if decision else None)
+    value, decision = float(row["score"]), (row.get("decision") or "").strip()
+    if not math.isfinite(value):
+        raise ValueError(f"the score {row['score']} is not a finite number")
+    if decision not in ("", "0", "1"):
+        raise ValueError(f"the decision {decision} is neither 0 nor 1")
+    return Score(value, decision == "1" if decision else None)

@@ -1,4 +1,4 @@
-"""Versions of what computes, and on which device, without importing it."""
+"""Versions of what computes, and on which device."""
 
 import os
 import platform

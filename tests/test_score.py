@@ -71,11 +71,14 @@ def test_scores_without_decisions_give_auc_only(cohort):
         ("patient_id,score\na,0.9\n", "has no score of c"),
         ("patient_id,score\na,high\nc,0.1\n", "could not convert"),
         ("patient_id,value\na,0.9\nc,0.1\n", "'score'"),
+        ("patient_id,score\na,nan\nc,0.1\n", "the score nan is not a finite number"),
+        ("patient_id,score,decision\na,0.9,2\nc,0.1,0\n", "the decision 2 is neither 0 nor 1"),
+        ("patient_id,score\na,0.9\nc,0.1\nJ\xfcrgen,1\n", "cannot be read as UTF-8 CSV"),
     ],
 )
 def test_bad_scores_say_what_is_wrong(cohort, text, message):
     path = cohort.parent / "other.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="cp1252")
     with pytest.raises(CpmnError, match=message):
         score_predictions(cohort.parent / "predictions", cohort, scores=path)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cpmn import metrics
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.tables import COMPARISON_COLUMNS, read_table, write_table
+from cpmn.evaluate.tables import COMPARISON_COLUMNS, read_test_rows, write_table
 from cpmn.files import read_json, write_json
 
 BASELINE = "nct_only"
@@ -35,7 +35,7 @@ def compare_variants(
     `metrics.paired_difference`; it is not corrected for the number of comparisons.
     """
     baseline = next((name for name, facts in variants.items() if facts.get("base") == BASELINE), None)
-    tables = {name: _test_rows(evaluate / name / "patients.csv") for name in variants}
+    tables = {name: read_test_rows(evaluate / name / "patients.csv") for name in variants}
     rows = []
     for name, facts in variants.items():
         common = {"variant": name, "base": facts.get("base"), "seed": facts.get("seed"), "cohort": cohort}
@@ -43,7 +43,13 @@ def compare_variants(
         for metric, figure in estimates(read_json(evaluate / name / "metrics.json")):
             row = common | {"metric": metric} | figure
             if pair is not None and metric in COMPARED:
-                row |= {"versus": baseline} | _difference(metric, pair, config)
+                figure, p = difference(metric, pair, config)
+                row |= {"versus": baseline, "p": p}
+                row |= {
+                    "difference": figure["value"],
+                    "difference_low": figure["low"],
+                    "difference_high": figure["high"],
+                }
             rows.append(row)
     write_table(output, COMPARISON_COLUMNS, rows)
 
@@ -75,12 +81,14 @@ def paired_rows(first: Mapping[str, dict[str, str]], second: Mapping[str, dict[s
     return [first[name] for name in names], [second[name] for name in names]
 
 
-def _test_rows(path: Path) -> dict[str, dict[str, str]]:
-    return {row["patient_id"]: row for row in read_table(path) if row["split"] == "test"}
+def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics.Estimate, float | None]:
+    """Metric of the first variant minus that of the second, on the patients that count for it, and its p.
 
-
-def _difference(metric: str, pair: Pair, config: EvaluateConfig) -> dict[str, Any]:
+    `metric` is one of `COMPARED`; `pair` comes from `paired_rows`. Without a patient every figure is None.
+    """
     tables, statistic, test = COMPARED[metric](pair)
+    if not len(tables[0]):
+        return metrics.estimate(None), None
     figure, p = metrics.paired_difference(
         lambda system, index: statistic(tables[system][index]),
         len(tables[0]),
@@ -88,9 +96,7 @@ def _difference(metric: str, pair: Pair, config: EvaluateConfig) -> dict[str, An
         level=config.confidence,
         seed=config.seed,
     )
-    names = {"difference": "value", "difference_low": "low", "difference_high": "high"}
-    row: dict[str, Any] = {name: figure[key] for name, key in names.items()}
-    return row | {"p": test(tables) if test is not None else p}
+    return figure, test(tables) if test is not None else p
 
 
 def _numbers(pair: Pair, columns: tuple[str, ...], label: int | None = None) -> tuple[np.ndarray, np.ndarray]:

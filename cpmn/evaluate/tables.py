@@ -92,5 +92,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def read_test_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Rows of the test patients in a `patients.csv`, by patient."""
+    return {row["patient_id"]: row for row in read_table(path) if row["split"] == "test"}
+
+
 def _cell(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value

@@ -126,10 +126,7 @@ def registration_rows(results: Results) -> list[dict[str, Any]]:
 
 def decision(row: Row | None) -> bool | None:
     """Decision of a row of patients.csv: PE or not, None if there is none."""
-    text = (row or {}).get("decision", "").strip().lower()
-    if text in ("1", "1.0", "pe", "true", "positive"):
-        return True
-    return False if text in ("0", "0.0", "no pe", "no_pe", "normal", "false", "negative") else None
+    return {"1": True, "0": False}.get((row or {}).get("decision", ""))
 
 
 def confusion(cases: dict[str, Row], test: list[Patient]) -> Confusion:
@@ -169,36 +166,19 @@ def _scan(record: dict[str, Any]) -> dict[str, str]:
     spacing = _spacing(record)
     return {
         "spacing": " × ".join(f"{value:.3g}" for value in spacing) if spacing else "–",
-        "scanner": _scanner(record) or "–",
-        "kernel": _text(record.get("kernel")) or "–",
-        "contrast": _contrast(record.get("contrast")) or "–",
-        "repaired": _text(record.get("repaired")),
+        "scanner": " ".join(filter(None, (record.get("scanner") or {}).values())) or "–",
+        "kernel": record.get("kernel") or "–",
+        "contrast": (record.get("contrast") or {}).get("evidence") or "–",
+        "repaired": "; ".join(record.get("repaired") or []),
     }
 
 
 def _spacing(record: dict[str, Any]) -> list[float] | None:
-    values = record.get("spacing_mm") or record.get("spacing")
+    values = record.get("spacing_mm")
     if not isinstance(values, list) or len(values) != 3:
         return None
     numbers = [value for value in map(number, values) if value is not None]
     return numbers if len(numbers) == 3 else None
-
-
-def _scanner(record: dict[str, Any]) -> str:
-    scanner = record.get("scanner") or [record.get("manufacturer"), record.get("model")]
-    parts = scanner.values() if isinstance(scanner, dict) else scanner if isinstance(scanner, list) else [scanner]
-    return " ".join(str(part) for part in parts if part)
-
-
-def _contrast(value: Any) -> str:
-    value = value.get("evidence") if isinstance(value, dict) else value
-    return {True: "present", False: "absent"}[value] if isinstance(value, bool) else _text(value)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {item}" for key, item in value.items() if item not in (None, "", []))
-    return "; ".join(map(str, value)) if isinstance(value, list) else str(value or "")
 
 
 def _bins() -> list[str]:

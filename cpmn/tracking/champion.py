@@ -6,26 +6,22 @@ goes to the baseline, which every other variant then has to beat: our choice, so
 luckiest of many. Bounds are not corrected for the number of variants compared.
 """
 
-import csv
-import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
+from cpmn.evaluate.compare import difference, paired_rows
+from cpmn.evaluate.tables import read_test_rows
 from cpmn.files import read_json, write_json
-from cpmn.metrics import Estimate, area, estimate, paired_difference
+from cpmn.metrics import Estimate
 from cpmn.tracking.registry import content_of, model_name, versions
 from cpmn.tracking.server import connect
 from cpmn.tracking.sync import sync_results
 
 ALIAS, BASELINE = "champion", "nct_only"
-
-Table = dict[str, dict[str, str]]
 
 
 def promote(results: Path, output: Path, *, metric: str, config: EvaluateConfig) -> dict[str, Any]:
@@ -50,38 +46,6 @@ def promote(results: Path, output: Path, *, metric: str, config: EvaluateConfig)
         ) from error
     write_json(output, record)
     return record
-
-
-def difference(metric: str, first: Table, second: Table, config: EvaluateConfig) -> Estimate:
-    """Metric of `first` minus that of `second` with its interval, on the test patients that both have scored.
-
-    Tables are rows of `patients.csv` by patient. Without a patient in common every figure is None.
-    """
-    columns, statistic, kept = METRICS[metric]
-    rows = [(first[name], second[name]) for name in first if name in second]
-    rows = [pair for pair in rows if all(kept(row) and all(row[key] for key in columns) for row in pair)]
-    if not rows:
-        return estimate(None)
-    tables = [np.array([[float(pair[side][key]) for key in columns] for pair in rows]) for side in (0, 1)]
-    figure, _ = paired_difference(
-        lambda system, index: statistic(tables[system][index]),
-        len(rows),
-        samples=config.bootstrap_samples,
-        level=config.confidence,
-        seed=config.seed,
-    )
-    return figure
-
-
-METRICS: dict[str, tuple[Sequence[str], Callable[[np.ndarray], float], Callable[[Mapping[str, str]], bool]]] = {
-    "patient.auc": (("label", "score"), lambda table: area(table[:, 0], table[:, 1]), lambda row: True),
-    "voxel.dice": (
-        ("dice", "reference_ml"),
-        lambda table: float(table[:, 0].mean()) if len(table) else math.nan,
-        lambda row: row["label"] == "1",
-    ),
-}
-"""Columns of `patients.csv`, figure, and which patients count: as in `comparison.csv`."""
 
 
 def _promote(track: Mapping[str, Any], results: Path, metric: str, config: EvaluateConfig) -> dict[str, Any]:
@@ -134,10 +98,10 @@ def _compare(
     uri: str,
 ) -> dict[str, Estimate]:
     """Difference of each rival from the holder, which may be of an earlier run."""
-    tables = {variant: _read_test(results / "evaluate" / variant / "patients.csv") for variant in candidates}
+    tables = {variant: read_test_rows(results / "evaluate" / variant / "patients.csv") for variant in candidates}
     own = next((variant for variant, one in candidates.items() if one.version == holder.version), None)
     theirs = tables[own] if own else _recorded_test(holder, uri)
-    return {variant: difference(metric, tables[variant], theirs, config) for variant in rivals}
+    return {variant: difference(metric, paired_rows(tables[variant], theirs), config)[0] for variant in rivals}
 
 
 def _verdict(holder: Any, found: Mapping[str, Estimate], metric: str) -> tuple[str | None, str]:
@@ -153,18 +117,13 @@ def _verdict(holder: Any, found: Mapping[str, Estimate], metric: str) -> tuple[s
     return None, f"{_title(holder)} stays: the best of the others, {best}, differs by {interval}, which includes 0"
 
 
-def _recorded_test(holder: Any, uri: str) -> Table:
+def _recorded_test(holder: Any, uri: str) -> dict[str, dict[str, str]]:
     """Test rows of an earlier run's variant, from its files in MLflow."""
     from mlflow.artifacts import download_artifacts
 
     with tempfile.TemporaryDirectory() as folder:
         path = download_artifacts(run_id=holder.run_id, artifact_path="patients.csv", dst_path=folder, tracking_uri=uri)
-        return _read_test(Path(path))
-
-
-def _read_test(path: Path) -> Table:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["patient_id"]: row for row in csv.DictReader(stream) if row["split"] == "test"}
+        return read_test_rows(Path(path))
 
 
 def _title(version: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.evaluate.tables import read_test_rows
 from cpmn.files import read_json, sha256_of_files
 from cpmn.images import read_image
 
@@ -70,13 +71,9 @@ def overlay(results: Path, variant: str, patient: str) -> np.ndarray:
 
 def _test_patients(results: Path) -> list[str]:
     """Test patients, those with PE first, as the splits and the first variant's table name them."""
-    import csv
-
-    labels: dict[str, str] = {}
-    for path in sorted(results.glob("evaluate/*/patients.csv"))[:1]:
-        with path.open(newline="", encoding="utf-8") as stream:
-            labels = {row["patient_id"]: row["label"] for row in csv.DictReader(stream) if row["split"] == "test"}
-    return sorted(labels, key=lambda name: (labels[name] != "1", name))
+    tables = sorted(results.glob("evaluate/*/patients.csv"))
+    rows = read_test_rows(tables[0]) if tables else {}
+    return sorted(rows, key=lambda name: (rows[name]["label"] != "1", name))
 
 
 def _slice(masks: Mapping[str, np.ndarray | None]) -> int | None:

@@ -3,10 +3,8 @@
 With `CPMN_SCREENSHOTS=docs/images` in the environment the pictures of the documentation are taken anew.
 """
 
-import importlib.util
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -14,31 +12,8 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow")]
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --force-device-scale-factor=1 --window-size=1400,900"
-)
 PICTURES = os.environ.get("CPMN_SCREENSHOTS")
 ROUNDING = 0.51e-3  # MLflow's table of a comparison has three decimals, or four digits
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Headless Chromium with an empty profile."""
-    chromium, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
-    if not chromium or not driver:
-        pytest.skip("Chromium is not installed: apt-get install chromium chromium-driver")
-    if importlib.util.find_spec("selenium") is None:
-        pytest.skip("selenium is not installed: pip install -e '.[browser]'")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture(scope="module")

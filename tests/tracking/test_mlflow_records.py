@@ -137,16 +137,3 @@ def test_promote_is_a_target_of_its_own(tiny, client):
     champion = client.get_model_version_by_alias("cpmn-phantom-learnable", "champion")
     assert record["after"]["version"] == str(champion.version)
     assert "Nothing to be done" in tiny.snakemake("promote").stdout
-
-
-def test_promotion_and_comparison_agree(tiny):
-    from cpmn.config.evaluate import EvaluateConfig
-    from cpmn.tracking.champion import METRICS, _read_test, difference
-
-    table = {(row["variant"], row["metric"]): row for row in rows(tiny.run / "results/evaluate/comparison.csv")}
-    tests = [_read_test(tiny.run / f"results/evaluate/{variant}/patients.csv") for variant in VARIANTS]
-    for metric in METRICS:
-        figure = difference(metric, tests[0], tests[1], EvaluateConfig(bootstrap_samples=100))
-        row = table["cpmn", metric]
-        for key, name in {"value": "difference", "low": "difference_low", "high": "difference_high"}.items():
-            assert figure[key] == (pytest.approx(float(row[name])) if row[name] else None), (metric, key)

@@ -6,7 +6,8 @@ import pytest
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
-from cpmn.tracking.champion import difference, promote
+from cpmn.evaluate.compare import difference, paired_rows
+from cpmn.tracking.champion import promote
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -107,7 +108,7 @@ def test_difference_is_that_of_the_metric_on_its_patients(metric, expected, coun
         {row["patient_id"]: {key: str(value) for key, value in row.items()} for row in patients(scores)[:-1]}
         for scores in (GOOD, list(reversed(GOOD)))
     )
-    figure = difference(metric, good, bad, CONFIG)
+    figure, _ = difference(metric, paired_rows(good, bad), CONFIG)
     assert figure["value"] == pytest.approx(expected)
     assert figure["n"] == count
-    assert difference(metric, good, good, CONFIG)["value"] == 0
+    assert difference(metric, paired_rows(good, good), CONFIG)[0]["value"] == 0
