@@ -1,5 +1,6 @@
-"""Writing files so that a reader never sees half of one."""
+"""Small files of text: written so that a reader never sees half of one, read, and hashed."""
 
+import csv
 import hashlib
 import json
 import math
@@ -40,6 +41,17 @@ def write_json(path: Path | str, data: Any) -> None:
 def read_json(path: Path | str) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def read_test_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Rows of the test patients in a `patients.csv`, by patient."""
+    return {row["patient_id"]: row for row in read_table(path) if row["split"] == "test"}
 
 
 def sha256_of_files(paths: Iterable[Path | str]) -> str:

@@ -26,7 +26,7 @@ BASE = ("numpy", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm", "connected-
 LEARNING = ("monai", "safetensors", "torch")
 FIGURES = ("jinja2", "matplotlib", "mlflow", "pandas", "psutil", "scikit-learn", "statsmodels")
 ENVIRONMENTS = {
-    "images": (*BASE, "highdicom", "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
+    "images": (*BASE, "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
     "register": (*BASE, "antspyx", "matplotlib", "pandas"),
     "train": (*BASE, *LEARNING, *FIGURES),
     "track": ("isal", "mlflow", "numpy", "psutil", "pydantic", "pyyaml", "simpleitk"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from cpmn.evaluate.tables import read_table
+from cpmn.files import read_table
 from cpmn.metrics import Estimate, estimate
 
 SAMPLES = 4000

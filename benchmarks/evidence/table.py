@@ -9,8 +9,7 @@ from benchmarks.evidence.groups import clot_lines, patient_lines
 from benchmarks.evidence.markdown import NOT_RUN, estimate, share, table
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
 from benchmarks.evidence.trials import compared_lines, trial_lines
-from cpmn.evaluate.tables import read_table
-from cpmn.files import read_json, write_text
+from cpmn.files import read_json, read_table, write_text
 
 BEGIN = "<!-- Written by `python -m benchmarks evidence table`; what stands below is replaced. -->"
 COHORTS: dict[Role, str] = {

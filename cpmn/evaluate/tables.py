@@ -86,16 +86,5 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     write_text(path, text.getvalue())
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def read_test_rows(path: Path) -> dict[str, dict[str, str]]:
-    """Rows of the test patients in a `patients.csv`, by patient."""
-    return {row["patient_id"]: row for row in read_table(path) if row["split"] == "test"}
-
-
 def _cell(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value

@@ -14,8 +14,7 @@ from typing import Any
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
 from cpmn.evaluate.compare import difference, paired_rows
-from cpmn.evaluate.tables import read_test_rows
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json, read_test_rows, write_json
 from cpmn.metrics import Estimate
 from cpmn.tracking.registry import content_of, model_name, versions
 from cpmn.tracking.server import connect

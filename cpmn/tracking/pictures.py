@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.evaluate.tables import read_test_rows
-from cpmn.files import read_json, sha256_of_files
+from cpmn.files import read_json, read_test_rows, sha256_of_files
 from cpmn.images import read_image
 
 REGISTRATIONS, OVERLAYS = 8, 4  # our choice: what a person looks through; `results/register` holds all of them
