@@ -13,7 +13,6 @@ import numpy as np
 from cpmn.errors import CpmnError
 
 TARGET_MM = (16.0, 19.5)  # largest displacement inside the lungs; our choice within 15-25 mm
-MEAN_MM = (3.0, 8.0)
 DIAPHRAGM_Z = -70.0
 TRANSVERSE = (0.06, 0.15)  # widening of the chest in x and y, as a share of the cranio-caudal motion; our choice
 WOBBLES = 6  # weak local bells, so that no global formula undoes the motion
