@@ -24,6 +24,7 @@ from cpmn.metrics import Estimate
 PRIMARY = "mixed"
 DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
 VERSUS = (*DECIDING, "nct_only")  # the third is shown, and counts in Holm's family
+LONGER = ("nct_only_long", "nct_only")  # what more steps of one pathway bring; exploratory
 CHOSEN_WITH = 0  # seed of every trial; its runs of the chosen recipe are trials read again
 UNDECIDED = "Primary endpoint: open until `cpmn` and both controls have been read with every seed of the plan."
 
@@ -62,6 +63,10 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
         deciding = [found[name] for name in DECIDING] if complete else []
         words = verdict([one.auc for one in deciding], [one.student for one in deciding]) if complete else UNDECIDED
         yield words + "\n"
+    if all(name in readings for name in LONGER):
+        pair = of_common_seeds(*(readings[name] for name in LONGER))
+        if pair[0].seeds:
+            yield _longer_line(_compare(pair, draws))
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,13 @@ class _Compared:
 def _compare(pair: Pair, draws: Draws) -> _Compared:
     student = wider("auc", *pair, draws)
     return _Compared(pair[0].seeds, *difference("auc", *pair, draws), student, *difference("dice", *pair, draws))
+
+
+def _longer_line(found: _Compared) -> str:
+    first, second = LONGER
+    seeds, wide = ", ".join(map(str, found.seeds)), f", wider {signed(found.student)}"
+    figures = f"AUC {signed(found.auc)}{wide if len(found.seeds) > 1 else ''}; Dice {signed(found.dice)}"
+    return f"Exploratory, no part of the endpoint: `{first}` minus `{second}`, seeds {seeds}: {figures}.\n"
 
 
 def _row(name: str, found: _Compared, p: str = "", p_of_dice: str = "") -> list[str]:

@@ -172,8 +172,8 @@ def test_the_primary_endpoint_stays_open_until_every_seed_is_there(made, monkeyp
     monkeypatch.setattr(comparison, "PRIMARY", "learnable")
     runs = [
         {"difficulty": "learnable", "variant": v, "seed": n}
-        for v in ("cpmn", "nct_nct", "nct_only_long")
-        for n in (0, 1)
+        for v in ("nct_only", "cpmn", "nct_nct", "nct_only_long")
+        for n in ((1,) if v == "nct_only" else (0, 1))
     ]
     plan = make_plan(runs=runs)
     *before, last = plan.runs
@@ -191,6 +191,9 @@ def test_the_primary_endpoint_stays_open_until_every_seed_is_there(made, monkeyp
     text = "\n".join(table.lines(plan, made / "results"))
     assert comparison.UNDECIDED not in text
     assert "Primary endpoint: `cpmn` is" in text
+    longer = next(line for line in text.splitlines() if "`nct_only_long` minus `nct_only`, seeds 1: AUC" in line)
+    difference = auc_of(made, plan, 6) - auc_of(made, plan, 0)
+    assert float(longer.split("AUC ")[1].split()[0].rstrip(";")) == pytest.approx(difference, abs=5e-4)
 
 
 def test_pairs_that_the_text_speaks_of_stand_with_their_difference(made):
