@@ -1,6 +1,7 @@
 """Which files a stage depends on beyond those that Snakemake sees by itself: its code, and a scan's slices."""
 
 import ast
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
@@ -26,14 +27,15 @@ def source_files(module: str) -> list[str]:
     return sorted(str(path) for path in paths | data)
 
 
-def newest_file(folder: Path) -> Path | None:
-    """The file below `folder` that was written last; None if there is none.
+def listing(folder: Path) -> str:
+    """SHA-256 over path, size and time (s) of the files below `folder`: changes with any of them, unlike its own time.
 
-    Hidden files are left out (a file browser writes them by itself), and names that cannot be printed.
+    Hidden files are left out, because a file browser writes them by itself.
     """
-    walked = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
-    files = [path for path in walked if not path.name.startswith(".") and str(path).isprintable() and path.is_file()]
-    return max(files, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+    walked = (Path(where, name) for where, _, names in os.walk(folder) for name in names if name[0] != ".")
+    facts = [(str(path.relative_to(folder)), path.stat()) for path in walked if path.is_file()]
+    rows = sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts)
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 @cache

@@ -16,6 +16,7 @@ from cpmn.files import read_json, write_json
 logger = logging.getLogger(__name__)
 
 OnBadPatient = Literal["stop", "exclude"]
+PATIENT_STAGES = ("convert", "register", "propagate", "crop")
 
 
 class Status(TypedDict):
@@ -73,10 +74,27 @@ def _exclude(status: Status, outputs: Sequence[Path | str], status_path: Path | 
     return status
 
 
-def earlier_exclusions(patients: Iterable[str], results: Path) -> list[Status]:
-    """Status of each of `patients` that stands as excluded in a results folder; empty before the first run."""
-    paths = [results / "crop" / patient / "status.json" for patient in patients]
-    return [status for path in paths if path.is_file() if not (status := read_status(path))["passed"]]
+def left_out(patients: Iterable[str], results: Path) -> dict[str, str]:
+    """What runs under `exclude` have left out of a results folder: the reason by the file whose job would try again.
+
+    That is a patient, a vessel mask, or a pair whose registration failed quality control.
+    """
+    found: dict[str, str] = {}
+    for patient in patients:
+        paths = [results / stage / patient / "status.json" for stage in PATIENT_STAGES]
+        failures = {path: one for path, one in _failures(paths).items() if one["stage"] == path.parents[1].name}
+        mask = {} if failures else _failures([results / "crop" / patient / "vessels.json"])
+        found |= {str(path): status["reason"] for path, status in (failures | mask).items()}
+        quality = results / "register" / patient / "quality.json"
+        if quality.is_file() and not failures:
+            reasons = failed_registrations({patient: quality}).values()
+            found |= {str(quality.with_name("status.json")): f"patient {patient}: {reason}" for reason in reasons}
+    return found
+
+
+def _failures(paths: Iterable[Path]) -> dict[Path, Status]:
+    statuses = {path: read_status(path) for path in paths if path.is_file()}
+    return {path: status for path, status in statuses.items() if not status["passed"]}
 
 
 def excluded_patients(status_paths: Mapping[str, Path | str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from cpmn.sources import ROOT, newest_file, source_files
+from cpmn.sources import ROOT, listing, source_files
 
 
 def names(module):
@@ -39,12 +39,17 @@ def test_losses_and_network_belong_to_training():
     assert {"cpmn/losses.py", "cpmn/network.py", "cpmn/config/train.py"} <= names("cpmn.train.stage")
 
 
-def test_the_file_written_last_counts_wherever_it_lies(tmp_path):
-    assert newest_file(tmp_path) is None
+def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
     (tmp_path / "series").mkdir()
-    for second, name in enumerate(["series/2.dcm", "1.dcm", ".DS_Store", "unprintable\n.dcm"]):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (second, second))
-    assert newest_file(tmp_path) == tmp_path / "1.dcm"
-    os.utime(tmp_path / "series/2.dcm", (9, 9))
-    assert newest_file(tmp_path) == tmp_path / "series/2.dcm"
+    for name in ("series/2.dcm", "1.dcm", "{odd}\udcff\n.dcm"):
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (5, 5))
+    before = listing(tmp_path)
+    (tmp_path / ".DS_Store").touch()
+    assert listing(tmp_path) == before
+    os.utime(tmp_path / "series/2.dcm", (4, 4))  # an older file copied over it, with its time
+    assert listing(tmp_path) != before
+    os.utime(tmp_path / "series/2.dcm", (5, 5))
+    assert listing(tmp_path) == before
+    (tmp_path / "series/2.dcm").rename(tmp_path / "2.dcm")
+    assert listing(tmp_path) != before

@@ -5,9 +5,9 @@ import pytest
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
 from cpmn.status import (
-    earlier_exclusions,
     excluded_patients,
     failed_registrations,
+    left_out,
     read_status,
     require_patients,
     run_patient_stage,
@@ -77,9 +77,23 @@ def test_too_few_patients_left_stops_with_the_reasons():
         require_patients(4, {"a": "patient a: broken"}, 4)
 
 
-def test_exclusions_of_an_earlier_run(tmp_path):
-    assert earlier_exclusions(["p1"], tmp_path) == []
-    for name, passed in (("p1", False), ("p2", True)):
-        status = {"patient": name, "passed": passed, "stage": "convert", "reason": "no slices"}
-        write_json(tmp_path / "crop" / name / "status.json", status)
-    assert [status["patient"] for status in earlier_exclusions(["p1", "p2", "p3"], tmp_path)] == ["p1"]
+def test_what_an_earlier_run_left_out_is_named_with_the_file_to_make_again(tmp_path):
+    assert left_out(["p1"], tmp_path) == {}
+
+    def write(path, **facts):
+        write_json(tmp_path / path, {"patient": "p", "passed": False, "reason": "", "stage": "crop"} | facts)
+
+    for stage in ("convert", "register", "crop"):  # a failure is handed on by the stages after it
+        write(f"{stage}/bad/status.json", stage="convert", reason="no slices")
+    write("convert/early/status.json", stage="convert", reason="interrupted after this")
+    write("crop/mask/status.json", passed=True)
+    write("crop/mask/vessels.json", reason="no veins")
+    write("register/pair/quality.json", reason="folding")
+    write("register/good/quality.json", passed=True)
+    write("crop/good/status.json", passed=True)
+    assert left_out(["bad", "early", "mask", "pair", "good"], tmp_path) == {
+        str(tmp_path / "convert/bad/status.json"): "no slices",
+        str(tmp_path / "convert/early/status.json"): "interrupted after this",
+        str(tmp_path / "crop/mask/vessels.json"): "no veins",
+        str(tmp_path / "register/pair/status.json"): "patient pair: registration: folding",
+    }

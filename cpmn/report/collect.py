@@ -11,8 +11,8 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_json
 from cpmn.reasons import without_paths
 from cpmn.scanners import CHEST_MODEL, MANUFACTURER
+from cpmn.status import PATIENT_STAGES
 
-PATIENT_STAGES = ("convert", "register", "propagate", "crop")
 REFERENCE_TEXT = {
     "nct_truth": "scoring reference on the non-contrast CT (nct_truth)",
     "nct_mask": "direct annotation on the non-contrast CT (nct_mask)",

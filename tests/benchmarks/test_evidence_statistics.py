@@ -10,6 +10,7 @@ from benchmarks.evidence.statistics import (
     difference,
     draw,
     figure,
+    found_where_cleared,
     holm,
     of_common_seeds,
     of_seeds,
@@ -27,6 +28,14 @@ def readings(pe, normal, overlap=None, seeds=(0,)):
 def test_auc_counts_ties_half_and_is_averaged_over_seeds():
     both = readings([[1, 2], [0, 0]], [[0, 2], [0, 0]], seeds=(0, 1))
     assert auc(both) == pytest.approx((0.625 + 0.5) / 2)
+
+
+def test_patients_are_found_where_each_training_clears_the_same_share():
+    normal = [np.arange(20), np.arange(20)[::-1] * 10]  # 95 %: 19 of 20 lie at or below 18 and 180
+    both = readings([[18, 18.5, 19, 40], [0, 180, 181, 30]], normal, seeds=(0, 1))
+    assert found_where_cleared(both, 0.95) == [3, 1]
+    assert found_where_cleared(both, 0.94) == [3, 1]  # part of a patient is a patient
+    assert found_where_cleared(both, 1.0) == [1, 0]
 
 
 def test_perfect_separation_gets_no_interval_rather_than_one_of_width_zero():

@@ -24,8 +24,8 @@ from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.locks import clear_stale_locks
 from cpmn.runs import cohort_name, cohort_of, variant_records
-from cpmn.sources import newest_file, source_files
-from cpmn.status import earlier_exclusions
+from cpmn.sources import listing, source_files
+from cpmn.status import left_out
 from cpmn.train.splits import split_cohort
 
 
@@ -45,8 +45,6 @@ CONFIG = or_stop(load_config, config)
 # Read by jobs from the configuration: a parameter of the rules would process every finished patient again.
 config["on_bad_patient"] = CONFIG.on_bad_patient
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
-if CONFIG.cohort is not None:
-    or_stop(require_references, COHORT.values())
 PATIENTS = list(COHORT)
 PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
 UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
@@ -54,10 +52,11 @@ MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
 
 if workflow.is_main_process and CONFIG.on_bad_patient == "stop":
-    for status in earlier_exclusions(PATIENTS, Path("results")):
+    if earlier := left_out(PATIENTS, Path("results")):
         logger.warning(
-            f"patient {status['patient']} stays excluded, as an earlier run left it: {status['reason']}\n"
-            f"  To try again: add --forcerun results/{status['stage']}/{status['patient']}/status.json"
+            "An earlier run went on without these; they stay out, unless their jobs run again for another reason:\n"
+            + "".join(f"  {reason}\n" for reason in earlier.values())
+            + f"To try them again, add: --forcerun {' '.join(earlier)}"
         )
 
 
@@ -79,12 +78,17 @@ def scans_of(*columns):
         patient = COHORT[wildcards.patient]
         if CONFIG.cohort is None:
             return [f"data/phantom/{wildcards.patient}"]
-        named = [path for column in columns if (path := getattr(patient, column)) and path.exists()]
-        # A file overwritten in place does not change its folder.
-        newest = [path for folder in named if folder.is_dir() if (path := newest_file(folder))]
-        return [str(path) for path in [*named, *newest]]
+        named = [getattr(patient, column) for column in columns]
+        return [str(path) for path in named if path and path.exists()]
 
     return scans
+
+
+def slices_of(wildcards):
+    """What lies in the folders of a patient's scans: a file overwritten in place does not change its folder."""
+    patient = COHORT[wildcards.patient]
+    folders = [path for path in (patient.nct, patient.ctpa) if path and path.is_dir()]
+    return [listing(path) for path in folders] if CONFIG.cohort is not None else []
 
 
 def any_of(names):
@@ -119,6 +123,8 @@ SPLITS = split_if_possible()
 FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
 TESTED = SPLITS["test"] if SPLITS else []
 SCORED = list(dict.fromkeys([*TESTED, *(name for fold in FOLDS for name in fold["validation"])]))
+if workflow.is_main_process and CONFIG.cohort is not None:
+    or_stop(require_references, [COHORT[name] for name in SCORED])
 
 
 def fold_of(wildcards):

@@ -17,6 +17,7 @@ rule convert:
     params:
         patient=row_of,
         settings=CONFIG.convert.model_dump(mode="json"),
+        slices=slices_of,
     script:
         "../scripts/convert.py"
 
