@@ -41,7 +41,7 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
         return
     draws = draws_of(readings)
     yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone). Last, how"
-    yield f"many PE patients score above {CLEARED:.0%} of the others, by seed: by thresholds of their own variants clear"
+    yield f"many PE patients score above {CLEARED:.0%} of the others, by seed: by their own thresholds they clear"
     yield "different shares.\n"
     yield from table(
         ["variant", "seeds", "AUC", "Dice", f"PE found, {CLEARED:.0%} cleared"],
