@@ -2,9 +2,10 @@
 
 import ast
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
+
+from cpmn.convert.archive import files_below
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,8 +33,8 @@ def listing(folder: Path) -> str:
 
     Hidden files are left out, because a file browser writes them by itself.
     """
-    walked = (Path(where, name) for where, _, names in os.walk(folder) for name in names if name[0] != ".")
-    facts = [(str(path.relative_to(folder)), path.stat()) for path in walked if path.is_file()]
+    files = [path for path in files_below(folder) if not path.name.startswith(".")]
+    facts = [(str(path.relative_to(folder)), path.stat()) for path in files]
     rows = sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts)
     return hashlib.sha256(repr(rows).encode()).hexdigest()
 

@@ -80,7 +80,7 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
 
 @dataclass(frozen=True)
 class _Compared:
-    """`cpmn` minus a control over `seeds`: AUC with its p and its wider interval, Dice with its p."""
+    """One variant minus another over `seeds`: AUC with its p and its wider interval, Dice with its p."""
 
     seeds: tuple[int, ...]
     auc: Estimate

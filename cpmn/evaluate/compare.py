@@ -44,12 +44,8 @@ def compare_variants(
             row = common | {"metric": metric} | figure
             if pair is not None and metric in COMPARED:
                 figure, p = difference(metric, pair, config)
-                row |= {"versus": baseline, "p": p}
-                row |= {
-                    "difference": figure["value"],
-                    "difference_low": figure["low"],
-                    "difference_high": figure["high"],
-                }
+                names = {"difference": "value", "difference_low": "low", "difference_high": "high"}
+                row |= {"versus": baseline, "p": p} | {name: figure[key] for name, key in names.items()}
             rows.append(row)
     write_table(output, COMPARISON_COLUMNS, rows)
 
@@ -87,8 +83,6 @@ def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics
     `metric` is one of `COMPARED`; `pair` comes from `paired_rows`. Without a patient every figure is None.
     """
     tables, statistic, test = COMPARED[metric](pair)
-    if not len(tables[0]):
-        return metrics.estimate(None), None
     figure, p = metrics.paired_difference(
         lambda system, index: statistic(tables[system][index]),
         len(tables[0]),

@@ -13,14 +13,14 @@ from typing import Any
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
-from cpmn.evaluate.compare import difference, paired_rows
+from cpmn.evaluate.compare import BASELINE, difference, paired_rows
 from cpmn.files import read_json, read_test_rows, write_json
 from cpmn.metrics import Estimate
 from cpmn.tracking.registry import content_of, model_name, versions
 from cpmn.tracking.server import connect
 from cpmn.tracking.sync import sync_results
 
-ALIAS, BASELINE = "champion", "nct_only"
+ALIAS = "champion"
 
 
 def promote(results: Path, output: Path, *, metric: str, config: EvaluateConfig) -> dict[str, Any]:

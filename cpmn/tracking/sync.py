@@ -1,12 +1,11 @@
 """Sending results to MLflow: whatever the server has not got."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json, read_table, write_json
 from cpmn.tracking.parent import Runs, start_parent
 from cpmn.tracking.pictures import send_overlays, worst_registrations
 from cpmn.tracking.registry import register
@@ -17,8 +16,7 @@ def sync_fold(track: Mapping[str, Any], folder: Path) -> None:
     """Send a finished fold, `results/train/{variant}/fold-{k}`: missing rows of `history.csv` and the model files."""
     runs = Runs(track, folder.parents[2])
     run_id = runs.fold(folder.parent.name, folder.name.removeprefix("fold-"))
-    with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
-        send_rows(runs.client, run_id, list(csv.DictReader(stream)))
+    send_rows(runs.client, run_id, read_table(folder / "history.csv"))
     names = ("model.safetensors", "plan.json", "history.csv")
     send_files(runs.client, run_id, "model", [folder / name for name in names])
     end(runs.client, run_id)

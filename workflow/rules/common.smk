@@ -51,13 +51,13 @@ UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
 
-if workflow.is_main_process and CONFIG.on_bad_patient == "stop":
-    if earlier := left_out(PATIENTS, Path("results")):
-        logger.warning(
-            "An earlier run went on without these; they stay out, unless their jobs run again for another reason:\n"
-            + "".join(f"  {reason}\n" for reason in earlier.values())
-            + f"To try them again, add: --forcerun {' '.join(earlier)}"
-        )
+asked = workflow.is_main_process and CONFIG.on_bad_patient == "stop"
+if earlier := left_out(PATIENTS, Path("results")) if asked else {}:
+    logger.warning(
+        "An earlier run went on without these; they stay out, unless their jobs run again for another reason:\n"
+        + "".join(f"  {reason}\n" for reason in earlier.values())
+        + f"To try them again, add: --forcerun {' '.join(earlier)}"
+    )
 
 
 wildcard_constraints:
@@ -86,9 +86,10 @@ def scans_of(*columns):
 
 def slices_of(wildcards):
     """What lies in the folders of a patient's scans: a file overwritten in place does not change its folder."""
+    if CONFIG.cohort is None:
+        return []
     patient = COHORT[wildcards.patient]
-    folders = [path for path in (patient.nct, patient.ctpa) if path and path.is_dir()]
-    return [listing(path) for path in folders] if CONFIG.cohort is not None else []
+    return [listing(path) for path in (patient.nct, patient.ctpa) if path and path.is_dir()]
 
 
 def any_of(names):
