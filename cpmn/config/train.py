@@ -201,6 +201,13 @@ class TrainConfig(Section):
         le=1,
         description="Share of the simulated emboli that are darker than blood by that contrast (0-1).",
     )
+    clot_contrast_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the patches with labelled clots whose clots get another contrast to the blood round them "
+        "on the NCT, drawn like that of simulated emboli, and with it a label of full weight; 0 is off (0-1).",
+    )
     flip_axes: tuple[Axis, ...] = Field(
         default=("x",), description="Augmentation: axes along which patches are mirrored at random, both phases alike."
     )

@@ -12,7 +12,7 @@ from cpmn.plan import AIR_HU, normalise
 from cpmn.train.cases import Case
 from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places
-from cpmn.train.simulate import contrast_at, insert_embolus
+from cpmn.train.simulate import draw_contrast, insert_embolus, recontrast
 from cpmn.train.vessels import BLOOD_HU
 from cpmn.train.visibility import floor_at, label_weight
 
@@ -109,20 +109,25 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     ctpa = cut(case.ctpa, place, size, AIR_HU) if case.ctpa is not None else None
     clot = cut(case.embolus, place, size, 0) > 0
     vessel = _vessel(nct, ctpa, config)
-    weight = _weight(place, clot, step, config)
+    possible = config.clot_contrast_fraction > 0 and bool(clot.any())
+    recontrasted = possible and random.random() < config.clot_contrast_fraction
+    if recontrasted:
+        nct = recontrast(nct, clot, spacing=case.spacing, step=step, config=config, random=random)
+    weight = _weight(place, clot, step, config, shown=recontrasted)
     vessels = voxels_in_patch(case.vessel_voxels, place, size) if place.simulated else ()
     if len(vessels):
-        at, contrast = vessels[random.integers(len(vessels))], contrast_at(step, config)
-        if config.simulated_dark_fraction and random.random() < config.simulated_dark_fraction:
-            contrast = -contrast
+        at, contrast = vessels[random.integers(len(vessels))], draw_contrast(step, config, random)
         nct, ctpa, added = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
         clot = clot | added
     return Cut(nct, ctpa, clot, vessel & ~clot, weight, case.window_center)
 
 
-def _weight(place: Place, clot: np.ndarray, step: int, config: TrainConfig) -> np.ndarray | None:
-    """Label weights of a patch, by how well a clot is seen times how far its place is trusted; None for all alike."""
-    floors = {"visibility": floor_at(step, config), "confidence": config.confidence_floor}
+def _weight(place: Place, clot: np.ndarray, step: int, config: TrainConfig, shown: bool) -> np.ndarray | None:
+    """Label weights of a patch, by how well a clot is seen times how far its place is trusted; None for all alike.
+
+    shown : whether its clots were made visible.
+    """
+    floors = {"visibility": 1.0 if shown else floor_at(step, config), "confidence": config.confidence_floor}
     size = config.patch_size[::-1]
     maps = {name: getattr(place.case, name) for name in floors}
     weights = [

@@ -1,7 +1,8 @@
-"""Simulated emboli in patients without any: exact labels for nothing, from easy to hard.
+"""Clots made visible on the NCT, from easy to hard: simulated ones in patients without any, and labelled ones.
 
 The idea of training on simulated clots of growing difficulty is SPTA's (see README, related work); shapes and numbers
-are ours. Geometry follows the NCT alone, so that variants without CTPA see the same clots.
+are ours, and so is giving another contrast to clots that were labelled on the CTPA. Geometry follows the NCT and its
+label alone, so that variants without CTPA see the same clots.
 """
 
 import cc3d
@@ -10,6 +11,7 @@ from scipy import ndimage
 
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.train.vessels import SMOOTHING_VOXELS, blood_like
+from cpmn.train.visibility import contrast_to_blood
 from cpmn.voxels import smoothed_inside
 
 RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
@@ -23,6 +25,29 @@ def contrast_at(step: int, config: TrainConfig) -> float:
     """Mean contrast (HU above blood on NCT) at `step`: linear from `simulated_hu[0]` to `simulated_hu[1]`."""
     start, end = config.simulated_hu
     return start + (end - start) * step / max(1, config.steps - 1)
+
+
+def draw_contrast(step: int, config: TrainConfig, random: np.random.Generator) -> float:
+    """Mean contrast of a clot at `step`, `simulated_dark_fraction` of them below zero."""
+    contrast = contrast_at(step, config)
+    dark = config.simulated_dark_fraction > 0 and random.random() < config.simulated_dark_fraction
+    return -contrast if dark else contrast
+
+
+def recontrast(
+    nct: np.ndarray, clot: np.ndarray, *, spacing: Spacing, step: int, config: TrainConfig, random: np.random.Generator
+) -> np.ndarray:
+    """The NCT's patch in HU (z, y, x) with each connected piece of `clot` (bool) at a contrast drawn for `step`.
+
+    A piece is raised or lowered by what its own contrast to the blood round it lacks; noise and texture stay. So every
+    clot that was labelled, however isodense, teaches how a clot of that shape at that place looks.
+    """
+    pieces = np.asarray(cc3d.connected_components(clot))
+    shift, steps = np.zeros(nct.shape, np.float32), np.array(spacing[::-1])
+    for piece in range(1, pieces.max() + 1):
+        wanted = draw_contrast(step, config, random) + random.normal(0, CONTRAST_SD_HU)
+        shift[pieces == piece] = wanted - contrast_to_blood(nct, pieces == piece, ~clot, steps)
+    return nct + ndimage.gaussian_filter(shift, EDGE_VOXELS)
 
 
 def insert_embolus(

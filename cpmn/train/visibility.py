@@ -21,8 +21,7 @@ def clot_visibility(
 ) -> dict[int, float]:
     """Visibility 0-1 per clot id: 0 up to a contrast of `invisible_hu`, 1 from `visible_hu`, linear between.
 
-    The contrast is |median HU of the clot - median HU of blood round it|, over soft tissue alone (`SOFT_HU`). A clot
-    without any blood round it is compared with the middle of the blood's range; one without soft tissue is invisible.
+    The contrast is the absolute value of `contrast_to_blood`; a clot without soft tissue is invisible.
     """
     hu, ids = sitk.GetArrayFromImage(nct).astype(np.float32), sitk.GetArrayFromImage(embolus).astype(int)
     spacing = np.array(nct.GetSpacing()[::-1])
@@ -32,14 +31,23 @@ def clot_visibility(
         if found is None:
             continue
         box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found, margin, strict=True))
-        inside, around = ids[box] == clot, hu[box]
-        near = np.asarray(ndimage.distance_transform_edt(~inside, sampling=spacing)) <= RING_MM
-        blood = _within(around[near & (ids[box] == 0)], BLOOD_HU)
-        reference = float(np.median(blood)) if blood.size else sum(BLOOD_HU) / 2
-        soft = _within(around[inside], SOFT_HU)
-        contrast = abs(float(np.median(soft)) - reference) if soft.size else 0.0
+        contrast = abs(contrast_to_blood(hu[box], ids[box] == clot, ids[box] == 0, spacing))
         result[clot] = float(np.clip((contrast - invisible_hu) / (visible_hu - invisible_hu), 0, 1))
     return result
+
+
+def contrast_to_blood(hu: np.ndarray, clot: np.ndarray, elsewhere: np.ndarray, steps: np.ndarray) -> float:
+    """Median HU of a clot minus that of the blood within `RING_MM` of it; 0.0 for a clot without soft tissue.
+
+    hu : (z, y, x); clot : its voxels, bool; elsewhere : voxels of no clot, bool; steps : mm per voxel along z, y, x.
+    Without any blood near it a clot is compared with the middle of the blood's range.
+    """
+    soft = _within(hu[clot], SOFT_HU)
+    if not soft.size:
+        return 0.0
+    near = np.asarray(ndimage.distance_transform_edt(~clot, sampling=steps)) <= RING_MM
+    blood = _within(hu[near & elsewhere], BLOOD_HU)
+    return float(np.median(soft)) - (float(np.median(blood)) if blood.size else sum(BLOOD_HU) / 2)
 
 
 def _within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:

@@ -236,11 +236,36 @@ def test_so_many_of_the_simulated_emboli_are_darker_than_blood(config):
         assert expected[0] <= np.mean(brighter) <= expected[1]
 
 
+def test_labelled_clots_with_another_contrast_weigh_in_full_and_the_ctpa_stays(config):
+    """The clots of this patient are invisible on the NCT and ignored, but for the half that gets a contrast."""
+    tube = with_tube("p", 1)
+    cases = [replace(tube, visibility=np.zeros(tube.embolus.shape, np.uint8)), with_tube("n", 0)]
+    quiet = {"visibility_floor": 0.0, "simulated_hu": (35, 35), "steps": 100, "noise_hu": 0, "shift_hu": 0}
+    heavy = []
+    for step in range(24):
+        off, on = (sample_batch(cases, config(clot_contrast_fraction=part, **quiet), step) for part in (0.0, 0.5))
+        assert off.ctpa is not None
+        assert on.ctpa is not None
+        assert torch.equal(off.ctpa.patches, on.ctpa.patches)
+        assert torch.equal(off.nct.clot, on.nct.clot)
+        assert off.nct.weight is not None
+        assert on.nct.weight is not None
+        for row in np.flatnonzero(off.nct.present):
+            inside = off.nct.clot[row] > 0
+            assert (off.nct.weight[row][inside] == 0).all()
+            changed = not torch.equal(off.nct.patches[row], on.nct.patches[row])
+            assert (on.nct.weight[row][inside] == float(changed)).all()
+            heavy.append(changed)
+    assert len(heavy) >= 24
+    assert 0.25 <= np.mean(heavy) <= 0.75
+
+
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
 def test_variants_share_the_simulated_emboli_too(config, change):
     cases = [with_tube("p", 1), with_tube("n", 0)]
     for step in range(4):
-        plain, other = (sample_batch(cases, config(simulated_fraction=1.0, **c), step).nct for c in ({}, change))
+        settings = {"simulated_fraction": 1.0, "clot_contrast_fraction": 0.5}
+        plain, other = (sample_batch(cases, config(**settings, **c), step).nct for c in ({}, change))
         assert torch.equal(plain.patches, other.patches)
         assert torch.equal(plain.clot, other.clot)
         assert plain.present[2:].any()
