@@ -24,10 +24,11 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("cost", help="measure what a step of each variant costs; best on an idle machine")
     commands.add_parser("labels", help="measure how far the training cohorts' carried labels agree with the truth")
     commands.add_parser("blood", help="measure how the stored runs' scores follow the patients' blood")
+    commands.add_parser("gap", help="measure how well networks read the patients that they were trained on")
     commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
     options = parser.parse_args(arguments)
     actions = {"run": _run, "status": _status, "table": _table, "job": _job}
-    actions |= dict.fromkeys(("cost", "labels", "blood"), _measure)
+    actions |= dict.fromkeys(("cost", "labels", "blood", "gap"), _measure)
     return actions[options.command](options)
 
 
@@ -58,9 +59,10 @@ def _table(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     from benchmarks.evidence.blood import measure_blood
     from benchmarks.evidence.cost import measure_cost
+    from benchmarks.evidence.gap import measure_gaps
     from benchmarks.evidence.labels import measure_labels
 
-    measures = {"cost": measure_cost, "labels": measure_labels, "blood": measure_blood}
+    measures = {"cost": measure_cost, "labels": measure_labels, "blood": measure_blood, "gap": measure_gaps}
     print(measures[options.command](load_plan()).to_string(index=False))
     return 0
 

@@ -118,6 +118,7 @@ class Plan(_Part):
         default={}, description="What changes the recipe, by difficulty or name."
     )
     runs: tuple[Run, ...]
+    gaps: tuple[str, ...] = Field(default=(), description="Runs whose training patients are read by their own network.")
     compared: tuple[tuple[str, str], ...] = Field(default=(), description="Pairs of runs that the document compares.")
 
     @model_validator(mode="after")
@@ -127,8 +128,8 @@ class Plan(_Part):
             raise ValueError(f"runs that stand twice: {', '.join(sorted(twice))}")
         if unknown := {run.recipe for run in self.runs if run.recipe} - set(self.recipes):
             raise ValueError(f"recipes that are not there: {', '.join(sorted(unknown))}")
-        if unknown := {name for pair in self.compared for name in pair} - set(names):
-            raise ValueError(f"compared, but not among the runs: {', '.join(sorted(unknown))}")
+        if unknown := {name for pair in (*self.compared, self.gaps) for name in pair} - set(names):
+            raise ValueError(f"named, but not among the runs: {', '.join(sorted(unknown))}")
         return self
 
 

@@ -19,6 +19,7 @@ COHORTS: dict[Role, str] = {
 SHARE_OF_OBSERVER = 0.9  # of what the reference observer's AUC exceeds chance by
 COST_FILE = "cost.csv"
 LABELS_FILE = "labels.csv"
+GAP_FILE = "gap.csv"
 BLOOD_FILE, MEASURED_FILE = "blood.csv", "blood_measured.csv"
 OBSERVER_FILE = "observer.csv"
 
@@ -52,6 +53,13 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         "(`python -m benchmarks evidence labels`): what `nct_only` and `cpmn` learn from. *Ranked*: share of pairs of "
         "a visible (15 HU or more) and an isodense clot (below 8) whose contrast, measured under the carried label, is "
         "in the right order: by the median over soft tissue, which weighs labels, and by the mean, which did before.",
+    )
+    yield from _stored_table(
+        results / GAP_FILE,
+        "Training patients read by their own network",
+        "By networks that the plan names (`python -m benchmarks evidence gap`), against the labels that they learnt "
+        "from; AUC by the score fitted on other patients. Where training patients are read no better than new ones, "
+        "it is steps or weights that lack, not patients.",
     )
     yield from _stored_table(
         results / BLOOD_FILE,
