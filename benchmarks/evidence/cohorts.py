@@ -19,7 +19,7 @@ from cpmn.images import write_image
 from cpmn.lungbox import find_box
 from cpmn.phantom.anatomy import build_anatomy
 from cpmn.phantom.cohort import make_cohort
-from cpmn.phantom.rows import patient_id
+from cpmn.phantom.rows import patient_id, patient_index, phantom_label
 from cpmn.phantom.scan import grid_image, scan_phase
 from cpmn.phantom.stage import describe
 
@@ -49,6 +49,12 @@ def cohort_name(plan: Plan, difficulty: Difficulty, role: Role) -> str:
 def training_names(plan: Plan) -> list[str]:
     """Patients of a training cohort."""
     return [patient_id(index) for index in range(plan.training_patients)]
+
+
+def training_labels(plan: Plan, difficulty: Difficulty) -> dict[str, int]:
+    """Label by patient of a training cohort."""
+    seed = phantom_of(plan, difficulty, "train").seed
+    return {name: phantom_label(seed, patient_index(name)) for name in training_names(plan)}
 
 
 def make_training_cohort(plan: Plan, difficulty: Difficulty) -> None:

@@ -58,21 +58,22 @@ def score_run(plan: Plan, run: Run, role: Role) -> None:
     labels, threshold = cohort_patients(plan, run.difficulty, role), plan.inference.segmentation_threshold
     for name in missing_scores(plan, run, role):
         source = patients_folder(plan, run.difficulty, role) / name
-        write_json(folder / f"{name}.json", read_patient(read, source, name, labels[name], threshold))
+        nct, truth = source / "nct.nii", source / "truth.nii.gz"
+        write_json(folder / f"{name}.json", read_patient(read, nct, truth, name, labels[name], threshold))
         print(name, flush=True)
 
 
-def read_patient(read: Reader, source: Path, name: str, label: int, threshold: float) -> Record:
-    """Features and agreement with the truth, by the functions that `cpmn predict` and `evaluate` use."""
+def read_patient(read: Reader, nct: Path, clots: Path, name: str, label: int, threshold: float) -> Record:
+    """Features and agreement with the `clots`, by the functions that `cpmn predict` and `evaluate` use."""
     config = EvaluateConfig.model_validate({})
-    crop, truth = read_image(source / "nct.nii"), read_image(source / "truth.nii.gz")
+    crop, truth = read_image(nct), read_image(clots)
     began = time.process_time()
     found = read(crop)
     seconds = time.process_time() - began
     features = patient_features(found.class_probability, found.probability, voxel_ml(crop), threshold)
     probability = on_native(found.probability, crop, truth)
     labels = mark_lesions(probability, truth, threshold, config.minimum_lesion_mm3)
-    patient = Patient(patient_id=name, nct=source, label=label)  # pyright: ignore[reportCallIssue] (optional fields)
+    patient = Patient(patient_id=name, nct=nct, label=label)  # pyright: ignore[reportCallIssue] (optional fields)
     case = measure_case(
         patient, labels, truth, "nct_truth", truth, probability=probability, tolerance_mm=config.surface_tolerance_mm
     )
@@ -110,7 +111,7 @@ def store_results(plan: Plan, run: Run) -> None:
     rows, clots, figures = [], [], {}
     for role, found in records.items():
         cases = {name: case_of(record) for name, record in found.items()}
-        scores = {name: _score(record, decision) for name, record in found.items()}
+        scores = {name: score_of(record, decision) for name, record in found.items()}
         made = {name: read_json(patients_folder(plan, run.difficulty, role) / name / "facts.json") for name in found}
         rows += [
             _row(role, cases[name], scores[name], found[name], decision) | {NOISE_COLUMN: made[name]["noise_hu"]["nct"]}
@@ -176,7 +177,8 @@ def _cohort_seeds(plan: Plan, run: Run) -> dict[str, int]:
     return {role: plan.seeds[role][run.difficulty] for role in run.scored}
 
 
-def _score(record: Record, decision: Decision) -> Score:
+def score_of(record: Record, decision: Decision) -> Score:
+    """Score and decision of a stored record."""
     value = patient_score({0: record["features"]}, decision)
     return Score(value, is_positive(value, decision), decision.combination.logistic)
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.evidence.cohorts import run_folder, training_names
+from benchmarks.evidence.cohorts import run_folder, training_labels
 from benchmarks.evidence.methods import Material, method_of
-from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, phantom_config, training_config
+from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, training_config
 from cpmn.files import sha256_of_files, sha256_of_json, write_json
-from cpmn.phantom.rows import patient_index, phantom_label
 from cpmn.plan import WEIGHTS_FILE
 from cpmn.runs import code_version
 from cpmn.status import excluded_patients, failed_registrations
@@ -45,8 +44,8 @@ def train_run(plan: Plan, run: Run) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     results = run_folder(run.source, run.variant == TRUTH) / "results"
     folder = model_folder(plan, run)
-    names = training_names(plan)
-    seed = phantom_config(plan, run.source, "train").seed
+    labels = training_labels(plan, run.source)
+    names = list(labels)
     excluded = excluded_patients({name: results / "crop" / name / "status.json" for name in names})
     qualities = {name: results / "register" / name / "quality.json" for name in names}
     excluded |= failed_registrations({name: path for name, path in qualities.items() if path.is_file()})
@@ -57,7 +56,7 @@ def train_run(plan: Plan, run: Run) -> None:
         parts={"train": names[: plan.training_split], "validation": names[plan.training_split :]},
         crops=results / "crop",
         excluded=excluded,
-        labels={name: phantom_label(seed, patient_index(name)) for name in names},
+        labels=labels,
         paired={name for name, path in qualities.items() if path.is_file()} - set(excluded),
         config=config,
         threads=THREADS,
