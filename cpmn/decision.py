@@ -233,8 +233,8 @@ def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimu
         kept = [name for name in FEATURES if name not in dropped]
         weights, intercept = _logistic_weights(features, labels, kept) if kept else (weights, intercept)
         rule += f", without {' and '.join(dropped)}, which would get a negative weight"
-    if min(weights.values()) < 0:
-        rule = "mean of the standardised features (in the logistic fit every one of them would count against PE)"
+    if min(weights.values()) < 0 or not any(weights.values()):  # a feature that is the same in all gets 0
+        rule = "mean of the standardised features (in the logistic fit none of them would count for PE)"
         return equal.model_copy(update={"rule": rule})
     return equal.model_copy(update={"rule": rule, "logistic": True, "weights": weights, "intercept": intercept})
 

@@ -149,7 +149,7 @@ def test_without_any_feature_that_speaks_for_pe_the_mean_is_taken():
     patients = [replace(p, label=1 - p.label) for p in many(np.random.default_rng(0))]
     combination = fit_decision(patients, "cpmn", 2, settings()).combination
     assert not combination.logistic
-    assert "every one of them would count against PE" in combination.rule
+    assert "none of them would count for PE" in combination.rule
 
 
 def test_specificity_target_is_reached_on_the_normals_it_was_fitted_on():
@@ -181,3 +181,15 @@ def test_decision_survives_its_file_exactly():
     assert again == decision
     features = {0: patients[3].features, 1: patients[4].features}
     assert patient_score(features, again) == patient_score(features, decision)
+
+
+def test_features_that_tell_nothing_do_not_make_a_constant_score():
+    """Nobody is marked, and the class logit runs against PE: the score must still differ from patient to patient."""
+    patients = [out_of_fold(0, 1, -1.0 - 0.01 * n, -4.6) for n in range(20)]
+    patients += [out_of_fold(0, 0, 1.0 + 0.01 * n, -4.6) for n in range(20)]
+    decision = fit_decision(patients, "cpmn", 1, settings(minimum_fit_patients=10))
+    assert decision.combination.rule == (
+        "mean of the standardised features (in the logistic fit none of them would count for PE)"
+    )
+    assert not decision.combination.logistic
+    assert len({patient_score({0: p.features}, decision) for p in patients}) == len(patients)

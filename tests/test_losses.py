@@ -109,6 +109,15 @@ def test_divergence_of_known_probabilities():
     assert bernoulli_divergence(teacher, student).item() == pytest.approx(expected)
 
 
+def test_mutual_learning_of_known_probabilities():
+    """KL between 3/4 and 1/4 is log(3) / 2 either way; both ways add up, and a weight of 1/4 scales half of them."""
+    first, second = torch.tensor([0.75, 0.75]).logit(), torch.tensor([0.25, 0.25]).logit()
+    assert mutual_loss(first, second).item() == pytest.approx(math.log(3))
+    assert mutual_loss(first, second, constant="ctpa").item() == pytest.approx(math.log(3) / 2)
+    weighted = mutual_loss(first, second, weight=torch.tensor([1.0, 0.25]))
+    assert weighted.item() == pytest.approx(math.log(3) * 5 / 8)
+
+
 def test_divergence_does_not_grow_with_the_volume():
     small = mutual_loss(torch.zeros(2, 1, 2, 2, 2), torch.ones(2, 1, 2, 2, 2))
     large = mutual_loss(torch.zeros(2, 1, 8, 8, 8), torch.ones(2, 1, 8, 8, 8))
@@ -316,8 +325,11 @@ def test_ramp_rises_to_one_and_stays():
         lambda a, b: bernoulli_divergence(b, a),
         lambda a, b: bernoulli_divergence(b, a, 3.0),
         lambda a, b: mutual_loss(a, b, 2.0, "none"),
+        lambda a, b: mutual_loss(a, b, 2.0, "none", b.sigmoid()),
         lambda a, b: alignment_loss([a], [b], 0, "none"),
+        lambda a, b: alignment_loss([a], [b], 0, "none", b[:, :1].sigmoid()),
         lambda a, b: affinity_loss(a, b, "none"),
+        lambda a, b: affinity_loss(a, b, "none", b[:, :1].sigmoid()),
         lambda a, b: _best_cosine(a, b, 0).mean(),
         lambda a, b: _best_cosine(a, b, 1).mean(),
         lambda a, b: ((_affinity(a, a.shape[2:]) - _affinity(b, b.shape[2:])) ** 2).sum(-1).mean(),
@@ -325,13 +337,17 @@ def test_ramp_rises_to_one_and_stays():
         lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double()),
         lambda a, b: segmentation_loss(a[:, :1], [], (b[:, :1] > 0).double(), b[:, 1:2].sigmoid()),
         lambda a, b: classification_loss(a.flatten(), (b.flatten() > 0).double()),
+        lambda a, b: classification_loss(a.flatten(), (b.flatten() > 0).double(), b.flatten().sigmoid()),
     ],
     ids=[
         "divergence",
         "softened",
         "mutual",
+        "weighted mutual",
         "alignment",
+        "weighted alignment",
         "affinity",
+        "weighted affinity",
         "cosine",
         "tolerant cosine",
         "affinity one way",
@@ -339,6 +355,7 @@ def test_ramp_rises_to_one_and_stays():
         "segmentation",
         "weighted segmentation",
         "classification",
+        "weighted classification",
     ],
 )
 def test_gradients_are_those_of_finite_differences(loss, random):

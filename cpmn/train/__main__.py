@@ -1,13 +1,15 @@
-"""One of the processes that train a fold together: `torchrun --nproc-per-node N -m cpmn.train ARGUMENTS.json`.
+"""One of the processes that train a fold together: `torchrun ... -m cpmn.train ARGUMENTS.json`.
 
-`cpmn.train.launch` writes the arguments and starts this. The first process appends every epoch to `rows.jsonl` beside
-them, where the launcher reads it.
+`cpmn.train.launch` writes the arguments, starts this and holds its standard input open: once that closes the launcher
+is gone, perhaps killed, and a training that went on alone would write into the same folder as the next. The first
+process appends every epoch to `rows.jsonl` beside the arguments, where the launcher reads it.
 """
 
 import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ def main(path: Path) -> None:
     """Train the fold that the JSON file describes (see `cpmn.train.launch.launch_fold`)."""
     if os.environ.get("RANK", "0") == "0":
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    threading.Thread(target=_end_with_launcher, daemon=True).start()
     given = read_json(path)
     rows = path.with_name(ROWS_FILE)
 
@@ -32,6 +35,11 @@ def main(path: Path) -> None:
     given["splits"] = {"folds": {int(fold): parts for fold, parts in given["splits"]["folds"].items()}}
     given |= {"config": TrainConfig.model_validate(given["config"]), "paired": set(given["paired"])}
     train_fold(**given, on_epoch=append)
+
+
+def _end_with_launcher() -> None:
+    os.read(sys.stdin.fileno(), 1)  # not `sys.stdin.read`, whose lock must be free when this process ends by itself
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def train(
     on_step : called after every step with the number of steps done; what it raises ends the training.
     world : the processes that share the step's batches.
     """
+    _check_patience(validation, config)
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
     run = start_run(config, strides, device, resume)
     quiet = None if world.writes else True
@@ -152,6 +153,18 @@ def _epoch_row(
     known = {name: value for name, value in row.items() if isinstance(value, float)}
     logger.info("epoch %d, step %d: %s", epoch, run.step, ", ".join(f"{k} {v:.4g}" for k, v in known.items()))
     return row
+
+
+def _check_patience(validation: Sequence[Case], config: TrainConfig) -> None:
+    """Warn where the training cannot stop early, since its score needs patients of both classes."""
+    known = {case.label for case in validation}
+    for label, name in ((1, "PE patient"), (0, "patient without PE")):
+        if config.patience and label not in known:
+            logger.warning(
+                "train.patience has no effect: the validation patients hold no %s. All steps run, and the last weights "
+                "count",
+                name,
+            )
 
 
 def _remember_best(run: Run, score: float | None, config: TrainConfig) -> None:

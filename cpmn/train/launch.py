@@ -39,7 +39,8 @@ def launch_fold(
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "arguments.json"
         write_json(path, given)
-        process = subprocess.Popen(_torchrun(config.processes, path), env=_environment())
+        # they hold the other end of this pipe, which closes however this process ends: they end with it
+        process = subprocess.Popen(_torchrun(config.processes, path), env=_environment(), stdin=subprocess.PIPE)
         try:
             for row in _rows(path.with_name(ROWS_FILE), process):
                 on_epoch(row)

@@ -7,7 +7,14 @@ import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.errors import CpmnError
-from cpmn.losses import mutual_loss
+from cpmn.losses import (
+    affinity_loss,
+    alignment_loss,
+    background_ring,
+    discrepancy_loss,
+    mutual_loss,
+    segmentation_loss,
+)
 from cpmn.network import Pathway, build_pathway
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
@@ -207,3 +214,40 @@ def test_what_the_nct_cannot_show_is_not_taught_by_the_peer_either(pathways, con
     assert blind["mutual"] < seeing["mutual"]
     assert blind["discrepancy_ctpa"] == seeing["discrepancy_ctpa"]
     assert blind["segmentation_ctpa"] == seeing["segmentation_ctpa"]
+
+
+def test_coarser_levels_are_supervised_too(config):
+    pathways = {"nct": build_pathway((8, 8, 8), ((2, 2, 2), (2, 2, 2)), 0)}
+    nct = phase(0)
+    output = pathways["nct"](nct.patches)
+    assert [level.shape[-1] for level in output.deep_logits] == [4, 2]
+    found = training_loss(pathways, Batch(nct, None, []), config("nct_only"), 0)["segmentation"].item()
+    assert found == pytest.approx(segmentation_loss(output.logits, output.deep_logits, nct.clot).item(), rel=1e-5)
+    assert found != pytest.approx(segmentation_loss(output.logits, [], nct.clot).item(), rel=1e-3)
+
+
+def test_clots_are_set_against_their_ring_and_against_clot_free_vessel_beyond_it(pathways, config):
+    nct = phase(0)
+    fine = pathways["nct"](nct.patches).features[0]
+    ring = background_ring(nct.clot)
+    found = training_loss(pathways, Batch(nct, None, []), config("nct_only"), 0)["discrepancy"].item()
+    both = discrepancy_loss(fine, nct.clot, [ring, nct.vessel * (1 - ring)]).item()
+    assert found == pytest.approx(both, rel=1e-5)
+    for other in ([ring], [ring, nct.vessel]):
+        assert found != pytest.approx(discrepancy_loss(fine, nct.clot, other).item(), rel=1e-4)
+
+
+def test_settings_reach_the_comparisons(pathways, config):
+    """Temperature, tolerance and level, against the terms called by hand."""
+    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    nct, ctpa = (pathways[name](one.patches) for name, one in (("nct", batch.nct), ("ctpa", batch.ctpa)))
+    found = training_loss(pathways, batch, config(mutual_temperature=3.0, alignment_tolerance=1, alignment_level=0), 0)
+    mutual = sum(mutual_loss(*pair, 3.0) for pair in ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit)))
+    assert found["mutual"].item() == pytest.approx(mutual.item(), rel=1e-4)
+    assert found["alignment"].item() == pytest.approx(alignment_loss(nct.features, ctpa.features, 1).item(), rel=1e-4)
+    assert found["affinity"].item() == pytest.approx(
+        affinity_loss(nct.features[-1], ctpa.features[-1]).item(), rel=1e-4
+    )
+    plain = training_loss(pathways, batch, config(alignment_level=0), 0)
+    assert plain["mutual"].item() != pytest.approx(found["mutual"].item(), rel=1e-3)
+    assert plain["alignment"] > found["alignment"]  # the best match within a voxel is no worse than the voxel itself

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 import torch
@@ -328,6 +329,42 @@ def test_two_processes_equal_one(arguments, tmp_path, make_config):
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-5) for name in one)
     assert not (tmp_path / "two" / ".resume").exists()
+
+
+KILLED_LAUNCHER = """
+import json, sys
+from pathlib import Path
+from cpmn.config.train import TrainConfig
+from cpmn.train.launch import launch_fold
+
+given = json.loads(sys.argv[1])
+given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
+given |= {"config": TrainConfig.model_validate(given["config"])}
+launch_fold(**given, on_epoch=lambda row: print(row["step"], flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(arguments, tmp_path, make_config):
+    config = make_config(accumulation=2, processes=2, steps=400, validation_every=200)
+    given = arguments | {"folder": tmp_path / "killed", "config": config.model_dump(), "threads": 2}
+    given["paired"] = sorted(given["paired"])
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", KILLED_LAUNCHER, json.dumps(given, default=str)], stdout=subprocess.PIPE, text=True
+    )
+    assert launcher.stdout
+    assert int(launcher.stdout.readline()) == 2
+    children = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(children) >= 3  # torchrun and its two
+    launcher.kill()
+    launcher.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    assert list((tmp_path / "killed" / ".resume").glob("*/state.pt"))
+    rows = together(arguments, tmp_path / "killed", config, 2)
+    whole = together(arguments, tmp_path / "whole", config, 2)
+    assert rows[0]["step"] > 2
+    assert rows[-1]["train_total"] == pytest.approx(whole[-1]["train_total"], rel=1e-3)
 
 
 @pytest.mark.slow

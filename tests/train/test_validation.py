@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import cpmn.train.validation as validation
 from cpmn.config.train import TrainConfig
 from cpmn.network import build_pathway
 from cpmn.train.cases import Case
@@ -42,3 +43,15 @@ def test_what_has_no_patients_is_none():
     assert normal["validation_auc"] is None
     assert normal["validation_loss"] is not None
     assert set(validate(pathway, [], (3.0, 3.0, 4.0), config, torch.device("cpu")).values()) == {None}
+
+
+def test_the_score_is_the_mean_of_dice_and_auc(monkeypatch):
+    """Dice 0.2 and 0.6 in PE patients (the normal's does not count), one of two normals above one of two: AUC 3/4."""
+    rows = iter([(1.0, 0.2, 2.0), (1.0, 0.9, 1.0), (1.0, 0.6, 0.5), (1.0, 0.9, 0.0)])
+    monkeypatch.setattr(validation, "_validate_case", lambda *_: next(rows))
+    pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
+    cases = [case(label) for label in (1, 0, 1, 0)]
+    found = validate(pathway, cases, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"))
+    assert found == pytest.approx(
+        {"validation_loss": 1.0, "validation_dice": 0.4, "validation_auc": 0.75, "validation_score": 0.575}
+    )

@@ -1,0 +1,176 @@
+"""The engine's options by themselves: what each does to a step, by known answers."""
+
+import functools
+import io
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import cpmn.train.engine as engine
+from cpmn.train.engine import final_weights, train_step
+from cpmn.train.objective import training_loss
+from cpmn.train.resume import ResumeFolder
+from cpmn.train.run import Run, start_run
+from cpmn.train.sampling import Batch, PhasePatches
+
+CPU = torch.device("cpu")
+RATE = 1e-3
+
+
+@pytest.fixture
+def start(tmp_path, make_config):
+    """A fresh run with settings, and the settings."""
+
+    def new(**changes):
+        config = make_config(**({"learning_rate": RATE} | changes))
+        return start_run(config, ((2, 2, 2),), CPU, ResumeFolder(tmp_path, "k" * 64)), config
+
+    return new
+
+
+def phase(seed: int) -> PhasePatches:
+    random = torch.Generator().manual_seed(seed)
+    clot = torch.zeros(2, 1, 8, 16, 16)
+    clot[0, 0, 3:5, 4:8, 4:8] = 1
+    vessel = (torch.rand(clot.shape, generator=random) > 0.8).float() * (1 - clot)
+    return PhasePatches(torch.randn(clot.shape, generator=random), clot, vessel, clot.flatten(1).amax(1))
+
+
+def batch(seed: int) -> Batch:
+    return Batch(phase(seed), phase(seed + 100), [0, 1])
+
+
+def gradients(run: Run) -> list[Tensor]:
+    return [weight.grad for weight in run.weights() if weight.grad is not None]
+
+
+def norm(weights) -> float:
+    return math.sqrt(sum(float((weight.grad**2).sum()) for weight in weights))
+
+
+def rates(run: Run, steps: int) -> list[float]:
+    found = []
+    for _ in range(steps):
+        found.append(run.optimiser.param_groups[0]["lr"])
+        run.optimiser.step()
+        run.schedule.step()
+    return found
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls_to_almost_nothing(start):
+    run, _ = start(schedule="one_cycle", steps=100)
+    found = rates(run, 100)
+    assert max(found) == pytest.approx(RATE, rel=1e-3)
+    assert found[0] == pytest.approx(RATE / 25)
+    assert 25 <= found.index(max(found)) <= 35  # PyTorch's rise takes three tenths
+    assert found[-1] < RATE / 1000
+
+
+def test_poly_falls_with_a_power_of_nine_tenths(start):
+    run, _ = start(schedule="poly", steps=10)
+    assert rates(run, 10) == pytest.approx([RATE * (1 - t / 11) ** 0.9 for t in range(10)])
+
+
+def test_a_constant_rate_stays(start):
+    run, _ = start(schedule="constant", steps=10)
+    assert rates(run, 10) == pytest.approx([RATE] * 10)
+
+
+def test_the_average_follows_the_weights_and_is_what_reads(start):
+    """m <- 3/4 m + 1/4 w after each step; the first step's weights start it."""
+    run, config = start(ema_decay=0.75)
+    followed: dict[str, Tensor] = {}
+    for step in range(3):
+        train_step(run, [batch(step)], config, CPU)
+        now = {name: value.clone() for name, value in run.pathways["nct"].state_dict().items()}
+        followed = {name: 0.75 * followed[name] + 0.25 * now[name] for name in now} if followed else now
+    kept = final_weights(run)
+    for name, value in followed.items():
+        assert torch.allclose(kept[name], value, atol=1e-7), name
+    assert not all(torch.equal(kept[name], value) for name, value in run.pathways["nct"].state_dict().items())
+
+
+def test_each_pathway_is_clipped_by_its_own_gradient(start):
+    run, config = start(gradient_clip=1.0)
+    for name, size in (("nct", 10.0), ("ctpa", 0.001)):
+        for weight in run.pathways[name].parameters():
+            weight.grad = torch.full_like(weight, size)
+    before = norm(run.pathways["ctpa"].parameters())
+    engine._clip(run, config)
+    assert before < 1
+    assert norm(run.pathways["nct"].parameters()) == pytest.approx(1.0, rel=1e-3)
+    assert norm(run.pathways["ctpa"].parameters()) == pytest.approx(before)
+
+
+def test_pathways_that_share_weights_are_clipped_together(start):
+    run, config = start(gradient_clip=1.0, shared=("encoder",))
+    for weight in run.weights():
+        weight.grad = torch.ones_like(weight)
+    engine._clip(run, config)
+    assert norm(run.weights()) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_accumulated_batches_give_their_mean_gradient(start):
+    run, config = start(accumulation=2, gradient_clip=1e9)
+    batches, weights = [batch(0), batch(1)], run.weights()
+    losses = [training_loss(run.networks, one, config, 0)["total"] for one in batches]
+    apart = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
+    parts = train_step(run, batches, config, CPU)
+    for found, one, two in zip(gradients(run), *apart, strict=True):
+        assert torch.allclose(found, (one + two) / 2, atol=1e-6)
+    assert parts["total"] == pytest.approx(sum(loss.item() for loss in losses) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_on_the_cpu_is_what_the_step_computes_in(start, monkeypatch, given, expected):
+    run, config = start(cpu_bfloat16=given)
+    seen = []
+
+    def loss(*arguments):
+        seen.append(torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype)
+        return training_loss(*arguments)
+
+    monkeypatch.setattr(engine, "training_loss", loss)
+    train_step(run, [batch(0)], config, CPU)
+    assert seen == [expected]
+    assert all(gradient.dtype == torch.float32 for gradient in gradients(run))
+
+
+def test_compiled_networks_are_used_and_change_nothing(start, monkeypatch):
+    """PyTorch's own graphs without its code generator, which needs a compiler and a minute."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    (plain, config), (compiled, _) = start(), start(compile=True)
+    assert all(isinstance(network, torch._dynamo.OptimizedModule) for network in compiled.networks.values())
+    for run in (plain, compiled):
+        train_step(run, [batch(0)], config, CPU)
+    for name, value in plain.pathways["nct"].state_dict().items():
+        assert torch.equal(compiled.pathways["nct"].state_dict()[name], value)
+
+
+def test_the_bar_shows_the_loss_parts_and_the_time_left(run_training, tmp_path, monkeypatch):
+    shown = io.StringIO()
+
+    def visible(**options):
+        return tqdm(**(options | {"disable": False, "file": shown, "mininterval": 0}))
+
+    monkeypatch.setattr(engine, "tqdm", visible)
+    run_training(tmp_path)
+    last = shown.getvalue().split("\r")[-1]
+    assert "training: 100%" in last
+    assert "6/6" in last
+    assert "total=" in last
+    assert "alignment=" in last
+    assert any("<00:0" in line for line in shown.getvalue().split("\r"))
+
+
+def test_early_stop_without_both_classes_to_validate_on_says_so(run_training, tmp_path, make_config, caplog):
+    splits = {"folds": [{"train": ["n0", "p0", "n1", "p1"], "validation": ["n2"]}]}
+    folder = run_training(tmp_path, make_config(patience=1, validation_every=1), splits=splits)
+    assert "train.patience has no effect: the validation patients hold no PE patient" in caplog.text
+    assert len((folder / "history.csv").read_text(encoding="utf-8").splitlines()) == 4  # all three epochs
+    caplog.clear()
+    run_training(tmp_path / "off", make_config(), splits=splits)
+    assert "patience" not in caplog.text
