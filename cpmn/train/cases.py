@@ -123,9 +123,12 @@ def _working_arrays(
 
 
 def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
-    """Clot that patches are centred on: the others, if any, where some weigh nothing throughout the training."""
+    """Clot that patches are centred on: the others, if any, where some weigh nothing throughout the training.
+
+    Where clots are shown at another contrast each of them has something to teach.
+    """
     clot = arrays["embolus"] > 0
-    if config is None or config.visibility_floor > 0 or config.curriculum_fraction:
+    if config is None or config.visibility_floor > 0 or config.curriculum_fraction or config.clot_contrast_fraction:
         return clot
     seen = clot & (arrays["visibility"] > 0)
     return seen if seen.any() else clot

@@ -164,3 +164,31 @@ def test_elsewhere_is_the_rest_of_the_crop(crops, tmp_path):
     assert len(case.elsewhere_voxels)
     assert np.linalg.norm(case.elsewhere_voxels * (4.0, 3.0, 3.0), axis=1).min() > 20
     assert not any(case.embolus[tuple(voxel)] for voxel in case.elsewhere_voxels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "both"),
+    [
+        ({"visibility_floor": 0.0}, False),
+        ({"visibility_floor": 0.1}, True),
+        ({"visibility_floor": 0.0, "curriculum_fraction": 0.5}, True),
+        ({"visibility_floor": 0.0, "clot_contrast_fraction": 0.5}, True),
+        ({}, True),
+    ],
+    ids=["unseen weigh nothing", "unseen weigh little", "unseen come later", "unseen are shown", "all alike"],
+)
+def test_patches_are_centred_on_clots_that_have_something_to_teach(crops, tmp_path, changes, both):
+    """p0's clot is 50 HU above its blood; a second one, of blood's HU, lies elsewhere in the vessel."""
+    shutil.copytree(crops / "p0", tmp_path / "crops" / "p0")
+    embolus = read_image(tmp_path / "crops" / "p0" / "embolus.nii.gz")
+    ids = sitk.GetArrayFromImage(embolus)
+    z, y, x = (int(n) for n in np.argwhere(ids)[0])
+    unseen = (slice(12, 15) if z < 7 else slice(0, 2), slice(y, y + 4), slice(x, x + 4))
+    assert not ids[unseen].any()
+    ids[unseen] = 2
+    write_image(image_like(ids, embolus), tmp_path / "crops" / "p0" / "embolus.nii.gz")
+    config = TrainConfig.model_validate({"invisible_hu": 10.0, "visible_hu": 30.0} | changes)
+    settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "config": config}
+    (case,) = load_cases(["p0"], crops=tmp_path / "crops", cache=tmp_path / "cache", **settings)
+    centred = {int(ids[tuple(voxel)]) for voxel in case.clot_voxels}
+    assert centred == ({1, 2} if both else {1})

@@ -239,11 +239,13 @@ def test_clots_are_set_against_their_ring_and_against_clot_free_vessel_beyond_it
 
 def test_settings_reach_the_comparisons(pathways, config):
     """Temperature, tolerance and level, against the terms called by hand."""
-    batch = Batch(phase(0), phase(1), [0, 1, 2])
-    nct, ctpa = (pathways[name](one.patches) for name, one in (("nct", batch.nct), ("ctpa", batch.ctpa)))
+    both = {"nct": phase(0), "ctpa": phase(1)}
+    batch = Batch(both["nct"], both["ctpa"], [0, 1, 2])
+    nct, ctpa = (pathways[name](one.patches) for name, one in both.items())
     found = training_loss(pathways, batch, config(mutual_temperature=3.0, alignment_tolerance=1, alignment_level=0), 0)
-    mutual = sum(mutual_loss(*pair, 3.0) for pair in ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit)))
-    assert found["mutual"].item() == pytest.approx(mutual.item(), rel=1e-4)
+    pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
+    mutual = sum(mutual_loss(*pair, 3.0).item() for pair in pairs)
+    assert found["mutual"].item() == pytest.approx(mutual, rel=1e-4)
     assert found["alignment"].item() == pytest.approx(alignment_loss(nct.features, ctpa.features, 1).item(), rel=1e-4)
     assert found["affinity"].item() == pytest.approx(
         affinity_loss(nct.features[-1], ctpa.features[-1]).item(), rel=1e-4
