@@ -3,6 +3,7 @@
 Each patient's record is kept, so that a larger cohort only adds; the decision is fitted on the calibration cohort.
 """
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -31,6 +32,7 @@ from cpmn.images import read_image, voxel_ml
 from cpmn.lesions import Lesions
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
 from cpmn.runs import code_version
+from cpmn.train.stage import HISTORY_FILE
 
 FEATURE_COLUMNS = ("classification", "lesion")
 NOISE_COLUMN = "noise_hu"  # standard deviation of the NCT's noise, mean over the slices
@@ -102,7 +104,7 @@ def read_records(plan: Plan, run: Run, role: Role) -> dict[str, Record]:
 
 
 def store_results(plan: Plan, run: Run) -> None:
-    """Write `patients.csv`, `clots.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
+    """Write `patients.csv`, `clots.csv`, `history.csv` and `run.json` of a run under `benchmarks/results/evidence`."""
     code = code_version(PROJECT)  # before the tables change, which are under version control too
     records: dict[Role, dict[str, Record]] = {role: read_records(plan, run, role) for role in run.scored}
     fitted_on = "calibration" if "calibration" in records else run.scored[0]
@@ -122,6 +124,7 @@ def store_results(plan: Plan, run: Run) -> None:
     folder = RESULTS / run.name
     write_table(folder / "patients.csv", [*PATIENT_COLUMNS, *FEATURE_COLUMNS, NOISE_COLUMN], rows)
     write_table(folder / "clots.csv", COLUMNS, clots)
+    shutil.copyfile(model_folder(plan, run) / HISTORY_FILE, folder / HISTORY_FILE)
     seconds = [record["seconds"] for found in records.values() for record in found.values()]
     facts = {
         "run": run.model_dump(mode="json"),

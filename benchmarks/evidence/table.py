@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.evidence.comparison import PRIMARY, comparison_lines
 from benchmarks.evidence.groups import clot_lines, patient_lines
+from benchmarks.evidence.losses import loss_lines
 from benchmarks.evidence.markdown import NOT_RUN, estimate, share, table
 from benchmarks.evidence.plan import RESULTS, Plan, Role, Run
 from benchmarks.evidence.trials import compared_lines, trial_lines
@@ -38,7 +39,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
     finals = [run for run in plan.runs if not run.trial]
     for difficulty, role in dict.fromkeys((run.difficulty, run.judged) for run in finals):
         own = [run for run in finals if (run.difficulty, run.judged) == (difficulty, role)]
-        yield from _test_table(own, stored, _goal(difficulty, results.parent / OBSERVER_FILE))
+        yield from _test_table(own, stored, results.parent / OBSERVER_FILE)
         ready = [run for run in own if run.name in stored]
         yield from comparison_lines(ready, own, results)
         yield from patient_lines(ready, results)
@@ -46,6 +47,7 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
         yield from clot_lines(ready, results, limits)
     yield from trial_lines([run for run in plan.runs if run.trial], stored)
     yield from compared_lines(plan, results)
+    yield from loss_lines(finals, stored, results)
     yield from _stored_table(
         results / LABELS_FILE,
         "Noise of the labels",
@@ -81,24 +83,32 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
     )
 
 
-def _goal(difficulty: str, observer: Path) -> str:
+def _limit(difficulty: str, path: Path) -> float | None:
+    """The reference observer's AUC, if it was measured."""
+    return _observer(difficulty, "auc", path).get("all")
+
+
+def _goal(difficulty: str, limit: float | None) -> str:
     """What the runs of a difficulty are held against."""
+    sentences = []
+    if limit is not None:
+        sentences = [
+            f"The reference observer reaches AUC {limit:.3f} (other patients, the demo's coarser voxels); *of the",
+            f"observer* is what a run's AUC exceeds 0.5 by, over {limit - 0.5:.3f}.",
+        ]
     if difficulty == "learnable":
-        return "Goals: at least 62/65 found, at least 249/250 cleared, Dice 0.785."
-    limit = _observer(difficulty, "auc", observer).get("all")
-    if limit is None:
-        return ""
-    known = f"The reference observer reaches AUC {limit:.3f} (other patients, the demo's coarser voxels)"
-    if difficulty == PRIMARY:
-        return f"{known}. Goal: AUC {0.5 + SHARE_OF_OBSERVER * (limit - 0.5):.3f}, 90 % of what that exceeds 0.5 by."
-    return f"{known}; the share reached is what a run's AUC exceeds 0.5 by, over {limit - 0.5:.3f}."
+        sentences.append("Goals: at least 62/65 found, at least 249/250 cleared, Dice 0.785.")
+    if difficulty == PRIMARY and limit is not None:
+        sentences.append(f"Goal: {SHARE_OF_OBSERVER:.0%}, AUC {0.5 + SHARE_OF_OBSERVER * (limit - 0.5):.3f}.")
+    return " ".join(sentences)
 
 
-def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], goal: str) -> Iterator[str]:
+def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
+    limit = _limit(runs[0].difficulty, observer)
     yield f"### `{runs[0].difficulty}`, {COHORTS[runs[0].judged]}\n"
     yield "95 % intervals: Wilson for shares, DeLong for AUC (Newcombe where DeLong's variance is zero), bootstrap over"
     yield "patients for the rest. Processor minutes are those of a training's last process: less where it was resumed."
-    yield f"{goal}\n"
+    yield f"{_goal(runs[0].difficulty, limit)}\n"
     heads = [
         "run",
         "steps",
@@ -107,18 +117,17 @@ def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], goal: str) -> It
         "PE found",
         "normals cleared",
         "AUC",
+        "of the observer",
         "Dice",
         "false mL in normals",
+        "calibration PE + normals",
     ]
-    yield from table(
-        [*heads, "calibration PE + normals"],
-        [[run.name, *_test_cells(stored.get(run.name), run.judged)] for run in runs],
-    )
+    yield from table(heads, [[run.name, *_test_cells(stored.get(run.name), run.judged, limit)] for run in runs])
 
 
-def _test_cells(found: Mapping[str, Any] | None, role: Role) -> list[str]:
+def _test_cells(found: Mapping[str, Any] | None, role: Role, limit: float | None) -> list[str]:
     if found is None or role not in found["figures"]:
-        return [NOT_RUN] + [""] * 8
+        return [NOT_RUN] + [""] * 9
     training, figures, threshold = found["training"], found["figures"][role], found["decision"]["threshold"]
     processor = training.get("processor_seconds_of_last_process")
     return [
@@ -128,6 +137,7 @@ def _test_cells(found: Mapping[str, Any] | None, role: Role) -> list[str]:
         share(figures["patient"]["sensitivity"]),
         share(figures["patient"]["specificity"]),
         estimate(figures["patient"]["auc"]),
+        "" if limit is None else f"{(figures['patient']['auc']['value'] - 0.5) / (limit - 0.5):.0%}",
         estimate(figures["voxel"]["dice"]),
         estimate(figures["voxel"]["false_positive_volume_ml"]),
         f"{threshold['n_pe']} + {threshold['n_normal']}",

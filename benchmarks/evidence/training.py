@@ -13,7 +13,9 @@ from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, train
 from cpmn.files import sha256_of_files, sha256_of_json, write_json
 from cpmn.plan import WEIGHTS_FILE
 from cpmn.runs import code_version
+from cpmn.sources import source_files
 from cpmn.status import excluded_patients, failed_registrations
+from cpmn.train.resume import STAGE
 from cpmn.train.stage import HISTORY_FILE
 
 THREADS = 1  # two trainings then run side by side on two cores, with less waiting than one on both
@@ -63,6 +65,7 @@ def train_run(plan: Plan, run: Run) -> None:
     )
     method_of(run.variant).train(material, folder)
     facts = {"excluded": excluded, "threads": THREADS, "commit": code_version(PROJECT)}
+    facts["code"] = sha256_of_files(source_files(STAGE))  # exact, also where `commit` has changes
     facts["crops"] = sha256_of_files(material.crops.glob("*/*.nii.gz"))  # tells runs on other patients apart
     facts |= {"processor_seconds_of_last_process": round(time.process_time() - began, 1)}
     write_json(folder / "training.json", facts | timing(folder))

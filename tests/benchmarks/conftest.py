@@ -9,6 +9,8 @@ from benchmarks.evidence import cohorts, scoring, training
 from benchmarks.evidence import plan as plans
 from benchmarks.evidence.plan import Plan, cohort_patients
 from cpmn.files import write_json
+from cpmn.train.engine import COLUMNS
+from cpmn.train.stage import HISTORY_FILE, write_history
 
 VALUES = {
     "training_patients": 4,
@@ -30,6 +32,13 @@ VALUES = {
         {"difficulty": "learnable", "variant": "cpmn"},
     ],
 }
+
+LAST = {
+    False: {"step": 10, "train_total": 0.5, "train_segmentation": 0.4},
+    True: {"step": 10, "train_segmentation": 0.4, "train_segmentation_ctpa": 0.3, "train_mutual": 0.2}
+    | {"train_alignment": 0.06, "train_affinity": 0.001},
+}
+"""Last row of the history, by whether there are two pathways."""
 
 
 def make_plan(**changes) -> Plan:
@@ -90,6 +99,8 @@ def finish(plan: Plan, run, advantage: float = 3.0) -> None:
         "commit": "abc",
     }
     write_json(folder / "training.json", facts)
+    two = "ctpa" in training.training_config(plan, run).pathways
+    write_history([dict.fromkeys(COLUMNS), dict.fromkeys(COLUMNS) | LAST[two]], folder / HISTORY_FILE)
     random = np.random.default_rng(1)
     for role in run.scored:
         for name, label in cohort_patients(plan, run.difficulty, role).items():

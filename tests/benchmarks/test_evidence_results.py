@@ -144,12 +144,37 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     assert cells[1:4] == ["10", "2", "1"]
     assert cells[4].startswith("4/4 (")
     assert cells[6].startswith("1.000")
-    assert cells[7].startswith("0.500")
+    assert cells[7] == ""
+    assert cells[8].startswith("0.500")
     assert cells[-1] == "12 + 20"
     assert "| learnable/cpmn-s0 | not run |" in text
     assert "| 0.1 to 0.3 mL | 4 | 1.000 |" in text
     assert "| 1.0 to 1.0 mL | 1.000 | 1.000 | 0.500 |" in text
     assert text.count("HU noise |") == 3
+
+
+def test_the_share_of_the_observer_is_what_both_exceed_chance_by(made):
+    plan = make_plan()
+    finish(plan, plan.runs[0])
+    store_results(plan, plan.runs[0])
+    heads = "difficulty,noise_factor,observer,metric,group,value"
+    (made / "observer.csv").write_text(f"{heads}\nlearnable,1.0,reference,auc,all,0.9\n")
+    found = list(table.lines(plan, made / "results"))
+    (row,) = [line for line in found if line.startswith("| learnable/nct_only-s0 | 10")]
+    assert row.split("|")[8].strip() == "125%"
+    assert any("reaches AUC 0.900" in line and "over 0.400" in line for line in found)
+
+
+def test_loss_terms_stand_with_their_weights_for_runs_with_two_pathways(made):
+    """Mutual 0.2 x 0.5, alignment 0.06 x 0.5, affinity 0.001 x 0.5 x 0.1; no classification was logged."""
+    plan = make_plan()
+    for run in plan.runs:
+        finish(plan, run)
+        store_results(plan, run)
+    text = "\n".join(table.lines(plan, made / "results"))
+    rows = [line for line in text.split("### What the loss terms add")[1].splitlines() if line.startswith("| learn")]
+    (cells,) = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert cells == ["learnable/cpmn-s0", "0.4", "0.3", "", "", "", "", "0.1", "0.03", "5e-05"]
 
 
 def test_the_comparison_stands_once_both_are_there(made):
@@ -287,7 +312,7 @@ def test_goals_follow_from_the_observers_figures(tmp_path):
         "difficulty,noise_factor,observer,metric,group,value\n"
         "mixed,1.0,reference,auc,all,0.9\nmixed,2.0,reference,auc,all,0.7\nrealistic,1.0,reference,auc,all,0.8\n"
     )
-    assert "Goal: AUC 0.860" in table._goal("mixed", path)
-    assert "over 0.300" in table._goal("realistic", path)
-    assert "62/65" in table._goal("learnable", path)
-    assert table._goal("mixed", tmp_path / "absent.csv") == ""
+    assert "Goal: 90%, AUC 0.860." in table._goal("mixed", table._limit("mixed", path))
+    assert "over 0.300" in table._goal("realistic", table._limit("realistic", path))
+    assert "62/65" in table._goal("learnable", table._limit("learnable", path))
+    assert table._goal("mixed", table._limit("mixed", tmp_path / "absent.csv")) == ""
