@@ -35,7 +35,9 @@ class Patient(BaseModel):
     vessels: Path | None = Field(
         None, description="Pulmonary vessels on the NCT grid, made from the NCT alone: 1 = artery, 2 = vein."
     )
-    split: Literal["", "train", "validation", "test"] = Field("", description="Fixed part of the split, if any.")
+    split: Literal["", "train", "validation", "calibration", "test"] = Field(
+        "", description="Fixed part of the split, if any; calibration patients fit the decision and nothing else."
+    )
     group: str = Field("", description="Patients of one group are never divided; defaults to the patient.")
     ctpa_series: str = Field("", description="SeriesInstanceUID of the CTPA, where the folder holds several.")
     nct_series: str = Field("", description="SeriesInstanceUID of the NCT, where the folder holds several.")

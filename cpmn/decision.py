@@ -1,15 +1,16 @@
 """From a fold's outputs to one patient score and one decision.
 
-The same rule serves `evaluate`, which fits it on validation patients alone, and `predict`, which applies what
-`evaluate` wrote to `decision.json`:
+The same rule serves `evaluate`, which fits it on patients that no model of theirs trained on, and `predict`, which
+applies what `evaluate` wrote to `decision.json`. These patients are the cohort's calibration patients where it names
+any, else the validation patients, each read by the fold that held it out:
 
 1. each fold's model gives two features of a patient: the logit of its class probability, and the log of its lesion
    evidence (probability-weighted volume of what it marks);
-2. features are standardised on *that fold's own validation normals*, because networks trained apart do not agree on
-   what a normal chest looks like; a patient seen by several folds gets the mean of the standardised features;
-3. the features are combined: by logistic regression when enough out-of-fold patients exist, without a feature that it
+2. features are standardised on *the normals that the fold did not train on*, because networks trained apart do not
+   agree on what a normal chest looks like; a patient seen by several folds gets the mean of the standardised features;
+3. the features are combined: by logistic regression when there are enough such patients, without a feature that it
    would count against PE; else by their mean;
-4. the threshold is the lowest that reaches the target specificity on out-of-fold normals. Test patients are never read.
+4. the threshold is the lowest that reaches the target specificity on the same normals. Test patients are never read.
 
 All of this is our choice: the CPMN paper's decision rule is not public.
 """
@@ -17,6 +18,7 @@ All of this is our choice: the CPMN paper's decision rule is not public.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +39,8 @@ PRIOR_SD, PRIOR_WEIGHT = 1.0, 3.0
 or three validation normals the plain estimate is mostly chance, and with one it does not exist."""
 
 Features = dict[str, float]
+Part = Literal["validation", "calibration"]
+FITTED_ON: dict[Part, str] = {"validation": "out-of-fold validation patients", "calibration": "calibration patients"}
 
 
 class _Record(BaseModel):
@@ -44,7 +48,7 @@ class _Record(BaseModel):
 
 
 class Standard(_Record):
-    """Mean and standard deviation of one feature over one fold's validation normals."""
+    """Mean and standard deviation of one feature over the normals that one fold did not train on."""
 
     mean: float
     sd: float = Field(gt=0)
@@ -91,13 +95,12 @@ class Decision(_Record):
 
 
 @dataclass(frozen=True)
-class OutOfFold:
-    """A validation patient as the fold that did not train on it sees it."""
+class Unseen:
+    """A patient as the folds that did not train on it see it: `features` by fold, one for a validation patient."""
 
     patient_id: str
-    fold: int
     label: int
-    features: Features
+    features: Mapping[int, Features]
 
 
 def patient_features(
@@ -122,29 +125,30 @@ def patient_features(
 
 
 def fit_decision(
-    patients: Sequence[OutOfFold],
+    patients: Sequence[Unseen],
     variant: str,
     folds: int,
     config: EvaluateConfig,
     *,
+    part: Part = "validation",
     crop: CropConfig | None = None,
     convert: ConvertConfig | None = None,
 ) -> Decision:
-    """Fit standardisation, combination and threshold on out-of-fold validation patients.
+    """Fit standardisation, combination and threshold on `patients`, the `part` of the cohort that serves them.
 
     `crop` and `convert` (default settings if not given) are only kept, so that `predict` converts and crops as the
     training did.
     """
     standards = _fit_standards(patients, folds)
-    features = [standardise({p.fold: p.features}, standards) for p in patients]
+    features = [standardise(p.features, standards) for p in patients]
     labels = [p.label for p in patients]
-    combination = _fit_combination(features, labels, config.minimum_fit_patients)
+    combination = _fit_combination(features, labels, config.minimum_fit_patients, FITTED_ON[part])
     scores = [combine(item, combination) for item in features]
     return Decision(
         variant=variant,
         folds=standards,
         combination=combination,
-        threshold=_fit_threshold(scores, labels, config.target_specificity),
+        threshold=_fit_threshold(scores, labels, config.target_specificity, part),
         segmentation_threshold=config.segmentation_threshold,
         minimum_lesion_mm3=config.minimum_lesion_mm3,
         **config.model_dump(include=READING),
@@ -165,7 +169,7 @@ def is_positive(score: float, decision: Decision) -> bool | None:
 
 
 def standardise(features_by_fold: Mapping[int, Features], folds: Mapping[int, Mapping[str, Standard]]) -> Features:
-    """Mean over folds of the features, each in standard deviations above its fold's validation normals."""
+    """Mean over folds of the features, each in standard deviations above its fold's unseen normals."""
     return {
         name: float(
             np.mean([(item[name] - folds[k][name].mean) / folds[k][name].sd for k, item in features_by_fold.items()])
@@ -196,13 +200,13 @@ def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float
     return max(just_above, (last + min(above)) / 2) if above else just_above
 
 
-def _fit_standards(patients: Sequence[OutOfFold], folds: int) -> dict[int, dict[str, Standard]]:
+def _fit_standards(patients: Sequence[Unseen], folds: int) -> dict[int, dict[str, Standard]]:
     normals = [p for p in patients if p.label == 0]
     standards = {}
     for fold in range(folds):
-        own = [p.features for p in normals if p.fold == fold]
+        own = [p.features[fold] for p in normals if fold in p.features]
         # a fold whose normals were all excluded borrows the others' rather than leave its scores on another scale
-        shown = own or [p.features for p in normals]
+        shown = own or [features for p in normals for features in p.features.values()]
         standards[fold] = {name: _standard([item[name] for item in shown], len(own)) for name in FEATURES}
     return standards
 
@@ -215,10 +219,10 @@ def _standard(values: Sequence[float], n_normal: int) -> Standard:
     return Standard(mean=centre, sd=math.sqrt(squares / (len(values) - 1 + PRIOR_WEIGHT)), n_normal=n_normal)
 
 
-def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimum: int) -> Combination:
+def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimum: int, fitted_on: str) -> Combination:
     n_pe, n_normal = sum(labels), len(labels) - sum(labels)
     equal = Combination(
-        rule=f"mean of the standardised features (fewer than {minimum} out-of-fold patients of a class)",
+        rule=f"mean of the standardised features (fewer than {minimum} {fitted_on} of a class)",
         logistic=False,
         weights=dict.fromkeys(FEATURES, 1 / len(FEATURES)),
         intercept=0.0,
@@ -228,7 +232,7 @@ def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimu
     if min(n_pe, n_normal) < minimum:
         return equal
     weights, intercept = _logistic_weights(features, labels, FEATURES)
-    rule = "logistic regression (L2, C = 1) on the standardised features of out-of-fold patients"
+    rule = f"logistic regression (L2, C = 1) on the standardised features of {fitted_on}"
     if dropped := [name for name in FEATURES if weights[name] < 0]:
         kept = [name for name in FEATURES if name not in dropped]
         weights, intercept = _logistic_weights(features, labels, kept) if kept else (weights, intercept)
@@ -251,17 +255,17 @@ def _logistic_weights(
     return dict.fromkeys(FEATURES, 0.0) | weights, float(fit.intercept_[0])
 
 
-def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float) -> Threshold:
+def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float, part: Part) -> Threshold:
     normal = [score for score, label in zip(scores, labels, strict=True) if label == 0]
     pe = [score for score, label in zip(scores, labels, strict=True) if label == 1]
-    rule = f"lowest score with specificity >= {target:g} on validation normals; positive at or above it"
+    rule = f"lowest score with specificity >= {target:g} on {part} normals; positive at or above it"
     if not normal:
-        rule = "none: no normal among the validation patients"
+        rule = f"none: no normal among the {part} patients"
     return Threshold(
         value=lowest_threshold(normal, pe, target),
         rule=rule,
         target=target,
-        fitted_on="out-of-fold validation patients",
+        fitted_on=FITTED_ON[part],
         n_pe=len(pe),
         n_normal=len(normal),
     )

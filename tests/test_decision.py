@@ -13,7 +13,7 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.decision import (
     Combination,
     Decision,
-    OutOfFold,
+    Unseen,
     combine,
     fit_decision,
     is_positive,
@@ -28,7 +28,7 @@ def settings(**values):
 
 
 def out_of_fold(fold, label, classification, lesion, name="p"):
-    return OutOfFold(name, fold, label, {"classification": classification, "lesion": lesion})
+    return Unseen(name, label, {fold: {"classification": classification, "lesion": lesion}})
 
 
 def test_features_of_a_known_map():
@@ -114,7 +114,7 @@ def test_enough_patients_give_a_fitted_probability_and_few_the_mean():
     patients = many(np.random.default_rng(0))
     fitted = fit_decision(patients, "cpmn", 2, settings())
     assert fitted.combination.logistic
-    assert 0 < patient_score({0: patients[0].features}, fitted) < 1
+    assert 0 < patient_score(patients[0].features, fitted) < 1
     assert (fitted.combination.n_pe, fitted.combination.n_normal) == (30, 30)
     few = fit_decision(patients[:32], "cpmn", 2, settings())
     assert not few.combination.logistic
@@ -128,12 +128,16 @@ def test_logistic_fit_reproduces_scikit_learn():
     decision = fit_decision(patients, "cpmn", 2, settings())
     table = np.array(
         [
-            [(p.features[f] - decision.folds[p.fold][f].mean) / decision.folds[p.fold][f].sd for f in p.features]
+            [
+                (v - decision.folds[k][f].mean) / decision.folds[k][f].sd
+                for k, own in p.features.items()
+                for f, v in own.items()
+            ]
             for p in patients
         ]
     )
     expected = LogisticRegression(C=1.0).fit(table, [p.label for p in patients]).predict_proba(table)[:, 1]
-    assert [patient_score({p.fold: p.features}, decision) for p in patients] == pytest.approx(expected)
+    assert [patient_score(p.features, decision) for p in patients] == pytest.approx(expected)
 
 
 def test_feature_with_a_negative_weight_is_left_out():
@@ -155,7 +159,7 @@ def test_without_any_feature_that_speaks_for_pe_the_mean_is_taken():
 def test_specificity_target_is_reached_on_the_normals_it_was_fitted_on():
     patients = many(np.random.default_rng(4), n=40)
     decision = fit_decision(patients, "cpmn", 2, settings(target_specificity=0.9))
-    normal = [patient_score({p.fold: p.features}, decision) for p in patients if p.label == 0]
+    normal = [patient_score(p.features, decision) for p in patients if p.label == 0]
     assert sum(is_positive(score, decision) is True for score in normal) == 4
     assert (decision.threshold.n_pe, decision.threshold.n_normal) == (40, 40)
 
@@ -179,7 +183,7 @@ def test_decision_survives_its_file_exactly():
     decision = fit_decision(patients, "cpmn", 2, settings())
     again = Decision.model_validate(json.loads(json.dumps(decision.model_dump(mode="json"))))
     assert again == decision
-    features = {0: patients[3].features, 1: patients[4].features}
+    features = patients[3].features | patients[4].features
     assert patient_score(features, again) == patient_score(features, decision)
 
 
@@ -192,4 +196,25 @@ def test_features_that_tell_nothing_do_not_make_a_constant_score():
         "mean of the standardised features (in the logistic fit none of them would count for PE)"
     )
     assert not decision.combination.logistic
-    assert len({patient_score({0: p.features}, decision) for p in patients}) == len(patients)
+    assert len({patient_score(p.features, decision) for p in patients}) == len(patients)
+
+
+def test_calibration_patients_are_read_by_every_fold_and_named_in_the_rules():
+    """Fold 1 reports everything shifted by 5: each fold is standardised on its own reading of the same normals."""
+    random = np.random.default_rng(4)
+    patients = []
+    for n in range(40):
+        label, noise = n % 2, float(random.normal())
+        own = {"classification": noise + 2 * label, "lesion": noise + label}
+        patients.append(Unseen(f"c{n}", label, {0: own, 1: {name: value + 5 for name, value in own.items()}}))
+    decision = fit_decision(patients, "cpmn", 2, settings(minimum_fit_patients=10), part="calibration")
+    normals = [p.features[1]["lesion"] for p in patients if not p.label]
+    assert decision.folds[1]["lesion"].mean == pytest.approx(np.mean(normals))
+    assert decision.folds[1]["lesion"].n_normal == 20
+    assert patient_score(patients[1].features, decision) == pytest.approx(
+        patient_score({0: patients[1].features[0]}, decision)
+    )
+    assert decision.threshold.fitted_on == "calibration patients"
+    assert decision.threshold.rule.startswith("lowest score with specificity >= 0.95 on calibration normals")
+    assert "features of calibration patients" in decision.combination.rule
+    assert (decision.threshold.n_pe, decision.threshold.n_normal) == (20, 20)

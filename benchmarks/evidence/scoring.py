@@ -23,7 +23,7 @@ from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
 from cpmn.cohort import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.config.train import TrainConfig
-from cpmn.decision import Decision, OutOfFold, fit_decision, is_positive, patient_features, patient_score
+from cpmn.decision import Decision, Unseen, fit_decision, is_positive, patient_features, patient_score
 from cpmn.ensemble import on_native
 from cpmn.evaluate.roles import Role as PatientRole
 from cpmn.evaluate.tables import PATIENT_COLUMNS, patient_row, write_table
@@ -147,7 +147,7 @@ def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> 
 
     Trials, which see no calibration cohort, are fitted on what they are scored on: their figures serve choices alone.
     """
-    seen = [OutOfFold(name, 0, record["case"]["label"], record["features"]) for name, record in records.items()]
+    seen = [Unseen(name, record["case"]["label"], {0: record["features"]}) for name, record in records.items()]
     reading = plan.inference.model_dump(include={"overlap", "highest_hu", "bfloat16", "segmentation_threshold"})
     config = EvaluateConfig.model_validate(reading | {"target_specificity": plan.target_specificity[run.difficulty]})
     decision = fit_decision(seen, run.variant, 1, config)

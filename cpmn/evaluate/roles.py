@@ -12,7 +12,7 @@ from cpmn.files import read_json
 
 @dataclass(frozen=True)
 class Role:
-    """A patient's part: `fold` is the fold whose validation part holds the patient, None for test."""
+    """A patient's part: `fold` is the fold whose validation part holds the patient, None for all others."""
 
     patient: Patient
     split: str
@@ -23,16 +23,18 @@ class Role:
 def assign_roles(
     splits: Mapping[str, Any], patients: Sequence[Patient], excluded: Mapping[str, str], crops: Path
 ) -> list[Role]:
-    """Roles of all test and validation patients, and of every excluded one, in the order of the cohort.
+    """Roles of all test, calibration and validation patients, and of every excluded one, in the order of the cohort.
 
     A patient whose `crop/{patient}/status.json` did not pass is excluded, whether or not `excluded` says so.
     Patients that only train are left out: a model's figures on its own training patients mean nothing.
     """
     validation = {name: fold for fold, part in enumerate(splits["folds"]) for name in part["validation"]}
+    parts = dict.fromkeys(validation, "validation")
+    parts |= {name: part for part in ("calibration", "test") for name in splits.get(part, [])}
     roles = []
     for patient in patients:
         name = patient.patient_id
-        split = "test" if name in splits["test"] else "validation" if name in validation else "train"
+        split = parts.get(name, "train")
         reason = excluded.get(name) or _failed(crops / name / "status.json")
         if split != "train" or reason:
             roles.append(Role(patient, split, validation.get(name), reason))

@@ -17,7 +17,7 @@ from cpmn.cohort import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.decision import Decision, Features, OutOfFold, fit_decision, is_positive, patient_score
+from cpmn.decision import Decision, Features, Part, Unseen, fit_decision, is_positive, patient_score
 from cpmn.ensemble import load_folds, on_native, read_crop, stored_map
 from cpmn.evaluate.roles import Role, assign_roles, propagated_label
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row, write_table
@@ -53,8 +53,9 @@ def evaluate_variant(
 ) -> None:
     """Write `folder`/{metrics.json, patients.csv, decision.json, roc.csv, predictions/, cam/, reference/}.
 
-    Test patients are read by the mean of all folds' models, validation patients by the fold that did not train on
-    them. The decision is fitted on the latter alone; `metrics.json` holds the figures of the test patients.
+    Test and calibration patients are read by the mean of all folds' models, validation patients by the fold that did
+    not train on them. The decision is fitted on the calibration patients, without any on the validation patients;
+    `metrics.json` holds the figures of the test patients.
 
     Parameters
     ----------
@@ -80,7 +81,10 @@ def evaluate_variant(
         role.patient.patient_id: _read(role, models, results, folder, config)
         for role in tqdm([role for role in roles if not role.excluded_reason], desc=f"evaluate {variant}", disable=None)
     }
-    decision = fit_decision(_out_of_fold(reads.values()), variant, folds, config, crop=crop, convert=convert)
+    part: Part = "calibration" if splits.get("calibration") else "validation"
+    decision = fit_decision(
+        _unseen(reads.values(), part), variant, folds, config, part=part, crop=crop, convert=convert
+    )
     _write_placeholders(folder, roles)
     scores = {name: _score(read, decision) for name, read in reads.items()}
     _write_tables(folder, roles, reads, scores, decision)
@@ -136,12 +140,12 @@ def _write_empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def _out_of_fold(reads: Iterable[Read]) -> list[OutOfFold]:
-    """Validation patients with their own fold's features: all that the decision may be fitted on."""
+def _unseen(reads: Iterable[Read], part: Part) -> list[Unseen]:
+    """Patients of the part with the features of the folds that read them: all that the decision may be fitted on."""
     return [
-        OutOfFold(read.role.patient.patient_id, fold, read.role.patient.label, read.features[fold])
+        Unseen(read.role.patient.patient_id, read.role.patient.label, read.features)
         for read in reads
-        if (fold := read.role.fold) is not None
+        if read.role.split == part
     ]
 
 

@@ -52,7 +52,9 @@ def patient_flow(results: Results) -> Flow:
     failed = [
         Exclusion(name, "register", str(quality.get("reason") or "registration quality control"))
         for name, quality in results.quality.items()
-        if quality.get("passed") is False and part_of.get(name) not in (None, "test") and name not in results.excluded
+        if quality.get("passed") is False
+        and part_of.get(name) not in (None, "calibration", "test")
+        and name not in results.excluded
     ]
     parts = dict.fromkeys(part_of.values())
     return Flow(
@@ -66,13 +68,13 @@ def patient_flow(results: Results) -> Flow:
 
 
 def split_names(results: Results) -> dict[str, str]:
-    """Part of each patient: train, validation or test; with several folds train and validation are `development`."""
+    """Part of each patient, as `splits.json` names it; with several folds train and validation are `development`."""
     folds = results.splits.get("folds", [])
     names = {}
     for part in ("train", "validation"):
         for fold in folds:
             names |= dict.fromkeys(fold.get(part, []), part if len(folds) == 1 else "development")
-    return names | dict.fromkeys(results.splits.get("test", []), "test")
+    return names | {name: part for part in ("calibration", "test") for name in results.splits.get(part, [])}
 
 
 def cohort_rows(results: Results) -> list[dict[str, str]]:

@@ -2,8 +2,8 @@
 
 By default the weights that count are the last ones: the one-cycle schedule ends at a learning rate of nearly zero, and
 with no choice by validation the validation scores stay out-of-sample, as the decision threshold needs them (our
-choice). With `patience` the weights of the best validation count, and a separate calibration cohort should fit the
-threshold.
+choice). With `patience` the weights of the best validation count, and calibration patients (column `split` of
+`cohort.csv`) should fit the threshold.
 """
 
 import logging

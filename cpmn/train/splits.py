@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: a pure function of the cohort sheet and the configuration.
+"""Who trains, validates, calibrates the decision and tests: a pure function of the cohort sheet and the configuration.
 
 Groups of patients are ranked by a seeded hash of their name within each class; parts are contiguous stretches of that
 ranking. A new patient therefore shifts a part's borders by one place and moves few others. A group is never divided,
@@ -21,13 +21,15 @@ Groups = dict[str, list[Patient]]
 def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]:
     """`{seed, method, test: [ids], folds: [{train: [ids], validation: [ids]}]}`; ids are sorted.
 
+    Where rows say `calibration` there is a list of these too: the decision is fitted on them instead of on validation.
+
     Rows of the sheet that name their part are honoured (one such row fixes its group). Parts without such a row are
     drawn from the rest: `test_fraction` of each class for testing, then `config.folds` folds stratified by class, at
     most as many as there are groups of the smaller class; `folds: 1` is one split by `validation_fraction`. Any
     `validation` row gives exactly one fold, and patients left over then train.
 
-    Raises CpmnError, saying what is needed, if a group's rows disagree, if testing lacks a class, if a class has
-    fewer than 2 patients outside the test set, or if a fold lacks a class.
+    Raises CpmnError, saying what is needed, if a group's rows disagree, if testing or calibration lacks a class, if a
+    class has fewer than 2 patients to train and validate on, or if a fold lacks a class.
     """
     parts: dict[str, Groups] = defaultdict(dict)
     for name, members in _groups(patients).items():
@@ -43,10 +45,14 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
         folds, method = _folds(free, parts["train"], config)
     everyone = parts["train"] | parts["validation"] | free
     _check_folds(everyone, folds)
+    calibration = {"calibration": _ids(parts["calibration"])} if parts["calibration"] else {}
+    if calibration and not all(_patient_counts(parts["calibration"]).values()):
+        raise CpmnError(_shortage("calibration", _patient_counts(parts["calibration"]), 1))
     return {
         "seed": config.seed,
         "method": f"test {'as given in cohort.csv' if parts['test'] else 'by ranked hashes'}; {method}",
         "test": _ids(test),
+        **calibration,
         "folds": [
             {"train": _ids({n: m for n, m in everyone.items() if n not in held}), "validation": _ids(held)}
             for held in folds

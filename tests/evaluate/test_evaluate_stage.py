@@ -115,6 +115,28 @@ def test_validation_patients_do_move_the_decision(tree):
     assert (tree.evaluate() / "decision.json").read_bytes() != before
 
 
+def test_calibration_patients_fit_the_decision_instead_of_validation(tree, monkeypatch):
+    """Read by both folds; from then on validation patients move nothing, and figures stay those of the test."""
+    tree.splits = tree.splits | {"calibration": ["c0", "c1"]}
+    tree.add("c0", 0, marked_hu=70)
+    tree.add("c1", 1, marked_hu=99)
+    predict, calls = ensemble.predict_case, []
+    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: calls.append(m) or predict(m, nct, **o))
+    folder = tree.evaluate()
+    assert calls == [0, 0, 1, 1, *[0, 1] * 6]
+    threshold = read_json(folder / "metrics.json")["threshold"]
+    assert (threshold["fitted_on"], threshold["n_pe"], threshold["n_normal"]) == ("calibration patients", 1, 1)
+    assert read_json(folder / "metrics.json")["patients"] == 4
+    assert [tree.rows(folder)[name]["split"] for name in ("c0", "c1")] == ["calibration"] * 2
+    before = (folder / "decision.json").read_bytes()
+    tree.patients = [patient for patient in tree.patients if patient.patient_id != "v0no"]
+    tree.add("v0no", 0, marked_hu=85)
+    assert (tree.evaluate() / "decision.json").read_bytes() == before
+    tree.patients = [patient for patient in tree.patients if patient.patient_id != "c0"]
+    tree.add("c0", 0, marked_hu=85)
+    assert (tree.evaluate() / "decision.json").read_bytes() != before
+
+
 def test_without_the_truth_predictions_scores_and_decision_stay(tree):
     folder = tree.evaluate()
     before = {name: (folder / name).read_bytes() for name in ("decision.json", "roc.csv", "predictions/t1.nii.gz")}

@@ -14,7 +14,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.convert.stage import convert_series
-from cpmn.decision import OutOfFold, fit_decision
+from cpmn.decision import Unseen, fit_decision
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json
 from cpmn.images import read_image, same_grid, write_image
@@ -82,7 +82,7 @@ def results(tmp_path: Path) -> Path:
 
 def decision(convert=None, **crop):
     patients = [
-        OutOfFold(f"{fold}{label}", fold, label, {"classification": 4.0 * label - 2, "lesion": 3.0 * label - 4})
+        Unseen(f"{fold}{label}", label, {fold: {"classification": 4.0 * label - 2, "lesion": 3.0 * label - 4}})
         for fold in range(2)
         for label in (0, 1)
     ]

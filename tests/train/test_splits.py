@@ -186,3 +186,22 @@ def test_a_given_part_that_lacks_a_class():
     patients = [*cohort(6, 6), patient("p-val", 1, "validation")]
     with pytest.raises(CpmnError, match="validation has 1 PE and 0 normal"):
         split_cohort(patients, settings_of())
+
+
+def test_calibration_patients_neither_train_nor_validate_nor_test():
+    patients = cohort(8, 8)
+    given = [p.model_copy(update={"split": "calibration" if p.patient_id[1:] in "01" else ""}) for p in patients]
+    splits = split_cohort(given, settings_of(folds=2))
+    calibrating = sorted(p.patient_id for p in given if p.split)
+    assert splits["calibration"] == calibrating
+    assert len(calibrating) == 4
+    for fold in splits["folds"]:
+        parts = [*splits["test"], *calibrating, *fold["train"], *fold["validation"]]
+        assert sorted(parts) == sorted(p.patient_id for p in patients)
+    assert "calibration" not in split_cohort(patients, settings_of(folds=2))
+
+
+def test_calibration_needs_both_classes():
+    given = [p.model_copy(update={"split": "calibration" if p.patient_id == "p0" else ""}) for p in cohort(8, 8)]
+    with pytest.raises(CpmnError, match="calibration has 1 PE and 0 normal"):
+        split_cohort(given, settings_of())

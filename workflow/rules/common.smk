@@ -123,7 +123,9 @@ def split_if_possible():
 SPLITS = split_if_possible()
 FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
 TESTED = SPLITS["test"] if SPLITS else []
-SCORED = list(dict.fromkeys([*TESTED, *(name for fold in FOLDS for name in fold["validation"])]))
+CALIBRATING = SPLITS.get("calibration", []) if SPLITS else []
+HELD_OUT = [name for fold in FOLDS for name in fold["validation"]]
+SCORED = list(dict.fromkeys([*TESTED, *CALIBRATING, *HELD_OUT]))
 if workflow.is_main_process and CONFIG.cohort is not None:
     or_stop(require_references, [COHORT[name] for name in SCORED])
 
