@@ -183,7 +183,7 @@ def test_decision_survives_its_file_exactly():
     decision = fit_decision(patients, "cpmn", 2, settings())
     again = Decision.model_validate(json.loads(json.dumps(decision.model_dump(mode="json"))))
     assert again == decision
-    features = patients[3].features | patients[4].features
+    features = {**patients[3].features, **patients[4].features}
     assert patient_score(features, again) == patient_score(features, decision)
 
 
