@@ -95,7 +95,7 @@ def predict_case(
     highest_hu: float | None = None,
     bfloat16: bool = False,
 ) -> Prediction:
-    """Read one NCT crop on native voxels; `overlap` is that of neighbouring windows, 0 to below 1.
+    """Read one NCT crop in HU on native voxels; `overlap` is that of neighbouring windows, 0 to below 1.
 
     With `mirror` every window is read left to right too and both readings are averaged, in twice the time. Where the
     NCT is above `highest_hu` (bone, calcium) the probability is 0 and says nothing for the class either. `bfloat16`

@@ -65,7 +65,12 @@ def _pooled_labels(target: Tensor, weight: Tensor | None, size: Sequence[int]) -
 
 
 def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy of the class logits (batch,) against 0/1 `label`, each times its `weight`. Scalar."""
+    """Binary cross-entropy of the class logits (batch,) against 0/1 `label` (batch,). Scalar.
+
+        mean_b w_b [log(1 + exp(x_b)) - y_b x_b]
+
+    `weight` w (batch,) scales each patch's share (ours), 1 if None.
+    """
     return functional.binary_cross_entropy_with_logits(class_logit, label, weight)
 
 
@@ -109,11 +114,16 @@ def mutual_loss(
     constant: Constant = "peer",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task: KL both ways, see `compared`.
+    """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task, see `compared`. Scalar.
+
+        D(sg z2 || z1) + D(sg z1 || z2),   D = `bernoulli_divergence`, sg = constant
+
+    `first` and `second` z are segmentation logits (batch, 1, z, y, x) or class logits (batch,), `weight` is of their
+    shape.
 
     `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels, each times its
     `weight` (ours; None is 1): a clot that the NCT cannot show is no more to be learnt from the peer than from its
-    label. Scalar.
+    label.
     """
 
     def divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -133,7 +143,8 @@ def alignment_loss(
 
         mean_l mean_v [1 - cos(F1_l(v), sg F2_l(v))] + mean_l mean_v [1 - cos(sg F1_l(v), F2_l(v))]
 
-    The form follows dual-path multiphase networks (Hyper-Pairing Network, Zhou 2019). With `tolerance` t > 0 each
+    `first` and `second` are the pathways' features (batch, channels, z, y, x) by level. The form follows dual-path
+    multiphase networks (Hyper-Pairing Network, Zhou et al., MICCAI 2019). With `tolerance` t > 0 each
     voxel is compared with the best match among the peer's voxels within t along one axis (ours): registration is
     never exact. `weight` (batch, 1, z, y, x) at full resolution scales each voxel's share (ours; None is 1), on coarser
     levels by its mean.
@@ -154,6 +165,7 @@ def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
+    """Highest cosine (batch, z, y, x) of each voxel's features with the other's within `tolerance` along one axis."""
     student, teacher = functional.normalize(student, dim=1), functional.normalize(teacher, dim=1)
     best = (student * teacher).sum(1)
     for axis in (2, 3, 4):
@@ -172,8 +184,8 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
         mean_i ||A1_i - sg A2_i||^2 + mean_i ||sg A1_i - A2_i||^2,   A = softmax_rows(F F^T / AFFINITY_TEMPERATURE)
 
     F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
-    structured distillation (Liu 2019); the softmax, the temperature and the grid are ours. `weight` as in
-    `alignment_loss`: a place's row counts by its mean.
+    structured knowledge distillation (Liu et al., CVPR 2019); the softmax, the temperature and the grid are ours.
+    `weight` as in `alignment_loss`: a place's row counts by its mean.
     """
     cells = [min(n, AFFINITY_CELLS) for n in first.shape[2:]]
 
@@ -184,6 +196,7 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
 
 
 def _affinity(features: Tensor, cells: Sequence[int]) -> Tensor:
+    """Row-wise softmax over cosines of pooled places, (batch, n, n) with n the product of `cells` (z, y, x)."""
     depth, height, width = cells
     unit = functional.normalize(functional.adaptive_avg_pool3d(features, (depth, height, width)).flatten(2), dim=1)
     return torch.softmax(unit.transpose(1, 2) @ unit / AFFINITY_TEMPERATURE, dim=-1)
@@ -195,10 +208,11 @@ def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tenso
         mean over patches with clot and over backgrounds of max(0, cos(mu_clot, mu_background) - margin)
 
     mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1 or weights
-    between, of the features' size. Kin: the foreground/background contrast of ConDSeg. Which backgrounds are hard -
-    the ring round the clot and clot-free vessel - and the margin are ours. A patch whose clot or background is empty
-    contributes nothing; without any the loss is exactly zero. A cosine has no scale, so that a clot's weight counts
-    against the other clots of its patch alone: a patch with one clot of any weight above 0 counts fully.
+    between, of the features' size. Kin: the foreground/background contrast of ConDSeg (Lei et al., arXiv 2412.08345).
+    Which backgrounds are hard - the ring round the clot and clot-free vessel - and the margin are ours. A patch whose
+    clot or background is empty contributes nothing; without any the loss is exactly zero. A cosine has no scale, so
+    that a clot's weight counts against the other clots of its patch alone: a patch with one clot of any weight above 0
+    counts fully.
     """
     total, count = features.new_zeros(()), features.new_zeros(())
     foreground = _masked_mean(features, clot)

@@ -1,5 +1,7 @@
 """The pathway: a small 3D U-Net with a segmentation head and a classification head pooled from an evidence map.
 
+The U-Net is Cicek's (MICCAI 2016), residual blocks are He's (CVPR 2016), group norm is Wu and He's (ECCV 2018).
+
 CPMN (Bai et al., MICCAI 2024, arXiv 2407.11529) has one pathway per CT phase and both tasks in each; its abstract
 states no backbone, so every size and layer here is our choice. Both phases use this design with weights of their own;
 at test time only the NCT pathway exists.
@@ -70,6 +72,7 @@ class Pathway(nn.Module):
         self.witness = head(channels[EVIDENCE_LEVEL], CLASS_PRIOR)
 
     def forward(self, patches: Tensor) -> PathwayOutput:
+        """Outputs for patches (batch, 1, z, y, x) of normalised intensities, as `cpmn.plan.normalise` makes of HU."""
         features = self._features(patches)
         with torch.autocast(patches.device.type, enabled=False):  # probabilities near 0 and 1 need float32's digits
             logits = [segment(level.float()) for segment, level in zip(self.segment, features, strict=False)]

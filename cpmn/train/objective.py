@@ -58,7 +58,8 @@ def training_loss(
         total = sum over pathways [segmentation + w_c classification + r_d w_d discrepancy]
                 + r_m w_m mutual + r_a w_a (alignment + w_f affinity)
 
-    with r each term's warm-up ramp. The second line compares the two phases and exists for patches with a CTPA only.
+    with r each term's warm-up ramp. `pathways` take patches (batch, 1, z, y, x) by phase, "nct" and perhaps "ctpa". The
+    second line compares the two phases and exists for patches with a CTPA only.
     """
     objective = Objective(batch.nct.patches.new_zeros(()), {})
     nct = pathways["nct"](batch.nct.patches)

@@ -86,7 +86,10 @@ def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: tor
 def new_optimiser(
     pathways: Mapping[str, Pathway], config: TrainConfig, step: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW and its schedule for the phase of training that `step` is in: pretraining and the rest have one each."""
+    """AdamW and its schedule for the phase of training that `step` is in: pretraining and the rest have one each.
+
+    AdamW is Loshchilov and Hutter's (ICLR 2019), one cycle Smith and Topin's (2019); taking them is our choice.
+    """
     boundary = config.pretraining_steps
     steps = boundary if step < boundary else config.steps - boundary
     weights = list(dict.fromkeys(w for pathway in pathways.values() for w in pathway.parameters()))
