@@ -18,7 +18,6 @@ All of this is our choice: the CPMN paper's decision rule is not public.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,8 +38,6 @@ PRIOR_SD, PRIOR_WEIGHT = 1.0, 3.0
 or three validation normals the plain estimate is mostly chance, and with one it does not exist."""
 
 Features = dict[str, float]
-Part = Literal["validation", "calibration"]
-FITTED_ON: dict[Part, str] = {"validation": "out-of-fold validation patients", "calibration": "calibration patients"}
 
 
 class _Record(BaseModel):
@@ -130,11 +127,11 @@ def fit_decision(
     folds: int,
     config: EvaluateConfig,
     *,
-    part: Part = "validation",
+    part: str = "validation",
     crop: CropConfig | None = None,
     convert: ConvertConfig | None = None,
 ) -> Decision:
-    """Fit standardisation, combination and threshold on `patients`, the `part` of the cohort that serves them.
+    """Fit standardisation, combination and threshold on `patients`, whom the rules name by their `part` of the cohort.
 
     `crop` and `convert` (default settings if not given) are only kept, so that `predict` converts and crops as the
     training did.
@@ -142,7 +139,7 @@ def fit_decision(
     standards = _fit_standards(patients, folds)
     features = [standardise(p.features, standards) for p in patients]
     labels = [p.label for p in patients]
-    combination = _fit_combination(features, labels, config.minimum_fit_patients, FITTED_ON[part])
+    combination = _fit_combination(features, labels, config.minimum_fit_patients, _named(part))
     scores = [combine(item, combination) for item in features]
     return Decision(
         variant=variant,
@@ -200,6 +197,10 @@ def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float
     return max(just_above, (last + min(above)) / 2) if above else just_above
 
 
+def _named(part: str) -> str:
+    return "out-of-fold validation patients" if part == "validation" else f"{part} patients"
+
+
 def _fit_standards(patients: Sequence[Unseen], folds: int) -> dict[int, dict[str, Standard]]:
     normals = [p for p in patients if p.label == 0]
     standards = {}
@@ -255,7 +256,7 @@ def _logistic_weights(
     return dict.fromkeys(FEATURES, 0.0) | weights, float(fit.intercept_[0])
 
 
-def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float, part: Part) -> Threshold:
+def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float, part: str) -> Threshold:
     normal = [score for score, label in zip(scores, labels, strict=True) if label == 0]
     pe = [score for score, label in zip(scores, labels, strict=True) if label == 1]
     rule = f"lowest score with specificity >= {target:g} on {part} normals; positive at or above it"
@@ -265,7 +266,7 @@ def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float
         value=lowest_threshold(normal, pe, target),
         rule=rule,
         target=target,
-        fitted_on=FITTED_ON[part],
+        fitted_on=_named(part),
         n_pe=len(pe),
         n_normal=len(normal),
     )

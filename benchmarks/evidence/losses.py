@@ -29,17 +29,15 @@ def loss_lines(runs: Sequence[Run], stored: Mapping[str, Any], results: Path) ->
     rows = [
         [run.name, *_cells(read_table(path)[-1], stored[run.name]["settings"])]
         for run in runs
-        if run.name in stored and (path := results / run.name / HISTORY_FILE).is_file() and _has_two_pathways(path)
+        if run.name in stored
+        and "ctpa" in stored[run.name]["settings"]["pathways"]
+        and (path := results / run.name / HISTORY_FILE).is_file()
     ]
     if rows:
         yield "### What the loss terms add\n"
         yield "Each part times its weight, mean over the last epoch (each run's `history.csv`). A term that adds little"
         yield "by then may have done its work before.\n"
         yield from table(["run", *(name.replace("_ctpa", ", CTPA") for name in WEIGHTS)], rows)
-
-
-def _has_two_pathways(history: Path) -> bool:
-    return bool(read_table(history)[-1]["train_segmentation_ctpa"])
 
 
 def _cells(last: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:

@@ -150,8 +150,8 @@ def fit(plan: Plan, run: Run, records: Mapping[str, Record], fitted_on: str) -> 
     seen = [Unseen(name, record["case"]["label"], {0: record["features"]}) for name, record in records.items()]
     reading = plan.inference.model_dump(include={"overlap", "highest_hu", "bfloat16", "segmentation_threshold"})
     config = EvaluateConfig.model_validate(reading | {"target_specificity": plan.target_specificity[run.difficulty]})
-    decision = fit_decision(seen, run.variant, 1, config)
-    rule = decision.threshold.rule.replace("validation normals", f"normals of the {fitted_on} cohort")
+    decision = fit_decision(seen, run.variant, 1, config, part=fitted_on)
+    rule = decision.threshold.rule.replace(f"{fitted_on} normals", f"normals of the {fitted_on} cohort")
     threshold = decision.threshold.model_copy(update={"fitted_on": f"{fitted_on} cohort", "rule": rule})
     return decision.model_copy(update={"threshold": threshold})
 

@@ -65,7 +65,7 @@ def train_run(plan: Plan, run: Run) -> None:
     )
     method_of(run.variant).train(material, folder)
     facts = {"excluded": excluded, "threads": THREADS, "commit": code_version(PROJECT)}
-    facts["code"] = sha256_of_files(source_files(STAGE))  # exact, also where `commit` has changes
+    facts["source_hash"] = sha256_of_files(source_files(STAGE))  # exact, also where `commit` has changes
     facts["crops"] = sha256_of_files(material.crops.glob("*/*.nii.gz"))  # tells runs on other patients apart
     facts |= {"processor_seconds_of_last_process": round(time.process_time() - began, 1)}
     write_json(folder / "training.json", facts | timing(folder))

@@ -20,6 +20,11 @@ class Role:
     excluded_reason: str = ""
 
 
+def set_apart(splits: Mapping[str, Any]) -> dict[str, str]:
+    """Part of each patient that stands in no fold: test or calibration."""
+    return {name: part for part in ("test", "calibration") for name in splits.get(part, [])}
+
+
 def assign_roles(
     splits: Mapping[str, Any], patients: Sequence[Patient], excluded: Mapping[str, str], crops: Path
 ) -> list[Role]:
@@ -29,8 +34,7 @@ def assign_roles(
     Patients that only train are left out: a model's figures on its own training patients mean nothing.
     """
     validation = {name: fold for fold, part in enumerate(splits["folds"]) for name in part["validation"]}
-    parts = dict.fromkeys(validation, "validation")
-    parts |= {name: part for part in ("calibration", "test") for name in splits.get(part, [])}
+    parts = dict.fromkeys(validation, "validation") | set_apart(splits)
     roles = []
     for patient in patients:
         name = patient.patient_id

@@ -17,7 +17,7 @@ from cpmn.cohort import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.decision import Decision, Features, Part, Unseen, fit_decision, is_positive, patient_score
+from cpmn.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
 from cpmn.ensemble import load_folds, on_native, read_crop, stored_map
 from cpmn.evaluate.roles import Role, assign_roles, propagated_label
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row, write_table
@@ -81,7 +81,7 @@ def evaluate_variant(
         role.patient.patient_id: _read(role, models, results, folder, config)
         for role in tqdm([role for role in roles if not role.excluded_reason], desc=f"evaluate {variant}", disable=None)
     }
-    part: Part = "calibration" if splits.get("calibration") else "validation"
+    part = "calibration" if splits.get("calibration") else "validation"
     decision = fit_decision(
         _unseen(reads.values(), part), variant, folds, config, part=part, crop=crop, convert=convert
     )
@@ -140,7 +140,7 @@ def _write_empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def _unseen(reads: Iterable[Read], part: Part) -> list[Unseen]:
+def _unseen(reads: Iterable[Read], part: str) -> list[Unseen]:
     """Patients of the part with the features of the folds that read them: all that the decision may be fitted on."""
     return [
         Unseen(read.role.patient.patient_id, read.role.patient.label, read.features)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from cpmn.cohort import Patient
+from cpmn.evaluate.roles import set_apart
 from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, Row, number
 
 LABEL_TEXT = {1: "PE", 0: "no PE"}
@@ -74,7 +75,7 @@ def split_names(results: Results) -> dict[str, str]:
     for part in ("train", "validation"):
         for fold in folds:
             names |= dict.fromkeys(fold.get(part, []), part if len(folds) == 1 else "development")
-    return names | {name: part for part in ("calibration", "test") for name in results.splits.get(part, [])}
+    return names | set_apart(results.splits)
 
 
 def cohort_rows(results: Results) -> list[dict[str, str]]:

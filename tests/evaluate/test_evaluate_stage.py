@@ -84,10 +84,16 @@ def test_each_validation_patient_is_scored_by_the_fold_that_did_not_train_on_it(
     assert float(rows["v0no"]["score"]) == pytest.approx(0)
 
 
-def test_which_models_read_whom(tree, monkeypatch):
+@pytest.fixture
+def calls(tree, monkeypatch) -> list[int]:
+    """Folds whose models have read a patient, in order."""
+    predict, seen = ensemble.predict_case, []
+    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: seen.append(m) or predict(m, nct, **o))
+    return seen
+
+
+def test_which_models_read_whom(tree, calls):
     """Validation patients by their own fold's model alone, test patients by both."""
-    predict, calls = ensemble.predict_case, []
-    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: calls.append(m) or predict(m, nct, **o))
     tree.evaluate()
     assert calls == [0, 0, 1, 1, *[0, 1] * 4]
 
@@ -115,13 +121,11 @@ def test_validation_patients_do_move_the_decision(tree):
     assert (tree.evaluate() / "decision.json").read_bytes() != before
 
 
-def test_calibration_patients_fit_the_decision_instead_of_validation(tree, monkeypatch):
+def test_calibration_patients_fit_the_decision_instead_of_validation(tree, calls):
     """Read by both folds; from then on validation patients move nothing, and figures stay those of the test."""
     tree.splits = tree.splits | {"calibration": ["c0", "c1"]}
     tree.add("c0", 0, marked_hu=70)
     tree.add("c1", 1, marked_hu=99)
-    predict, calls = ensemble.predict_case, []
-    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: calls.append(m) or predict(m, nct, **o))
     folder = tree.evaluate()
     assert calls == [0, 0, 1, 1, *[0, 1] * 6]
     threshold = read_json(folder / "metrics.json")["threshold"]

@@ -14,7 +14,8 @@ from cpmn.train.engine import final_weights, train_step
 from cpmn.train.objective import training_loss
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.run import Run, start_run
-from cpmn.train.sampling import Batch, PhasePatches
+from cpmn.train.sampling import Batch
+from tests.train.test_objective import phase
 
 CPU = torch.device("cpu")
 RATE = 1e-3
@@ -31,16 +32,8 @@ def start(tmp_path, make_config):
     return new
 
 
-def phase(seed: int) -> PhasePatches:
-    random = torch.Generator().manual_seed(seed)
-    clot = torch.zeros(2, 1, 8, 16, 16)
-    clot[0, 0, 3:5, 4:8, 4:8] = 1
-    vessel = (torch.rand(clot.shape, generator=random) > 0.8).float() * (1 - clot)
-    return PhasePatches(torch.randn(clot.shape, generator=random), clot, vessel, clot.flatten(1).amax(1))
-
-
 def batch(seed: int) -> Batch:
-    return Batch(phase(seed), phase(seed + 100), [0, 1])
+    return Batch(phase(seed), phase(seed + 100), [0, 1, 2])
 
 
 def gradients(run: Run) -> list[Tensor]:

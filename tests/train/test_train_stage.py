@@ -13,6 +13,7 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 
+from cpmn.config.train import TrainConfig
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
 from cpmn.images import image_like, read_image, write_image
@@ -183,30 +184,31 @@ def test_pe_without_clot_in_the_crop(run_training, tmp_path, crops, caplog):
         run_training(tmp_path / "b", crops=mine)
 
 
-KILLED = """
+GIVEN = """
 import json, sys
 from pathlib import Path
 from cpmn.config.train import TrainConfig
+from cpmn.train.launch import launch_fold
 from cpmn.train.stage import train_fold
 
 given = json.loads(sys.argv[1])
 given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
-config = TrainConfig.model_validate(given.pop("config"))
-train_fold(**given, config=config, on_step=lambda step: print(step, flush=True))
+given |= {"config": TrainConfig.model_validate(given["config"])}
 """
+
+
+def started(call: str, given: dict, config: TrainConfig) -> subprocess.Popen[str]:
+    """A process that makes the call of training, with `given` as its arguments."""
+    values = given | {"config": config.model_dump(), "paired": sorted(given["paired"])}
+    command = [sys.executable, "-c", GIVEN + call, json.dumps(values, default=str)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 def test_killed_training_goes_on(run_training, make_config, arguments, tmp_path):
     config = make_config(steps=40, save_every=5)
-    given = arguments | {
-        "folder": tmp_path / "killed",
-        "config": config.model_dump(),
-        "paired": list(arguments["paired"]),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, json.dumps(given, default=str)], stdout=subprocess.PIPE, text=True
-    )
+    call = "train_fold(**given, on_step=lambda step: print(step, flush=True))"
+    process = started(call, arguments | {"folder": tmp_path / "killed"}, config)
     assert process.stdout
     for line in process.stdout:
         if int(line) >= 13:
@@ -331,27 +333,11 @@ def test_two_processes_equal_one(arguments, tmp_path, make_config):
     assert not (tmp_path / "two" / ".resume").exists()
 
 
-KILLED_LAUNCHER = """
-import json, sys
-from pathlib import Path
-from cpmn.config.train import TrainConfig
-from cpmn.train.launch import launch_fold
-
-given = json.loads(sys.argv[1])
-given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
-given |= {"config": TrainConfig.model_validate(given["config"])}
-launch_fold(**given, on_epoch=lambda row: print(row["step"], flush=True))
-"""
-
-
 @pytest.mark.slow
 def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(arguments, tmp_path, make_config):
     config = make_config(accumulation=2, processes=2, steps=400, validation_every=200)
-    given = arguments | {"folder": tmp_path / "killed", "config": config.model_dump(), "threads": 2}
-    given["paired"] = sorted(given["paired"])
-    launcher = subprocess.Popen(
-        [sys.executable, "-c", KILLED_LAUNCHER, json.dumps(given, default=str)], stdout=subprocess.PIPE, text=True
-    )
+    call = 'launch_fold(**given, on_epoch=lambda row: print(row["step"], flush=True))'
+    launcher = started(call, arguments | {"folder": tmp_path / "killed", "threads": 2}, config)
     assert launcher.stdout
     assert int(launcher.stdout.readline()) == 2
     children = psutil.Process(launcher.pid).children(recursive=True)

@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from cpmn.cohort import require_references
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
+from cpmn.evaluate.roles import set_apart
 from cpmn.locks import clear_stale_locks
 from cpmn.runs import cohort_name, cohort_of, variant_records
 from cpmn.sources import listing, source_files
@@ -122,10 +123,9 @@ def split_if_possible():
 
 SPLITS = split_if_possible()
 FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
-TESTED = SPLITS["test"] if SPLITS else []
-CALIBRATING = SPLITS.get("calibration", []) if SPLITS else []
-HELD_OUT = [name for fold in FOLDS for name in fold["validation"]]
-SCORED = list(dict.fromkeys([*TESTED, *CALIBRATING, *HELD_OUT]))
+SCORED = list(
+    dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])
+)
 if workflow.is_main_process and CONFIG.cohort is not None:
     or_stop(require_references, [COHORT[name] for name in SCORED])
 
