@@ -2,7 +2,8 @@
 
 Each voxel has a fixed lattice of sub-voxel samples, each with a tissue label. A solid whose surface is farther from a
 voxel's centre than any of its samples decides the voxel as a whole; only where the surface passes are the samples
-asked. Labels are therefore those of drawing every sample, at a fraction of the work.
+asked. Blocks of voxels are decided as a whole in the same way before their voxels are asked. Labels are therefore
+those of drawing every sample, at a fraction of the work.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -16,6 +17,8 @@ from cpmn.phantom.shapes import Shape
 
 FAR_OUTSIDE_MM = 100.0  # bounds are cut this far outside the grid
 GOLDEN_RATIO = 0.618034  # its multiples spread evenly, so that a sample's time does not follow from its place
+BLOCK_MM = 6.0  # edges of a block of voxels, about; our choice by time
+LARGE = 20_000  # voxels of a box from which on asking blocks first saves time; measured
 SLACK_MM = 2.0  # added to boxes carried through the motion, whose curvature their corners do not show
 
 
@@ -70,6 +73,8 @@ class Canvas:
         if self.sway is not None:
             reach = reach + 0.5 * np.sqrt((self.sway**2).sum(axis=-1))
         self.reach = reach * np.float32(1.001) + np.float32(1e-3)
+        self.block = tuple(max(1, round(BLOCK_MM / s)) for s in grid.spacing[::-1])
+        self.block_centers, self.block_reach = self._blocks()
         self.labels = np.zeros((*self.centers.shape[:3], len(self.offsets)), np.uint8)
 
     def paint(self, parts: Sequence[tuple[int, Shape]], over: Collection[int] | None = None) -> None:
@@ -82,16 +87,52 @@ class Canvas:
             self._paint(label, shape, box, allowed)
 
     def _paint(self, label: int, shape: Shape, box: tuple[slice, ...], allowed: np.ndarray | None) -> None:
-        centers, labels = self.centers[box], self.labels[box]
+        labels = self.labels[box]
         if not labels.size:
             return
-        distance, reach = shape.distance(centers), self.reach[box]
-        inside, edge = distance < -reach, np.abs(distance) <= reach
+        inside, edge = self._decide(shape, box)
         if inside.any():
-            labels[inside] = _recolored(labels[inside], None, label, allowed)
+            if allowed is None:
+                _as_items(labels)[inside] = _as_items(np.full(labels.shape[-1], label, np.uint8))
+            else:
+                labels[inside] = _recolored(labels[inside], None, label, allowed)
         if edge.any():
             hit = shape.distance(self._samples(box, edge)) < 0
             labels[edge] = _recolored(labels[edge], hit, label, allowed)
+
+    def _decide(self, shape: Shape, box: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Which voxels (z, y, x) of a box lie wholly inside a solid, and which its surface may cross."""
+        centers, reach = self.centers[box], self.reach[box]
+        if reach.size < LARGE:
+            return _compared(shape.distance(centers), reach)
+        blocks = tuple(slice(s.start // n, -(-s.stop // n)) for s, n in zip(box, self.block, strict=True))
+        coarse = _compared(shape.distance(self.block_centers[blocks]), self.block_reach[blocks])
+        inside, near = (self._spread(mask, box) for mask in coarse)
+        edge = np.zeros_like(near)
+        inside[near], edge[near] = _compared(shape.distance(centers[near]), reach[near])
+        return inside, edge
+
+    def _blocks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points (z, y, x, 3) that stand for blocks of voxels, and how far (z, y, x) from them a sample can lie."""
+        middles = [
+            np.minimum(np.arange(0, size, n) + n // 2, size - 1)
+            for size, n in zip(self.reach.shape, self.block, strict=True)
+        ]
+        centers = self.centers[np.ix_(*middles)]
+        whole = tuple(slice(0, size) for size in self.reach.shape)
+        away = self.centers - np.stack([self._spread(centers[..., axis], whole) for axis in range(3)], axis=-1)
+        reach = np.sqrt((away**2).sum(axis=-1)) * np.float32(1.001) + self.reach
+        for axis, n in enumerate(self.block):
+            reach = np.maximum.reduceat(reach, np.arange(0, reach.shape[axis], n), axis=axis)
+        return centers, reach
+
+    def _spread(self, blocks: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
+        """A value per block that a box touches as one per voxel of the box."""
+        for axis, n in enumerate(self.block):
+            blocks = blocks.repeat(n, axis=axis)
+        return blocks[
+            tuple(slice(s.start % n, s.start % n + s.stop - s.start) for s, n in zip(box, self.block, strict=True))
+        ]
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Mean (z, y, x) over each voxel's samples of a value per label (LABELS,)."""
@@ -173,6 +214,16 @@ def sample_offsets(spacing: tuple[float, float, float], subsample_mm: float) -> 
         count = int(np.ceil(length / subsample_mm - 1e-9))
         axes.append(((np.arange(count) + 0.5) / count - 0.5) * length)
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def _compared(distance: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a solid holds all within reach of a point, and where its surface may come within reach."""
+    return distance < -reach, np.abs(distance) <= reach
+
+
+def _as_items(samples: np.ndarray) -> np.ndarray:
+    """A view of labels (..., samples) with the samples of a voxel as one item (...): filled ten times as fast."""
+    return samples.view(f"V{samples.shape[-1]}")[..., 0]
 
 
 def _recolored(labels: np.ndarray, hit: np.ndarray | None, label: int, allowed: np.ndarray | None) -> np.ndarray:

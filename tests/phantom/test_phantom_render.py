@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cpmn.phantom import render
 from cpmn.phantom.anatomy import Anatomy
 from cpmn.phantom.materials import LABELS
 from cpmn.phantom.motion import Bell, Motion, Term
@@ -35,6 +36,18 @@ def test_still_scene_equals_brute_force(over: set[int] | None):
     canvas.paint(PARTS, over=over)
     assert set(np.unique(canvas.labels)) >= {0, 1, 2, 3}
     assert (canvas.labels != brute_force(canvas, None, over)).mean() < 1e-5  # rounding at the surface
+
+
+@pytest.mark.parametrize("over", [None, {0, 1}])
+@pytest.mark.parametrize("moved", [False, True])
+def test_asking_blocks_first_changes_nothing(anatomy: Anatomy, monkeypatch, moved: bool, over: set[int] | None):
+    labels = []
+    for large in (0, 10**9):
+        monkeypatch.setattr(render, "LARGE", large)
+        canvas = Canvas(GRID, anatomy.motion if moved else None, 2.0)
+        canvas.paint(PARTS, over=over)
+        labels.append(canvas.labels)
+    np.testing.assert_array_equal(*labels)
 
 
 def test_moved_scene_equals_brute_force(anatomy: Anatomy):
