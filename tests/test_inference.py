@@ -8,6 +8,7 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
 
+import cpmn.inference as inference
 from cpmn.errors import CpmnError
 from cpmn.images import image_like
 from cpmn.inference import CLASS_ML, choose_device, load_model, pool_volume, predict_case, predict_volume
@@ -237,7 +238,18 @@ def test_excluded_voxels_are_not_marked_and_say_nothing_for_the_class():
     assert float(plain.class_logit) > float(seen.class_logit) + 0.5
 
 
-def test_mixed_precision_reads_nearly_the_same(folder):
+@pytest.mark.parametrize(("capability", "there"), [("avx512_bf16", True), ("amx_bf16", True), ("avx512_f", False)])
+def test_bfloat16_needs_a_processor_that_has_it(monkeypatch, capability, there):
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {capability: True, "amx_fp16": False, "cpu_name": "bf16"}
+    )
+    assert inference.has_bfloat16() is there
+    assert inference.mixed_precision(torch.device("cpu"), True)._enabled is there
+    assert inference.mixed_precision(torch.device("cpu"), False)._enabled is False
+
+
+def test_mixed_precision_reads_nearly_the_same(folder, monkeypatch):
+    monkeypatch.setattr(inference, "has_bfloat16", lambda: True)
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(50, 20, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)
     model = load_model(folder, "cpu")

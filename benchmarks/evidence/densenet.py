@@ -18,7 +18,7 @@ from cpmn.blood import window_center
 from cpmn.config.train import TrainConfig
 from cpmn.files import read_json
 from cpmn.images import read_image
-from cpmn.inference import Prediction
+from cpmn.inference import Prediction, mixed_precision
 from cpmn.plan import AIR_HU, PLAN_FILE, WEIGHTS_FILE, normalise, working_image
 
 SPACING = (3.0, 3.0, 3.0)  # mm; a whole crop then has half a million voxels
@@ -65,7 +65,7 @@ def load(folder: Path, how: Inference) -> Reader:
     network.eval()
 
     def read(crop: sitk.Image) -> Prediction:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
+        with torch.inference_mode(), mixed_precision(torch.device("cpu"), how.bfloat16):
             logit = network(volume(crop, config)[None])[0, 0]
         nothing = np.zeros(crop.GetSize()[::-1], np.float32)
         return Prediction(nothing, nothing, float(torch.sigmoid(logit.float())))

@@ -18,7 +18,7 @@ from benchmarks.evidence.plan import Inference
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.files import read_json, write_json
 from cpmn.images import image_like, read_image, voxel_ml
-from cpmn.inference import Prediction, pool_volume
+from cpmn.inference import Prediction, mixed_precision, pool_volume
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, resample, working_image
 from cpmn.train.cases import working_label
 
@@ -77,7 +77,7 @@ def load(folder: Path, how: Inference) -> Reader:
     def read(crop: sitk.Image) -> Prediction:
         working = working_image(crop, spacing)
         data = torch.from_numpy(normalised(sitk.GetArrayFromImage(working), stored["intensities"]))[None]
-        with torch.autocast("cpu", torch.bfloat16, enabled=how.bfloat16):
+        with mixed_precision(torch.device("cpu"), how.bfloat16):
             logits = predictor.predict_logits_from_preprocessed_data(data)
         probability = torch.softmax(logits.float(), 0)[1].numpy()
         if how.highest_hu is not None:

@@ -43,6 +43,8 @@ def is_trained(plan: Plan, run: Run) -> bool:
 
 def train_run(plan: Plan, run: Run) -> None:
     """Train one run; an interrupted one goes on. Writes `training.json` beside the model."""
+    from cpmn.inference import has_bfloat16  # loads torch
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     results = run_folder(run.source, run.variant == TRUTH) / "results"
     folder = model_folder(plan, run)
@@ -66,6 +68,7 @@ def train_run(plan: Plan, run: Run) -> None:
     method_of(run.variant).train(material, folder)
     facts = {"excluded": excluded, "threads": THREADS, "commit": code_version(PROJECT)}
     facts["source_hash"] = sha256_of_files(source_files(STAGE))  # exact, also where `commit` has changes
+    facts["bfloat16"] = config.cpu_bfloat16 and has_bfloat16()
     facts["crops"] = sha256_of_files(material.crops.glob("*/*.nii.gz"))  # tells runs on other patients apart
     facts |= {"processor_seconds_of_last_process": round(time.process_time() - began, 1)}
     write_json(folder / "training.json", facts | timing(folder))

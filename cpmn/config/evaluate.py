@@ -39,8 +39,8 @@ class EvaluateConfig(Section):
     )
     bfloat16: bool = Field(
         default=False,
-        description="Whether scans are read in mixed precision (bfloat16): faster on GPUs and on processors with "
-        "AVX512-BF16 or AMX.",
+        description="Whether scans are read in mixed precision (bfloat16): on GPUs and on processors with "
+        "AVX512-BF16 or AMX, which are faster so; others read in float32.",
     )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
     bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")

@@ -277,7 +277,8 @@ class TrainConfig(Section):
     mixed_precision: bool = Field(default=True, description="Mixed precision (bfloat16) on CUDA.")
     cpu_bfloat16: bool = Field(
         default=False,
-        description="Mixed precision (bfloat16) on CPU: faster where the processor has AVX512-BF16 or AMX.",
+        description="Mixed precision (bfloat16) on CPU, where the processor has AVX512-BF16 or AMX; others "
+        "compute in float32, which is faster there.",
     )
     channels_last: bool = Field(
         default=False, description="Memory order channels_last_3d: for CUDA; slower on the CPU that we measured."

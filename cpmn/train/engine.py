@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.inference import has_bfloat16, mixed_precision
 from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
 from cpmn.train.objective import PARTS, training_loss
@@ -53,6 +54,8 @@ def train(
     world : the processes that share the step's batches.
     """
     _check_patience(validation, config)
+    if device.type == "cpu" and config.cpu_bfloat16 and not has_bfloat16():
+        logger.info("this processor has no instructions for bfloat16: computing in float32")
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
     run = start_run(config, strides, device, resume)
     quiet = None if world.writes else True
@@ -111,8 +114,7 @@ def train_step(
 
 
 def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
-    mixed = config.mixed_precision if device.type == "cuda" else config.cpu_bfloat16
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
+    return mixed_precision(device, config.mixed_precision if device.type == "cuda" else config.cpu_bfloat16)
 
 
 def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:
