@@ -51,6 +51,14 @@ def _add_predict(commands: Commands) -> None:
     predict.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished run")
     predict.add_argument("--variant", default="cpmn", help="variant to use (default: cpmn)")
     predict.add_argument("--series-uid", default="", help="SeriesInstanceUID, where the folder holds several")
+    predict.add_argument(
+        "--dicom-seg", action="store_true", help="write the mask as a DICOM Segmentation of the series too"
+    )
+    predict.add_argument(
+        "--identity",
+        action="store_true",
+        help="name the patient in the DICOM Segmentation as the series does, so that an archive can file it",
+    )
     predict.set_defaults(run=_predict)
 
 
@@ -142,6 +150,8 @@ def _predict(options: argparse.Namespace) -> None:
         variant=options.variant,
         output=options.output,
         series_uid=options.series_uid,
+        dicom_seg=options.dicom_seg,
+        identity=options.identity,
     )
     print(json.dumps(result, indent=2))
 

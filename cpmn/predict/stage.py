@@ -11,12 +11,13 @@ from scipy import ndimage
 from cpmn.box import crop_image
 from cpmn.cases import mark_lesions
 from cpmn.config.crop import CropConfig
+from cpmn.convert.imagefile import is_image_file
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Decision, is_positive, patient_score
 from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_files, write_json
-from cpmn.images import image_like, voxel_ml, write_image
+from cpmn.images import image_like, read_image, voxel_ml, write_image
 from cpmn.lungbox import find_box
 from cpmn.predict.overview import write_overview
 from cpmn.versions import versions
@@ -32,13 +33,19 @@ def predict_series(
     output: Path,
     series_uid: str = "",
     device: str = "auto",
+    dicom_seg: bool = False,
+    identity: bool = False,
 ) -> dict[str, Any]:
     """Convert, crop, predict and decide; write {prediction,probability,cam}.nii.gz, prediction.json and overview.png.
+
+    With `dicom_seg` the mask is written as prediction.dcm too, a DICOM Segmentation of the series.
 
     Parameters
     ----------
     source : folder or .zip of DICOM files, or one image file in HU; `series_uid` chooses where it holds several series.
     results : results folder of a finished run, with `train/{variant}` and `evaluate/{variant}/decision.json`.
+    identity : whether prediction.dcm, alone of all files, names the patient as the series does; see
+        `cpmn.predict.dicomseg.write_segmentation`.
     output : folder to write to. The maps lie on the native grid: prediction uint8 0/1, the others float32 0-1.
 
     Returns
@@ -47,9 +54,12 @@ def predict_series(
 
     Raises
     ------
-    CpmnError if there is no trained model of that variant, PatientError for a scan that cannot be read.
+    CpmnError if there is no trained model of that variant, or if prediction.dcm is asked for and the scan's tags do not
+    allow it (the other files are there then); PatientError for a scan that cannot be read.
     """
     source, results, output = Path(source), Path(results), Path(output)
+    if dicom_seg and source.is_file() and is_image_file(source):
+        raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
     native, facts = convert_series(
@@ -70,6 +80,13 @@ def predict_series(
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
     write_json(output / "prediction.json", record)
+    if dicom_seg:
+        from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
+
+        mask, model = read_image(output / "prediction.nii.gz"), record["model"]["sha256"]
+        write_segmentation(
+            output / "prediction.dcm", mask, source, facts["series"], decision.convert, model=model, identity=identity
+        )
     return read_json(output / "prediction.json")
 
 

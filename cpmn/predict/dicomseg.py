@@ -1,0 +1,191 @@
+"""A prediction as a DICOM Segmentation, which viewers and archives lay over the series that it was made from."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import SimpleITK as sitk
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+from pydicom.sr.codedict import codes
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.archive import unzipped
+from cpmn.convert.headers import read_dicom, scan_files
+from cpmn.convert.series import choose_series
+from cpmn.errors import CpmnError
+from cpmn.files import written_atomically
+from cpmn.versions import versions
+
+SERIES_NUMBER = 9000  # ours: behind the numbers that scanners give
+NAME = "CPMN"
+LABEL = "Pulmonary embolus (research use only)"
+EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+"""What a Segmentation must hold but may leave empty (type 2), of all that names a patient or a visit."""
+KEPT = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+    "Modality",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+"""What a Segmentation needs of a slice that does not name the patient."""
+PLANES = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+"""The same of a frame."""
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+def write_segmentation(
+    path: Path,
+    mask: sitk.Image,
+    source: Path,
+    series: str,
+    config: ConvertConfig,
+    *,
+    model: str,
+    identity: bool = False,
+) -> None:
+    """Write a mask as a binary DICOM Segmentation (SEG) with one segment, in the scan's own orientation.
+
+    It belongs to the study and the frame of reference of its scan and refers to the slices that it lies on; where the
+    scan had to be resampled (gantry tilt, uneven slices) it has positions of its own. Frames without embolus are left
+    out, unless there is none at all.
+
+    Parameters
+    ----------
+    mask : 0/1 on the scan's native grid (LPS).
+    source, series : folder or .zip of DICOM files that was read, and the key of the series in it.
+    model : hash of the model's files.
+    identity : whether what the scan says of patient and study (name, ID, dates, accession number, ...) is taken over,
+        which an archive needs to file it; without, nothing is, but UIDs.
+
+    Raises CpmnError if the scan lacks tags that a Segmentation has to repeat.
+    """
+    slices = _slices(source, series, config)
+    slices = [_complete(one if identity else _without_identity(one)) for one in slices]
+    try:
+        with warnings.catch_warnings():  # of names that are not written the way that the standard asks for
+            warnings.simplefilter("ignore", UserWarning)
+            segmentation = _segmentation(slices, _volume(mask, slices[0]), model)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CpmnError(
+            f"no DICOM Segmentation of {source} can be made, since tags of the scan are missing or wrong: {error}. "
+            "Mend them, or leave out --dicom-seg."
+        ) from error
+    with written_atomically(path) as temporary:
+        segmentation.save_as(temporary)
+
+
+def _segmentation(slices: Sequence[pydicom.Dataset], volume: highdicom.Volume, model: str) -> Segmentation:
+    return Segmentation(
+        slices,
+        volume,
+        SegmentationTypeValues.BINARY,
+        [_segment()],
+        series_instance_uid=highdicom.UID(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer=NAME,
+        manufacturer_model_name=NAME,
+        software_versions=versions()["cpmn"],
+        device_serial_number=model[:16],
+        content_label="PE",
+        content_description=LABEL,
+        series_description=f"{NAME}: {LABEL}",
+    )
+
+
+def _slices(source: Path, series: str, config: ConvertConfig) -> list[pydicom.Dataset]:
+    """The scan's files without their pixels, in the order of the volume."""
+    with unzipped(source, config.maximum_unzipped_gb) as files:
+        choice = choose_series(scan_files(source, files), phase="nct", series_uid=series, config=config)
+        paths = dict.fromkeys(header.path for header in choice.series.slices)
+        return [read_dicom(path, stop_before_pixels=True) for path in paths]
+
+
+def _without_identity(dataset: pydicom.Dataset) -> pydicom.Dataset:
+    """What is listed above of a slice or multi-frame image, and nothing else."""
+    result = _only(dataset, KEPT)
+    for keyword in GROUPS:
+        if keyword in dataset:
+            setattr(result, keyword, [_only(group, PLANES) for group in dataset[keyword].value])
+    return result
+
+
+def _complete(dataset: pydicom.Dataset) -> pydicom.Dataset:
+    """The same, with an empty value for each of `EMPTY` that is absent."""
+    for keyword in EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
+    return dataset
+
+
+def _only(dataset: pydicom.Dataset, keywords: Sequence[str]) -> pydicom.Dataset:
+    result = pydicom.Dataset()
+    for keyword in keywords:
+        if keyword in dataset:
+            result[keyword] = dataset[keyword]
+    return result
+
+
+def _volume(mask: sitk.Image, like: pydicom.Dataset) -> highdicom.Volume:
+    """The mask in the orientation of the scan's slices, so that its planes are theirs."""
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(_direction(like))
+    mask = sitk.DICOMOrient(mask, code)
+    direction = np.reshape(mask.GetDirection(), (3, 3))
+    affine = np.eye(4)
+    affine[:3, :3] = (direction * mask.GetSpacing())[:, ::-1]  # columns for the array's axes z, y, x
+    affine[:3, 3] = mask.GetOrigin()
+    return highdicom.Volume(sitk.GetArrayFromImage(mask), affine, coordinate_system="PATIENT")
+
+
+def _direction(like: pydicom.Dataset) -> Sequence[float]:
+    """Direction cosines of an image (rows first) whose third axis is the normal of the slices."""
+    cosines = like.get("ImageOrientationPatient")
+    if cosines is None:
+        shared = like.SharedFunctionalGroupsSequence[0]
+        cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    row, column = np.reshape(np.asarray(cosines, float), (2, 3))
+    return np.stack([row, column, np.cross(row, column)], axis=1).ravel().tolist()
+
+
+def _segment() -> SegmentDescription:
+    return SegmentDescription(
+        segment_number=1,
+        segment_label=LABEL,
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Embolus,
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=NAME, family=codes.DCM.ArtificialIntelligence, version=versions()["cpmn"]
+        ),
+        anatomic_regions=[codes.SCT.PulmonaryArtery],
+        tracking_uid=highdicom.UID(),
+        tracking_id=f"{NAME} embolus",
+    )

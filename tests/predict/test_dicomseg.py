@@ -1,0 +1,177 @@
+"""DICOM Segmentations of made-up masks, read back by their tags and bits alone."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.convert.stage import convert_series
+from cpmn.errors import CpmnError
+from cpmn.predict.dicomseg import write_segmentation
+from tests.convert.conftest import COLUMNS, ROWS, make_slice
+from tests.test_identifiers import IDENTIFYING
+
+STUDY = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.3", "StudyID": "1", "AccessionNumber": "7"}
+STUDY |= {"PatientSex": "F", "StudyTime": "0900", "ReferringPhysicianName": "", "SeriesNumber": 1}
+FRAMES = {"PositionReferenceIndicator": "", "BodyPartExamined": "CHEST", "Laterality": ""}
+FRAMES |= {"SeriesDate": "20190305", "SeriesTime": "0900"}  # what a multi-frame file must hold besides
+FILED_BY = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber", "StudyID")
+HEIGHTS = np.arange(12) * 2.5 - 30.0
+ORIENTATIONS = {
+    "head first, supine": [1, 0, 0, 0, 1, 0],
+    "prone": [-1, 0, 0, 0, -1, 0],
+    "feet first": [-1, 0, 0, 0, 1, 0],
+    "turned by 90 degrees": [0, 1, 0, -1, 0, 0],
+}
+
+
+@pytest.fixture
+def write_scan(tmp_path: Path) -> Callable[..., Path]:
+    def write(heights=HEIGHTS, **tags) -> Path:
+        folder = tmp_path / "scan"
+        folder.mkdir()
+        for index, height in enumerate(heights):
+            dataset = make_slice(index, (-10.0, -20.0, float(height)), **(STUDY | tags))
+            dataset.save_as(folder / f"{(index * 7919) % 10007:05d}", enforce_file_format=True)
+        return folder
+
+    return write
+
+
+def segment(scan: Path, output: Path, empty: bool = False, identity: bool = False, **settings) -> sitk.Image:
+    """Write a Segmentation of a mask with a fifth of the voxels; gives the mask."""
+    config = ConvertConfig.model_validate(settings)
+    native, facts = convert_series(scan, patient="p", phase="nct", series_uid="", config=config)
+    chosen = np.random.default_rng(1).random(native.GetSize()[::-1]) < (0 if empty else 0.2)
+    mask = sitk.GetImageFromArray(chosen.astype(np.uint8))
+    mask.CopyInformation(native)
+    write_segmentation(output, mask, scan, facts["series"], config, model="ab" * 32, identity=identity)
+    return mask
+
+
+def marked(mask: sitk.Image) -> np.ndarray:
+    """Places (n, 3) of a mask's voxels, in mm, sorted."""
+    indices = np.argwhere(sitk.GetArrayFromImage(mask))[:, ::-1]
+    return in_order([mask.TransformIndexToPhysicalPoint(index.tolist()) for index in indices])
+
+
+def marked_in(segmentation: pydicom.Dataset) -> np.ndarray:
+    """The same of a Segmentation, by the formula of the standard (PS3.3, C.7.6.2.1.1)."""
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    row, column = np.reshape(shared.PlaneOrientationSequence[0].ImageOrientationPatient, (2, 3)).astype(float)
+    between_rows, between_columns = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    size = (int(segmentation.NumberOfFrames), segmentation.Rows, segmentation.Columns)
+    bits = np.unpackbits(np.frombuffer(segmentation.PixelData, np.uint8), bitorder="little")[: np.prod(size)]
+    places = []
+    for frame, group in zip(bits.reshape(size), segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        origin = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        places += [origin + row * between_columns * x + column * between_rows * y for y, x in np.argwhere(frame)]
+    return in_order(places)
+
+
+def in_order(places: list) -> np.ndarray:
+    """Rounded to 0.001 mm."""
+    rounded = np.round(np.asarray(places, float).reshape(-1, 3), 3) + 0.0
+    return rounded[np.lexsort(rounded.T)]
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=list(ORIENTATIONS))
+def test_marks_lie_where_the_mask_has_them(write_scan, tmp_path, orientation):
+    mask = segment(write_scan(ImageOrientationPatient=orientation), tmp_path / "seg.dcm")
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=2e-3)
+    assert len(marked(mask)) > 50
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=list(ORIENTATIONS))
+def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, orientation):
+    scan = write_scan(ImageOrientationPatient=orientation)
+    segment(scan, tmp_path / "seg.dcm")
+    slices = [pydicom.dcmread(path) for path in scan.iterdir()]
+    heights = {one.SOPInstanceUID: float(one.ImagePositionPatient[2]) for one in slices}
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    for group in segmentation.PerFrameFunctionalGroupsSequence:
+        named = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        assert heights[named] == pytest.approx(float(group.PlanePositionSequence[0].ImagePositionPatient[2]))
+    assert (segmentation.Rows, segmentation.Columns) == (ROWS, COLUMNS)
+    assert segmentation.StudyInstanceUID == STUDY["StudyInstanceUID"]
+    assert segmentation.FrameOfReferenceUID == STUDY["FrameOfReferenceUID"]
+    assert segmentation.SeriesInstanceUID not in {"1.2.3.4", ""}
+
+
+def test_what_the_segment_is(write_scan, tmp_path):
+    segment(write_scan(), tmp_path / "seg.dcm")
+    (described,) = highdicom.seg.segread(tmp_path / "seg.dcm").SegmentSequence
+    assert described.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Embolus"
+    assert described.SegmentAlgorithmType == "AUTOMATIC"
+    assert "research use only" in described.SegmentLabel
+
+
+@pytest.mark.parametrize("multi_frame", [False, True])
+def test_patients_are_named_only_if_asked_for(write_scan, tmp_path, multi_frame):
+    scan = write_scan(**IDENTIFYING | FRAMES)
+    scan = multi_framed(scan, tmp_path / "frames") if multi_frame else scan
+    segment(scan, tmp_path / "without.dcm")
+    segment(scan, tmp_path / "with.dcm", identity=True)
+    without, named = ((tmp_path / name).read_bytes() for name in ("without.dcm", "with.dcm"))
+    secrets = {keyword: text.encode() for keyword, text in IDENTIFYING.items() if not keyword.endswith("UID")}
+    assert [keyword for keyword, text in secrets.items() if text in without] == []
+    assert [keyword for keyword in FILED_BY if secrets[keyword] not in named] == []
+
+
+def test_an_empty_mask_can_be_filed_too(write_scan, tmp_path):
+    segment(write_scan(), tmp_path / "seg.dcm", empty=True)
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert segmentation.NumberOfFrames == len(HEIGHTS)
+    assert len(marked_in(segmentation)) == 0
+
+
+def test_resampled_scans_get_positions_of_their_own(write_scan, tmp_path):
+    uneven = np.delete(np.arange(16) * 2.5, [4, 9, 10])
+    mask = segment(write_scan(uneven), tmp_path / "seg.dcm", uneven_spacing="resample")
+    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=2e-3)
+
+
+def multi_framed(scan: Path, folder: Path) -> Path:
+    """The scan as one multi-frame file in a folder of its own."""
+    slices = [pydicom.dcmread(path) for path in scan.iterdir()]
+    uids = {"series_instance_uid": "1.9", "sop_instance_uid": "1.9.1"}
+    folder.mkdir()
+    legacy = highdicom.legacy.LegacyConvertedEnhancedCTImage(slices, **uids, series_number=3, instance_number=1)
+    legacy.save_as(folder / "file")
+    return folder
+
+
+@pytest.mark.parametrize("identity", [False, True])
+def test_a_multi_frame_scan(write_scan, tmp_path, identity):
+    scan = multi_framed(write_scan(**FRAMES), tmp_path / "frames")
+    mask = segment(scan, tmp_path / "seg.dcm", identity=identity)
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=2e-3)
+    named = segmentation.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
+    assert named.ReferencedSOPInstanceUID == "1.9.1"
+
+
+def test_a_scan_without_what_must_be_repeated(write_scan, tmp_path):
+    with pytest.raises(CpmnError, match=r"tags of the scan are missing or wrong: .*StudyInstanceUID.*--dicom-seg"):
+        segment(write_scan(StudyInstanceUID=None), tmp_path / "seg.dcm")
+    assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_nothing_is_printed_of_oddly_written_names(write_scan, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        segment(write_scan(PatientName="Anonymous"), tmp_path / "seg.dcm")
+
+
+def test_a_real_scan(real_data, tmp_path):
+    mask = segment(real_data / "lung_pet_ct_dx/A0002/B40f", tmp_path / "seg.dcm")
+    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
+    assert segmentation.NumberOfFrames == mask.GetSize()[2]
+    assert int(segmentation.pixel_array.sum()) == int(sitk.GetArrayViewFromImage(mask).sum())
