@@ -40,6 +40,7 @@ class StandIn:
         """Run a command with the stand-in on PATH; output and errors are in `stdout`."""
         outer = ("PYTHON", "CONDA", "VIRTUAL_ENV", "SNAKEMAKE")
         clean = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
+        clean["PIP_NO_COMPILE"] = "1"  # takes longer than all the rest of installing
         clean["PATH"] = os.pathsep.join([str(self.folder / "bin"), str(Path(sys.executable).parent), clean["PATH"]])
         out, both = subprocess.PIPE, subprocess.STDOUT
         return subprocess.run(command, env=clean, cwd=cwd, stdout=out, stderr=both, text=True, timeout=3000)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((ROOT / "workflow" / "envs").glob("*.yaml"))
 IMPORT_ALL = "import importlib, sys; print(sys.prefix); [importlib.import_module(name) for name in sys.argv[1:]]"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # for the first time, when the environments are made
+# One worker, since each would run the cohort; the time is for the first time, when the environments are made.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("conda"), pytest.mark.timeout(3600)]
 
 
 class Run:
