@@ -141,10 +141,10 @@ def test_resampled_scans_get_positions_of_their_own(write_scan, tmp_path):
 def multi_framed(scan: Path, folder: Path) -> Path:
     """The scan as one multi-frame file in a folder of its own."""
     slices = [pydicom.dcmread(path) for path in scan.iterdir()]
-    uids = {"series_instance_uid": "1.9", "sop_instance_uid": "1.9.1"}
     folder.mkdir()
-    legacy = highdicom.legacy.LegacyConvertedEnhancedCTImage(slices, **uids, series_number=3, instance_number=1)
-    legacy.save_as(folder / "file")
+    highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        slices, series_instance_uid="1.9", series_number=3, sop_instance_uid="1.9.1", instance_number=1
+    ).save_as(folder / "file")
     return folder
 
 
