@@ -21,6 +21,7 @@ from cpmn.tracking.server import locked
 PACKAGE = Path(cpmn.__file__).parent
 REQUIREMENTS = (
     "connected-components-3d",
+    "highdicom",
     "isal",
     "matplotlib",
     "mlflow",
