@@ -95,7 +95,7 @@ class Canvas:
             if allowed is None:
                 _as_items(labels)[inside] = _as_items(np.full(labels.shape[-1], label, np.uint8))
             else:
-                labels[inside] = _recolored(labels[inside], None, label, allowed)
+                labels[inside] = _recolored(labels[inside], np.True_, label, allowed)
         if edge.any():
             hit = shape.distance(self._samples(box, edge)) < 0
             labels[edge] = _recolored(labels[edge], hit, label, allowed)
@@ -120,14 +120,14 @@ class Canvas:
         ]
         centers = self.centers[np.ix_(*middles)]
         whole = tuple(slice(0, size) for size in self.reach.shape)
-        away = self.centers - np.stack([self._spread(centers[..., axis], whole) for axis in range(3)], axis=-1)
+        away = self.centers - self._spread(centers, whole)
         reach = np.sqrt((away**2).sum(axis=-1)) * np.float32(1.001) + self.reach
         for axis, n in enumerate(self.block):
             reach = np.maximum.reduceat(reach, np.arange(0, reach.shape[axis], n), axis=axis)
         return centers, reach
 
     def _spread(self, blocks: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
-        """A value per block that a box touches as one per voxel of the box."""
+        """Values (z, y, x, ...) per block that a box touches as values per voxel of the box."""
         for axis, n in enumerate(self.block):
             blocks = blocks.repeat(n, axis=axis)
         return blocks[
@@ -226,7 +226,5 @@ def _as_items(samples: np.ndarray) -> np.ndarray:
     return samples.view(f"V{samples.shape[-1]}")[..., 0]
 
 
-def _recolored(labels: np.ndarray, hit: np.ndarray | None, label: int, allowed: np.ndarray | None) -> np.ndarray:
-    if allowed is not None:
-        hit = allowed[labels] if hit is None else hit & allowed[labels]
-    return np.full_like(labels, label) if hit is None else np.where(hit, np.uint8(label), labels)
+def _recolored(labels: np.ndarray, hit: np.ndarray | np.bool_, label: int, allowed: np.ndarray | None) -> np.ndarray:
+    return np.where(hit if allowed is None else hit & allowed[labels], np.uint8(label), labels)

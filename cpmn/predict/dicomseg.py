@@ -86,12 +86,12 @@ def write_segmentation(
 
     Raises CpmnError if the scan lacks tags that a Segmentation has to repeat.
     """
-    slices = _slices(source, series, config)
+    slices, direction = _slices(source, series, config)
     slices = [_complete(one if identity else _without_identity(one)) for one in slices]
     try:
         with warnings.catch_warnings():  # of names that are not written the way that the standard asks for
             warnings.simplefilter("ignore", UserWarning)
-            segmentation = _segmentation(slices, _volume(mask, slices[0]), model)
+            segmentation = _segmentation(slices, _volume(mask, direction), model)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CpmnError(
             f"no DICOM Segmentation of {source} can be made, since tags of the scan are missing or wrong: {error}. "
@@ -121,12 +121,14 @@ def _segmentation(slices: Sequence[pydicom.Dataset], volume: highdicom.Volume, m
     )
 
 
-def _slices(source: Path, series: str, config: ConvertConfig) -> list[pydicom.Dataset]:
-    """The scan's files without their pixels, in the order of the volume."""
+def _slices(source: Path, series: str, config: ConvertConfig) -> tuple[list[pydicom.Dataset], np.ndarray]:
+    """The scan's files without their pixels, in the order of the volume, and its direction (3, 3; see `Geometry`)."""
     with unzipped(source, config.maximum_unzipped_gb) as files:
         choice = choose_series(scan_files(source, files), phase="nct", series_uid=series, config=config)
+        assert choice.series.geometry is not None
         paths = dict.fromkeys(header.path for header in choice.series.slices)
-        return [read_dicom(path, stop_before_pixels=True) for path in paths]
+        slices = [read_dicom(path, stop_before_pixels=True) for path in paths]
+        return slices, choice.series.geometry.direction
 
 
 def _without_identity(dataset: pydicom.Dataset) -> pydicom.Dataset:
@@ -154,25 +156,15 @@ def _only(dataset: pydicom.Dataset, keywords: Sequence[str]) -> pydicom.Dataset:
     return result
 
 
-def _volume(mask: sitk.Image, like: pydicom.Dataset) -> highdicom.Volume:
-    """The mask in the orientation of the scan's slices, so that its planes are theirs."""
-    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(_direction(like))
+def _volume(mask: sitk.Image, direction: np.ndarray) -> highdicom.Volume:
+    """The mask with axes along those of the scan's slices, so that its planes are theirs."""
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel().tolist())
     mask = sitk.DICOMOrient(mask, code)
-    direction = np.reshape(mask.GetDirection(), (3, 3))
+    steps = np.reshape(mask.GetDirection(), (3, 3)) * mask.GetSpacing()
     affine = np.eye(4)
-    affine[:3, :3] = (direction * mask.GetSpacing())[:, ::-1]  # columns for the array's axes z, y, x
+    affine[:3, :3] = steps[:, ::-1]  # columns for the array's axes z, y, x
     affine[:3, 3] = mask.GetOrigin()
     return highdicom.Volume(sitk.GetArrayFromImage(mask), affine, coordinate_system="PATIENT")
-
-
-def _direction(like: pydicom.Dataset) -> Sequence[float]:
-    """Direction cosines of an image (rows first) whose third axis is the normal of the slices."""
-    cosines = like.get("ImageOrientationPatient")
-    if cosines is None:
-        shared = like.SharedFunctionalGroupsSequence[0]
-        cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
-    row, column = np.reshape(np.asarray(cosines, float), (2, 3))
-    return np.stack([row, column, np.cross(row, column)], axis=1).ravel().tolist()
 
 
 def _segment() -> SegmentDescription:

@@ -11,13 +11,12 @@ from scipy import ndimage
 from cpmn.box import crop_image
 from cpmn.cases import mark_lesions
 from cpmn.config.crop import CropConfig
-from cpmn.convert.imagefile import is_image_file
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Decision, is_positive, patient_score
 from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_files, write_json
-from cpmn.images import image_like, read_image, voxel_ml, write_image
+from cpmn.images import image_like, voxel_ml, write_image
 from cpmn.lungbox import find_box
 from cpmn.predict.overview import write_overview
 from cpmn.versions import versions
@@ -58,18 +57,19 @@ def predict_series(
     allow it (the other files are there then); PatientError for a scan that cannot be read.
     """
     source, results, output = Path(source), Path(results), Path(output)
-    if dicom_seg and source.is_file() and is_image_file(source):
-        raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
     native, facts = convert_series(
         source, patient=source.name, phase="nct", series_uid=series_uid, config=decision.convert
     )
+    if dicom_seg and facts["series"] is None:
+        raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop = crop_lungs(native, decision.crop)
     reading = read_crop(models, crop, decision)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
-    write_image(image_like((labels != 0).astype(np.uint8), native), output / "prediction.nii.gz")
+    mask = image_like((labels != 0).astype(np.uint8), native)
+    write_image(mask, output / "prediction.nii.gz")
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")
     record = _decided(reading, decision) | {
@@ -83,10 +83,8 @@ def predict_series(
     if dicom_seg:
         from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
 
-        mask, model = read_image(output / "prediction.nii.gz"), record["model"]["sha256"]
-        write_segmentation(
-            output / "prediction.dcm", mask, source, facts["series"], decision.convert, model=model, identity=identity
-        )
+        path, model = output / "prediction.dcm", record["model"]["sha256"]
+        write_segmentation(path, mask, source, facts["series"], decision.convert, model=model, identity=identity)
     return read_json(output / "prediction.json")
 
 

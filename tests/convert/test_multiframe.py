@@ -68,6 +68,19 @@ def enhanced(source: Path, target: Path, *, per_frame_rescale: bool = False, **t
     return dataset
 
 
+def multi_framed(source: Path, target: Path) -> Path:
+    """One legacy converted file of a single-frame series, in a folder of its own."""
+    target.mkdir()
+    highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        [pydicom.dcmread(path) for path in source.iterdir()],
+        series_instance_uid="1.9",
+        series_number=3,
+        sop_instance_uid="1.9.1",
+        instance_number=1,
+    ).save_as(target / "file")
+    return target
+
+
 def test_enhanced_ct_equals_the_single_frames(write_series, tmp_path):
     source = write_series()
     enhanced(source, tmp_path / "enhanced")
@@ -104,12 +117,7 @@ def test_legacy_converted_enhanced_ct(write_series, tmp_path):
     source = write_series(
         **study, SeriesNumber=1, SeriesDate="20190305", SeriesTime="0900", ReferringPhysicianName="", Laterality=""
     )
-    legacy = [pydicom.dcmread(path) for path in source.iterdir()]
-    (tmp_path / "e").mkdir()
-    highdicom.legacy.LegacyConvertedEnhancedCTImage(
-        legacy, series_instance_uid="1.9", series_number=3, sop_instance_uid="1.9.1", instance_number=1
-    ).save_as(tmp_path / "e" / "file")
-    (plain, expected), (image, facts) = convert(source), convert(tmp_path / "e")
+    (plain, expected), (image, facts) = convert(source), convert(multi_framed(source, tmp_path / "e"))
     assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(plain))
     assert image.GetSpacing() == pytest.approx(plain.GetSpacing())
     assert image.GetOrigin() == pytest.approx(plain.GetOrigin())

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import highdicom
@@ -14,7 +15,8 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_series
 from cpmn.errors import CpmnError
 from cpmn.predict.dicomseg import write_segmentation
-from tests.convert.conftest import COLUMNS, ROWS, make_slice
+from tests.convert.conftest import COLUMNS, ROWS
+from tests.convert.test_multiframe import multi_framed
 from tests.test_identifiers import IDENTIFYING
 
 STUDY = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.3", "StudyID": "1", "AccessionNumber": "7"}
@@ -22,7 +24,6 @@ STUDY |= {"PatientSex": "F", "StudyTime": "0900", "ReferringPhysicianName": "", 
 FRAMES = {"PositionReferenceIndicator": "", "BodyPartExamined": "CHEST", "Laterality": ""}
 FRAMES |= {"SeriesDate": "20190305", "SeriesTime": "0900"}  # what a multi-frame file must hold besides
 FILED_BY = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber", "StudyID")
-HEIGHTS = np.arange(12) * 2.5 - 30.0
 ORIENTATIONS = {
     "head first, supine": [1, 0, 0, 0, 1, 0],
     "prone": [-1, 0, 0, 0, -1, 0],
@@ -32,16 +33,8 @@ ORIENTATIONS = {
 
 
 @pytest.fixture
-def write_scan(tmp_path: Path) -> Callable[..., Path]:
-    def write(heights=HEIGHTS, **tags) -> Path:
-        folder = tmp_path / "scan"
-        folder.mkdir()
-        for index, height in enumerate(heights):
-            dataset = make_slice(index, (-10.0, -20.0, float(height)), **(STUDY | tags))
-            dataset.save_as(folder / f"{(index * 7919) % 10007:05d}", enforce_file_format=True)
-        return folder
-
-    return write
+def write_scan(write_series: Callable[..., Path]) -> Callable[..., Path]:
+    return partial(write_series, **STUDY)
 
 
 def segment(scan: Path, output: Path, empty: bool = False, identity: bool = False, **settings) -> sitk.Image:
@@ -128,24 +121,14 @@ def test_patients_are_named_only_if_asked_for(write_scan, tmp_path, multi_frame)
 def test_an_empty_mask_can_be_filed_too(write_scan, tmp_path):
     segment(write_scan(), tmp_path / "seg.dcm", empty=True)
     segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
-    assert segmentation.NumberOfFrames == len(HEIGHTS)
+    assert segmentation.NumberOfFrames == 12
     assert len(marked_in(segmentation)) == 0
 
 
 def test_resampled_scans_get_positions_of_their_own(write_scan, tmp_path):
     uneven = np.delete(np.arange(16) * 2.5, [4, 9, 10])
-    mask = segment(write_scan(uneven), tmp_path / "seg.dcm", uneven_spacing="resample")
+    mask = segment(write_scan(z=uneven), tmp_path / "seg.dcm", uneven_spacing="resample")
     np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=2e-3)
-
-
-def multi_framed(scan: Path, folder: Path) -> Path:
-    """The scan as one multi-frame file in a folder of its own."""
-    slices = [pydicom.dcmread(path) for path in scan.iterdir()]
-    folder.mkdir()
-    highdicom.legacy.LegacyConvertedEnhancedCTImage(
-        slices, series_instance_uid="1.9", series_number=3, sop_instance_uid="1.9.1", instance_number=1
-    ).save_as(folder / "file")
-    return folder
 
 
 @pytest.mark.parametrize("identity", [False, True])

@@ -23,7 +23,6 @@ from cpmn.inference import Prediction
 from cpmn.network import build_pathway
 from cpmn.plan import Plan, write_plan
 from cpmn.predict.stage import crop_lungs, predict_series
-from tests.convert.conftest import make_slice
 
 CLOT_INDEX = (14, 35, 45)  # z, y, x: between the lungs
 FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png"}
@@ -269,17 +268,14 @@ def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, brig
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
 
 
-def test_a_dicom_segmentation_is_written_beside_the_mask(results, tmp_path, bright_spot, capsys):
+def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, tmp_path, bright_spot):
     from cpmn.cli import main
 
-    folder, image = tmp_path / "scan", chest()
-    folder.mkdir()
-    for index, hu in enumerate(sitk.GetArrayFromImage(image)):
-        rows, columns = hu.shape
-        size = {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "PixelData": (hu + 1024).tobytes()}
-        study = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.3"}
-        make_slice(index, (-180.0, -140.0, -400.0 + 5 * index), **size, **study).save_as(folder / f"{index}")
-    out = tmp_path / "out"
+    stored = sitk.GetArrayFromImage(chest()) + 1024
+    slices, rows, columns = stored.shape
+    tags = {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
+    tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
+    folder, out = write_series(z=5.0 * np.arange(slices), **tags), tmp_path / "out"
     assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg"]) == 0
     assert {path.name for path in out.iterdir()} == FILES | {"prediction.dcm"}
     segmentation = pydicom.dcmread(out / "prediction.dcm")
@@ -287,7 +283,6 @@ def test_a_dicom_segmentation_is_written_beside_the_mask(results, tmp_path, brig
     assert segmentation.NumberOfFrames == 3  # the spot's
     assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg", "--identity"]) == 0
     assert pydicom.dcmread(out / "prediction.dcm").PatientName == "Doe^Jane"
-    capsys.readouterr()
 
 
 def test_an_image_file_has_no_series_to_refer_to(series, results, tmp_path):

@@ -1,0 +1,1 @@
+from tests.convert.conftest import write_series as write_series  # a fixture
