@@ -196,31 +196,35 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
 
 
 def _affinity(features: Tensor, cells: Sequence[int]) -> Tensor:
-    """Row-wise softmax over cosines of pooled places, (batch, n, n) with n the product of `cells` (z, y, x)."""
+    """Row-wise softmax over cosines of pooled places, (batch, n, n) with n the product of `cells` (z, y, x).
+
+    At least in float32, whatever autocast says: cosines near 1 differ by less than bfloat16's 0.004.
+    """
     depth, height, width = cells
-    unit = functional.normalize(functional.adaptive_avg_pool3d(features, (depth, height, width)).flatten(2), dim=1)
-    return torch.softmax(unit.transpose(1, 2) @ unit / AFFINITY_TEMPERATURE, dim=-1)
+    with torch.autocast(features.device.type, enabled=False):
+        exact = features.to(torch.promote_types(features.dtype, torch.float32))
+        unit = functional.normalize(functional.adaptive_avg_pool3d(exact, (depth, height, width)).flatten(2), dim=1)
+        return torch.softmax(unit.transpose(1, 2) @ unit / AFFINITY_TEMPERATURE, dim=-1)
 
 
 def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tensor], margin: float = MARGIN) -> Tensor:
     """Intra-Feature Discrepancy: clot features must not resemble those of hard background. Scalar.
 
-        mean over patches with clot and over backgrounds of max(0, cos(mu_clot, mu_background) - margin)
+        mean over patches with clot and over backgrounds of w max(0, cos(mu_clot, mu_background) - margin)
 
     mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1 or weights
     between, of the features' size. Kin: the foreground/background contrast of ConDSeg (Lei et al., arXiv 2412.08345).
     Which backgrounds are hard - the ring round the clot and clot-free vessel - and the margin are ours. A patch whose
-    clot or background is empty contributes nothing; without any the loss is exactly zero. A cosine has no scale, so
-    that a clot's weight counts against the other clots of its patch alone: a patch with one clot of any weight above 0
-    counts fully.
+    clot or background is empty contributes nothing; without any the loss is exactly zero. w is the patch's heaviest
+    clot voxel (ours): a cosine has no scale, so that a faint clot would count fully by its mean alone.
     """
     total, count = features.new_zeros(()), features.new_zeros(())
-    foreground = _masked_mean(features, clot)
+    foreground, heaviest = _masked_mean(features, clot), clot.flatten(1).amax(1)
     for background in backgrounds:
-        valid = ((clot.flatten(1).sum(1) > 0) & (background.flatten(1).sum(1) > 0)).to(features)
+        share = heaviest * (background.flatten(1).amax(1) > 0)
         cosine = functional.cosine_similarity(foreground, _masked_mean(features, background), dim=1)
-        total = total + (functional.relu(cosine - margin) * valid).sum()
-        count = count + valid.sum()
+        total = total + (functional.relu(cosine - margin) * share).sum()
+        count = count + (share > 0).sum()
     return total / count.clamp_min(1.0)
 
 

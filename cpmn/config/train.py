@@ -188,8 +188,8 @@ class TrainConfig(Section):
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the patches of patients without PE that get a simulated embolus, with a label of full "
-        "weight, where they hold vessel and are no hard negatives; 0 is off (0-1).",
+        description="Share of the patches of patients without PE that get a simulated embolus, labelled and "
+        "weighed by its visibility, where they hold vessel and are no hard negatives; 0 is off (0-1).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
@@ -206,7 +206,7 @@ class TrainConfig(Section):
         ge=0,
         le=1,
         description="Share of the patches with labelled clots whose clots get another contrast to the blood round them "
-        "on the NCT, drawn like that of simulated emboli, and with it a label of full weight; 0 is off (0-1).",
+        "on the NCT, drawn like that of simulated emboli, and with it its visibility; 0 is off (0-1).",
     )
     flip_axes: tuple[Axis, ...] = Field(
         default=("x",), description="Augmentation: axes along which patches are mirrored at random, both phases alike."

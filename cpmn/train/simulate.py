@@ -28,26 +28,28 @@ def contrast_at(step: int, config: TrainConfig) -> float:
 
 
 def draw_contrast(step: int, config: TrainConfig, random: np.random.Generator) -> float:
-    """Mean contrast of a clot at `step`, `simulated_dark_fraction` of them below zero."""
-    contrast = contrast_at(step, config)
+    """Contrast of a clot at `step` in HU, spread about the schedule's; `simulated_dark_fraction` of them are dark."""
+    mean = contrast_at(step, config)
     dark = config.simulated_dark_fraction > 0 and random.random() < config.simulated_dark_fraction
-    return -contrast if dark else contrast
+    return (-mean if dark else mean) + random.normal(0, CONTRAST_SD_HU)
 
 
 def recontrast(
     nct: np.ndarray, clot: np.ndarray, *, spacing: Spacing, step: int, config: TrainConfig, random: np.random.Generator
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The NCT's patch in HU (z, y, x) with each connected piece of `clot` (bool) at a contrast drawn for `step`.
 
-    A piece is raised or lowered by what its own contrast to the blood round it lacks; noise and texture stay. So every
-    clot that was labelled, however isodense, teaches how a clot of that shape at that place looks.
+    Returns the contrasts too, in HU by voxel, 0 outside clots. A piece is raised or lowered by what its own contrast to
+    the blood round it lacks; noise and texture stay. So every clot that was labelled, however isodense, teaches how a
+    clot of that shape at that place looks.
     """
     pieces = np.asarray(cc3d.connected_components(clot))
-    shift, steps = np.zeros(nct.shape, np.float32), np.array(spacing[::-1])
+    contrast, shift, steps = np.zeros(nct.shape, np.float32), np.zeros(nct.shape, np.float32), np.array(spacing[::-1])
     for piece in range(1, pieces.max() + 1):
-        wanted = draw_contrast(step, config, random) + random.normal(0, CONTRAST_SD_HU)
-        shift[pieces == piece] = wanted - contrast_to_blood(nct, pieces == piece, ~clot, steps)
-    return nct + ndimage.gaussian_filter(shift, EDGE_VOXELS)
+        here = pieces == piece
+        contrast[here] = draw_contrast(step, config, random)
+        shift[here] = contrast[here] - contrast_to_blood(nct, here, ~clot, steps)
+    return nct + ndimage.gaussian_filter(shift, EDGE_VOXELS), contrast
 
 
 def insert_embolus(
@@ -61,12 +63,11 @@ def insert_embolus(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Patches in HU (z, y, x) with one embolus in the vessel at voxel `at` (z, y, x), and its mask (bool).
 
-    The NCT rises by the contrast, or falls where that is negative; in the CTPA the clot is a filling defect that keeps
-    the scan's noise. Where there is nothing of blood's HU within the clot's radius nothing changes and the mask is
-    empty.
+    The NCT rises by the `contrast` in HU, or falls where that is negative; in the CTPA the clot is a filling defect
+    that keeps the scan's noise. Where there is nothing of blood's HU within the clot's radius nothing changes and the
+    mask is empty.
     """
-    radius, hu = random.uniform(*RADIUS_MM), contrast + random.normal(0, CONTRAST_SD_HU)
-    defect = random.normal(*CTPA_CLOT_HU)
+    radius, defect = random.uniform(*RADIUS_MM), random.normal(*CTPA_CLOT_HU)
     mask = _clot_shape(nct, at, spacing, radius)
     if mask.sum() < FEWEST_VOXELS:
         return nct, ctpa, np.zeros(nct.shape, bool)
@@ -74,7 +75,7 @@ def insert_embolus(
     if ctpa is not None:
         noise = np.where(mask, ctpa - smoothed_inside(ctpa, mask, SMOOTHING_VOXELS), 0)
         ctpa = ctpa * (1 - share) + (defect + noise) * share
-    return nct + hu * share, ctpa, mask
+    return nct + contrast * share, ctpa, mask
 
 
 def _clot_shape(nct: np.ndarray, at: np.ndarray, spacing: Spacing, radius: float) -> np.ndarray:

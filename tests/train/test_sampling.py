@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cpmn.config.train import TrainConfig
+from cpmn.train import simulate
 from cpmn.train.cases import Case
 from cpmn.train.places import sample_places
 from cpmn.train.sampling import sample_batch
@@ -258,6 +259,26 @@ def test_labelled_clots_with_another_contrast_weigh_in_full_and_the_ctpa_stays(c
             heavy.append(changed)
     assert len(heavy) >= 24
     assert 0.25 <= np.mean(heavy) <= 0.75
+
+
+def test_made_clots_weigh_by_their_contrast_whatever_the_place_is_trusted(config, monkeypatch):
+    """12 HU, fully visible at 20 and not at all up to 4, is a half: of simulated clots and of invisible ones raised."""
+    monkeypatch.setattr(simulate, "CONTRAST_SD_HU", 0.0)
+    nothing = np.zeros(SHAPE, np.uint8)
+    full = np.where(with_tube("p", 1).embolus, 255, 0).astype(np.uint8)
+    cases = [replace(with_tube("p", 1), visibility=nothing, confidence=full)]
+    cases += [replace(with_tube("n", 0), visibility=nothing, confidence=nothing)]
+    weights = {"visibility_floor": 0.0, "confidence_floor": 0.0, "visible_hu": 20, "invisible_hu": 4}
+    made = {"simulated_fraction": 1.0, "clot_contrast_fraction": 1.0, "simulated_hu": (12, 12)}
+    settings, kinds = config(**weights, **made), set()
+    for step in range(4):
+        nct = sample_batch(cases, settings, step).nct
+        assert nct.weight is not None
+        assert nct.weight[nct.clot > 0].unique().tolist() == [0.5]
+        assert (nct.weight[nct.clot == 0] == 1).all()
+        places = sample_places(cases, settings, step)
+        kinds |= {place.case.label for place, clot in zip(places, nct.present, strict=True) if clot}
+    assert kinds == {0, 1}
 
 
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
