@@ -72,7 +72,7 @@ def training_bytes(config: TrainConfig, spacing: Spacing) -> int:
     for stride in _strides(config, spacing):
         sizes.append(sizes[-1] // math.prod(stride))
     maps = [MAPS_FINEST, *[MAPS_ELSEWHERE] * (len(sizes) - 2), MAPS_BOTTLENECK]
-    more = LOSS_MAPS if len(config.pathways) > 1 else 0
+    more = LOSS_MAPS if len(config.pathways) > 1 and config.alignment_weight else 0
     values = sum((n + more) * width * size for n, width, size in zip(maps, config.channels, sizes, strict=True))
     values += sizes[0] * 8 + sizes[EVIDENCE_LEVEL] * 4  # masks, logits and their losses
     per_pathway = config.batch_size * values + WEIGHT_COPIES * parameters(config, spacing)

@@ -45,8 +45,14 @@ def kept_bytes(config: TrainConfig, spacing: tuple[float, float, float]) -> int:
         ({"pathways": ("nct",)}, THIN),
         ({"patch_size": (32, 32, 8), "channels": (16, 32), "batch_size": 2}, THICK),
         ({"patch_size": (48, 48, 48), "batch_size": 1, "pathways": ("nct",)}, THIN),
+        ({"alignment_tolerance": 2}, THIN),
+        ({"constant": "none", "mutual_temperature": 2.0}, THIN),
+        ({"alignment_weight": 0, "mutual_weight": 0, "discrepancy_weight": 0}, THIN),
     ],
-    ids=["default", "one pathway", "thick slices", "large patch"],
+    ids=[
+        *("default", "one pathway", "thick slices", "large patch"),
+        *("tolerant alignment", "gradients everywhere", "no term between the pathways"),
+    ],
 )
 def test_the_estimate_is_near_what_is_kept(changes, spacing):
     config = TrainConfig.model_validate(changes)
