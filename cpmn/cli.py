@@ -144,6 +144,8 @@ def _add_info(commands: Commands) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from cpmn.predict.stage import predict_series
 
+    if options.identity and not options.dicom_seg:
+        raise CpmnError("--identity is about the DICOM Segmentation: no other file names a patient. Add --dicom-seg.")
     result = predict_series(
         options.series,
         results=options.results,

@@ -33,6 +33,12 @@ def test_a_mistake_is_one_line_without_a_traceback(tmp_path, capsys):
     assert "Traceback" not in error
 
 
+def test_identity_without_a_dicom_segmentation_is_a_mistake(tmp_path, capsys):
+    assert main(["predict", str(tmp_path), "-o", str(tmp_path / "out"), "--identity"]) == 2
+    assert "Add --dicom-seg" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["phantom", "-o", str(tmp_path / "file" / "out"), "--patients", "2"]) == 2
