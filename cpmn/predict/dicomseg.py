@@ -10,10 +10,13 @@ import pydicom
 import SimpleITK as sitk
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 from pydicom.sr.codedict import codes
+from pydicom.valuerep import DSfloat
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.archive import unzipped
+from cpmn.convert.geometry import Geometry
 from cpmn.convert.headers import read_dicom, scan_files
+from cpmn.convert.problem import SeriesProblem
 from cpmn.convert.series import choose_series
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
@@ -55,8 +58,12 @@ KEPT = (
     "LossyImageCompressionMethod",
 )
 """What a Segmentation needs of a slice that does not name the patient."""
-PLANES = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+SAME = ("PlaneOrientationSequence", "PixelMeasuresSequence")
+"""The same of all frames of a multi-frame image, in whatever group they stand."""
+PLANES = ("PlanePositionSequence", *SAME)
 """The same of a frame."""
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+"""What a Segmentation refers to."""
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
@@ -72,39 +79,47 @@ def write_segmentation(
 ) -> None:
     """Write a mask as a binary DICOM Segmentation (SEG) with one segment, in the scan's own orientation.
 
-    It belongs to the study and the frame of reference of its scan and refers to the slices that it lies on; where the
-    scan had to be resampled (gantry tilt, uneven slices) it has positions of its own. Frames without embolus are left
-    out, unless there is none at all.
+    It belongs to the study and the frame of reference of its scan and refers to the slices that it lies on, at their
+    positions; where the scan had to be resampled (gantry tilt, uneven slices) it has positions of its own. Frames
+    without embolus are left out, unless there is none at all.
 
     Parameters
     ----------
     mask : 0/1 on the scan's native grid (LPS).
     source, series : folder or .zip of DICOM files that was read, and the key of the series in it.
     model : hash of the model's files.
-    identity : whether what the scan says of patient and study (name, ID, dates, accession number, ...) is taken over,
-        which an archive needs to file it; without, nothing is, but UIDs.
+    identity : whether what the scan says of patient, study, institution and scanner (name, ID, dates, accession number,
+        ...) is taken over, which an archive needs to file it; without, nothing is, but UIDs, by which whoever holds the
+        scan can tell whose it is.
 
-    Raises CpmnError if the scan lacks tags that a Segmentation has to repeat.
+    Raises CpmnError if the scan lacks tags that a Segmentation has to repeat, or has several multi-frame files.
     """
-    slices, direction = _slices(source, series, config)
-    slices = [_complete(one if identity else _without_identity(one)) for one in slices]
     try:
+        slices, geometry = _slices(source, series, config)
+        _check(slices)
+        slices = [_complete(_alike(one if identity else _without_identity(one), slices[0])) for one in slices]
+        volume = _volume(mask, geometry.direction)
+        moved = geometry.uneven or geometry.shifts or "NumberOfFrames" in slices[0]
         with warnings.catch_warnings():  # of names that are not written the way that the standard asks for
             warnings.simplefilter("ignore", UserWarning)
-            segmentation = _segmentation(slices, _volume(mask, direction), model)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+            segmentation = _segmentation(slices, volume if moved else volume.array, model)
+    except (AttributeError, KeyError, TypeError, ValueError, SeriesProblem) as error:
+        why = "" if identity else f": {error}"  # it may quote what the tags say
         raise CpmnError(
-            f"no DICOM Segmentation of {source} can be made, since tags of the scan are missing or wrong: {error}. "
+            f"no DICOM Segmentation of {source} can be made, since tags of the scan are missing or wrong{why}. "
             "Mend them, or leave out --dicom-seg."
         ) from error
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = DSfloat(volume.spacing[0], auto_format=True)  # the scan's own may be wrong
     with written_atomically(path) as temporary:
         segmentation.save_as(temporary)
 
 
-def _segmentation(slices: Sequence[pydicom.Dataset], volume: highdicom.Volume, model: str) -> Segmentation:
+def _segmentation(slices: Sequence[pydicom.Dataset], planes: np.ndarray | highdicom.Volume, model: str) -> Segmentation:
+    """`planes` are those of the `slices`, in their order, or have positions of their own."""
     return Segmentation(
         slices,
-        volume,
+        planes,
         SegmentationTypeValues.BINARY,
         [_segment()],
         series_instance_uid=highdicom.UID(),
@@ -118,17 +133,42 @@ def _segmentation(slices: Sequence[pydicom.Dataset], volume: highdicom.Volume, m
         content_label="PE",
         content_description=LABEL,
         series_description=f"{NAME}: {LABEL}",
+        specific_character_set="ISO_IR 192",  # whatever the scan's own is, names are read by then
     )
 
 
-def _slices(source: Path, series: str, config: ConvertConfig) -> tuple[list[pydicom.Dataset], np.ndarray]:
-    """The scan's files without their pixels, in the order of the volume, and its direction (3, 3; see `Geometry`)."""
+def _slices(source: Path, series: str, config: ConvertConfig) -> tuple[list[pydicom.Dataset], Geometry]:
+    """The scan's files without their pixels, in the order of the volume, and where they lie."""
     with unzipped(source, config.maximum_unzipped_gb) as files:
         choice = choose_series(scan_files(source, files), phase="nct", series_uid=series, config=config)
         assert choice.series.geometry is not None
         paths = dict.fromkeys(header.path for header in choice.series.slices)
         slices = [read_dicom(path, stop_before_pixels=True) for path in paths]
-        return slices, choice.series.geometry.direction
+        return slices, choice.series.geometry
+
+
+def _check(slices: Sequence[pydicom.Dataset]) -> None:
+    """Raises ValueError for what no Segmentation can refer to."""
+    missing = [keyword for keyword in NEEDED if not all(one.get(keyword) for one in slices)]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}")
+    if len(slices) > 1 and "NumberOfFrames" in slices[0]:
+        raise ValueError("more than one multi-frame file")
+
+
+def _alike(dataset: pydicom.Dataset, first: pydicom.Dataset) -> pydicom.Dataset:
+    """The same with its `first` slice's orientation, and what frames share in their shared group.
+
+    Conversion has found them alike; highdicom wants them equal, and there.
+    """
+    if "NumberOfFrames" not in dataset:
+        dataset.ImageOrientationPatient = first.ImageOrientationPatient
+        return dataset
+    shared, own = (dataset[keyword].value[0] for keyword in GROUPS)
+    for keyword in SAME:
+        if keyword in own and keyword not in shared:
+            shared[keyword] = own[keyword]
+    return dataset
 
 
 def _without_identity(dataset: pydicom.Dataset) -> pydicom.Dataset:

@@ -69,6 +69,7 @@ def predict_series(
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
     mask = image_like((labels != 0).astype(np.uint8), native)
+    (output / "prediction.dcm").unlink(missing_ok=True)  # of an earlier scan, whose patient it may name
     write_image(mask, output / "prediction.nii.gz")
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")

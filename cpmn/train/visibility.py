@@ -19,7 +19,10 @@ LEVELS = 255  # visibilities are kept as uint8
 def clot_visibility(
     nct: sitk.Image, embolus: sitk.Image, visible_hu: float, invisible_hu: float = 0.0
 ) -> dict[int, float]:
-    """`visibility` per clot id, of its `contrast_to_blood`; a clot without soft tissue is invisible."""
+    """Visibility 0-1 per clot id: 0 up to a contrast of `invisible_hu`, 1 from `visible_hu`, linear between.
+
+    The contrast is the absolute value of `contrast_to_blood`; a clot without soft tissue is invisible.
+    """
     hu, ids = sitk.GetArrayFromImage(nct).astype(np.float32), sitk.GetArrayFromImage(embolus).astype(int)
     spacing = np.array(nct.GetSpacing()[::-1])
     margin = np.ceil(RING_MM / spacing).astype(int)
@@ -28,14 +31,9 @@ def clot_visibility(
         if found is None:
             continue
         box = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(found, margin, strict=True))
-        contrast = contrast_to_blood(hu[box], ids[box] == clot, ids[box] == 0, spacing)
-        result[clot] = float(visibility(contrast, visible_hu, invisible_hu))
+        contrast = abs(contrast_to_blood(hu[box], ids[box] == clot, ids[box] == 0, spacing))
+        result[clot] = float(np.clip((contrast - invisible_hu) / (visible_hu - invisible_hu), 0, 1))
     return result
-
-
-def visibility(contrast: float | np.ndarray, visible_hu: float, invisible_hu: float) -> np.ndarray:
-    """0-1 of a contrast in HU, bright or dark: 0 up to `invisible_hu`, 1 from `visible_hu`, linear between."""
-    return np.clip((np.abs(contrast) - invisible_hu) / (visible_hu - invisible_hu), 0, 1)
 
 
 def contrast_to_blood(hu: np.ndarray, clot: np.ndarray, elsewhere: np.ndarray, steps: np.ndarray) -> float:
@@ -91,10 +89,7 @@ def floor_at(step: int, config: TrainConfig) -> float:
     return config.visibility_floor + (1 - config.visibility_floor) * risen
 
 
-def label_weight(levels: np.ndarray, clot: np.ndarray, floor: float) -> np.ndarray:
-    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor.
-
-    levels : `LEVELS` x v, the visibility or the confidence.
-    """
-    seen = levels.astype(np.float32) / LEVELS
+def label_weight(visibility: np.ndarray, clot: np.ndarray, floor: float) -> np.ndarray:
+    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor; v: visibility or confidence."""
+    seen = visibility.astype(np.float32) / LEVELS
     return np.where(clot, seen + (1 - seen) * np.float32(floor), np.float32(1)).astype(np.float32)

@@ -82,10 +82,23 @@ def test_marks_lie_where_the_mask_has_them(write_scan, tmp_path, orientation):
     assert len(marked(mask)) > 50
 
 
-@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=list(ORIENTATIONS))
-def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, orientation):
-    scan = write_scan(ImageOrientationPatient=orientation)
-    segment(scan, tmp_path / "seg.dcm")
+def rough(index: int) -> dict[str, list[float]]:
+    """Positions and orientations as scanners round them: not quite even, not quite the same."""
+    return {
+        "ImagePositionPatient": [0, 0, 2.5 * index + (0.04 if index % 3 else 0)],
+        "ImageOrientationPatient": [1, 1e-6 * index, 0, 0, 1, 0],
+    }
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [*({"ImageOrientationPatient": orientation} for orientation in ORIENTATIONS.values()), {"each": rough}],
+    ids=[*ORIENTATIONS, "rounded"],
+)
+def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, tags):
+    scan = write_scan(**tags)
+    mask = segment(scan, tmp_path / "seg.dcm")
+    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=0.05)
     slices = [pydicom.dcmread(path) for path in scan.iterdir()]
     heights = {one.SOPInstanceUID: float(one.ImagePositionPatient[2]) for one in slices}
     segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
@@ -96,6 +109,15 @@ def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, orientati
     assert segmentation.StudyInstanceUID == STUDY["StudyInstanceUID"]
     assert segmentation.FrameOfReferenceUID == STUDY["FrameOfReferenceUID"]
     assert segmentation.SeriesInstanceUID not in {"1.2.3.4", ""}
+
+
+@pytest.mark.parametrize("written", [None, 5, -2.5])
+def test_the_distance_of_slices_is_that_of_their_positions(write_scan, tmp_path, written):
+    segment(write_scan(SpacingBetweenSlices=written), tmp_path / "seg.dcm")
+    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    assert shared.PixelMeasuresSequence[0].SpacingBetweenSlices == 2.5
+    assert segmentation.get_volume().spacing == pytest.approx((2.5, 0.7, 0.8))
 
 
 def test_what_the_segment_is(write_scan, tmp_path):
@@ -116,6 +138,20 @@ def test_patients_are_named_only_if_asked_for(write_scan, tmp_path, multi_frame)
     secrets = {keyword: text.encode() for keyword, text in IDENTIFYING.items() if not keyword.endswith("UID")}
     assert [keyword for keyword, text in secrets.items() if text in without] == []
     assert [keyword for keyword in FILED_BY if secrets[keyword] not in named] == []
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (["", "ISO 2022 IR 100"], "Müller^Jürgen"),
+        ("ISO_IR 100", "Müller^Jürgen"),
+    ],
+    ids=["Japanese", "Latin, extended", "Latin"],
+)
+def test_names_in_other_characters_stay_legible(write_scan, tmp_path, characters, name):
+    segment(write_scan(SpecificCharacterSet=characters, PatientName=name), tmp_path / "seg.dcm", identity=True)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
 
 
 def test_an_empty_mask_can_be_filed_too(write_scan, tmp_path):
@@ -141,16 +177,44 @@ def test_a_multi_frame_scan(write_scan, tmp_path, identity):
     assert named.ReferencedSOPInstanceUID == "1.9.1"
 
 
+def test_a_multi_frame_scan_whose_frames_each_say_what_all_share(write_scan, tmp_path):
+    scan = multi_framed(write_scan(**FRAMES), tmp_path / "frames")
+    dataset = pydicom.dcmread(scan / "file")
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        for frame in dataset.PerFrameFunctionalGroupsSequence:
+            frame[keyword] = shared[keyword]
+        del shared[keyword]
+    dataset.save_as(scan / "file")
+    mask = segment(scan, tmp_path / "seg.dcm")
+    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=2e-3)
+
+
+def test_several_multi_frame_files_are_refused(write_scan, tmp_path):
+    lower, upper = (write_scan(f"scan-{z}", z=2.5 * np.arange(z, z + 12), **FRAMES) for z in (0, 12))
+    scan = multi_framed(lower, tmp_path / "frames")
+    multi_framed(upper, tmp_path / "more").joinpath("file").rename(scan / "another")
+    with pytest.raises(CpmnError, match="more than one multi-frame file"):
+        segment(scan, tmp_path / "seg.dcm")
+
+
 def test_a_scan_without_what_must_be_repeated(write_scan, tmp_path):
-    with pytest.raises(CpmnError, match=r"tags of the scan are missing or wrong: .*StudyInstanceUID.*--dicom-seg"):
+    with pytest.raises(CpmnError, match=r"tags of the scan are missing or wrong: no StudyInstanceUID\. .*--dicom-seg"):
         segment(write_scan(StudyInstanceUID=None), tmp_path / "seg.dcm")
     assert not (tmp_path / "seg.dcm").exists()
+
+
+def test_a_message_quotes_nothing_of_a_named_patient(write_scan, tmp_path):
+    birth = "1956-07-18"
+    with pytest.raises(CpmnError, match=r"missing or wrong\. ") as caught:
+        segment(write_scan(PatientBirthDate=birth), tmp_path / "seg.dcm", identity=True)
+    assert birth not in str(caught.value)
 
 
 def test_nothing_is_printed_of_oddly_written_names(write_scan, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        segment(write_scan(PatientName="Anonymous"), tmp_path / "seg.dcm")
+        segment(write_scan(PatientName="Anonymous"), tmp_path / "seg.dcm", identity=True)
 
 
 def test_a_real_scan(real_data, tmp_path):

@@ -283,6 +283,8 @@ def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, 
     assert segmentation.NumberOfFrames == 3  # the spot's
     assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg", "--identity"]) == 0
     assert pydicom.dcmread(out / "prediction.dcm").PatientName == "Doe^Jane"
+    assert main(["predict", str(folder), "-o", str(out), "--results", str(results)]) == 0
+    assert not (out / "prediction.dcm").exists()  # it names the patient who was read before
 
 
 def test_an_image_file_has_no_series_to_refer_to(series, results, tmp_path):
