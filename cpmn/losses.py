@@ -166,7 +166,7 @@ def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
     """Highest cosine (batch, z, y, x) of each voxel's features with the other's within `tolerance` along one axis."""
-    student, teacher = functional.normalize(student, dim=1), functional.normalize(teacher, dim=1)
+    student, teacher = (functional.normalize(_exact(features), dim=1) for features in (student, teacher))
     best = (student * teacher).sum(1)
     for axis in (2, 3, 4):
         for shift in (s for s in range(-tolerance, tolerance + 1) if s and abs(s) < student.shape[axis]):
@@ -196,15 +196,17 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
 
 
 def _affinity(features: Tensor, cells: Sequence[int]) -> Tensor:
-    """Row-wise softmax over cosines of pooled places, (batch, n, n) with n the product of `cells` (z, y, x).
-
-    At least in float32, whatever autocast says: cosines near 1 differ by less than bfloat16's 0.004.
-    """
+    """Row-wise softmax over cosines of pooled places, (batch, n, n) with n the product of `cells` (z, y, x)."""
     depth, height, width = cells
+    pooled = functional.adaptive_avg_pool3d(_exact(features), (depth, height, width)).flatten(2)
+    unit = functional.normalize(pooled, dim=1)
     with torch.autocast(features.device.type, enabled=False):
-        exact = features.to(torch.promote_types(features.dtype, torch.float32))
-        unit = functional.normalize(functional.adaptive_avg_pool3d(exact, (depth, height, width)).flatten(2), dim=1)
         return torch.softmax(unit.transpose(1, 2) @ unit / AFFINITY_TEMPERATURE, dim=-1)
+
+
+def _exact(features: Tensor) -> Tensor:
+    """At least in float32, whatever autocast made of them: cosines near 1 differ by less than bfloat16's 0.004."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tensor], margin: float = MARGIN) -> Tensor:

@@ -253,14 +253,20 @@ def test_affinity_weighs_places_by_their_mean():
     assert affinity_loss(apart, torch.ones_like(apart), weight=weight).item() == pytest.approx(whole.item() / 2)
 
 
-def test_affinity_keeps_float32_under_autocast(random):
-    """Places that differ by a hundredth of their features: in bfloat16 most of their relations are lost."""
-    first, second = (1 + 0.01 * features(random, 2, 8, 6, 6, 6).float() for _ in range(2))
-    exact = affinity_loss(first, second)
+@pytest.mark.parametrize(
+    "loss",
+    [affinity_loss, lambda a, b: alignment_loss([a], [b]), lambda a, b: alignment_loss([a], [b], 1)],
+    ids=["affinity", "alignment", "tolerant alignment"],
+)
+def test_features_are_compared_in_float32_under_autocast(loss, random):
+    """Places that differ by a hundredth of their features: cosines of bfloat16 would not tell them apart."""
+    first, second = (1 + 0.01 * features(random, 2, 8, 6, 6, 6).bfloat16() for _ in range(2))
+    exact = loss(first.float(), second.float())
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(affinity_loss(first, second), exact)
-        rounded = affinity_loss(first.bfloat16(), second.bfloat16())
-    assert rounded.dtype == torch.float32
+        found = loss(first, second)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, exact)
+        assert loss(first, first).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_affinity_ignores_what_keeps_relations():

@@ -14,7 +14,7 @@ from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places
 from cpmn.train.simulate import draw_contrast, insert_embolus, recontrast
 from cpmn.train.vessels import BLOOD_HU
-from cpmn.train.visibility import LEVELS, floor_at, label_weight, visibility
+from cpmn.train.visibility import floor_at, label_weight, patch_visibility
 
 OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pulmonary artery counts as suboptimal
 
@@ -109,37 +109,33 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     ctpa = cut(case.ctpa, place, size, AIR_HU) if case.ctpa is not None else None
     clot = cut(case.embolus, place, size, 0) > 0
     vessel = _vessel(nct, ctpa, config)
-    seen = cut(case.visibility, place, size, 0, order=0) if case.visibility is not None else None
+    made = np.zeros_like(clot)
     possible = config.clot_contrast_fraction > 0 and bool(clot.any())
     if possible and random.random() < config.clot_contrast_fraction:
-        nct, contrasts = recontrast(nct, clot, spacing=case.spacing, step=step, config=config, random=random)
-        seen = None if seen is None else _levels(contrasts, config)
-    added = np.zeros_like(clot)
+        nct, made = recontrast(nct, clot, spacing=case.spacing, step=step, config=config, random=random), clot
     vessels = voxels_in_patch(case.vessel_voxels, place, size) if place.simulated else ()
     if len(vessels):
         at, contrast = vessels[random.integers(len(vessels))], draw_contrast(step, config, random)
-        nct, ctpa, added = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
-        seen = None if seen is None else np.where(added, _levels(contrast, config), seen)
-    weight = _weight(place, clot, added, seen, step, config)
-    return Cut(nct, ctpa, clot | added, vessel & ~(clot | added), weight, case.window_center)
-
-
-def _levels(contrast: float | np.ndarray, config: TrainConfig) -> np.ndarray:
-    """How well clots of a contrast in HU are seen, as the map of a patient's own clots has it."""
-    return LEVELS * visibility(contrast, config.visible_hu, config.invisible_hu)
+        nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
+    weight = _weight(place, clot, made, nct, step, config)
+    return Cut(nct, ctpa, clot | made, vessel & ~(clot | made), weight, case.window_center)
 
 
 def _weight(
-    place: Place, clot: np.ndarray, added: np.ndarray, seen: np.ndarray | None, step: int, config: TrainConfig
+    place: Place, clot: np.ndarray, made: np.ndarray, nct: np.ndarray, step: int, config: TrainConfig
 ) -> np.ndarray | None:
-    """Label weights of a patch: how well clots are `seen` times how far their place is trusted; None for all alike.
+    """Label weights of a patch: how well clots are seen times how far their place is trusted; None for all alike.
 
-    The place of an `added` clot is known.
+    made : clots that were put into `nct` or got another contrast there. The place of those put in is known.
     """
-    weights = [] if seen is None else [label_weight(seen, clot | added, floor_at(step, config))]
-    if place.case.confidence is not None:
-        trusted = cut(place.case.confidence, place, clot.shape, 0, order=0)
-        weights.append(label_weight(trusted, clot, config.confidence_floor))
+    weights, case, size = [], place.case, clot.shape
+    if case.visibility is not None:
+        seen = cut(case.visibility, place, size, 0, order=0)
+        if made.any():
+            seen = np.where(made, patch_visibility(nct, made, case.spacing, config), seen)
+        weights.append(label_weight(seen, clot | made, floor_at(step, config)))
+    if case.confidence is not None:
+        weights.append(label_weight(cut(case.confidence, place, size, 0, order=0), clot, config.confidence_floor))
     return np.prod(weights, axis=0) if weights else None
 
 

@@ -36,20 +36,19 @@ def draw_contrast(step: int, config: TrainConfig, random: np.random.Generator) -
 
 def recontrast(
     nct: np.ndarray, clot: np.ndarray, *, spacing: Spacing, step: int, config: TrainConfig, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """The NCT's patch in HU (z, y, x) with each connected piece of `clot` (bool) at a contrast drawn for `step`.
 
-    Returns the contrasts too, in HU by voxel, 0 outside clots. A piece is raised or lowered by what its own contrast to
-    the blood round it lacks; noise and texture stay. So every clot that was labelled, however isodense, teaches how a
-    clot of that shape at that place looks.
+    A piece is raised or lowered by what its own contrast to the blood round it lacks; noise and texture stay. So every
+    clot that was labelled, however isodense, teaches how a clot of that shape at that place looks. Its smoothed rim
+    takes part of the contrast, from the smallest most.
     """
     pieces = np.asarray(cc3d.connected_components(clot))
-    contrast, shift, steps = np.zeros(nct.shape, np.float32), np.zeros(nct.shape, np.float32), np.array(spacing[::-1])
+    shift, steps = np.zeros(nct.shape, np.float32), np.array(spacing[::-1])
     for piece in range(1, pieces.max() + 1):
         here = pieces == piece
-        contrast[here] = draw_contrast(step, config, random)
-        shift[here] = contrast[here] - contrast_to_blood(nct, here, ~clot, steps)
-    return nct + ndimage.gaussian_filter(shift, EDGE_VOXELS), contrast
+        shift[here] = draw_contrast(step, config, random) - contrast_to_blood(nct, here, ~clot, steps)
+    return nct + ndimage.gaussian_filter(shift, EDGE_VOXELS)
 
 
 def insert_embolus(

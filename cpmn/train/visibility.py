@@ -4,6 +4,7 @@ Most clots are nearly isodense on NCT (domain facts, section 4): their labels te
 Weighting labels by visibility, and letting the invisible ones in later (a curriculum), are ours.
 """
 
+import cc3d
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -24,7 +25,22 @@ def clot_visibility(
     The contrast is the absolute value of `contrast_to_blood`; a clot without soft tissue is invisible.
     """
     hu, ids = sitk.GetArrayFromImage(nct).astype(np.float32), sitk.GetArrayFromImage(embolus).astype(int)
-    spacing = np.array(nct.GetSpacing()[::-1])
+    return _visibility(hu, ids, np.array(nct.GetSpacing()[::-1]), visible_hu, invisible_hu)
+
+
+def patch_visibility(hu: np.ndarray, clot: np.ndarray, spacing: Spacing, config: TrainConfig) -> np.ndarray:
+    """`LEVELS` x the visibility of each connected piece of `clot` (bool) in a patch in HU (z, y, x); 0 elsewhere."""
+    ids = np.asarray(cc3d.connected_components(clot)).astype(int)
+    table = np.zeros(ids.max() + 1)
+    seen = _visibility(hu, ids, np.array(spacing[::-1]), config.visible_hu, config.invisible_hu)
+    table[list(seen)] = list(seen.values())
+    return LEVELS * table[ids]
+
+
+def _visibility(
+    hu: np.ndarray, ids: np.ndarray, spacing: np.ndarray, visible_hu: float, invisible_hu: float
+) -> dict[int, float]:
+    """The same of arrays (z, y, x), with the mm per voxel along z, y, x."""
     margin = np.ceil(RING_MM / spacing).astype(int)
     result = {}
     for clot, found in enumerate(ndimage.find_objects(ids), start=1):

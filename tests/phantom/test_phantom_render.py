@@ -38,13 +38,19 @@ def test_still_scene_equals_brute_force(over: set[int] | None):
     assert (canvas.labels != brute_force(canvas, None, over)).mean() < 1e-5  # rounding at the surface
 
 
+FINE = Grid((47, 41, 35), (2.3, 2.3, 2.7), (-58.0, -50.0, -110.0))  # blocks of several slices, and rests of blocks
+
+
 @pytest.mark.parametrize("over", [None, {0, 1}])
 @pytest.mark.parametrize("moved", [False, True])
-def test_asking_blocks_first_changes_nothing(anatomy: Anatomy, monkeypatch, moved: bool, over: set[int] | None):
+@pytest.mark.parametrize("grid", [GRID, FINE], ids=["coarse", "fine"])
+def test_asking_blocks_first_changes_nothing(
+    anatomy: Anatomy, monkeypatch, grid: Grid, moved: bool, over: set[int] | None
+):
     labels = []
     for large in (0, 10**9):
         monkeypatch.setattr(render, "LARGE", large)
-        canvas = Canvas(GRID, anatomy.motion if moved else None, 2.0)
+        canvas = Canvas(grid, anatomy.motion if moved else None, 2.0)
         canvas.paint(PARTS, over=over)
         labels.append(canvas.labels)
     np.testing.assert_array_equal(*labels)

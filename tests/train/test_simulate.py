@@ -41,19 +41,15 @@ def test_each_labelled_clot_gets_a_contrast_of_the_schedule_whatever_it_had(dark
         nct[start : start + 3, 9:13, 9:13] += own
     settings = {"steps": 11, "simulated_hu": (30, 30), "simulated_dark_fraction": dark}
     config, random = TrainConfig.model_validate(settings), np.random.default_rng(0)
-    new, drawn = recontrast(nct, clot, spacing=SPACING, step=5, config=config, random=random)
-    assert (drawn[~clot] == 0).all()
+    new = recontrast(nct, clot, spacing=SPACING, step=5, config=config, random=random)
     found = []
     for start in (1, 6, 11):
         piece = np.zeros(nct.shape, bool)
         piece[start : start + 3, 9:13, 9:13] = True
         inner = (slice(start + 1, start + 2), slice(10, 12), slice(10, 12))
         found.append(contrast_to_blood(new, piece, ~clot, np.array(SPACING[::-1])))
-        assert np.ptp(drawn[piece]) == 0
-        assert drawn[piece][0] == pytest.approx(expected, abs=15)  # the schedule's SD is 5
-        assert found[-1] == pytest.approx(drawn[piece][0], abs=11)  # noise; the smoothed rim takes up to a third
         assert np.ptp(new[inner] - nct[inner]) < 3  # shifted as a whole; noise has an SD of 3
-    assert len(np.unique(drawn[clot])) == 3
+    assert np.abs(np.array(found) - expected).max() < 12  # the schedule's SD is 5, the smoothed rim takes some
     far = np.zeros(nct.shape, bool)
     far[:, :5], far[:, 18:] = True, True
     assert np.array_equal(new[far], nct[far])
@@ -62,9 +58,7 @@ def test_each_labelled_clot_gets_a_contrast_of_the_schedule_whatever_it_had(dark
 def test_without_a_clot_nothing_gets_another_contrast():
     nct, _ = tube()
     config, random = TrainConfig(), np.random.default_rng(0)
-    new, drawn = recontrast(nct, nct > 1e9, spacing=SPACING, step=0, config=config, random=random)
-    assert np.array_equal(new, nct)
-    assert not drawn.any()
+    assert np.array_equal(recontrast(nct, nct > 1e9, spacing=SPACING, step=0, config=config, random=random), nct)
 
 
 @pytest.mark.parametrize("seed", range(5))
