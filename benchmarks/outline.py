@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from benchmarks.evidence.plan import RESULTS, Difficulty, Role, cohort_patients, load_plan, phantom_config
+from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, load_plan, phantom_config
 from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.kept import kept
 from cpmn import metrics
@@ -30,30 +30,38 @@ SIGMAS_MM = (0.5, 0.75, 1.0, 1.5, 2.0)
 LIMITS_HU = tuple(range(3, 20))
 ARTERY = 0.5  # a voxel is artery where at least this share of it is, as a voxel is clot in the truth
 PATIENTS = 20  # with PE
-STUDIES: dict[Difficulty, tuple[Role, str]] = {  # cohort that choices were made on, and the best `nct_only` there
-    "learnable": ("development", "learnable/trials/nct_only-2"),
-    "mixed": ("opened", "mixed/trials/nct_only-15"),
-}
+STUDIES: tuple[
+    tuple[Difficulty, Role, str], ...
+] = (  # cohorts that choices were made on, and the best `nct_only` there
+    ("learnable", "development", "learnable/trials/nct_only-2"),
+    ("mixed", "opened", "mixed/trials/nct_only-15"),
+    ("learnable", "test", "learnable/nct_only-s0"),  # and what was read once
+)
 CACHE = Path("results/benchmarks/outline")
 
 
 def measure() -> Iterator[dict[str, Any]]:
-    """Rows (difficulty, reader, Dice with interval over patients)."""
+    """Rows (difficulty, cohort, reader, Dice with interval over patients)."""
     plan = load_plan()
-    for difficulty, (role, run) in STUDIES.items():
-        config = phantom_config(plan, difficulty, role)
-        names = [name for name, label in cohort_patients(plan, difficulty, role).items() if label][:PATIENTS]
-        key = sha256_of_json([config.model_dump(mode="json"), sha256_of_files(source_files("benchmarks.outline"))])
-        records = [
-            kept(CACHE / difficulty / f"{name}.json", key, lambda config=config, name=name: outline(config, name))
-            for name in tqdm(names, unit="patient", disable=None)
-        ]
-        for reader in records[0]["dice"]:
-            chosen = cross_fitted(np.array([record["dice"][reader] for record in records]))
-            yield {"difficulty": difficulty, "reader": reader, **metrics.mean(chosen)}
-        rows = {row["patient_id"]: row for row in cohort_rows(RESULTS / run / "patients.csv", role)}
-        network = [float(rows[name]["dice"] or 0) for name in names]
-        yield {"difficulty": difficulty, "reader": f"network ({run})", **metrics.mean(network)}
+    for study in STUDIES:
+        yield from measure_study(plan, *study)
+
+
+def measure_study(plan: Plan, difficulty: Difficulty, role: Role, run: str) -> Iterator[dict[str, Any]]:
+    """The rows of one cohort, a `run` of the evidence among them."""
+    config, where = phantom_config(plan, difficulty, role), {"difficulty": difficulty, "cohort": role}
+    names = [name for name, label in cohort_patients(plan, difficulty, role).items() if label][:PATIENTS]
+    key = sha256_of_json([config.model_dump(mode="json"), sha256_of_files(source_files("benchmarks.outline"))])
+    records = [
+        kept(CACHE / difficulty / role / f"{name}.json", key, lambda name=name: outline(config, name))
+        for name in tqdm(names, unit="patient", disable=None)
+    ]
+    for reader in records[0]["dice"]:
+        chosen = cross_fitted(np.array([record["dice"][reader] for record in records]))
+        yield where | {"reader": reader, **metrics.mean(chosen)}
+    rows = {row["patient_id"]: row for row in cohort_rows(RESULTS / run / "patients.csv", role)}
+    network = [float(rows[name]["dice"] or 0) for name in names]
+    yield where | {"reader": f"network ({run})", **metrics.mean(network)}
 
 
 def outline(config: PhantomConfig, name: str) -> dict[str, Any]:
