@@ -30,13 +30,12 @@ SIGMAS_MM = (0.5, 0.75, 1.0, 1.5, 2.0)
 LIMITS_HU = tuple(range(3, 20))
 ARTERY = 0.5  # a voxel is artery where at least this share of it is, as a voxel is clot in the truth
 PATIENTS = 20  # with PE
-STUDIES: tuple[
-    tuple[Difficulty, Role, str], ...
-] = (  # cohorts that choices were made on, and the best `nct_only` there
+STUDIES: tuple[tuple[Difficulty, Role, str], ...] = (
     ("learnable", "development", "learnable/trials/nct_only-2"),
     ("mixed", "opened", "mixed/trials/nct_only-15"),
-    ("learnable", "test", "learnable/nct_only-s0"),  # and what was read once
+    ("learnable", "test", "learnable/nct_only-s0"),
 )
+"""Cohorts that choices were made on with the best `nct_only` there, and the locked one with what read it once."""
 CACHE = Path("results/benchmarks/outline")
 
 

@@ -50,7 +50,6 @@ KEPT = (
     "NumberOfFrames",
     "PixelSpacing",
     "SliceThickness",
-    "SpacingBetweenSlices",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "LossyImageCompression",
@@ -98,28 +97,25 @@ def write_segmentation(
         slices, geometry = _slices(source, series, config)
         _check(slices)
         slices = [_complete(_alike(one if identity else _without_identity(one), slices[0])) for one in slices]
-        volume = _volume(mask, geometry.direction)
-        moved = geometry.uneven or geometry.shifts or "NumberOfFrames" in slices[0]
         with warnings.catch_warnings():  # of names that are not written the way that the standard asks for
             warnings.simplefilter("ignore", UserWarning)
-            segmentation = _segmentation(slices, volume if moved else volume.array, model)
+            segmentation = _segmentation(slices, mask, geometry, model)
     except (AttributeError, KeyError, TypeError, ValueError, SeriesProblem) as error:
         why = "" if identity else f": {error}"  # it may quote what the tags say
         raise CpmnError(
             f"no DICOM Segmentation of {source} can be made, since tags of the scan are missing or wrong{why}. "
             "Mend them, or leave out --dicom-seg."
         ) from error
-    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SpacingBetweenSlices = DSfloat(volume.spacing[0], auto_format=True)  # the scan's own may be wrong
     with written_atomically(path) as temporary:
         segmentation.save_as(temporary)
 
 
-def _segmentation(slices: Sequence[pydicom.Dataset], planes: np.ndarray | highdicom.Volume, model: str) -> Segmentation:
-    """`planes` are those of the `slices`, in their order, or have positions of their own."""
-    return Segmentation(
+def _segmentation(slices: Sequence[pydicom.Dataset], mask: sitk.Image, geometry: Geometry, model: str) -> Segmentation:
+    volume = _volume(mask, geometry.direction)
+    own_positions = geometry.uneven or geometry.shifts or "NumberOfFrames" in slices[0]  # else those of the slices
+    segmentation = Segmentation(
         slices,
-        planes,
+        volume if own_positions else volume.array,
         SegmentationTypeValues.BINARY,
         [_segment()],
         series_instance_uid=highdicom.UID(),
@@ -135,6 +131,9 @@ def _segmentation(slices: Sequence[pydicom.Dataset], planes: np.ndarray | highdi
         series_description=f"{NAME}: {LABEL}",
         specific_character_set="ISO_IR 192",  # whatever the scan's own is, names are read by then
     )
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = DSfloat(volume.spacing[0], auto_format=True)  # the scan's own may be wrong
+    return segmentation
 
 
 def _slices(source: Path, series: str, config: ConvertConfig) -> tuple[list[pydicom.Dataset], Geometry]:

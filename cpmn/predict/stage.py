@@ -69,7 +69,8 @@ def predict_series(
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
     mask = image_like((labels != 0).astype(np.uint8), native)
-    (output / "prediction.dcm").unlink(missing_ok=True)  # of an earlier scan, whose patient it may name
+    dicom = output / "prediction.dcm"
+    dicom.unlink(missing_ok=True)  # of an earlier scan, whose patient it may name
     write_image(mask, output / "prediction.nii.gz")
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")
@@ -84,8 +85,8 @@ def predict_series(
     if dicom_seg:
         from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
 
-        path, model = output / "prediction.dcm", record["model"]["sha256"]
-        write_segmentation(path, mask, source, facts["series"], decision.convert, model=model, identity=identity)
+        model = record["model"]["sha256"]
+        write_segmentation(dicom, mask, source, facts["series"], decision.convert, model=model, identity=identity)
     return read_json(output / "prediction.json")
 
 

@@ -31,10 +31,8 @@ def clot_visibility(
 def patch_visibility(hu: np.ndarray, clot: np.ndarray, spacing: Spacing, config: TrainConfig) -> np.ndarray:
     """`LEVELS` x the visibility of each connected piece of `clot` (bool) in a patch in HU (z, y, x); 0 elsewhere."""
     ids = np.asarray(cc3d.connected_components(clot)).astype(int)
-    table = np.zeros(ids.max() + 1)
     seen = _visibility(hu, ids, np.array(spacing[::-1]), config.visible_hu, config.invisible_hu)
-    table[list(seen)] = list(seen.values())
-    return LEVELS * table[ids]
+    return LEVELS * _table(seen)[ids]
 
 
 def _visibility(
@@ -84,10 +82,15 @@ def visibility_map(
     ids = _working_ids(embolus, spacing)
     if not ids.any():
         return np.full(clot.shape, round(LEVELS * max(seen.values())), np.uint8)
-    table = np.zeros(max(seen) + 1)
-    table[list(seen)] = list(seen.values())
     nearest = ndimage.distance_transform_edt(ids == 0, return_distances=False, return_indices=True)
-    return np.rint(LEVELS * table[ids[tuple(np.asarray(nearest))]]).astype(np.uint8)
+    return np.rint(LEVELS * _table(seen)[ids[tuple(np.asarray(nearest))]]).astype(np.uint8)
+
+
+def _table(seen: dict[int, float]) -> np.ndarray:
+    """Visibility by clot id, 0 for what is no clot."""
+    table = np.zeros(max(seen, default=0) + 1)
+    table[list(seen)] = list(seen.values())
+    return table
 
 
 def _working_ids(embolus: sitk.Image, spacing: Spacing) -> np.ndarray:

@@ -98,10 +98,10 @@ def rough(index: int) -> dict[str, list[float]]:
 def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, tags):
     scan = write_scan(**tags)
     mask = segment(scan, tmp_path / "seg.dcm")
-    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=0.05)
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=0.05)
     slices = [pydicom.dcmread(path) for path in scan.iterdir()]
     heights = {one.SOPInstanceUID: float(one.ImagePositionPatient[2]) for one in slices}
-    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
     for group in segmentation.PerFrameFunctionalGroupsSequence:
         named = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         assert heights[named] == pytest.approx(float(group.PlanePositionSequence[0].ImagePositionPatient[2]))
