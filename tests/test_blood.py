@@ -9,7 +9,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.config.phantom import PhantomConfig
 from cpmn.convert.stage import convert_series
 from cpmn.images import image_like
-from cpmn.phantom.anatomy import build_anatomy
+from cpmn.phantom.anatomy import blood_and_tissue, build_anatomy
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.scan import grid_image, scan_phase
 from tests.test_lungs import Chest
@@ -50,6 +50,7 @@ def test_phantoms_have_the_blood_that_was_drawn():
         anatomy = build_anatomy(config, name)
         scan = scan_phase(config, anatomy, "nct")
         drawn = float(anatomy.attenuation.nct[Tissue.ARTERY])
+        assert drawn == blood_and_tissue(config, name).nct[Tissue.ARTERY]
         assert blood_hu(grid_image(scan.hu, scan.grid)) == pytest.approx(drawn, abs=4.0)  # blood varies by 3 to 5 HU
 
 

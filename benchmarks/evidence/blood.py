@@ -20,7 +20,7 @@ from cpmn.blood import blood_hu
 from cpmn.files import write_text
 from cpmn.images import read_image
 from cpmn.metrics import auc
-from cpmn.phantom.anatomy import build_anatomy
+from cpmn.phantom.anatomy import blood_and_tissue
 from cpmn.phantom.materials import Tissue
 
 FEWEST_NORMALS = 10
@@ -66,7 +66,7 @@ def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, flo
     """HU of each patient's arteries on NCT, as the phantom draws it."""
     config = phantom_config(plan, difficulty, role)
     patients = cohort_patients(plan, difficulty, role)
-    return {name: float(build_anatomy(config, name).attenuation.nct[Tissue.ARTERY]) for name in patients}
+    return {name: float(blood_and_tissue(config, name).nct[Tissue.ARTERY]) for name in patients}
 
 
 def _measure(plan: Plan, drawn: Callable[[Difficulty, Role], dict[str, float]]) -> None:

@@ -40,6 +40,24 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
     if len(readings) < 2:
         return
     draws = draws_of(readings)
+    yield from _means(readings, draws)
+    pairs = with_controls(readings)
+    found = {name: _compare(pair, draws) for name, pair in pairs.items()}
+    waiting = {name: "scored on other patients" if name in scored else NOT_RUN for name in VERSUS if name not in pairs}
+    yield from _controls(pairs, found, waiting, draws)
+    if (planned[0].difficulty, planned[0].judged) == (PRIMARY, "test"):
+        seeds = {run.seed for run in planned if run.variant == "cpmn"}
+        complete = all(name in pairs and seeds <= set(pairs[name][0].seeds) for name in DECIDING)
+        deciding = [found[name] for name in DECIDING] if complete else []
+        words = verdict([one.auc for one in deciding], [one.student for one in deciding]) if complete else UNDECIDED
+        yield words + "\n"
+    if all(name in readings for name in LONGER):
+        pair = of_common_seeds(*(readings[name] for name in LONGER))
+        if pair[0].seeds:
+            yield _longer_line(_compare(pair, draws))
+
+
+def _means(readings: Mapping[str, Readings], draws: Draws) -> Iterator[str]:
     yield "Means over seeds, intervals by bootstrap over patients and seeds (one seed: over patients alone). Last, how"
     yield f"many PE patients score above {CLEARED:.0%} of the others, by seed: by their own thresholds they clear"
     yield "different shares.\n"
@@ -55,27 +73,19 @@ def comparison_lines(stored: Sequence[Run], planned: Sequence[Run], results: Pat
             for name, r in readings.items()
         ],
     )
-    pairs = with_controls(readings)
-    found = {name: _compare(pair, draws) for name, pair in pairs.items()}
+
+
+def _controls(
+    pairs: Mapping[str, Pair], found: Mapping[str, "_Compared"], waiting: Mapping[str, str], draws: Draws
+) -> Iterator[str]:
     adjusted = holm({name: one.p_of_dice for name, one in found.items()}) if len(pairs) == len(VERSUS) else {}
     yield "`cpmn` minus a control, over the seeds that both have; p of the bootstrap, for Dice (secondary)"
     yield "Holm's once all three controls are there. *Wider*: the interval by Student's t, which trusts few seeds less;"
     yield f"rows without seed {CHOSEN_WITH}, with which every choice was made, have no p:\n"
     rows = [_row(name, one, number(one.p), number(adjusted.get(name))) for name, one in found.items()]
     rows += [_row(name, _compare(part, draws)) for name, pair in pairs.items() if (part := _without_chosen(pair))]
-    waiting = {name: "scored on other patients" if name in scored else NOT_RUN for name in VERSUS if name not in pairs}
     rows += [[name, reason, *[""] * 5] for name, reason in waiting.items()]
     yield from table(["cpmn minus", "seeds", "AUC", "p", "wider", "Dice", "p (Holm)"], rows)
-    if (planned[0].difficulty, planned[0].judged) == (PRIMARY, "test"):
-        seeds = {run.seed for run in planned if run.variant == "cpmn"}
-        complete = all(name in pairs and seeds <= set(pairs[name][0].seeds) for name in DECIDING)
-        deciding = [found[name] for name in DECIDING] if complete else []
-        words = verdict([one.auc for one in deciding], [one.student for one in deciding]) if complete else UNDECIDED
-        yield words + "\n"
-    if all(name in readings for name in LONGER):
-        pair = of_common_seeds(*(readings[name] for name in LONGER))
-        if pair[0].seeds:
-            yield _longer_line(_compare(pair, draws))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,41 @@ LABELS_FILE = "labels.csv"
 GAP_FILE = "gap.csv"
 BLOOD_FILE, MEASURED_FILE = "blood.csv", "blood_measured.csv"
 OBSERVER_FILE = "observer.csv"
+STORED_TABLES = (  # file, heading, what stands in it
+    (
+        LABELS_FILE,
+        "Noise of the labels",
+        "Carried labels of the training cohorts' PE patients against the truth, on native voxels "
+        "(`python -m benchmarks evidence labels`): what `nct_only` and `cpmn` learn from. *Ranked*: share of pairs of "
+        "a visible (15 HU or more) and an isodense clot (below 8) whose contrast, measured under the carried label, is "
+        "in the right order: by the median over soft tissue, which weighs labels, and by the mean, which did before.",
+    ),
+    (
+        GAP_FILE,
+        "Training patients read by their own network",
+        "By networks that the plan names (`python -m benchmarks evidence gap`), against the labels that they learnt "
+        "from; AUC by the score fitted on other patients. Where training patients are read no better than new ones, "
+        "it is steps or weights that lack, not patients.",
+    ),
+    (
+        BLOOD_FILE,
+        "Scores and the patient's blood",
+        "Spearman's rank correlation of the patient score with the blood's HU in patients without PE, 95 % bootstrap "
+        "interval (`python -m benchmarks evidence blood`): near 0 where a network compares a clot with the patient's "
+        "own blood, near 1 where it takes bright blood for clot.",
+    ),
+    (
+        MEASURED_FILE,
+        "Blood measured in the NCT",
+        "What `train.blood_window` centres on (`cpmn.blood`), minus the HU that the phantom drew (same command). *AUC "
+        "of blood*: of the drawn HU between PE patients and others, which is 0.5 but for a cohort's luck.",
+    ),
+    (
+        COST_FILE,
+        "Cost of a step",
+        "Processor seconds on one thread, variants in turns (`python -m benchmarks evidence cost`).",
+    ),
+)
 
 
 def write_document(plan: Plan, document: Path, results: Path = RESULTS) -> None:
@@ -48,39 +83,8 @@ def lines(plan: Plan, results: Path = RESULTS) -> Iterator[str]:
     yield from trial_lines([run for run in plan.runs if run.trial], stored)
     yield from compared_lines(plan, results)
     yield from loss_lines(finals, stored, results)
-    yield from _stored_table(
-        results / LABELS_FILE,
-        "Noise of the labels",
-        "Carried labels of the training cohorts' PE patients against the truth, on native voxels "
-        "(`python -m benchmarks evidence labels`): what `nct_only` and `cpmn` learn from. *Ranked*: share of pairs of "
-        "a visible (15 HU or more) and an isodense clot (below 8) whose contrast, measured under the carried label, is "
-        "in the right order: by the median over soft tissue, which weighs labels, and by the mean, which did before.",
-    )
-    yield from _stored_table(
-        results / GAP_FILE,
-        "Training patients read by their own network",
-        "By networks that the plan names (`python -m benchmarks evidence gap`), against the labels that they learnt "
-        "from; AUC by the score fitted on other patients. Where training patients are read no better than new ones, "
-        "it is steps or weights that lack, not patients.",
-    )
-    yield from _stored_table(
-        results / BLOOD_FILE,
-        "Scores and the patient's blood",
-        "Spearman's rank correlation of the patient score with the blood's HU in patients without PE, 95 % bootstrap "
-        "interval (`python -m benchmarks evidence blood`): near 0 where a network compares a clot with the patient's "
-        "own blood, near 1 where it takes bright blood for clot.",
-    )
-    yield from _stored_table(
-        results / MEASURED_FILE,
-        "Blood measured in the NCT",
-        "What `train.blood_window` centres on (`cpmn.blood`), minus the HU that the phantom drew (same command). *AUC "
-        "of blood*: of the drawn HU between PE patients and others, which is 0.5 but for a cohort's luck.",
-    )
-    yield from _stored_table(
-        results / COST_FILE,
-        "Cost of a step",
-        "Processor seconds on one thread, variants in turns (`python -m benchmarks evidence cost`).",
-    )
+    for file, heading, text in STORED_TABLES:
+        yield from _stored_table(results / file, heading, text)
 
 
 def _limit(difficulty: str, path: Path) -> float | None:

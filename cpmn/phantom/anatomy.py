@@ -65,10 +65,19 @@ def with_emboli(config: PhantomConfig, anatomy: Anatomy) -> Anatomy:
     return replace(anatomy, clots=tuple(clots), label=1, attenuation=Attenuation(nct, ctpa))
 
 
+def blood_and_tissue(config: PhantomConfig, patient_id: str) -> Attenuation:
+    """HU of the patient's tissues without clots, as `build_anatomy` draws them but within milliseconds."""
+    return _first_draws(random_stream(config.seed, patient_id, "anatomy"))[1]
+
+
+def _first_draws(random: np.random.Generator) -> tuple[np.ndarray, Attenuation]:
+    scale = np.array([random.uniform(*limits) for limits in PATIENT_SCALE])
+    return scale, draw_attenuation(random)
+
+
 def _without_emboli(config: PhantomConfig, patient_id: str, label: int) -> Anatomy:
     random = random_stream(config.seed, patient_id, "anatomy")
-    scale = np.array([random.uniform(*limits) for limits in PATIENT_SCALE])
-    attenuation = draw_attenuation(random)
+    scale, attenuation = _first_draws(random)
     habitus = draw_habitus(random_stream(config.seed, patient_id, "habitus")) if config.nuisance else Habitus()
     size, torso = Size(scale), build_torso(scale, habitus)
     points = lung_points(torso.lungs, size, random)
