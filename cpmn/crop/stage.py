@@ -48,6 +48,8 @@ def crop_patient(
         raise PatientError(patient_id, problem, remedy or "Look at the scan.", nct) from error
     for name, value in images.items():
         write_image(crop_image(value, box), folder / f"{name}.nii.gz")
+    if ctpa_in_nct is None:  # of an earlier run, when the patient had one
+        (folder / "ctpa.nii.gz").unlink(missing_ok=True)
     write_json(folder / "crop.json", _facts(box, images, config) | {"mirrored": mirrored})
     _report_outside(patient_id, box, images["embolus"])
 

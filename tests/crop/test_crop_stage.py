@@ -130,6 +130,11 @@ def test_the_box_is_a_function_of_the_nct_alone(scan):
     assert digest(second / "embolus.nii.gz") != digest(first / "embolus.nii.gz")
 
 
+def test_a_patient_who_lost_the_ctpa_keeps_no_crop_of_it(scan):
+    assert (crop(scan) / "ctpa.nii.gz").is_file()
+    assert not (crop(scan, ctpa=False) / "ctpa.nii.gz").exists()
+
+
 def test_margin_is_a_setting(scan):
     assert read_json(crop(scan, margin_mm=0) / "crop.json")["start"] == [10, 15, 10]
 

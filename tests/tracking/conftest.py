@@ -1,11 +1,10 @@
-"""MLflow stores and servers, a finished run's files, and a real finished run of the tiny cohort.
+"""MLflow stores and servers, a finished run's files, and the real finished run of the tiny cohort.
 
 With `CPMN_FINISHED_RUN` in the environment, the folder of a finished run takes the place of a new one of the tiny
 cohort: quicker, and with better pictures for the documentation (`test_mlflow_browser.py`).
 """
 
 import csv
-import importlib.util
 import os
 import signal
 import socket
@@ -132,28 +131,12 @@ def folder(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fold
     return Folder(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
-def project_class() -> Any:
-    """The class that copies the project and runs its workflow, of `tests/workflow`."""
-    spec = importlib.util.spec_from_file_location("workflow_conftest", ROOT / "tests/workflow/conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Project
-
-
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def tiny(request: pytest.FixtureRequest, project_class: Any) -> Any:
     """A finished run of the tiny cohort. Tests leave its results as they found them."""
-    project = project_class()
     if given := os.environ.get("CPMN_FINISHED_RUN"):
-        there = project.__new__(project)
-        there.run, there.code = Path(given), ROOT
-        return there
-    made = project(tmp_path_factory.mktemp("tiny"))
-    done = made.snakemake("data/phantom/cohort.csv", "all")
-    assert done.returncode == 0, done.stdout[-6000:]
-    return made
+        return project_class(ROOT, Path(given))
+    return request.getfixturevalue("finished")
 
 
 @pytest.fixture(scope="session")

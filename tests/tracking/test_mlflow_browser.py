@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 PICTURES = os.environ.get("CPMN_SCREENSHOTS")
 ROUNDING = 0.51e-3  # MLflow's table of a comparison has three decimals, or four digits

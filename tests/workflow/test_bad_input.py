@@ -62,28 +62,39 @@ def cohort(finished, tmp_path_factory) -> tuple[list[dict[str, str]], dict[str, 
     return rows, {name: f"bad-{name}" for name in BAD}, sound
 
 
-def test_stop_names_each_patient_and_finishes_the_others_preprocessing(cohort, another):
-    rows, spoilt, sound = cohort
-    sheet = another.sheet(rows)
-    done = another.snakemake("--keep-going", config=(sheet,))
+@pytest.fixture(scope="module")
+def stopped(cohort, finished, tmp_path_factory):
+    """The run of that cohort that stops at its bad patients; (project, its cohort setting, what it said)."""
+    project = type(finished)(finished.code, tmp_path_factory.mktemp("stopped") / "run")
+    project.run.mkdir()
+    sheet = project.sheet(cohort[0])
+    done = project.snakemake("--keep-going", config=(sheet,))
     assert done.returncode != 0
+    return project, sheet, done.stdout
+
+
+def test_stop_names_each_patient_and_finishes_the_others_preprocessing(cohort, stopped):
+    rows, spoilt, sound = cohort
+    project, sheet, said = stopped
     for name, patient in spoilt.items():
-        lines = [line for line in done.stdout.splitlines() if f"patient {patient}: " in line]
-        assert lines, f"{name}: no message\n{done.stdout[-3000:]}"
+        lines = [line for line in said.splitlines() if f"patient {patient}: " in line]
+        assert lines, f"{name}: no message\n{said[-3000:]}"
         assert BAD[name][1] in lines[0], lines[0]
-        assert not (another.run / "results/crop" / patient / "crop.json").exists()
+        assert not (project.run / "results/crop" / patient / "crop.json").exists()
     for patient in sound:
-        assert (another.run / "results/crop" / patient / "crop.json").is_file()
-    assert not (another.run / "results/train/cpmn").exists()
-    assert "Traceback" not in done.stdout
-    onwards = another.planned(config=(sheet, "on_bad_patient=exclude"))
+        assert (project.run / "results/crop" / patient / "crop.json").is_file()
+    assert not (project.run / "results/train/cpmn").exists()
+    assert "Traceback" not in said
+    onwards = project.planned(config=(sheet, "on_bad_patient=exclude"))
     assert onwards["crop"] == len(spoilt)  # the way that the README shows: finished patients stay finished
     assert onwards["convert"] + onwards["propagate"] < len(rows)
 
 
-def test_exclude_completes_and_reports_the_reasons(cohort, finished, another):
-    rows, spoilt, sound = cohort
-    sheet = another.sheet(rows)
+def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, another):
+    """After the run that stopped, as a user goes on."""
+    _, spoilt, sound = cohort
+    project, sheet, _ = stopped
+    shutil.copytree(project.run, another.run, dirs_exist_ok=True)
     done = another.snakemake(config=(sheet, "on_bad_patient=exclude"))
     assert done.returncode == 0, done.stdout[-5000:]
     page = (another.run / "results/report/index.html").read_text()

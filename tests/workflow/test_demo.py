@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -126,15 +125,14 @@ def test_vessel_masks_are_cut_where_there_are_some_and_only_for_whom_they_serve(
     assert finished.planned(config=(masked, "train={vein_fraction: 0.25}"))["crop_vessels"] == 8
 
 
-def test_new_vessel_masks_repeat_the_evaluation_alone(finished, another):
+def test_new_vessel_masks_repeat_the_evaluation_alone(finished, continued):
     """A sheet that names masks beside what it named before: no crop, no training runs again."""
-    rows, mask = finished.rows(), another.run.parent / "vessels.nii.gz"
+    rows, mask = finished.rows(), continued.run.parent / "vessels.nii.gz"
     mask.touch()
-    config = (another.sheet(rows),)
-    shutil.copytree(finished.run, another.run, dirs_exist_ok=True)
-    assert another.snakemake("--touch", "all", config=config).returncode == 0
-    assert not another.planned(config=config)
-    jobs = another.planned(config=(another.sheet([row | {"vessels": str(mask)} for row in rows]),))
+    config = (continued.sheet(rows),)
+    assert continued.snakemake("--touch", "all", config=config).returncode == 0
+    assert not continued.planned(config=config)
+    jobs = continued.planned(config=(continued.sheet([row | {"vessels": str(mask)} for row in rows]),))
     assert set(jobs) == {"crop_vessels", "evaluate", "compare", "report", "all"}
 
 
@@ -146,41 +144,40 @@ def test_without_the_scoring_reference_the_model_is_the_same(finished, another):
     assert (another.run / model).read_bytes() == (finished.run / model).read_bytes()
 
 
-def test_a_killed_training_goes_on_and_ends_the_same(finished, another):
+def test_a_killed_training_goes_on_and_ends_the_same(continued):
     model = "results/train/cpmn/fold-0/model.safetensors"
     longer = "train={steps: 400, epoch_steps: 50, save_every: 10}"
-    sheet = another.sheet(finished.rows())
     process = subprocess.Popen(
-        another.command(model, config=(longer, sheet)),
-        env=another.environment(),
+        continued.command(model, config=(longer,)),
+        env=continued.environment(),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    resume = another.run / "results/train/cpmn/fold-0/.resume"
+    resume = continued.run / "results/train/cpmn/fold-0/.resume"
     deadline = time.monotonic() + 300
     while not list(resume.rglob("state.pt")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (another.run / model).exists(), "the training ended before it could be killed"
-    again = another.snakemake(model, config=(longer, sheet))
+    assert not (continued.run / model).exists(), "the training ended before it could be killed"
+    again = continued.snakemake(model, config=(longer,))
     assert again.returncode == 0, again.stdout[-4000:]
-    log = (another.run / "logs/train/cpmn/fold-0.log").read_text()
+    log = (continued.run / "logs/train/cpmn/fold-0.log").read_text()
     assert "going on at step" in log, log
     assert not resume.exists()
-    resumed = (another.run / model).read_bytes()
-    assert another.snakemake(model, "--forcerun", "train", config=(longer, sheet)).returncode == 0
-    assert (another.run / model).read_bytes() == resumed
+    resumed = (continued.run / model).read_bytes()
+    assert continued.snakemake(model, "--forcerun", "train", config=(longer,)).returncode == 0
+    assert (continued.run / model).read_bytes() == resumed
 
 
-def test_patients_without_ctpa_take_part_through_the_nct_alone(finished, another):
+def test_patients_without_ctpa_take_part_through_the_nct_alone(finished, continued):
     rows = finished.rows()
+    assert continued.snakemake("--touch", "all", config=(continued.sheet(rows),)).returncode == 0
     unpaired = next(row for row in rows if row["label"] == "0")
     unpaired |= {"ctpa": "", "ctpa_mask": ""}
-    sheet = another.sheet(rows)
-    done = another.snakemake(config=(sheet,))
+    done = continued.snakemake(config=(continued.sheet(rows),))
     assert done.returncode == 0, done.stdout[-4000:]
-    crop = another.run / "results/crop" / unpaired["patient_id"]
+    crop = continued.run / "results/crop" / unpaired["patient_id"]
     assert (crop / "nct.nii.gz").is_file()
     assert not (crop / "ctpa.nii.gz").exists()
