@@ -30,12 +30,10 @@ class Run:
         self.stand_in, self.code, self.folder = stand_in, code, folder
         self.folder.mkdir()
 
-    def snakemake(self, *arguments: str, config: str = "phantom={patients: 6}"):
-        """Run the workflow on six patients of the tiny cohort, as few as a split takes, its environments in the
-        shared folder."""
+    def snakemake(self, *arguments: str):
+        """Run the workflow on the tiny cohort, its environments in the shared folder."""
         project = ["--snakefile", self.code / "workflow/Snakefile", "--configfile", self.code / "config/tiny.yaml"]
-        where = ["--conda-prefix", self.stand_in.envs]
-        return self.stand_in.snakemake(self.folder, *project, *where, *arguments, "--config", config)
+        return self.stand_in.snakemake(self.folder, *project, "--conda-prefix", self.stand_in.envs, *arguments)
 
     def jobs(self) -> dict[str, list[dict]]:
         """Snakemake's records of the outputs that were made, by rule."""
@@ -109,7 +107,7 @@ def test_rules_of_a_patient_without_ctpa_ran_inside_theirs(run, tmp_path):
     scan = run.folder / "data/phantom/phantom-001/nct"
     sheet.write_text(f"patient_id,ctpa,nct,ctpa_mask,label\nalone,,{scan},,0\n")
     alone = Run(run.stand_in, run.code, tmp_path / "run")
-    done = alone.snakemake("results/crop/alone/status.json", config=f"cohort={sheet}")
+    done = alone.snakemake("results/crop/alone/status.json", "--config", f"cohort={sheet}")
     assert done.returncode == 0, done.stdout
     jobs = alone.jobs()
     assert set(jobs) == {name for name in rules_with_scripts() if name.endswith("_nct_alone")}

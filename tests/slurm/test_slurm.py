@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm/config.yaml"
 TARGETS = {"models"}  # rules without a job of their own
 WITH_GPU = {"train", "evaluate"}
-COHORT = ("phantom={patients: 6}",)  # as few as a split takes: every job starts Python twice
 
 
 def _settings(path: Path = PROFILE) -> dict:
@@ -94,7 +93,7 @@ def test_the_tiny_workflow_on_a_real_slurm(slurm, tmp_path):
     for part in ("cpmn", "workflow", "config"):
         shutil.copytree(ROOT / part, tmp_path / "project" / part, ignore=shutil.ignore_patterns("__pycache__"))
     cluster, profile = Cluster(slurm, tmp_path / "project", tmp_path / "run"), _on_gpus(tmp_path / "profile")
-    done = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile.parent, config=COHORT)
+    done = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile.parent)
     assert done.returncode == 0, done.stdout[-6000:]
     _check_records(cluster, _settings(profile), done.stdout)
     _check_results(cluster, profile.parent)
@@ -130,7 +129,7 @@ def _check_results(cluster: Cluster, profile: Path) -> None:
         metrics = json.loads((results / "evaluate" / variant / "metrics.json").read_text())
         assert metrics["voxel"]["dice"]["n"] > 0
     before = len(cluster.slurm.jobs())
-    again = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile, config=COHORT)
+    again = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile)
     assert "Nothing to be done" in again.stdout, again.stdout[-3000:]
     assert len(cluster.slurm.jobs()) == before
 
