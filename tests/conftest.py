@@ -66,6 +66,16 @@ class Project:
         copied.run.mkdir()
         return copied
 
+    def beside(self, run: Path) -> "Project":
+        """The same code with an empty run folder, for cohorts built from this run's phantom."""
+        run.mkdir()
+        return Project(self.code, run)
+
+    def continued(self, run: Path) -> "Project":
+        """The same code with a copy of all that this run's folder holds."""
+        shutil.copytree(self.run, run)
+        return Project(self.code, run)
+
     def command(self, *arguments: str, config: tuple[str, ...] = ()) -> list[str]:
         """A Snakemake command line for this project; `config` are KEY=VALUE pairs."""
         start = [
@@ -126,12 +136,6 @@ class Project:
             writer.writeheader()
             writer.writerows(rows)
         return f"cohort={path}"
-
-
-@pytest.fixture(scope="session")
-def project_class() -> type[Project]:
-    """`Project`, for conftest files of folders."""
-    return Project
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ import pytest
 
 from cpmn.files import read_json, write_json
 from cpmn.tracking import current_track, start_parent
+from tests.conftest import ROOT, Project
 
-ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
 
 
@@ -132,15 +132,15 @@ def folder(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fold
 
 
 @pytest.fixture(scope="session")
-def tiny(request: pytest.FixtureRequest, project_class: Any) -> Any:
+def tiny(request: pytest.FixtureRequest) -> Project:
     """A finished run of the tiny cohort. Tests leave its results as they found them."""
     if given := os.environ.get("CPMN_FINISHED_RUN"):
-        return project_class(ROOT, Path(given))
+        return Project(ROOT, Path(given))
     return request.getfixturevalue("finished")
 
 
 @pytest.fixture(scope="session")
-def uri(tiny: Any) -> str:
+def uri(tiny: Project) -> str:
     """MLflow address of the finished run."""
     return f"sqlite:///{tiny.run / 'mlflow.db'}"
 

@@ -65,8 +65,7 @@ def cohort(finished, tmp_path_factory) -> tuple[list[dict[str, str]], dict[str, 
 @pytest.fixture(scope="module")
 def stopped(cohort, finished, tmp_path_factory):
     """The run of that cohort that stops at its bad patients; (project, its cohort setting, what it said)."""
-    project = type(finished)(finished.code, tmp_path_factory.mktemp("stopped") / "run")
-    project.run.mkdir()
+    project = finished.beside(tmp_path_factory.mktemp("stopped") / "run")
     sheet = project.sheet(cohort[0])
     done = project.snakemake("--keep-going", config=(sheet,))
     assert done.returncode != 0
@@ -90,11 +89,11 @@ def test_stop_names_each_patient_and_finishes_the_others_preprocessing(cohort, s
     assert onwards["convert"] + onwards["propagate"] < len(rows)
 
 
-def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, another):
+def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tmp_path):
     """After the run that stopped, as a user goes on."""
     _, spoilt, sound = cohort
     project, sheet, _ = stopped
-    shutil.copytree(project.run, another.run, dirs_exist_ok=True)
+    another = project.continued(tmp_path / "run")
     done = another.snakemake(config=(sheet, "on_bad_patient=exclude"))
     assert done.returncode == 0, done.stdout[-5000:]
     page = (another.run / "results/report/index.html").read_text()
