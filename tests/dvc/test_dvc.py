@@ -165,7 +165,7 @@ def test_the_how_to_add_a_patient_compare_and_go_back(bench):
     (cohort / "cohort.csv").write_text("".join(lines[:-1]))
     shutil.rmtree(cohort / newcomer)
     bench.run("dvc", "add", "data/pe")
-    bench.configure(cohort="data/pe/cohort.csv")
+    bench.configure(cohort="data/pe/cohort.csv", train={"variants": ["cpmn"]})
     sheet = bench.folder / "dvc.yaml"
     sheet.write_text(sheet.read_text().replace("data: data/phantom #", "data: data/pe #"))
     bench.run("dvc", "repro", "report")

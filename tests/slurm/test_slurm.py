@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.conftest import Project
 
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm/config.yaml"
@@ -90,9 +91,8 @@ def test_profile_keeps_what_the_default_profile_sets():
 @pytest.mark.timeout(1800)
 def test_the_tiny_workflow_on_a_real_slurm(slurm, tmp_path):
     """One test, since the parallel workers of pytest would each start a Slurm for theirs."""
-    for part in ("cpmn", "workflow", "config"):
-        shutil.copytree(ROOT / part, tmp_path / "project" / part, ignore=shutil.ignore_patterns("__pycache__"))
-    cluster, profile = Cluster(slurm, tmp_path / "project", tmp_path / "run"), _on_gpus(tmp_path / "profile")
+    project = Project.copy(tmp_path, patients=6)
+    cluster, profile = Cluster(slurm, project.code, project.run), _on_gpus(tmp_path / "profile")
     done = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile.parent)
     assert done.returncode == 0, done.stdout[-6000:]
     _check_records(cluster, _settings(profile), done.stdout)

@@ -335,7 +335,7 @@ def test_two_processes_equal_one(arguments, tmp_path, make_config):
 
 @pytest.mark.slow
 def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(arguments, tmp_path, make_config):
-    config = make_config(accumulation=2, processes=2, steps=400, validation_every=200)
+    config = make_config(accumulation=2, processes=2, steps=120, validation_every=60)
     call = 'launch_fold(**given, on_epoch=lambda row: print(row["step"], flush=True))'
     launcher = started(call, arguments | {"folder": tmp_path / "killed", "threads": 2}, config)
     assert launcher.stdout
