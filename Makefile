@@ -5,7 +5,7 @@ CORES ?= 2
 EXTRAS ?= dev
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup demo test test-fast lint format generate bench ui pull clean
+.PHONY: help setup demo test test-fast lint lint-style lint-types lint-workflow format generate bench ui pull clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,12 +28,18 @@ test: setup ## Run all tests
 test-fast: setup ## Run the tests that take seconds
 	pytest -n $(CORES) -m "not slow"
 
-lint: setup ## Check style, types, generated files and the workflow
+lint: lint-style lint-types lint-workflow ## Check style, types, generated files and the workflow (make -j2 lint: on two cores)
+
+lint-style: setup
 	ruff check
 	ruff format --check
 	snakefmt --check workflow
-	pyright
 	python -m cpmn.generate --check
+
+lint-types: setup
+	pyright
+
+lint-workflow: setup
 	snakemake --lint
 
 format: setup ## Format Python and Snakemake files
