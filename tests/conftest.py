@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,7 +69,9 @@ class Project:
             shutil.copytree(ROOT / part, copied.code / part, ignore=shutil.ignore_patterns("__pycache__"))
         if patients:
             tiny = copied.code / "config/tiny.yaml"
-            tiny.write_text(tiny.read_text().replace("patients: 8", f"patients: {patients}"))
+            settings = yaml.safe_load(tiny.read_text())
+            settings["phantom"]["patients"] = patients
+            tiny.write_text(yaml.safe_dump(settings))
         copied.run.mkdir()
         return copied
 

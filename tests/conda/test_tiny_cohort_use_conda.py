@@ -30,7 +30,6 @@ class Run:
 
     def __init__(self, stand_in, code: Path, folder: Path):
         self.stand_in, self.code, self.folder = stand_in, code, folder
-        self.folder.mkdir(exist_ok=True)
 
     def snakemake(self, *arguments: str):
         """Run the workflow on the tiny cohort, its environments in the shared folder."""
@@ -106,7 +105,8 @@ def test_rules_of_a_patient_without_ctpa_ran_inside_theirs(run, tmp_path):
     sheet = tmp_path / "cohort.csv"
     scan = run.folder / "data/phantom/phantom-001/nct"
     sheet.write_text(f"patient_id,ctpa,nct,ctpa_mask,label\nalone,,{scan},,0\n")
-    alone = Run(run.stand_in, run.code, tmp_path / "run")
+    project = Project(run.code, run.folder).beside(tmp_path / "run")
+    alone = Run(run.stand_in, project.code, project.run)
     done = alone.snakemake("results/crop/alone/status.json", "--config", f"cohort={sheet}")
     assert done.returncode == 0, done.stdout
     jobs = alone.jobs()
