@@ -232,7 +232,14 @@ def _info(options: argparse.Namespace) -> None:
     from cpmn.versions import versions
 
     found = versions()
+    found["device"] = _device() if found["torch"] else None
     print(json.dumps(found, indent=2) if options.json else "\n".join(f"{k:14} {v}" for k, v in found.items()))
+
+
+def _device() -> str:
+    from cpmn.inference import choose_device, device_name
+
+    return device_name(choose_device("auto"))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(("cuda" if available else "cpu") if name == "auto" else name)
 
 
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     """Load `plan.json` and `model.safetensors` of a model folder.
 

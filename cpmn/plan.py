@@ -47,6 +47,7 @@ class Plan(BaseModel):
     clip: float | None = Field(gt=0, description="Normalised intensities are clipped to +- this; null: asinh of them.")
     fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")
     config: dict[str, Any] = Field(description="Resolved settings of the training.")
+    device: str | None = Field(default=None, description="What trained it: cpu or the GPU's name; null: not recorded.")
     versions: dict[str, str] = Field(description="Versions of the packages that trained the model.")
 
 

@@ -1,4 +1,4 @@
-"""Versions of what computes, and on which device."""
+"""Versions of what computes, and on which machine."""
 
 import os
 import platform
@@ -11,13 +11,12 @@ PACKAGES = ("torch", "monai", "antspyx", "SimpleITK", "numpy", "pydicom", "snake
 
 
 def versions() -> dict[str, Any]:
-    """Package versions (None where a package is not installed), Python, platform, device and cores."""
+    """Package versions (None where a package is not installed), Python, platform and cores."""
     return {
         "cpmn": cpmn.__version__,
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
-        "device": _device(),
         "cores": os.cpu_count(),
     }
 
@@ -27,11 +26,3 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _device() -> str:
-    try:
-        import torch
-    except ImportError:
-        return "cpu"
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"

@@ -52,6 +52,7 @@ def test_info_is_machine_readable(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["torch"].startswith("2.13.0")
     assert found["python"].startswith("3.")
+    assert found["device"] == "cpu"
 
 
 def test_sync_without_a_run_says_what_to_do(tmp_path, capsys):

@@ -12,6 +12,7 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 from pydicom.sr.codedict import codes
 from pydicom.valuerep import DSfloat
 
+import cpmn
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.archive import unzipped
 from cpmn.convert.geometry import Geometry
@@ -20,7 +21,6 @@ from cpmn.convert.problem import SeriesProblem
 from cpmn.convert.series import choose_series
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
-from cpmn.versions import versions
 
 SERIES_NUMBER = 9000  # ours: behind the numbers that scanners give
 NAME = "CPMN"
@@ -124,7 +124,7 @@ def _segmentation(slices: Sequence[pydicom.Dataset], mask: sitk.Image, geometry:
         instance_number=1,
         manufacturer=NAME,
         manufacturer_model_name=NAME,
-        software_versions=versions()["cpmn"],
+        software_versions=cpmn.__version__,
         device_serial_number=model[:16],
         content_label="PE",
         content_description=LABEL,
@@ -214,7 +214,7 @@ def _segment() -> SegmentDescription:
         segmented_property_type=codes.SCT.Embolus,
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=NAME, family=codes.DCM.ArtificialIntelligence, version=versions()["cpmn"]
+            name=NAME, family=codes.DCM.ArtificialIntelligence, version=cpmn.__version__
         ),
         anatomic_regions=[codes.SCT.PulmonaryArtery],
         tracking_uid=highdicom.UID(),

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from pydantic import ValidationError
 from scipy import ndimage
 
+import cpmn
 from cpmn.box import crop_image
 from cpmn.cases import mark_lesions
 from cpmn.config.crop import CropConfig
@@ -19,7 +20,6 @@ from cpmn.files import read_json, sha256_of_files, write_json
 from cpmn.images import image_like, voxel_ml, write_image
 from cpmn.lungbox import find_box
 from cpmn.predict.overview import write_overview
-from cpmn.versions import versions
 
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
 
@@ -153,5 +153,5 @@ def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, A
         "sha256": sha256_of_files(folder / "model.safetensors" for folder in folders),
         "trained_with": read_json(folders[0] / "plan.json").get("versions"),
         "trained_on_phantom": read_json(run).get("synthetic") if run.is_file() else None,
-        "cpmn": versions()["cpmn"],
+        "cpmn": cpmn.__version__,
     }

@@ -7,11 +7,11 @@ from cpmn.config.root import Config
 from cpmn.report.collect import Curve, Results, number
 from cpmn.versions import versions
 
-MACHINE = ("platform", "device", "cores")
+MACHINE = ("platform", "cores")
 
 
 def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:
-    """Versions, device, seeds, data hash, run times (s) and counts, without paths or host names."""
+    """Versions, what trained each variant, seeds, data hash, run times (s) and counts, without paths or host names."""
     plans, machine = results.plans, versions()
     return {
         "synthetic": bool(flags.get("synthetic")),
@@ -22,7 +22,7 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
         "data_hash": flags.get("data_hash") or None,
         "versions": {name: text for name, text in machine.items() if name not in MACHINE},
         "machine": {name: machine[name] for name in MACHINE},
-        "device": {variant: plan.get("device") or machine["device"] for variant, plan in plans.items()},
+        "device": {variant: plan.get("device") for variant, plan in plans.items()},
         "seeds": _seeds(results, config, flags.get("simulated") == "all"),
         "patients": {
             "cohort": len(results.patients),

@@ -18,7 +18,7 @@ import cpmn
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.files import write_text, written_atomically
-from cpmn.inference import choose_device
+from cpmn.inference import choose_device, device_name
 from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.cases import Case, crop_files, load_cases
 from cpmn.train.engine import COLUMNS, final_weights, train
@@ -100,7 +100,7 @@ def train_fold(
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
         run = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
         if world.writes:
-            write_plan(_plan(variant, fold, config, images, spacing), folder)
+            write_plan(_plan(variant, fold, config, images, spacing, device), folder)
             write_history(run.rows, folder / HISTORY_FILE)
             write_weights(final_weights(run), folder / WEIGHTS_FILE)
             resume.remove()
@@ -188,7 +188,9 @@ def _with_clots(cases: list[Case]) -> list[Case]:
     return kept
 
 
-def _plan(variant: str, fold: int, config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> Plan:
+def _plan(
+    variant: str, fold: int, config: TrainConfig, images: dict[str, Any], spacing: Spacing, device: torch.device
+) -> Plan:
     return Plan(
         format=1,
         variant=variant,
@@ -207,5 +209,6 @@ def _plan(variant: str, fold: int, config: TrainConfig, images: dict[str, Any], 
         clip=config.clip,
         fingerprint=images,
         config=config.model_dump(mode="json"),
+        device=device_name(device),
         versions={"cpmn": cpmn.__version__} | {name: metadata.version(name) for name in PACKAGES},
     )

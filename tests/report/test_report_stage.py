@@ -167,6 +167,10 @@ def test_every_part_of_the_loss_has_a_curve(finished):
     assert finished.page.count("one line per variant and fold") == 10
 
 
+def test_what_trained_each_variant_is_said(finished):
+    assert "cpmn: NVIDIA H100, nct_only: not recorded" in finished.page
+
+
 def test_undefined_figures_are_said(finished):
     page = finished.page
     assert '<td class="metric">not defined (n = 0)</td>' in page

@@ -57,6 +57,7 @@ def test_training_writes_the_contract(run_training, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "model.safetensors", "plan.json"]
     plan = read_plan(folder)
     assert (plan.variant, plan.fold, plan.seed, plan.spacing) == ("cpmn", 0, 0, (3.0, 3.0, 4.0))
+    assert plan.device == "cpu"
     assert plan.fingerprint["patients"] == 4
     assert plan.fingerprint["pe"] == 2
     assert plan.parameters == sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
