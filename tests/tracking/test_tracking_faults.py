@@ -26,9 +26,12 @@ def waits_as_for_a_user(monkeypatch):
 
 @pytest.fixture
 def slow_server(monkeypatch):
-    """Address of a server that takes a request and does not answer; a job waits half a second for it."""
-    monkeypatch.setattr(server, "LONGEST_WAIT_SECONDS", 0.5)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    """Address of a server that takes a request and does not answer.
+
+    A job waits two seconds for it: far longer than its own work takes, even on a busy machine.
+    """
+    monkeypatch.setattr(server, "LONGEST_WAIT_SECONDS", 2.0)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")
     over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -67,14 +70,14 @@ def test_a_slow_server_holds_nothing_up(folder, caplog, slow_server):
         start = time.monotonic()
         track = folder.track()
         assert track["run_id"] is None
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 6
         start = time.monotonic()
         live = LiveFold(track | {"run_id": "1", "experiment_id": "1"}, folder.fold(rows=EPOCHS))
         for row in EPOCHS:
             live.add(row)
-        assert time.monotonic() - start < 0.5, "an epoch waited for the server"
+        assert time.monotonic() - start < 1.9, "an epoch waited for the server"
         live.finish()
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 6
     assert "too slow" in caplog.text
     assert_sync_makes_up_for_it(folder, sqlite)
 
