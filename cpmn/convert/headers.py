@@ -11,6 +11,7 @@ from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from tqdm import tqdm
 
 from cpmn.convert.archive import files_below
@@ -51,6 +52,11 @@ TAGS = [
 GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ContrastBolusAgentSequence"]
 """Sequences of multi-frame files that hold such tags, frame by frame."""
 
+UNCOMPRESSED = {  # by pydicom's `original_encoding`: whether value representations are implicit, bytes little-endian
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR
 SECONDARY_CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
 PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "VRT", "VOLUME RENDERING"}
@@ -80,6 +86,10 @@ class Header:
         except (TypeError, ValueError):  # an empty component, or text
             return None
         return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+    def number(self, keyword: str) -> float | None:
+        """Value of a tag as one finite number, or None."""
+        return (self.numbers(keyword, 1) or (None,))[0]
 
     @property
     def image_type(self) -> set[str]:
@@ -125,7 +135,7 @@ def reason_not_a_slice(header: Header) -> str | None:
     modality, sop_class = header.text("Modality"), header.text("SOPClassUID")
     if modality != "CT":
         return f"modality is {modality or 'not stated'}, not CT"
-    if header.frame is None and int(header.text("NumberOfFrames") or 1) > 1:
+    if header.frame is None and (header.number("NumberOfFrames") or 1) > 1:
         return "multi-frame image that does not say where each frame lies"
     if sop_class.startswith(SECONDARY_CAPTURE_CLASS):
         return "secondary capture, a picture of a screen"
@@ -133,7 +143,7 @@ def reason_not_a_slice(header: Header) -> str | None:
         return "localizer"
     if header.image_type & PROJECTIONS:
         return "projection through slices (MIP or rendering)"
-    if int(header.text("SamplesPerPixel") or 1) != 1:
+    if (header.number("SamplesPerPixel") or 1) != 1:
         return "colour image"
     return None
 
@@ -144,7 +154,7 @@ def split_frames(header: Header) -> list[Header]:
     Its tags lie one or two levels down in the functional groups, of all frames or of each (DICOM PS3.3 C.7.6.16).
     """
     shared, frames, agents = (header.tags.get(name) or [] for name in GROUPS)
-    if not frames or len(frames) != int(header.text("NumberOfFrames") or 1):
+    if not frames or len(frames) != (header.number("NumberOfFrames") or 1):
         return [header]
     common = {keyword: header.tags.get(keyword) for keyword in TAGS if keyword in header.tags}
     for item in shared:
@@ -162,14 +172,18 @@ def _flat(group: pydicom.Dataset) -> dict[str, Any]:
 
 
 def read_dicom(path: Path, **options) -> pydicom.Dataset:
-    """`pydicom.dcmread` that also takes files without the 128-byte preamble, as some archives export them.
+    """`pydicom.dcmread` that also takes files without the 128-byte preamble or without file meta information, as some
+    archives export them; the transfer syntax is then the encoding that was found.
 
     Raises InvalidDicomError for a file that is not DICOM; anything else means damage.
     """
     try:
-        return pydicom.dcmread(path, **options)
+        dataset = pydicom.dcmread(path, **options)
     except InvalidDicomError:
-        return _read_without_preamble(path, **options)
+        dataset = _read_without_preamble(path, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = UNCOMPRESSED[dataset.original_encoding]
+    return dataset
 
 
 def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:

@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 RULES = ("contrast as expected", "full coverage", "primary reconstruction", "preferred kernel", "thinnest slices")
 EXPECTED = {"ctpa": ("absent", "unknown", "present"), "nct": ("present", "unknown", "absent")}  # worst first
-CHOOSE_REMEDY = "Name one of them in the cohort's column '{phase}_series', or set convert.preferred_kernel."
+CHOOSE_REMEDY = (
+    "Name one of them (in the cohort's column '{phase}_series', or cpmn predict --series-uid), "
+    "or set convert.preferred_kernel."
+)
 
 
 @dataclass
@@ -102,7 +105,10 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
         raise SeriesProblem(f"{len(equal)} series suit equally: {'; '.join(equal)}", CHOOSE_REMEDY.format(phase=phase))
     for item in others:
         rejected.append(_rejection(item, f"behind by the rule '{_deciding_rule(best, item, phase, config)}'"))
-    reason = f"first by the rule '{_deciding_rule(best, others[0], phase, config)}'" if others else "only usable series"
+    if not others:
+        return Choice(best, "only usable series", rejected)
+    reason = f"first by the rule '{_deciding_rule(best, others[0], phase, config)}'"
+    logger.warning("%d series can be read; taken is %s, %s", len(ranked), best.describe(), reason)
     return Choice(best, reason, rejected)
 
 
@@ -184,12 +190,12 @@ def _named(series: list[Series], wanted: str) -> Choice:
     if found is None:
         raise SeriesProblem(
             f"the named series '{wanted}' is not in the folder; it holds {'; '.join(s.describe() for s in series)}",
-            "Correct the cohort's series column.",
+            "Correct the cohort's series column, or --series-uid of cpmn predict.",
         )
     if found.problems:
         raise _joined(found.problems)
     others = [_rejection(item, "another series was named") for item in series if item is not found]
-    return Choice(found, "named in the cohort sheet", others)
+    return Choice(found, "named", others)
 
 
 def _rejection(series: Series, reason: str) -> dict[str, str]:

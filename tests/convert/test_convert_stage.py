@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import generate_uid
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from cpmn.cohort import Patient
 from cpmn.config.convert import ConvertConfig
@@ -108,6 +111,37 @@ def test_files_without_preamble_are_read(write_series):
     for path in source.iterdir():
         path.write_bytes(path.read_bytes()[132:])
     assert np.array_equal(sitk.GetArrayFromImage(convert(source)[0]), expected_hu())
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_files_without_meta_information_are_read(write_series, syntax):
+    source = write_series()
+    for path in source.iterdir():
+        dataset = dcmread(path)
+        values = dataset.pixel_array
+        dataset.PixelData = values.astype(values.dtype.newbyteorder("<" if syntax.is_little_endian else ">")).tobytes()
+        bare = Dataset(dataset)
+        encoding = {"implicit_vr": syntax.is_implicit_VR, "little_endian": syntax.is_little_endian}
+        dcmwrite(path, bare, **encoding)
+        assert path.read_bytes()[:2] == (b"\x08\x00" if syntax.is_little_endian else b"\x00\x08")
+    image, facts = convert(source)
+    assert np.array_equal(sitk.GetArrayFromImage(image), expected_hu())
+    assert facts["transfer_syntax"] == syntax.name
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "fact"), [("KVP", b"120kV ", "kvp"), ("SliceThickness", b"1,25", "slice_thickness_tag_mm")]
+)
+def test_a_malformed_tag_that_decides_nothing_is_left_out(write_series, tag, value, fact):
+    source = write_series()
+    assert convert(source)[1][fact] == {"KVP": None, "SliceThickness": 9.0}[tag]
+    for path in source.iterdir():
+        dataset = dcmread(path)
+        dataset[tag] = RawDataElement(Tag(tag), "DS", len(value), value, 0, False, True)
+        dataset.save_as(path)
+    image, facts = convert(source)
+    assert np.array_equal(sitk.GetArrayFromImage(image), expected_hu())
+    assert facts[fact] is None
 
 
 def test_other_files_are_passed_over_and_counted(write_series):
