@@ -16,6 +16,7 @@ from isal import igzip
 
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
+from cpmn.nifti import check_complete
 
 COMPRESSION = 2  # of 0 to 3; 3 takes longer for files of the same size
 GRID_TOLERANCE_MM = 1e-3  # our choice: NIfTI stores geometry in float32, about 1e-4 mm at 1 m from the origin
@@ -25,13 +26,14 @@ MASK_TOLERANCE_MM = 0.1  # our choice: other tools round the grid of the masks t
 def read_image(path: Path | str) -> sitk.Image:
     """Read a 3D image file (NIfTI, NRRD, MetaImage).
 
-    Raises CpmnError if the file is absent, unreadable or not three-dimensional.
+    Raises CpmnError if the file is absent, incomplete, unreadable or not three-dimensional.
     """
     if not Path(path).is_file():
         raise CpmnError(f"image file {path} does not exist. Check the path.")
     try:
+        check_complete(Path(path))
         image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         raise CpmnError(f"image file {path} cannot be read. Is it complete? ({_last_line(error)})") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise CpmnError(f"image file {path} is not a 3D volume with one value per voxel. Give one volume per file.")
@@ -111,6 +113,7 @@ def _write_nifti(image: sitk.Image, path: Path) -> None:
     plain = path.with_suffix("")
     try:
         sitk.WriteImage(image, str(plain))
+        check_complete(plain)
         path.write_bytes(igzip.compress(plain.read_bytes(), COMPRESSION, mtime=0))
     finally:
         plain.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
+from cpmn.images import write_image
 from cpmn.register.prepare import Side
 
 RAS = np.diag([-1.0, -1.0, 1.0])  # to and from LPS
@@ -64,10 +65,8 @@ def run_greedy(
             raise CpmnError(f"greedy found no transform ({error})") from error
     with written_atomically(folder / "affine.mat") as temporary:
         sitk.WriteTransform(_lps_affine(np.array(greedy["affine"])), str(temporary))
-    for product in ("warp", "inverse"):
-        target = folder / ("warp.nii.gz" if product == "warp" else "inverse_warp.nii.gz")
-        with written_atomically(target) as temporary:
-            sitk.WriteImage(sitk.Cast(greedy[product], sitk.sitkVectorFloat32), str(temporary))
+    for product, name in (("warp", "warp.nii.gz"), ("inverse", "inverse_warp.nii.gz")):
+        write_image(sitk.Cast(greedy[product], sitk.sitkVectorFloat32), folder / name)
 
 
 def _execute(greedy: Any, command: str, **objects: Any) -> None:
