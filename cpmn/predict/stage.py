@@ -21,6 +21,9 @@ from cpmn.images import image_like, voxel_ml, write_image
 from cpmn.lungbox import find_box
 from cpmn.predict.overview import write_overview
 
+# prediction.json first: where it is, the others but the DICOM Segmentation are complete and of the same scan.
+OUTPUTS = ("prediction.json", "prediction.dcm", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
+SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "warnings", "repaired")
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
 
 
@@ -69,15 +72,15 @@ def predict_series(
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
     mask = image_like((labels != 0).astype(np.uint8), native)
-    dicom = output / "prediction.dcm"
-    dicom.unlink(missing_ok=True)  # of an earlier scan, whose patient it may name
+    for name in OUTPUTS:  # of an earlier scan: nothing of two patients may ever lie side by side
+        (output / name).unlink(missing_ok=True)
     write_image(mask, output / "prediction.nii.gz")
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")
     record = _decided(reading, decision) | {
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": _lesions(labels, probability, native),
-        "scan": {key: facts.get(key) for key in ("source_sha256", "warnings", "repaired")},
+        "scan": {key: facts.get(key) for key in SCAN_FACTS},
         "model": _model_facts(results, variant, decision),
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
@@ -86,6 +89,7 @@ def predict_series(
         from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
 
         model = record["model"]["sha256"]
+        dicom = output / "prediction.dcm"
         write_segmentation(dicom, mask, source, facts["series"], decision.convert, model=model, identity=identity)
     return read_json(output / "prediction.json")
 

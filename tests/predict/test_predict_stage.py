@@ -16,12 +16,13 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Unseen, fit_decision
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.images import read_image, same_grid, write_image
 from cpmn.inference import Prediction
 from cpmn.network import build_pathway
 from cpmn.plan import Plan, write_plan
+from cpmn.predict import stage
 from cpmn.predict.stage import crop_lungs, predict_series
 
 CLOT_INDEX = (14, 35, 45)  # z, y, x: between the lungs
@@ -268,14 +269,18 @@ def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, brig
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
 
 
+def chest_series(write_series, folder="scan", every=1, **tags):
+    stored = sitk.GetArrayFromImage(chest())[::every] + 1024
+    slices, rows, columns = stored.shape
+    tags |= {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
+    tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
+    return write_series(folder, z=5.0 * every * np.arange(slices), **tags)
+
+
 def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, tmp_path, bright_spot):
     from cpmn.cli import main
 
-    stored = sitk.GetArrayFromImage(chest()) + 1024
-    slices, rows, columns = stored.shape
-    tags = {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
-    tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
-    folder, out = write_series(z=5.0 * np.arange(slices), **tags), tmp_path / "out"
+    folder, out = chest_series(write_series), tmp_path / "out"
     assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg"]) == 0
     assert {path.name for path in out.iterdir()} == FILES | {"prediction.dcm"}
     segmentation = pydicom.dcmread(out / "prediction.dcm")
@@ -285,6 +290,43 @@ def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, 
     assert pydicom.dcmread(out / "prediction.dcm").PatientName == "Doe^Jane"
     assert main(["predict", str(folder), "-o", str(out), "--results", str(results)]) == 0
     assert not (out / "prediction.dcm").exists()  # it names the patient who was read before
+
+
+def test_of_several_series_the_record_says_which_was_read(write_series, results, tmp_path, bright_spot, caplog):
+    from cpmn.cli import main
+
+    folder = chest_series(write_series, SeriesInstanceUID="1.1")
+    chest_series(write_series, "scan/thicker", every=2, SeriesInstanceUID="1.2")
+    assert main(["predict", str(folder), "-o", str(tmp_path / "out"), "--results", str(results)]) == 0
+    scan = read_json(tmp_path / "out/prediction.json")["scan"]
+    assert scan["chosen_because"] == "first by the rule 'thinnest slices'"
+    assert len(scan["rejected"]) == 1
+    assert f"2 series can be read; taken is series {scan['series']}" in caplog.text
+    assert (
+        main(["predict", str(folder), "-o", str(tmp_path / "out"), "--results", str(results), "--series-uid", "1.2"])
+        == 0
+    )
+    assert read_json(tmp_path / "out/prediction.json")["scan"]["series"] != scan["series"]
+
+
+def test_equal_series_are_refused_with_what_to_do(write_series, results, tmp_path):
+    folder = chest_series(write_series, SeriesInstanceUID="1.1")
+    chest_series(write_series, "scan/again", SeriesInstanceUID="1.2")
+    with pytest.raises(PatientError, match="--series-uid"):
+        predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_an_interrupted_reading_leaves_nothing_of_the_scan_before(series, results, tmp_path, bright_spot, monkeypatch):
+    out = tmp_path / "out"
+    predict_series(series, results=results, variant="cpmn", output=out)
+
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "write_overview", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_series(series, results=results, variant="cpmn", output=out)
+    assert {path.name for path in out.iterdir()} == {name for name in FILES if name.endswith(".nii.gz")}
 
 
 def test_an_image_file_has_no_series_to_refer_to(series, results, tmp_path):
