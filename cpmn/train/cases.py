@@ -1,6 +1,7 @@
 """Training patients' crops on the working grid, kept as memory-mapped arrays."""
 
 import logging
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,13 +86,26 @@ def load_cases(
     """
     cases = []
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
-        folder = cache / patient
-        if not (folder / "complete").exists():
+        case = _kept_case(patient, labels[patient], cache / patient, spacing)
+        if case is None:
             files = crop_files(crops / patient, patient in paired, patient in masked)
             carried = patient in paired and patient not in annotated
-            _write_arrays(_working_arrays(patient, files, spacing, config, carried), folder)
-        cases.append(_read_case(patient, labels[patient], folder, spacing))
+            _write_arrays(_working_arrays(patient, files, spacing, config, carried), cache / patient)
+            case = _read_case(patient, labels[patient], cache / patient, spacing)
+        cases.append(case)
     return cases
+
+
+def _kept_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case | None:
+    """The case that an earlier start wrote; None if it did not finish, or its files never reached the disk."""
+    if not (folder / "complete").exists():
+        return None
+    try:
+        return _read_case(patient, label, folder, spacing)
+    except (OSError, ValueError, EOFError) as error:
+        logger.warning("volumes of %s cannot be read (%r): they are made again", patient, error)
+        shutil.rmtree(folder)
+        return None
 
 
 def _working_arrays(

@@ -1,7 +1,6 @@
 """Interrupted training goes on: the state of a training on disk, and the key that says whether it still applies."""
 
 import logging
-import pickle
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,8 +61,8 @@ class ResumeFolder:
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            logger.warning("%s cannot be read (%s): training starts afresh", path, str(error).splitlines()[0])
+        except Exception as error:  # a damaged file makes torch raise anything from KeyError to OSError
+            logger.warning("%s cannot be read (%.200r): training starts afresh", path, error)
             return None
         return state if state.get("key") == self.key else None
 

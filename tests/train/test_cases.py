@@ -86,6 +86,18 @@ def test_crops_are_read_once(crops, tmp_path):
     assert np.array_equal(first.nct, again.nct)
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_volumes_that_power_loss_damaged_are_made_again(crops, tmp_path, share):
+    settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
+    (first,) = load_cases(["p0"], crops=crops, **settings)
+    before, path = np.array(first.nct), tmp_path / "p0/nct.npy"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[: int(share * len(content))])
+    (again,) = load_cases(["p0"], crops=crops, **settings)
+    assert np.array_equal(again.nct, before)
+
+
 def test_both_phases_share_the_working_grid(crops, tmp_path):
     (case,) = load_cases(["p0"], crops=crops, labels={"p0": 1}, paired={"p0"}, spacing=(2.0, 2.5, 6.0), cache=tmp_path)
     assert case.ctpa is not None

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from cpmn.train.resume import STATE_FILE, ResumeFolder, resume_key
@@ -37,11 +38,22 @@ def test_another_key_starts_afresh_and_clears_away(tmp_path):
     assert not first.current.exists()
 
 
-def test_damaged_state_starts_afresh(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:700],
+        lambda _data: b"",  # what power loss leaves of a file that was renamed before it was on disk
+        lambda data: bytes(len(data)),
+        lambda data: data[:-200] + bytes(200),
+        lambda _data: b"not a state",
+    ],
+    ids=["cut", "empty", "zeros", "end of zeros", "text"],
+)
+def test_damaged_state_starts_afresh(tmp_path, caplog, damage):
     folder = ResumeFolder(tmp_path, "a" * 64)
     folder.save({"step": 3, "weights": torch.zeros(1000)})
     path = folder.current / STATE_FILE
-    path.write_bytes(path.read_bytes()[:700])
+    path.write_bytes(damage(path.read_bytes()))
     assert folder.load() is None
     assert "cannot be read" in caplog.text
 
