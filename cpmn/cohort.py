@@ -84,6 +84,9 @@ def parse_cohort(
     _check_columns(columns, path)
     patients, problems = [], []
     for line, row in zip(lines or count(2), rows, strict=False):
+        if any(cell.strip() for cell in row.get(None) or []):
+            problems.append(f"row {line} has more cells than columns; a value that holds a comma needs double quotes")
+            continue
         try:
             patients.append(_parse_row(row, path.parent))
         except ValidationError as error:

@@ -45,6 +45,7 @@ def test_byte_order_mark_and_spaces_of_spreadsheets_are_accepted(tmp_path):
         (HEADER, ["../p1,,n,,0"], "row 2, column patient_id: must be 1-64 letters"),
         (HEADER, ["<b>,,n,,0"], "row 2, column patient_id: must be 1-64 letters"),
         (HEADER + ",split", ["p1,,n,,0,tset"], "row 2, column split: Input should be"),
+        (HEADER, ["p1,,/d/Doe, John/nct,,0"], "row 2 has more cells than columns; a value that holds a comma"),
         (HEADER, [], "the sheet has no patients"),
     ],
 )
@@ -52,6 +53,10 @@ def test_mistakes_are_named(tmp_path, header, rows, message):
     with pytest.raises(CpmnError) as raised:
         load_cohort(sheet(tmp_path, *rows, header=header))
     assert message in str(raised.value)
+
+
+def test_empty_cells_after_the_last_column_are_accepted(tmp_path):
+    assert load_cohort(sheet(tmp_path, "p1,,n,,0,,"))[0].label == 0
 
 
 def test_every_wrong_row_is_listed_at_once(tmp_path):
