@@ -13,7 +13,7 @@ from threading import Thread
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
 from cpmn.phantom.rows import phantom_rows
-from cpmn.phantom.stage import is_finished, settings_key, write_cohort, write_patient, write_truth
+from cpmn.phantom.stage import is_finished, refuse_other_cohort, settings_key, write_cohort, write_patient, write_truth
 
 AHEAD = 4  # patients given out per process: enough to keep it busy, few enough to stop soon
 
@@ -34,9 +34,11 @@ def make_cohort(
     truth_only : NCT and truth as NIfTI instead of DICOM of both phases; see `write_truth`.
     done : called with each patient's id, and whether it was made now (False: found finished with the same settings).
 
-    Raises CpmnError when a process was killed; finished patients stay, and the same call makes the others.
+    Raises CpmnError when a process was killed, where finished patients stay and the same call makes the others, and if
+    `folder` holds another cohort.
     """
     folder = Path(folder)
+    refuse_other_cohort(folder)
     names = [row["patient_id"] for row in phantom_rows(config)]
     settings = settings_key(config, truth_only)
     missing = [name for name in names if not is_finished(folder / name, settings)]

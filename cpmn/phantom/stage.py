@@ -3,12 +3,14 @@
 import csv
 import io
 import logging
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import cpmn
 from cpmn.config.phantom import PhantomConfig
+from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_json, write_json, write_text
 from cpmn.images import write_image
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
@@ -20,6 +22,7 @@ from cpmn.phantom.rows import phantom_rows
 from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, phase_protocol, scan_phase, vessel_labels
 
 PHASES: tuple[Phase, ...] = ("ctpa", "nct")
+MADE_UP = re.compile(r"phantom-\d+|chest\d+-\d+")  # ids of `phantom_rows` and of pairs from real chests
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +46,17 @@ def clear(folder: Path) -> None:
     (folder / "phantom.json").unlink(missing_ok=True)
     for file in (file for phase in PHASES for file in (folder / phase).glob("*.dcm")):
         file.unlink()
+
+
+def refuse_other_cohort(folder: Path) -> None:
+    """Raise CpmnError if `folder` holds a cohort sheet that no phantom wrote, before it is replaced."""
+    path = folder / "cohort.csv"
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+        names = [row.get("patient_id") or "" for row in csv.DictReader(stream)]
+    if not all(map(MADE_UP.fullmatch, names)):
+        raise CpmnError(f"{path} names patients that no phantom has, and would be replaced. Choose another folder.")
 
 
 def write_cohort(config: PhantomConfig, folder: Path, truth_only: bool = False) -> None:

@@ -114,6 +114,17 @@ def test_command_makes_a_cohort(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert "0 patients made, 2 were there already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["patient-7", "M\xfcller"])
+@pytest.mark.parametrize("command", [("phantom",), ("chest-phantom", "a", "b")])
+def test_a_cohort_of_one_s_own_is_not_replaced(tmp_path, capsys, command, name):
+    sheet = tmp_path / "cohort.csv"
+    sheet.write_bytes(f"patient_id,ctpa,nct,ctpa_mask,label\nphantom-001,,n,,0\n{name},,n,,0\n".encode("latin-1"))
+    before = sheet.read_bytes()
+    assert main([*command, "-o", str(tmp_path)]) == 2
+    assert "Choose another folder" in capsys.readouterr().err
+    assert sheet.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_killed_command_leaves_no_process_and_goes_on(tmp_path: Path):
     settings = {"nct_spacing": (9, 9, 9), "ctpa_spacing": (9, 9, 9), "subsample_mm": 5, "patients": 6}

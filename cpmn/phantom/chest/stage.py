@@ -23,7 +23,7 @@ from cpmn.phantom.motion import Motion, draw_motion
 from cpmn.phantom.render import Grid
 from cpmn.phantom.rows import COLUMNS
 from cpmn.phantom.scan import grid_image
-from cpmn.phantom.stage import clear, is_finished
+from cpmn.phantom.stage import clear, is_finished, refuse_other_cohort
 from cpmn.phantom.streams import random_stream
 from cpmn.scanners import CHEST_MODEL
 
@@ -67,10 +67,12 @@ def write_chest_cohort(
     shrink : in-plane voxels are averaged in blocks of so many by so many.
     done : called with each pair's id, and whether it was made now (False: found finished with the same settings).
 
-    Raises CpmnError for too few chests or pairs or an unknown difficulty, and as `read_chest`.
+    Raises CpmnError for too few chests or pairs, an unknown difficulty or another cohort in `folder`, and as
+    `read_chest`.
     """
     if difficulty not in MIXTURES:
         raise CpmnError(f"difficulty '{difficulty}' is not known. Choose one of {', '.join(MIXTURES)}.")
+    refuse_other_cohort(folder)
     rows = chest_rows(len(series), pairs)
     for path, name in zip(series, dict.fromkeys(row.chest for row in rows), strict=True):
         settings = _settings_key(path, seed, difficulty, shrink)
