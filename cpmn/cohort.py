@@ -15,6 +15,7 @@ from cpmn.errors import CpmnError
 REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
 FILE_COLUMNS = ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth", "vessels")
 OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series")
+SURPLUS = "cells without a column"
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -67,7 +68,7 @@ def load_cohort(path: Path | str) -> list[Patient]:
         raise CpmnError(f"cohort sheet {path} does not exist. Give the path of a CSV file as 'cohort'.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(stream, restkey=SURPLUS)
             columns, numbered = list(reader.fieldnames or []), [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CpmnError(f"{path} cannot be read as UTF-8 CSV: {error}. Export the sheet as CSV (UTF-8).") from error
@@ -84,7 +85,7 @@ def parse_cohort(
     _check_columns(columns, path)
     patients, problems = [], []
     for line, row in zip(lines or count(2), rows, strict=False):
-        if any(cell.strip() for cell in row.get(None) or []):
+        if any(cell.strip() for cell in row.get(SURPLUS) or []):
             problems.append(f"row {line} has more cells than columns; a value that holds a comma needs double quotes")
             continue
         try:
@@ -131,7 +132,7 @@ def _check_columns(columns: list[str], path: Path) -> None:
 
 
 def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
-    values = {key: (value or "").strip() for key, value in row.items() if key is not None}
+    values = {key: (value or "").strip() for key, value in row.items() if key != SURPLUS}
     for key in FILE_COLUMNS:
         if values.get(key):
             values[key] = (folder / values[key]).absolute()

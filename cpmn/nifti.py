@@ -8,7 +8,8 @@ import math
 import struct
 from pathlib import Path
 
-from isal import igzip, isal_zlib
+from isal.igzip import IGzipFile
+from isal.igzip_lib import IsalError
 
 # By the header's own size, its first number: place and type of dim[8], bitpix and vox_offset (nifti1.h, nifti2.h).
 LAYOUTS = {348: ((40, "8h"), (72, "h"), (108, "f")), 540: ((16, "8q"), (14, "h"), (168, "q"))}
@@ -29,10 +30,10 @@ def check_complete(path: Path) -> None:
     found = path.stat().st_size
     if zipped:
         try:
-            with igzip.open(path) as stream:
+            with IGzipFile(path) as stream:
                 header = stream.read(max(LAYOUTS))
                 found = len(header) + sum(map(len, iter(lambda: stream.read(READ_BYTES), b"")))
-        except (EOFError, isal_zlib.error) as error:
+        except (EOFError, IsalError) as error:
             raise OSError(f"the compressed data are damaged: {error}") from error
     if found < (needed := _declared_bytes(header)):
         raise OSError(f"the file holds {found} bytes of {needed}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, UID
 from tqdm import tqdm
 
 from cpmn.convert.archive import files_below
@@ -52,7 +52,9 @@ TAGS = [
 GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ContrastBolusAgentSequence"]
 """Sequences of multi-frame files that hold such tags, frame by frame."""
 
-UNCOMPRESSED = {  # by pydicom's `original_encoding`: whether value representations are implicit, bytes little-endian
+UNCOMPRESSED: dict[
+    tuple[bool | None, bool | None], UID
+] = {  # by pydicom's `original_encoding`: whether value representations are implicit, bytes little-endian
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
@@ -182,7 +184,7 @@ def read_dicom(path: Path, **options) -> pydicom.Dataset:
     except InvalidDicomError:
         dataset = _read_without_preamble(path, **options)
     if "TransferSyntaxUID" not in dataset.file_meta:
-        dataset.file_meta.TransferSyntaxUID = UNCOMPRESSED[dataset.original_encoding]
+        dataset.file_meta.TransferSyntaxUID = UNCOMPRESSED.get(dataset.original_encoding, ImplicitVRLittleEndian)
     return dataset
 
 
