@@ -33,7 +33,7 @@ def check_complete(path: Path) -> None:
             with IGzipFile(path) as stream:
                 header = stream.read(max(LAYOUTS))
                 found = len(header) + sum(map(len, iter(lambda: stream.read(READ_BYTES), b"")))
-        except (EOFError, IsalError) as error:
+        except (EOFError, IsalError) as error:  # pyright: ignore[reportGeneralTypeIssues]
             raise OSError(f"the compressed data are damaged: {error}") from error
     if found < (needed := _declared_bytes(header)):
         raise OSError(f"the file holds {found} bytes of {needed}")
