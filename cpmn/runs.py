@@ -64,7 +64,7 @@ def describe_run(config: Config) -> dict[str, Any]:
 
 
 def data_hash(config: Config) -> str:
-    """Hash of the cohort: labels, splits, and name and size of every file that it names.
+    """Hash of the cohort: labels, splits, chosen series, and name and size of every file that it names.
 
     Contents are not read, which would take as long as a conversion; the hash of each scan's contents stands in
     `convert`'s JSON. The phantom's files follow from its settings, which are hashed instead. The same files give the
@@ -76,10 +76,15 @@ def data_hash(config: Config) -> str:
 
 
 def code_version(folder: Path) -> str:
-    """Git commit of the source tree, with '+changes' if it is not clean; empty outside a repository."""
+    """Git commit of the source tree, with '+changes' if it is not clean; empty outside a repository.
+
+    `dvc.lock` does not count: DVC rewrites it after each stage of one `dvc repro`.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return commit + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+        paths = (":/", ":(exclude,top,glob)**/dvc.lock")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *paths)
+        return commit + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 
@@ -88,7 +93,8 @@ def _signature(patient: Patient) -> list[Any]:
     named = (patient.ctpa, patient.nct, patient.ctpa_mask, patient.nct_mask, patient.nct_truth)
     named += (patient.vessels,) if patient.vessels else ()  # a cohort without them keeps its hash
     files = [sorted(_sizes([path])) if path else [] for path in named]
-    return [patient.patient_id, patient.label, patient.split, patient.group, files]
+    series = [name for name in (patient.ctpa_series, patient.nct_series) if name]  # nor one that names no series
+    return [patient.patient_id, patient.label, patient.split, patient.group, files, *series]
 
 
 def _sizes(paths: Iterable[Path]) -> Iterator[tuple[str, int]]:

@@ -30,6 +30,15 @@ def test_data_hash_follows_files_and_not_their_folder(tmp_path):
     assert data_hash(load_config({"phantom": {"seed": 1}})) != data_hash(load_config({"phantom": {"seed": 2}}))
 
 
+def test_another_series_of_the_same_folder_is_other_data(tmp_path):
+    config = user_config(tmp_path)
+    (tmp_path / "study/cohort.csv").write_text("patient_id,ctpa,nct,ctpa_mask,label,nct_series\np1,,nct,,0,\n")
+    before = data_hash(config)
+    assert before == data_hash(user_config(tmp_path / "twin"))
+    (tmp_path / "study/cohort.csv").write_text("patient_id,ctpa,nct,ctpa_mask,label,nct_series\np1,,nct,,0,1.2\n")
+    assert data_hash(config) != before
+
+
 def test_record_names_variants_with_base_and_seed(tmp_path):
     values = {"variants": {"s2": {"base": "cpmn", "seed": 2}}, "train": {"variants": ["s2", "nct_only"]}}
     record = describe_run(user_config(tmp_path, **values))
@@ -56,3 +65,16 @@ def test_code_version_says_whether_the_tree_is_clean(tmp_path):
     assert len(commit) == 40
     (tmp_path / "a").write_text("2")
     assert code_version(tmp_path) == f"{commit}+changes"
+
+
+def test_dvc_s_own_record_is_no_change_of_the_code(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "cpmn").mkdir()
+    for name in ("dvc.lock", "cpmn/a"):
+        (tmp_path / name).write_text("1")
+    for command in ("init -q", "add -A", "commit -qm first"):
+        subprocess.run([*git, *command.split()], check=True)
+    (tmp_path / "dvc.lock").write_text("2")  # as DVC does between the stages of one `dvc repro`
+    assert "+changes" not in code_version(tmp_path / "cpmn")
+    (tmp_path / "cpmn/a").write_text("2")
+    assert "+changes" in code_version(tmp_path / "cpmn")

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import yaml
+
 from cpmn.sources import ROOT, listing, source_files
 
 
@@ -37,6 +39,17 @@ def test_no_stage_imports_another():
 
 def test_losses_and_network_belong_to_training():
     assert {"cpmn/losses.py", "cpmn/network.py", "cpmn/config/train.py"} <= names("cpmn.train.stage")
+
+
+def test_dvc_watches_all_that_the_phantom_s_rules_watch():
+    watched = {Path(name) for name in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["phantom"]["deps"]}
+    rules = (ROOT / "workflow/rules/phantom.smk").read_text()
+    scripts = {
+        Path("workflow/scripts", Path(line.strip().strip('"')).name) for line in rules.splitlines() if ".py" in line
+    }
+    assert len(scripts) == 2
+    for path in {*map(Path, names("cpmn.phantom.stage")), *scripts}:
+        assert watched & {path, *path.parents}, path
 
 
 def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
