@@ -75,9 +75,10 @@ class Threshold(_Record):
 
 
 class Decision(_Record):
-    """Everything that `predict` needs to decide as `evaluate` did."""
+    """Everything that `predict` needs to decide as `evaluate` did, with the weights of `weights_sha256`."""
 
     variant: str
+    weights_sha256: str = ""
     folds: dict[int, dict[str, Standard]]
     combination: Combination
     threshold: Threshold

@@ -18,7 +18,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
-from cpmn.ensemble import load_folds, on_native, read_crop, stored_map
+from cpmn.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
 from cpmn.evaluate.roles import Role, assign_roles, propagated_label
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row, write_table
 from cpmn.files import write_json
@@ -90,7 +90,8 @@ def evaluate_variant(
     _write_tables(folder, roles, reads, scores, decision)
     test = [read.case for read in reads.values() if read.role.split == "test"]
     write_json(folder / "metrics.json", _figures(test, scores, decision, config) | _facts(variant, folds, roles))
-    write_json(folder / "decision.json", decision.model_dump(mode="json"))
+    weights = {"weights_sha256": weights_sha256(results / "train" / variant, folds)}
+    write_json(folder / "decision.json", decision.model_dump(mode="json") | weights)
 
 
 def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder: Path, config: EvaluateConfig) -> Read:

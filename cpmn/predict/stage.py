@@ -14,9 +14,9 @@ from cpmn.cases import mark_lesions
 from cpmn.config.crop import CropConfig
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Decision, is_positive, patient_score
-from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map
+from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map, weights_sha256
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, sha256_of_files, write_json
+from cpmn.files import read_json, write_json
 from cpmn.images import image_like, voxel_ml, write_image
 from cpmn.lungbox import find_box
 from cpmn.predict.overview import write_overview
@@ -56,12 +56,14 @@ def predict_series(
 
     Raises
     ------
-    CpmnError if there is no trained model of that variant, or if prediction.dcm is asked for and the scan's tags do not
-    allow it (the other files are there then); PatientError for a scan that cannot be read.
+    CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, or if
+    prediction.dcm is asked for and the scan's tags do not allow it (the other files are there then); PatientError for a
+    scan that cannot be read.
     """
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
+    _check_weights(decision, results, variant)
     native, facts = convert_series(
         source, patient=source.name, phase="nct", series_uid=series_uid, config=decision.convert
     )
@@ -115,6 +117,15 @@ def _read_decision(results: Path, variant: str) -> Decision:
         raise CpmnError(f"{path} is not a valid decision file. Run `snakemake --cores N` again. ({error})") from error
 
 
+def _check_weights(decision: Decision, results: Path, variant: str) -> None:
+    found = weights_sha256(results / "train" / variant, len(decision.folds))
+    if decision.weights_sha256 not in ("", found):
+        raise CpmnError(
+            f"'{variant}' was trained again since its decision was fitted: score and threshold are of other weights. "
+            "Run `snakemake --cores N` to evaluate it."
+        )
+
+
 def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
     score = patient_score(reading.features, decision)
     positive = is_positive(score, decision)
@@ -154,7 +165,7 @@ def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, A
     return {
         "variant": variant,
         "folds": len(folders),
-        "sha256": sha256_of_files(folder / "model.safetensors" for folder in folders),
+        "sha256": weights_sha256(results / "train" / variant, len(folders)),
         "trained_with": read_json(folders[0] / "plan.json").get("versions"),
         "trained_on_phantom": read_json(run).get("synthetic") if run.is_file() else None,
         "cpmn": cpmn.__version__,

@@ -103,6 +103,7 @@ def test_threshold_comes_from_validation_and_says_so(tree):
     assert set(threshold) == {"value", "rule", "target", "fitted_on", "n_pe", "n_normal"}
     assert (threshold["n_pe"], threshold["n_normal"], threshold["target"]) == (2, 2, 0.95)
     assert "validation" in threshold["fitted_on"]
+    assert len(read_json(tree.evaluate() / "decision.json")["weights_sha256"]) == 64
 
 
 def test_test_patients_never_move_the_decision(tree):

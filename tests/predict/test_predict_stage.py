@@ -16,6 +16,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Unseen, fit_decision
+from cpmn.ensemble import weights_sha256
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.images import read_image, same_grid, write_image
@@ -226,6 +227,17 @@ def test_damaged_decision_is_a_clear_error(series, results, tmp_path):
     path.write_text(json.dumps({"variant": "cpmn"}))
     with pytest.raises(CpmnError, match="not a valid decision file"):
         predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_a_decision_of_other_weights_is_refused(series, results, tmp_path, bright_spot):
+    path, out = results / "evaluate/cpmn/decision.json", tmp_path / "out"
+    write_json(path, read_json(path) | {"weights_sha256": weights_sha256(results / "train/cpmn", 2)})
+    assert predict_series(series, results=results, variant="cpmn", output=out)["score"] is not None
+    first, second = (results / f"train/cpmn/fold-{fold}/model.safetensors" for fold in range(2))
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(CpmnError, match="trained again since its decision was fitted"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_missing_scan_is_a_clear_error(results, tmp_path):
