@@ -228,7 +228,7 @@ def _calibration_figures(labels: Sequence[int], scores: Sequence[Score], config:
     values = [score.value for score in scores]
     return {
         "brier": metrics.brier(labels, values, **_options(config)),
-        "ece": metrics.expected_calibration_error(labels, values, **_options(config)),
+        "ece": metrics.expected_calibration_error(labels, values),
         **metrics.calibration_line(labels, values, config.confidence),
     }
 

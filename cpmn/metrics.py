@@ -59,7 +59,8 @@ def bootstrap(
 ) -> Estimate:
     """Percentile bootstrap over patients (Efron 1979); below `FEW` patients the jackknife with Student's t instead.
 
-    Resamples of a handful of patients only repeat what is there, so that the bootstrap claims far too much.
+    Resamples of a handful of patients only repeat what is there, so that the bootstrap claims far too much. Where no
+    sample differs there is no interval: one without width would claim certainty.
 
     Parameters
     ----------
@@ -74,11 +75,11 @@ def bootstrap(
         return estimate(value, n=n)
     if count < FEW:
         half = float(stats.t.ppf((1 + level) / 2, count - 1)) * _jackknife_error(statistic, count)
-        if not math.isfinite(half) or half <= 0:  # without spread among so few nothing is known of the spread
+        if not math.isfinite(half) or half <= 0:
             return estimate(value, n=n)
         return estimate(value, max(bounds[0], value - half), min(bounds[1], value + half), n)
     draws = _resampled(statistic, count, samples, seed)
-    if not len(draws):
+    if not len(draws) or np.ptp(draws) == 0:
         return estimate(value, n=n)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return estimate(value, float(low), float(high), n)
@@ -94,7 +95,8 @@ def ratio(numerators: Numbers, denominators: Numbers, *, n: int | None = None, *
     """Sum of numerators over sum of denominators, a share, patients resampled as clusters (options as `bootstrap`).
 
     For figures that count several things in one patient (clots, voxels), which are not independent; `n` defaults to
-    the sum of the denominators.
+    the sum of the denominators. Where all or nothing is counted, so that no sample differs, the interval is Wilson's of
+    the patients with a denominator.
     """
     top, bottom = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
     n = round(float(bottom.sum())) if n is None else n
@@ -103,24 +105,28 @@ def ratio(numerators: Numbers, denominators: Numbers, *, n: int | None = None, *
         total = bottom[index].sum()
         return float(top[index].sum() / total) if total > 0 else math.nan
 
-    return bootstrap(share, len(top), n=n, bounds=SHARE, **options)
+    found = bootstrap(share, len(top), n=n, bounds=SHARE, **options)
+    if found["value"] in SHARE and found["low"] is None:
+        patients = int((bottom > 0).sum())
+        return proportion(round(found["value"] * patients), patients, options.get("level", LEVEL)) | {"n": n}
+    return found
 
 
 def auc(labels: Labels, scores: Numbers, level: float = LEVEL) -> Estimate:
-    """Area under the ROC curve, ties counted half, with DeLong's interval (DeLong 1988), cut at 0 and 1.
+    """Area under the ROC curve, ties counted half, with DeLong's interval (DeLong 1988).
 
-    Where DeLong's variance is zero (perfect separation, one patient in a class) the interval would claim certainty;
-    Newcombe's score interval (`newcombe_auc_interval`) is given instead.
+    Where that would pass 0 or 1, or a class has one patient, the AUC is too near the end for a normal distribution;
+    Newcombe's score interval (`newcombe_auc_interval`) is given instead. Our choice: DeLong's, cut at 1, holds an AUC
+    of 0.99 in 85 % of simulated studies of 65 and 250 patients, this rule in 94 % (`tests/test_metrics.py`).
     """
     positive, negative = _by_class(labels, scores)
     if not len(positive) or not len(negative):
         return estimate(None, n=len(positive) + len(negative))
     value, variance = _delong(positive, negative)
-    if min(len(positive), len(negative)) < 2 or variance <= 1e-12:
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
+    low, high = value - half, value + half
+    if min(len(positive), len(negative)) < 2 or variance <= 1e-12 or low < 0 or high > 1:
         low, high = newcombe_auc_interval(value, len(positive), len(negative), level)
-    else:
-        half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
-        low, high = max(0.0, value - half), min(1.0, value + half)
     return estimate(value, low, high, len(positive) + len(negative))
 
 
@@ -158,16 +164,18 @@ def brier(labels: Labels, probabilities: Numbers, **options) -> Estimate:
     return mean((np.asarray(probabilities, dtype=float) - np.asarray(labels)) ** 2, bounds=SHARE, **options)
 
 
-def expected_calibration_error(labels: Labels, probabilities: Numbers, bins: int = 10, **options) -> Estimate:
-    """Mean gap of observed share and mean probability over equal-width bins, weighted by count (Naeini 2015)."""
+def expected_calibration_error(labels: Labels, probabilities: Numbers, bins: int = 10) -> Estimate:
+    """Mean gap of observed share and mean probability over equal-width bins, weighted by count (Naeini 2015).
+
+    Without an interval: chance alone makes gaps, in each resample anew, so that a bootstrap of a perfectly calibrated
+    model would exclude zero. The calibration line and the Brier score have valid ones.
+    """
     truth, probability = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
+    if not len(truth):
+        return estimate(None)
     place = np.minimum((probability * bins).astype(int), bins - 1)
-
-    def value(index: np.ndarray) -> float:
-        gaps = np.bincount(place[index], weights=(truth - probability)[index], minlength=bins)
-        return float(np.abs(gaps).sum() / len(index))
-
-    return bootstrap(value, len(truth), bounds=SHARE, **options)
+    gaps = np.bincount(place, weights=truth - probability, minlength=bins)
+    return estimate(float(np.abs(gaps).sum() / len(truth)), n=len(truth))
 
 
 def calibration_line(labels: Labels, probabilities: Numbers, level: float = LEVEL) -> dict[str, Estimate]:

@@ -48,15 +48,14 @@ def test_nothing_counted_is_undefined_and_not_nan():
 
 
 def test_auc_and_delong_interval_of_a_hand_worked_case():
-    """Positives .9 .8 .4, negatives .7 .3 .2: V10 = (1, 1, 2/3), V01 = (2/3, 1, 1), AUC = 8/9.
+    """Positives .9 .8 .4, negatives .85 .7 .2, nine patients each: V10 and V01 are 1, 2/3 and 1/3, AUC = 2/3.
 
-    Both variances are (2 (1/9)^2 + (2/9)^2) / 2 = 1/27, so Var = 1/81 + 1/81 and SE = sqrt(2) / 9.
+    Both variances are 18 (1/3)^2 / 26 = 1/13, so Var = 2 / (13 * 27).
     """
-    figure = metrics.auc([1, 1, 1, 0, 0, 0], [0.9, 0.8, 0.4, 0.7, 0.3, 0.2])
-    assert figure["value"] == pytest.approx(8 / 9)
-    assert figure["low"] == pytest.approx(8 / 9 - 1.959964 * math.sqrt(2) / 9)
-    assert figure["high"] == 1.0
-    assert figure["n"] == 6
+    figure = metrics.auc([1] * 27 + [0] * 27, np.repeat([0.9, 0.8, 0.4, 0.85, 0.7, 0.2], 9))
+    half = 1.959964 * math.sqrt(2 / (13 * 27))
+    assert parts(figure) == pytest.approx((2 / 3, 2 / 3 - half, 2 / 3 + half))
+    assert figure["n"] == 54
 
 
 def test_auc_counts_ties_half():
@@ -67,7 +66,7 @@ def test_auc_counts_ties_half():
 def test_delong_variance_is_the_two_sample_jackknife():
     """For a mean of pairwise kernels both are identical algebraically, by different code."""
     generator = np.random.default_rng(1)
-    positive, negative = generator.normal(1, 1, 12), generator.normal(0, 1, 17)
+    positive, negative = generator.normal(0.3, 1, 12), generator.normal(0, 1, 17)
 
     def area(p, q):
         return np.mean([(a > b) + 0.5 * (a == b) for a in p for b in q])
@@ -93,6 +92,18 @@ def test_perfect_separation_does_not_claim_certainty():
     assert figure["high"] == 1.0
     assert figure["low"] == pytest.approx(expected, abs=1e-4)
     assert parts(figure)[1] < 0.5
+
+
+@pytest.mark.parametrize(("auc", "patients"), [(0.99, (65, 250)), (0.98, (30, 30)), (0.85, (8, 8))])
+def test_interval_near_one_holds_the_truth_as_often_as_it_says(auc, patients):
+    """Two normal distributions; DeLong's interval, cut at 1, holds it in 80 to 90 % of such studies."""
+    generator = np.random.default_rng(0)
+    distance = math.sqrt(2) * stats.norm.ppf(auc)
+    labels, held = np.repeat([1, 0], patients), 0
+    for _ in range(400):
+        _, low, high = parts(metrics.auc(labels, generator.normal(labels * distance, 1)))
+        held += low <= auc <= high
+    assert held / 400 >= 0.92
 
 
 def test_newcombe_interval_is_symmetric_under_reversal():
@@ -127,7 +138,7 @@ def test_brier_and_calibration_error_of_a_hand_worked_case():
     assert metrics.brier(labels, probabilities)["value"] == pytest.approx((0.01 + 0.9025 + 0.64 + 0.0625) / 4)
     # bins [0.9, 1) and [0.2, 0.3): gaps |1 - 1.85| and |1 - 0.45|, over 4 patients
     assert metrics.expected_calibration_error(labels, probabilities)["value"] == pytest.approx((0.85 + 0.55) / 4)
-    assert metrics.expected_calibration_error([1, 0], [1.0, 0.0])["value"] == 0.0
+    assert metrics.expected_calibration_error([1, 0], [1.0, 0.0]) == {"value": 0.0, "low": None, "high": None, "n": 2}
 
 
 def test_calibration_line_recovers_a_known_distortion():
@@ -234,17 +245,23 @@ def test_delong_comparison_agrees_with_the_bootstrap():
     assert metrics.delong_p(labels, signal, signal) is None
 
 
-def test_paired_difference_of_equal_systems_is_zero_with_p_one():
-    values = np.linspace(0, 1, 12)
-    difference, p = metrics.paired_difference(lambda _, index: float(values[index].mean()), 12, samples=200)
-    assert difference == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 12}
-    assert p == 1.0
-
-
-def test_equal_systems_on_few_patients_have_no_interval():
-    difference, p = metrics.paired_difference(lambda *_: 0.5, 3)
-    assert difference == {"value": 0.0, "low": None, "high": None, "n": 3}
+@pytest.mark.parametrize("patients", [3, 12])
+def test_equal_systems_have_no_interval_for_one_without_width_would_prove_them_equal(patients):
+    values = np.linspace(0, 1, patients)
+    difference, p = metrics.paired_difference(lambda _, index: float(values[index].mean()), patients, samples=200)
+    assert difference == {"value": 0.0, "low": None, "high": None, "n": patients}
     assert p is None
+
+
+@pytest.mark.parametrize("patients", [5, 12])
+def test_all_or_nothing_found_does_not_claim_certainty(patients):
+    """Wilson's interval of the patients, not of their many clots; two have none."""
+    clots = [7] * patients + [0, 0]
+    all_found, none_found = metrics.ratio(clots, clots), metrics.ratio([0] * len(clots), clots)
+    assert parts(all_found) == parts(metrics.proportion(patients, patients))
+    assert parts(none_found) == parts(metrics.proportion(0, patients))
+    assert all_found["n"] == none_found["n"] == 7 * patients
+    assert metrics.mean([0.3] * patients)["low"] is None
 
 
 def test_bootstrap_p_is_two_sided_and_never_zero():

@@ -71,15 +71,15 @@ def drawn_blood(plan: Plan, difficulty: Difficulty, role: Role) -> dict[str, flo
 
 def _measure(plan: Plan, drawn: Callable[[Difficulty, Role], dict[str, float]]) -> None:
     """By cohort, the AUC of the `drawn` blood between PE patients and others (a cohort's luck: it says nothing of PE),
-    and measured minus drawn blood: mean, SD and the largest, in HU. Rows that are there are kept."""
+    and measured minus drawn blood: mean, SD and the largest, in HU. Rows of cohorts that have not grown are kept."""
     path = RESULTS / MEASURED_FILE
-    rows: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.is_file() else []
-    there = {(row["cohort"], row["patients"]) for row in rows}
+    kept = pd.read_csv(path, dtype=str).to_dict("records") if path.is_file() else []
+    rows: dict[str, dict[str, Any]] = {row["cohort"]: row for row in kept}
     roles: tuple[Role, ...] = get_args(Role)
     for role in roles:
         for difficulty in plan.seeds.get(role, {}):
             folder, names = patients_folder(plan, difficulty, role), cohort_patients(plan, difficulty, role)
-            known = (folder.name, len(names)) in there
+            known = rows.get(folder.name, {}).get("patients") == str(len(names))
             if known or not all((folder / name / "nct.nii").is_file() for name in names):
                 continue
             truth = drawn(difficulty, role)
@@ -89,6 +89,6 @@ def _measure(plan: Plan, drawn: Callable[[Difficulty, Role], dict[str, float]]) 
             row = {"cohort": folder.name, "patients": len(names), "not_measured": len(names) - len(error)}
             figures = {"mean_error_hu": error.mean(), "sd_hu": error.std(ddof=1), "largest_hu": np.abs(error).max()}
             figures = {name: f"{value:.2f}" for name, value in figures.items()} | {"auc_of_blood": estimate(luck)}
-            rows.append(row | figures)
+            rows[folder.name] = row | figures
     if rows:
-        write_text(path, pd.DataFrame(rows).to_csv(index=False))
+        write_text(path, pd.DataFrame(rows.values()).to_csv(index=False))

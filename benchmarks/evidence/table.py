@@ -110,7 +110,7 @@ def _goal(difficulty: str, limit: float | None) -> str:
 def _test_table(runs: Sequence[Run], stored: Mapping[str, Any], observer: Path) -> Iterator[str]:
     limit = _limit(runs[0].difficulty, observer)
     yield f"### `{runs[0].difficulty}`, {COHORTS[runs[0].judged]}\n"
-    yield "95 % intervals: Wilson for shares, DeLong for AUC (Newcombe where DeLong's variance is zero), bootstrap over"
+    yield "95 % intervals: Wilson for shares, DeLong for AUC (Newcombe where DeLong's would pass 1), bootstrap over"
     yield "patients for the rest. Processor minutes are those of a training's last process: less where it was resumed."
     yield f"{_goal(runs[0].difficulty, limit)}\n"
     heads = [

@@ -49,3 +49,13 @@ def test_each_stored_run_has_a_row_and_measured_blood_is_held_against_the_drawn(
     pe, normal = ([drawn[name] for name, label in cohort.items() if label == wanted] for wanted in (1, 0))
     above = sum(one > other for one in pe for other in normal) / (len(pe) * len(normal))
     assert measured["auc_of_blood"].startswith(f"{above:.3f} (")
+
+    path = made / "results" / "blood_measured.csv"
+    path.write_text(path.read_text().replace("2.00", "7.30").replace("-3,16", "-3,8"))  # as the cohort grows
+    blood.measure_blood(plan)
+    (grown,) = pd.read_csv(path).to_dict("records")
+    assert grown == measured
+    path.write_text(path.read_text().replace("2.00", "7.30"))
+    before = path.read_text()
+    blood.measure_blood(plan)
+    assert path.read_text() == before
