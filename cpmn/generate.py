@@ -29,7 +29,6 @@ ENVIRONMENTS = {
     "images": (*BASE, "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
     "register": (*BASE, "antspyx", "matplotlib", "pandas"),
     "train": (*BASE, *LEARNING, *FIGURES),
-    "track": ("isal", "mlflow", "numpy", "psutil", "pydantic", "pyyaml", "simpleitk"),
 }
 """Packages of each environment of the workflow: few files, shared by the rules that need the same."""
 

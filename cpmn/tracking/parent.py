@@ -15,10 +15,11 @@ from cpmn.tracking.server import attempt, connect, harmless, locked, send_parame
 
 SHARED_TAGS = ("cohort", "difficulty", "data_hash", "data_version", "config_hash", "commit", "version")
 
+TRACK_FILE = Path("results/track.json")
 RETRY_SECONDS = 60.0  # our choice: so that many folds behind a slow server do not wait for it one after the other
 
 
-def track_of(values: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
+def track_of(values: Mapping[str, Any], path: Path | str = TRACK_FILE) -> dict[str, Any]:
     """`current_track` for the configuration's values, with the database in the run's folder as the default store."""
     config = load_config(dict(values))
     run = describe_run(config)

@@ -10,7 +10,6 @@ rule evaluate:
         vessels=collect(
             "results/crop/{patient}/vessels.nii.gz", patient=[name for name in SCORED if name in MASKED]
         ),
-        track=ancient("results/track.json"),
         code=code_of("cpmn.evaluate.stage"),
     output:
         metrics="results/evaluate/{variant}/metrics.json",

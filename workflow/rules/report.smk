@@ -15,7 +15,6 @@ rule report:
             kind=["predictions", "cam"],
             patient=SCORED,
         ),
-        track=ancient("results/track.json"),
         code=code_of("cpmn.report.stage"),
     output:
         page=report(

@@ -1,14 +1,13 @@
-# Nothing but absence makes this rule run. Were it to depend on data, settings or code, then whenever it ran Snakemake
-# (9.27) would leave out every other reason to run the jobs that list its output as `ancient`: a changed loss would start
-# a new record and train nothing. That the record fits the run is therefore seen to by those who use it
-# (`cpmn.tracking.current_track`).
+# Not part of `all`, and no job's input: those that need the record start it, and see to it that it fits the run
+# (`cpmn.tracking.current_track`). As an input, `ancient` or not, it would hide other reasons to run a job: whenever this
+# rule ran, Snakemake (9.27) would leave out changed settings and code of all that comes after it.
 rule track:
     output:
         "results/track.json",
     log:
         "logs/track.log",
     conda:
-        "../envs/track.yaml"
+        "../envs/train.yaml"
     script:
         "../scripts/track.py"
 
@@ -18,7 +17,6 @@ rule promote:
     input:
         comparison="results/evaluate/comparison.csv",
         patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
-        track=ancient("results/track.json"),
         code=code_of("cpmn.tracking.champion"),
     output:
         "results/promote.json",

@@ -20,7 +20,6 @@ rule train:
         vessels=masks_of,
         qualities=qualities_of(fold_patients),
         splits=[] if SPLITS else "results/train/splits.json",
-        track=ancient("results/track.json"),
         code=code_of("cpmn.train.launch"),
     output:
         model="results/train/{variant}/fold-{fold}/model.safetensors",

@@ -31,6 +31,6 @@ with job_log(snakemake.log[0]):
         crop=CropConfig.model_validate(snakemake.params.crop),
         convert=ConvertConfig.model_validate(snakemake.params.convert),
     )
-    track = track_of(snakemake.config, snakemake.input.track)
+    track = track_of(snakemake.config)
     if track["run_id"]:
         attempt("sending a variant's figures", sync_variant, track, folder)

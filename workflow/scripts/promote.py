@@ -9,7 +9,7 @@ from cpmn.tracking import track_of
 from cpmn.tracking.champion import promote
 
 with job_log(snakemake.log[0]):
-    if not track_of(snakemake.config, snakemake.input.track)["run_id"]:
+    if not track_of(snakemake.config)["run_id"]:
         raise CpmnError("a champion needs MLflow: set track.enabled to true, and check that track.uri can be reached.")
     promote(
         Path("results"),

@@ -12,7 +12,7 @@ from cpmn.report.stage import write_report
 from cpmn.tracking import attempt, sync_results, track_of
 
 with job_log(snakemake.log[0]):
-    config, track = load_config(snakemake.params.config), track_of(snakemake.config, snakemake.input.track)
+    config, track = load_config(snakemake.params.config), track_of(snakemake.config)
     flags = {key: track[key] for key in ("data_hash", "commit", "cohort", "difficulty")}
     write_report(
         results=Path("results"),

@@ -7,4 +7,4 @@ from cpmn.logs import job_log
 from cpmn.tracking import track_of
 
 with job_log(snakemake.log[0]):
-    track_of(snakemake.config, snakemake.output[0])
+    track_of(snakemake.config)

@@ -19,7 +19,7 @@ with job_log(snakemake.log[0]):
     excluded = excluded_patients({name: crops / name / "status.json" for name in names})
     require_patients(len(names), excluded, snakemake.params.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
-    with LiveFold(track_of(snakemake.config, snakemake.input.track), folder) as live:
+    with LiveFold(track_of(snakemake.config), folder) as live:
         launch_fold(
             variant=snakemake.wildcards.variant,
             fold=fold,
