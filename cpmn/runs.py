@@ -10,7 +10,7 @@ import cpmn
 from cpmn.cohort import Patient, load_cohort, parse_cohort
 from cpmn.config.root import Config
 from cpmn.config.variants import base_of, resolve_variant
-from cpmn.files import sha256_of_json
+from cpmn.files import read_json, sha256_of_json
 from cpmn.phantom.rows import phantom_rows
 
 PHANTOM_SHEET = Path("data/phantom/cohort.csv")
@@ -87,6 +87,12 @@ def code_version(folder: Path) -> str:
         return commit + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def fold_folders(results: Path, variant: str) -> list[Path]:
+    """Folders of a variant's folds by `splits.json`; those of an earlier configuration may still lie beside them."""
+    folds = read_json(results / "train" / "splits.json")["folds"]
+    return [results / "train" / variant / f"fold-{fold}" for fold in range(len(folds))]
 
 
 def _signature(patient: Patient) -> list[Any]:

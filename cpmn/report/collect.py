@@ -10,6 +10,7 @@ from cpmn.cohort import Patient
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
 from cpmn.reasons import without_paths
+from cpmn.runs import fold_folders
 from cpmn.scanners import CHEST_MODEL, MANUFACTURER
 from cpmn.status import PATIENT_STAGES
 
@@ -61,12 +62,13 @@ class Results:
 def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str, Any]]) -> Results:
     """Read `results/`. Raises CpmnError naming the file for JSON or CSV that cannot be read."""
     names = [patient.patient_id for patient in patients]
-    evaluate, train = results / "evaluate", results / "train"
+    evaluate, splits = results / "evaluate", read_optional(results / "train" / "splits.json")
+    folds = {variant: fold_folders(results, variant) if splits else [] for variant in variants}
     return Results(
         root=results,
         patients=patients,
         variants=variants,
-        splits=read_optional(train / "splits.json"),
+        splits=splits,
         excluded=_exclusions(results, patients),
         conversion={
             name: {phase: read_optional(results / "convert" / name / f"{phase}.json") for phase in ("nct", "ctpa")}
@@ -79,8 +81,8 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
             for variant in variants
         },
         roc=_present({variant: _curve(evaluate / variant / "roc.csv") for variant in variants}),
-        history=_present({variant: _history(train / variant) for variant in variants}),
-        plans={variant: _first_plan(train / variant) for variant in variants},
+        history=_present({variant: _history(folds[variant]) for variant in variants}),
+        plans={variant: _first_plan(folds[variant]) for variant in variants},
         comparison=read_rows(evaluate / "comparison.csv"),
     )
 
@@ -148,10 +150,10 @@ def _curve(path: Path) -> Curve:
     return [{key: number(value) for key, value in row.items()} for row in read_rows(path)]
 
 
-def _history(folder: Path) -> dict[str, Curve]:
-    curves = {path.parent.name: _curve(path) for path in sorted(folder.glob("fold-*/history.csv"))}
+def _history(folds: list[Path]) -> dict[str, Curve]:
+    curves = {folder.name: _curve(folder / "history.csv") for folder in folds}
     return {fold: curve for fold, curve in curves.items() if curve}
 
 
-def _first_plan(folder: Path) -> dict[str, Any]:
-    return next((read_optional(path) for path in sorted(folder.glob("fold-*/plan.json"))), {})
+def _first_plan(folds: list[Path]) -> dict[str, Any]:
+    return next(filter(None, (read_optional(folder / "plan.json") for folder in folds)), {})

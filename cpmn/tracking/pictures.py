@@ -30,7 +30,7 @@ def send_overlays(client: Any, run_id: str, results: Path, variant: str) -> None
 
     Pictures are sent again only when a prediction changed; a tag of the run holds the hash of what was drawn.
     """
-    names = _test_patients(results)
+    names = _test_patients(results / "evaluate" / variant / "patients.csv")
     folder = results / "evaluate" / variant / "predictions"
     names = [name for name in names if _full(folder / f"{name}.nii.gz")][:OVERLAYS]
     content = sha256_of_files(folder / f"{name}.nii.gz" for name in names)
@@ -68,10 +68,9 @@ def overlay(results: Path, variant: str, patient: str) -> np.ndarray:
     return (imread(stream)[..., :3] * 255).astype(np.uint8)
 
 
-def _test_patients(results: Path) -> list[str]:
-    """Test patients, those with PE first, as the splits and the first variant's table name them."""
-    tables = sorted(results.glob("evaluate/*/patients.csv"))
-    rows = read_test_rows(tables[0]) if tables else {}
+def _test_patients(table: Path) -> list[str]:
+    """Test patients of a variant's table, those with PE first."""
+    rows = read_test_rows(table) if table.is_file() else {}
     return sorted(rows, key=lambda name: (rows[name]["label"] != "1", name))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import cpmn
 from cpmn.files import sha256_of_files
+from cpmn.runs import fold_folders
 from cpmn.tracking.parent import Runs
 from cpmn.tracking.server import locked
 
@@ -80,7 +81,7 @@ def versions(client: Any, name: str) -> dict[str, Any]:
 
 def content_of(results: Path, variant: str) -> str:
     """Hash of a variant's weights and decision rule, whatever run they came from."""
-    weights = sorted((results / "train" / variant).glob("fold-*/model.safetensors"))
+    weights = [folder / "model.safetensors" for folder in fold_folders(results, variant)]
     return sha256_of_files([*weights, results / "evaluate" / variant / "decision.json"])
 
 
@@ -108,8 +109,7 @@ def save_model(results: Path, variant: str, folder: Path) -> None:
 
 def _copy_model(results: Path, variant: str, folder: Path) -> None:
     """The part of a results folder that a prediction needs."""
-    files = [*sorted((results / "train" / variant).glob("fold-*/model.safetensors"))]
-    files += [file.with_name("plan.json") for file in files]
+    files = [folder / name for folder in fold_folders(results, variant) for name in ("model.safetensors", "plan.json")]
     files += [results / "evaluate" / variant / "decision.json", results / "report" / "run.json"]
     for file in files:
         if file.is_file():

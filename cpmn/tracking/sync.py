@@ -1,11 +1,13 @@
 """Sending results to MLflow: whatever the server has not got."""
 
 from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_table, write_json
+from cpmn.runs import fold_folders
 from cpmn.tracking.parent import Runs, start_parent
 from cpmn.tracking.pictures import send_overlays, worst_registrations
 from cpmn.tracking.registry import register
@@ -60,13 +62,20 @@ def sync_results(results: Path) -> int:
     path = results / "track.json"
     if not path.is_file():
         raise CpmnError(f"{path} does not exist: run snakemake first, or give --results.")
+    with chdir(path.resolve().parents[1]):  # the record's address and its files are named from the run's folder
+        return _sync_all(Path(path.resolve().parent.name))
+
+
+def _sync_all(results: Path) -> int:
+    path = results / "track.json"
     track = read_json(path)
     if not _is_there(track):
         track |= start_parent(track)
         write_json(path, track)
-    folds = sorted(model.parent for model in results.glob("train/*/fold-*/model.safetensors"))
-    variants = sorted(metrics.parent for metrics in results.glob("evaluate/*/metrics.json"))
-    folds, variants = ([one for one in found if _in(track, one, results)] for found in (folds, variants))
+    names = sorted(track["variants"])  # results of others may be left from an older configuration
+    folds = [fold for name in names for fold in fold_folders(results, name) if (fold / "model.safetensors").is_file()]
+    variants = [results / "evaluate" / name for name in names]
+    variants = [folder for folder in variants if (folder / "metrics.json").is_file()]
     for folder in folds:
         sync_fold(track, folder)
     for folder in variants:
@@ -98,8 +107,3 @@ def _is_there(track: Mapping[str, Any]) -> bool:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return False
-
-
-def _in(track: Mapping[str, Any], folder: Path, results: Path) -> bool:
-    """Whether a result's variant is one of the present configuration, and not left from an older one."""
-    return folder.relative_to(results).parts[1] in track["variants"]

@@ -1,5 +1,6 @@
 """Reading results: exclusions, and what a reason may show."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def test_the_last_status_decides(run):
     assert list(results.excluded) == ["p05"]
     (run.results / "crop" / "p05" / "status.json").write_text('{"patient": "p05", "passed": true}', encoding="utf-8")
     assert collect(run.results, run.patients, run.variants).excluded == {}
+
+
+def test_folds_of_an_earlier_configuration_are_left_out(run):
+    folder = run.results / "train/cpmn"
+    shutil.copytree(folder / "fold-0", folder / "fold-1")
+    assert list(collect(run.results, run.patients, run.variants).history["cpmn"]) == ["fold-0"]
 
 
 @pytest.mark.parametrize(("text", "value"), [("1.5", 1.5), ("", None), ("nan", None), (None, None), ("x", None)])

@@ -50,10 +50,13 @@ class Folder:
     def __init__(self, path: Path, uri: str):
         self.results, self.uri = path / "results", uri
 
-    def fold(self, variant: str = "cpmn", rows: Iterable[Row] = ROWS, weights: bytes = b"weights") -> Path:
-        """A finished training."""
-        folder = self.results / "train" / variant / "fold-0"
+    def fold(
+        self, variant: str = "cpmn", rows: Iterable[Row] = ROWS, weights: bytes = b"weights", number: int = 0
+    ) -> Path:
+        """A finished training; the present configuration has one fold, whatever their number."""
+        folder = self.results / "train" / variant / f"fold-{number}"
         folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.results / "train/splits.json", {"folds": [{}]})
         write_table(folder / "history.csv", rows)
         (folder / "model.safetensors").write_bytes(weights)
         write_json(folder / "plan.json", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cpmn.errors import CpmnError
-from cpmn.files import write_json
+from cpmn.files import read_json, write_json
 from cpmn.tracking import LiveFold, flatten_metrics, sync_results
 
 pytestmark = pytest.mark.xdist_group("mlflow")
@@ -99,6 +99,28 @@ def test_results_of_variants_that_left_the_configuration_are_not_sent(folder):
     folder.fold("older")
     folder.variant("older")
     assert sync_results(folder.results) == 3
+
+
+def test_folds_of_an_earlier_configuration_are_neither_sent_nor_registered(folder):
+    finished(folder)
+    folder.fold(weights=b"of five folds", number=1)
+    assert sync_results(folder.results) == 3
+    kept = {path.read_bytes() for path in (folder.results.parent / "mlartifacts").rglob("*.safetensors")}
+    assert kept == {b"weights"}
+
+
+def test_results_are_sent_to_their_own_database_from_any_folder(folder, tmp_path, monkeypatch):
+    folder.uri = "sqlite:///mlflow.db"  # as a configuration names it, or the default
+    finished(folder)
+    before = read_json(folder.results / "track.json")["run_id"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert sync_results(folder.results) == 3
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert read_json(folder.results / "track.json")["run_id"] == before
+    monkeypatch.chdir(tmp_path)
+    assert folder.level("workflow").info.run_id == before
+    assert len(folder.curve()) == 2
 
 
 def test_a_deleted_database_is_filled_again(folder, store):
