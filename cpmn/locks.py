@@ -6,23 +6,22 @@ its process, however that ends.
 """
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 
-def clear_stale_locks(folder: Path | str = ".") -> IO[str] | None:
+def clear_stale_locks(folder: Path | str = ".") -> IO[str]:
     """Remove the locks that a killed Snakemake left in `folder`; keep the result for as long as the process lives.
 
-    Returns None, and removes nothing, where another process that called this still runs.
+    Removes nothing where another process that called this still runs, a dry run too.
     """
     state = Path(folder) / ".snakemake"
     state.mkdir(parents=True, exist_ok=True)
     mine = (state / "cpmn.lock").open("w")
-    try:
+    with suppress(BlockingIOError):
         fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        mine.close()
-        return None
-    for stale in (state / "locks").glob("*"):
-        stale.unlink()
+        for stale in (state / "locks").glob("*"):
+            stale.unlink()
+    fcntl.flock(mine, fcntl.LOCK_SH)  # held by everyone, so that the last to start is protected by its own
     return mine

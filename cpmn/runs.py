@@ -10,6 +10,7 @@ import cpmn
 from cpmn.cohort import Patient, load_cohort, parse_cohort
 from cpmn.config.root import Config
 from cpmn.config.variants import base_of, resolve_variant
+from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_json
 from cpmn.phantom.rows import phantom_rows
 
@@ -87,6 +88,19 @@ def code_version(folder: Path) -> str:
         return commit + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def refuse_other_cohort(results: Path, config: Config) -> None:
+    """Raise CpmnError where the phantom would take the place of a user's results: a cohort that was not named again."""
+    path = results / "track.json"
+    if config.cohort is not None or not path.is_file():
+        return
+    if earlier := read_json(path).get("config", {}).get("cohort"):
+        raise CpmnError(
+            f"{results.absolute()} holds results of {earlier}, and now no cohort is named: the built-in phantom would "
+            "replace them. Say cohort=... beside the other settings of one --config, since Snakemake takes the last "
+            f"--config alone; or choose another --directory. If it is meant, remove {path}."
+        )
 
 
 def fold_folders(results: Path, variant: str) -> list[Path]:

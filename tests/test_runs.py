@@ -2,8 +2,20 @@
 
 import subprocess
 
+import pytest
+
 from cpmn.config.root import Config, load_config
-from cpmn.runs import code_version, cohort_name, cohort_of, data_hash, describe_run, variant_records
+from cpmn.errors import CpmnError
+from cpmn.files import write_json
+from cpmn.runs import (
+    code_version,
+    cohort_name,
+    cohort_of,
+    data_hash,
+    describe_run,
+    refuse_other_cohort,
+    variant_records,
+)
 
 
 def user_config(folder, **changes):
@@ -37,6 +49,18 @@ def test_another_series_of_the_same_folder_is_other_data(tmp_path):
     assert before == data_hash(user_config(tmp_path / "twin"))
     (tmp_path / "study/cohort.csv").write_text("patient_id,ctpa,nct,ctpa_mask,label,nct_series\np1,,nct,,0,1.2\n")
     assert data_hash(config) != before
+
+
+def test_the_phantom_never_takes_the_place_of_a_user_s_results(tmp_path):
+    results, config = tmp_path / "results", user_config(tmp_path)
+    refuse_other_cohort(results, Config())
+    write_json(results / "track.json", describe_run(Config()))
+    refuse_other_cohort(results, Config())
+    refuse_other_cohort(results, config)
+    write_json(results / "track.json", describe_run(config))
+    refuse_other_cohort(results, config)
+    with pytest.raises(CpmnError, match=r"holds results of .*cohort\.csv, and now no cohort is named"):
+        refuse_other_cohort(results, Config())
 
 
 def test_record_names_variants_with_base_and_seed(tmp_path):

@@ -28,7 +28,7 @@ def limits(results: Results, config: Config, flags: dict[str, Any]) -> list[Limi
     found += [_size(results), _spectrum(flags), _reference(results)]
     if results.excluded:
         found.append(_exclusions(results))
-    return [*found, _registration(config), _threshold(), _paper(), _use()]
+    return [*found, _registration(config), _threshold(results), *_groups(results), _paper(), _use()]
 
 
 def _synthetic(results: Results, flags: dict[str, Any]) -> Limit:
@@ -116,12 +116,31 @@ def _registration(config: Config) -> Limit:
     return Limit("Registration", text)
 
 
-def _threshold() -> Limit:
+def _threshold(results: Results) -> Limit:
+    part = "calibration" if results.splits.get("calibration") else "validation"
     text = (
-        "The decision threshold is fitted on validation patients. With few of them it is uncertain, and the intervals "
+        f"The decision threshold is fitted on {part} patients. With few of them it is uncertain, and the intervals "
         "of sensitivity and specificity do not include that uncertainty, nor that of training again."
     )
+    if part == "validation" and len(results.splits.get("folds", [])) > 1:
+        text += (
+            " Each of them was read by the one fold that held it out, and others are read by all: the mean of several "
+            "folds varies less, so that more are cleared and fewer found than at the operating point asked for, and "
+            "probabilities lie too near the middle (calibration slope above 1). Patients named calibration in the "
+            "cohort sheet avoid it."
+        )
     return Limit("Threshold and training", text)
+
+
+def _groups(results: Results) -> list[Limit]:
+    groups = {patient.group for patient in results.test}
+    if len(groups) == len(results.test):
+        return []
+    text = (
+        f"The {len(results.test)} test patients stand in {len(groups)} groups. Intervals and p values take them for "
+        "independent, which those of one group are not: they are too narrow and too small."
+    )
+    return [Limit("Groups", text)]
 
 
 def _paper() -> Limit:
