@@ -17,7 +17,7 @@ from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import PatientError
 from cpmn.files import written_atomically
 from cpmn.images import describe_grid, read_image, same_grid
-from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample, working_image
+from cpmn.plan import AIR_HU, SAME_SPACING_MM, empty_working_grid, resample, working_image
 from cpmn.train.vessels import lung_vessels
 from cpmn.train.visibility import LEVELS, visibility_map
 from cpmn.vesselmask import VEIN
@@ -25,6 +25,7 @@ from cpmn.vesselmask import VEIN
 logger = logging.getLogger(__name__)
 
 LUNG_MARGIN_MM = 20.0  # our choice: patches are centred up to here from the lungs, so hilum and mediastinum take part
+REACHED_VOXELS = 5  # our choice: wide enough to outvote noise, narrow beside a patch
 CANDIDATES = 20_000  # our choice: at most so many voxels are kept as possible patch centres of a kind
 
 
@@ -40,6 +41,7 @@ class Case:
     elsewhere_voxels : the same beyond `LUNG_MARGIN_MM` of the lungs; empty unless the settings use it.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
     confidence : uint8, 255 x how far a label carried from the CTPA can be trusted; None unless the settings use it.
+    reached : uint8, 1 = the CTPA shows this place; None where it shows the whole volume.
     spacing : of the voxels, (x, y, z) in mm.
     window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
     """
@@ -56,6 +58,7 @@ class Case:
     elsewhere_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     visibility: np.ndarray | None = None
     confidence: np.ndarray | None = None
+    reached: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
     window_center: float = TrainConfig.model_fields["window_center"].default
 
@@ -114,6 +117,8 @@ def _working_arrays(
     images = _read_images(patient, files)
     phases = [name for name in ("nct", "ctpa") if name in images]
     arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
+    if "ctpa" in arrays and not (reached := _reached(arrays["ctpa"])).all():
+        arrays["reached"] = reached.astype(np.uint8)
     arrays["embolus"] = working_label(images["embolus"], spacing)
     if config:
         arrays["window_center"] = np.array(window_center(images["nct"], config.window_center, config.blood_window))
@@ -134,6 +139,14 @@ def _working_arrays(
         trust = confidence_map(images["nct"], images["ctpa"], sitk.Transform(3, sitk.sitkIdentity))
         arrays["confidence"] = _levels(working_image(trust, spacing))
     return arrays
+
+
+def _reached(ctpa: np.ndarray) -> np.ndarray:
+    """Where a registered CTPA shows something: `register` fills what it does not reach with AIR_HU.
+
+    Noise brings single voxels of air down to that too: what counts is the majority within REACHED_VOXELS.
+    """
+    return ndimage.uniform_filter((ctpa > AIR_HU).astype(np.float32), REACHED_VOXELS) > 0.5
 
 
 def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
@@ -208,7 +221,7 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 
 def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
     names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
-    names += ("elsewhere_voxels", "visibility", "confidence", "window_center")
+    names += ("elsewhere_voxels", "visibility", "confidence", "reached", "window_center")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }

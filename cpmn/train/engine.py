@@ -118,7 +118,7 @@ def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:
-    batch = Batch(batch.nct.to(device), batch.ctpa.to(device) if batch.ctpa else None, batch.paired)
+    batch = batch.to(device)
     if config.channels_last:
         for phase in (batch.nct, batch.ctpa):
             if phase is not None:

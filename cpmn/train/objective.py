@@ -103,13 +103,20 @@ def _weight(term: Term, step: int, config: TrainConfig) -> float:
 def _add_mutual(
     objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, step: int
 ) -> None:
-    """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down."""
-    constant, levels = config.constant, slice(config.alignment_level, None)
-    shown = _paired(batch.nct.weight if config.alignment_by_label else None, batch)
+    """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down.
+
+    Where the CTPA does not reach there is nothing to compare.
+    """
+    constant, levels, reached = config.constant, slice(config.alignment_level, None), batch.reached
+    shown = _times(_paired(batch.nct.weight if config.alignment_by_label else None, batch), reached)
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-        weights = [_paired(weight, batch) for weight in (batch.nct.weight, batch.nct.present_weight())]
+        share = None if reached is None else reached.flatten(1).mean(1)
+        weights = (
+            _times(_paired(batch.nct.weight, batch), reached),
+            _times(_paired(batch.nct.present_weight(), batch), share),
+        )
         segmentation, classification = (
             mutual_loss(*pair, config.mutual_temperature, constant, weight)
             for pair, weight in zip(pairs, weights, strict=True)
@@ -132,6 +139,11 @@ def _add_mutual(
 def _paired(weight: Tensor | None, batch: Batch) -> Tensor | None:
     """The NCT's label weights for the patches that have a CTPA."""
     return None if weight is None else weight[batch.paired]
+
+
+def _times(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Product of weights; None is 1."""
+    return second if first is None else first if second is None else first * second
 
 
 def _rows(output: PathwayOutput, rows: list[int]) -> PathwayOutput:

@@ -16,6 +16,7 @@ from cpmn.train.simulate import draw_contrast, insert_embolus, recontrast
 from cpmn.train.vessels import BLOOD_HU
 from cpmn.train.visibility import floor_at, label_weight, patch_visibility
 
+SHOWN_SHARE = 0.5  # ours: a patch of which the CTPA shows less is one without CTPA
 OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pulmonary artery counts as suboptimal
 
 
@@ -48,18 +49,28 @@ class PhasePatches:
 
 @dataclass
 class Batch:
-    """One step's patches. `ctpa` holds the rows `paired` of `nct` only, and is None if there are none."""
+    """One step's patches. `ctpa` holds the rows `paired` of `nct` only, and is None if there are none.
+
+    reached : (paired, 1, z, y, x) 0/1, where the CTPA shows something; None if that is everywhere.
+    """
 
     nct: PhasePatches
     ctpa: PhasePatches | None
     paired: list[int]
+    reached: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        ctpa = None if self.ctpa is None else self.ctpa.to(device)
+        reached = None if self.reached is None else self.reached.to(device)
+        return Batch(self.nct.to(device), ctpa, self.paired, reached)
 
 
 @dataclass
 class Cut:
     """One place's patches in HU, (z, y, x): `clot` and `vessel` bool, `weight` of the labels or None if all are 1.
 
-    `window_center` is that of the patient's NCT, in HU.
+    `window_center` is that of the patient's NCT, in HU; `reached` (bool) is where the CTPA shows something, None if it
+    does everywhere.
     """
 
     nct: np.ndarray
@@ -68,6 +79,7 @@ class Cut:
     vessel: np.ndarray
     weight: np.ndarray | None
     window_center: float
+    reached: np.ndarray | None = None
 
 
 def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> Batch:
@@ -82,14 +94,19 @@ def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: in
     noise = generator(config, step, part, 2)
     if config.ctpa_source == "nct":
         return Batch(nct, _phase(cuts, "nct", config, noise), list(range(len(places))))
-    paired = [row for row, place in enumerate(places) if place.case.ctpa is not None]
+    paired = [row for row, place in enumerate(places) if place.case.ctpa is not None and _is_shown(cuts[row])]
     if not paired:
         return Batch(nct, None, [])
     fed = [cuts[row] for row in paired]
     if config.ctpa_source == "shuffled":
         donors = sample_donors([places[row] for row in paired], cases, config, step, part)
         fed = _cuts(donors, config, step, generator(config, step, part, 7))
-    return Batch(nct, _phase(fed, "ctpa", config, noise), paired)
+    return Batch(nct, _phase(fed, "ctpa", config, noise), paired, _weights([one.reached for one in fed]))
+
+
+def _is_shown(one: Cut) -> bool:
+    """Whether the CTPA shows enough of a patch to be compared with."""
+    return one.reached is None or float(one.reached.mean()) >= SHOWN_SHARE
 
 
 def _pretraining_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int) -> Batch:
@@ -118,7 +135,8 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
         at, contrast = vessels[random.integers(len(vessels))], draw_contrast(step, config, random)
         nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
     weight = _weight(place, clot, made, nct, step, config)
-    return Cut(nct, ctpa, clot | made, vessel & ~(clot | made), weight, case.window_center)
+    reached = None if case.reached is None else cut(case.reached, place, size, 1, order=0) > 0
+    return Cut(nct, ctpa, clot | made, vessel & ~(clot | made), weight, case.window_center, reached)
 
 
 def _weight(
@@ -154,11 +172,17 @@ def _phase(cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.ran
         if hu is not None
     ]
     clot, vessel = (_tensor([getattr(one, name) for one in cuts]) for name in ("clot", "vessel"))
-    weights = [one.weight for one in cuts if phase == "nct"]  # the CTPA shows each clot
-    weight = None
-    if any(values is not None for values in weights):
-        weight = _tensor([np.ones_like(images[0]) if values is None else values for values in weights])
+    # The CTPA shows each clot, as far as it reaches.
+    weight = _weights([one.weight if phase == "nct" else one.reached for one in cuts])
+    if phase == "ctpa" and weight is not None:
+        clot, vessel = clot * weight, vessel * weight
     return PhasePatches(_tensor(images), clot, vessel, clot.flatten(1).amax(1), weight)
+
+
+def _weights(weights: Sequence[np.ndarray | None]) -> Tensor | None:
+    """Weights (batch, 1, z, y, x) of each patch's voxels, 1 where a patch has none; None if no patch has any."""
+    shapes = [values.shape for values in weights if values is not None]
+    return _tensor([np.ones(shapes[0]) if values is None else values for values in weights]) if shapes else None
 
 
 def _window(one: Cut, phase: Phase, config: TrainConfig) -> tuple[np.ndarray | None, float, float]:

@@ -55,6 +55,26 @@ def test_carried_labels_are_trusted_as_far_as_the_scans_agree(crops, tmp_path):
     assert load("same", config=TrainConfig()).confidence is None
 
 
+def test_what_the_ctpa_does_not_reach_is_known_and_noise_in_air_is_not_taken_for_it(crops, tmp_path):
+    for name, lowest in (("short", -1024), ("noisy", 40)):
+        shutil.copytree(crops / "p0", tmp_path / name / "p0")
+        nct = read_image(crops / "p0" / "nct.nii.gz")
+        hu = np.full(nct.GetSize()[::-1], 40, np.int16)
+        hu[: len(hu) // 2] = lowest
+        hu[-1, ::3, ::3] = -1024  # air of a noisy scan, here and there
+        write_image(image_like(hu, nct), tmp_path / name / "p0" / "ctpa.nii.gz")
+    settings = {"labels": {"p0": 1}, "spacing": read_image(crops / "p0" / "nct.nii.gz").GetSpacing()}
+    (short,) = load_cases(["p0"], crops=tmp_path / "short", paired={"p0"}, cache=tmp_path / "1", **settings)
+    half = len(short.nct) // 2
+    assert short.reached is not None
+    assert not short.reached[:half].any()
+    assert short.reached[half:].all()
+    (noisy,) = load_cases(["p0"], crops=tmp_path / "noisy", paired={"p0"}, cache=tmp_path / "2", **settings)
+    assert noisy.reached is None
+    (alone,) = load_cases(["p0"], crops=tmp_path / "short", paired=set(), cache=tmp_path / "3", **settings)
+    assert alone.reached is None
+
+
 def test_the_window_is_centred_on_the_blood_of_each_patient(tmp_path):
     for name, blood in (("pale", 38.0), ("rich", 62.0)):
         drawn = chest(blood)

@@ -159,6 +159,33 @@ def test_alignment_follows_the_label_weights_of_the_paired_patches_alone_if_aske
         config(alignment_by_label=True)
 
 
+def test_phases_are_compared_only_where_the_ctpa_reaches(pathways, config):
+    nct, ctpa, settings = phase(0), phase(1), config(constant="ctpa")
+    half = torch.ones(3, 1, 8, 8, 8)
+    half[:, :, :4] = 0
+
+    def compared(reached: torch.Tensor | None) -> dict[str, float]:
+        with torch.no_grad():
+            parts = training_loss(pathways, Batch(nct, ctpa, [0, 1, 2], reached), settings, 0)
+        return {name: parts[name].item() for name in ("mutual", "alignment", "affinity")}
+
+    with torch.no_grad():
+        one, two = (pathways[name](p.patches) for name, p in (("nct", nct), ("ctpa", ctpa)))
+        levels = slice(settings.alignment_level, None)
+        features = (one.features[levels], two.features[levels])
+        expected = {
+            "alignment": alignment_loss(*features, settings.alignment_tolerance, "ctpa", half),
+            "affinity": affinity_loss(one.features[-1], two.features[-1], "ctpa", half),
+            "mutual": mutual_loss(one.logits, two.logits, settings.mutual_temperature, "ctpa", half)
+            + mutual_loss(one.class_logit, two.class_logit, settings.mutual_temperature, "ctpa", torch.full((3,), 0.5)),
+        }
+    found = compared(half)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value.item(), rel=1e-5), name
+    assert compared(torch.ones_like(half)) == pytest.approx(compared(None))
+    assert compared(torch.zeros_like(half)) == {"mutual": 0, "alignment": 0, "affinity": 0}
+
+
 def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):
     """The same graph as the supervised loss of each pathway alone: what is off costs nothing."""
 

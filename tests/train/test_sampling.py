@@ -123,6 +123,35 @@ def test_patients_without_ctpa_train_the_nct_pathway_alone(config):
     assert sample_batch([cases[0]], config(), 0).ctpa is None
 
 
+def test_where_the_ctpa_does_not_reach_nothing_is_taught_or_compared(config):
+    plain = case("bb", True)
+    reached = np.ones(SHAPE, np.uint8)
+    reached[:6] = 0  # through the clot
+    cases, steps = [replace(plain, reached=reached)], range(12)
+    shown = []
+    for step in steps:
+        batch, same = sample_batch(cases, config(), step), sample_batch([plain], config(), step)
+        assert torch.equal(batch.nct.patches, same.nct.patches)
+        assert torch.equal(batch.nct.clot, same.nct.clot)
+        assert batch.nct.weight is None
+        assert (same.reached, same.paired) == (None, [0, 1, 2, 3])
+        if batch.ctpa is None:
+            continue
+        assert batch.reached is not None
+        assert batch.ctpa.weight is not None
+        assert len(batch.ctpa.patches) == len(batch.reached) == len(batch.paired)
+        assert torch.equal(batch.ctpa.weight, batch.reached)
+        assert torch.equal(batch.ctpa.clot, batch.nct.clot[batch.paired] * batch.reached)
+        assert torch.equal(batch.ctpa.present, batch.ctpa.clot.flatten(1).amax(1))
+        shares = batch.reached.flatten(1).mean(1)
+        assert (shares >= 0.5).all()
+        shown += shares.tolist()
+    assert min(shown) < 1
+    assert len(shown) < 4 * len(steps), "patches of which the CTPA shows less than half are unpaired"
+    control = sample_batch(cases, config(ctpa_source="nct"), 0)
+    assert (control.reached, control.paired) == (None, [0, 1, 2, 3])
+
+
 def test_the_nct_control_feeds_the_nct_twice(cases, config):
     batch = sample_batch(cases, config(ctpa_source="nct", noise_hu=0, shift_hu=0), 0)
     assert batch.ctpa is not None
