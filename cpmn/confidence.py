@@ -18,8 +18,8 @@ def confidence_map(nct: sitk.Image, ctpa: sitk.Image, transform: sitk.Transform)
 
     Agreement is the local correlation r of the clipped scans (negative counts as 0), as far as the NCT has structure
     there: 1 - s (1 - r) with s = v / (v + STRUCTURE_HU^2) of its local variance v. Inside a large vessel there is only
-    noise to agree on, however well the scans fit. Nearness is exp(-d^2 / (2 REACH_MM^2)) of the distance d to the nearest
-    dense voxel of the NCT. 0 where the CTPA does not reach.
+    noise to agree on, however well the scans fit. Nearness is exp(-d^2 / (2 REACH_MM^2)) of the distance d to the
+    nearest dense voxel of the NCT. 0 where the CTPA does not reach.
 
     Parameters
     ----------
