@@ -108,7 +108,8 @@ def ratio(numerators: Numbers, denominators: Numbers, *, n: int | None = None, *
     found = bootstrap(share, len(top), n=n, bounds=SHARE, **options)
     if found["value"] in SHARE and found["low"] is None:
         patients = int((bottom > 0).sum())
-        return proportion(round(found["value"] * patients), patients, options.get("level", LEVEL)) | {"n": n}
+        whole = proportion(round(found["value"] * patients), patients, options.get("level", LEVEL))
+        return estimate(whole["value"], whole["low"], whole["high"], n)
     return found
 
 
