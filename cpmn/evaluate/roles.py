@@ -1,6 +1,6 @@
 """Who is evaluated, and by which fold's model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,23 @@ def check_splits(path: Path, expected: Mapping[str, Any]) -> Mapping[str, Any]:
             f"(`dvc checkout`), or remove it and repeat the command."
         )
     return found
+
+
+def check_plans(paths: Iterable[Path], settings: Mapping[str, Any]) -> None:
+    """Raise CpmnError if a model was trained with other settings than this run's variant, whose `plan.json` says so.
+
+    They differ for the same reason as splits do: weights that a version control brought back look new to Snakemake.
+    """
+    planned = ("patch_size", "channels") if settings["planned"] else ()
+    for path in paths:
+        found = read_json(path)["config"]
+        other = [key for key, value in settings.items() if key not in planned and found.get(key) != value]
+        if other:
+            raise CpmnError(
+                f"{path.parent} was trained with other settings than this run's: {', '.join(sorted(other))}. Bring "
+                "back the files that belong together (`dvc checkout`), or train again: "
+                "`snakemake --cores N --forcerun train`."
+            )
 
 
 def propagated_label(results: Path, patient: Patient) -> Path | None:

@@ -36,6 +36,7 @@ rule evaluate:
     params:
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
         settings=CONFIG.evaluate.model_dump(mode="json"),
+        trained=settings_of,
         crop=CONFIG.crop.model_dump(mode="json"),
         convert=CONFIG.convert.model_dump(mode="json"),
         splits=SPLITS,

@@ -9,7 +9,7 @@ from cpmn.cohort import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.roles import check_splits
+from cpmn.evaluate.roles import check_plans, check_splits
 from cpmn.evaluate.stage import evaluate_variant
 from cpmn.logs import job_log
 from cpmn.status import excluded_patients
@@ -19,6 +19,7 @@ with job_log(snakemake.log[0]):
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
     patients = [Patient.model_validate(row) for row in snakemake.params.cohort]
     names = snakemake.params.scored
+    check_plans([Path(model).with_name("plan.json") for model in snakemake.input.models], snakemake.params.trained)
     evaluate_variant(
         variant=variant,
         splits=check_splits(Path(snakemake.input.splits), snakemake.params.splits),
