@@ -148,7 +148,7 @@ def test_the_table_says_what_was_found_and_what_was_not_run(made):
     assert cells[8].startswith("0.500")
     assert cells[-1] == "12 + 20"
     assert "| learnable/cpmn-s0 | not run |" in text
-    assert "| 0.1 to 0.3 mL | 4 | 1.000 |" in text
+    assert "| 0.1 to 0.3 mL | 4 | 1.000 (0.510 to 1.000) |" in text
     assert "| 1.0 to 1.0 mL | 1.000 | 1.000 | 0.500 |" in text
     assert text.count("HU noise |") == 3
 

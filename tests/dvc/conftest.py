@@ -94,3 +94,4 @@ def bench(project: Repository) -> Iterator[Repository]:
     project.run("git", "reset", "--quiet", "--hard", before)
     project.run("git", "clean", "--quiet", "--force")
     project.run("dvc", "checkout")
+    (project.folder / "results/track.json").unlink(missing_ok=True)  # it may name another cohort, and is in no version
