@@ -90,7 +90,7 @@ def code_version(folder: Path) -> str:
         return ""
 
 
-def refuse_other_cohort(results: Path, config: Config) -> None:
+def refuse_phantom_instead(results: Path, config: Config) -> None:
     """Raise CpmnError where the phantom would take the place of a user's results: a cohort that was not named again."""
     path = results / "track.json"
     if config.cohort is not None or not path.is_file():

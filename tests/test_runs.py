@@ -13,7 +13,7 @@ from cpmn.runs import (
     cohort_of,
     data_hash,
     describe_run,
-    refuse_other_cohort,
+    refuse_phantom_instead,
     variant_records,
 )
 
@@ -53,14 +53,14 @@ def test_another_series_of_the_same_folder_is_other_data(tmp_path):
 
 def test_the_phantom_never_takes_the_place_of_a_user_s_results(tmp_path):
     results, config = tmp_path / "results", user_config(tmp_path)
-    refuse_other_cohort(results, Config())
+    refuse_phantom_instead(results, Config())
     write_json(results / "track.json", describe_run(Config()))
-    refuse_other_cohort(results, Config())
-    refuse_other_cohort(results, config)
+    refuse_phantom_instead(results, Config())
+    refuse_phantom_instead(results, config)
     write_json(results / "track.json", describe_run(config))
-    refuse_other_cohort(results, config)
+    refuse_phantom_instead(results, config)
     with pytest.raises(CpmnError, match=r"holds results of .*cohort\.csv, and now no cohort is named"):
-        refuse_other_cohort(results, Config())
+        refuse_phantom_instead(results, Config())
 
 
 def test_record_names_variants_with_base_and_seed(tmp_path):

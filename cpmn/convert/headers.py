@@ -52,9 +52,8 @@ TAGS = [
 GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ContrastBolusAgentSequence"]
 """Sequences of multi-frame files that hold such tags, frame by frame."""
 
-UNCOMPRESSED: dict[
-    tuple[bool | None, bool | None], UID
-] = {  # by pydicom's `original_encoding`: whether value representations are implicit, bytes little-endian
+Encoding = tuple[bool | None, bool | None]  # pydicom's: are value representations implicit, bytes little-endian
+UNCOMPRESSED: dict[Encoding, UID] = {
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,

@@ -63,7 +63,7 @@ def predict_series(
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
-    _check_weights(decision, results, variant)
+    weights = _check_weights(decision, results, variant)
     native, facts = convert_series(
         source, patient=source.name, phase="nct", series_uid=series_uid, config=decision.convert
     )
@@ -83,16 +83,15 @@ def predict_series(
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": _lesions(labels, probability, native),
         "scan": {key: facts.get(key) for key in SCAN_FACTS},
-        "model": _model_facts(results, variant, decision),
+        "model": _model_facts(results, variant, decision, weights),
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
     write_json(output / "prediction.json", record)
     if dicom_seg:
         from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
 
-        model = record["model"]["sha256"]
         dicom = output / "prediction.dcm"
-        write_segmentation(dicom, mask, source, facts["series"], decision.convert, model=model, identity=identity)
+        write_segmentation(dicom, mask, source, facts["series"], decision.convert, model=weights, identity=identity)
     return read_json(output / "prediction.json")
 
 
@@ -117,13 +116,15 @@ def _read_decision(results: Path, variant: str) -> Decision:
         raise CpmnError(f"{path} is not a valid decision file. Run `snakemake --cores N` again. ({error})") from error
 
 
-def _check_weights(decision: Decision, results: Path, variant: str) -> None:
+def _check_weights(decision: Decision, results: Path, variant: str) -> str:
+    """Hash of the weights. Raises CpmnError if the decision was fitted on others."""
     found = weights_sha256(results / "train" / variant, len(decision.folds))
     if decision.weights_sha256 not in ("", found):
         raise CpmnError(
             f"'{variant}' was trained again since its decision was fitted: score and threshold are of other weights. "
             "Run `snakemake --cores N` to evaluate it."
         )
+    return found
 
 
 def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
@@ -159,13 +160,13 @@ def _lesions(labels: np.ndarray, probability: np.ndarray, native: sitk.Image) ->
     return sorted(rows, key=lambda row: -row["volume_ml"])
 
 
-def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, Any]:
+def _model_facts(results: Path, variant: str, decision: Decision, weights: str) -> dict[str, Any]:
     folders = [results / "train" / variant / f"fold-{fold}" for fold in sorted(decision.folds)]
     run = results / "report" / "run.json"
     return {
         "variant": variant,
         "folds": len(folders),
-        "sha256": weights_sha256(results / "train" / variant, len(folders)),
+        "sha256": weights,
         "trained_with": read_json(folders[0] / "plan.json").get("versions"),
         "trained_on_phantom": read_json(run).get("synthetic") if run.is_file() else None,
         "cpmn": cpmn.__version__,

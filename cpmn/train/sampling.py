@@ -101,7 +101,8 @@ def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: in
     if config.ctpa_source == "shuffled":
         donors = sample_donors([places[row] for row in paired], cases, config, step, part)
         fed = _cuts(donors, config, step, generator(config, step, part, 7))
-    return Batch(nct, _phase(fed, "ctpa", config, noise), paired, _weights([one.reached for one in fed]))
+    ctpa = _phase(fed, "ctpa", config, noise)
+    return Batch(nct, ctpa, paired, reached=ctpa.weight)
 
 
 def _is_shown(one: Cut) -> bool:

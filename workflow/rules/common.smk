@@ -26,7 +26,7 @@ from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.evaluate.roles import set_apart
 from cpmn.locks import clear_stale_locks
-from cpmn.runs import cohort_name, cohort_of, refuse_other_cohort, variant_records
+from cpmn.runs import cohort_name, cohort_of, refuse_phantom_instead, variant_records
 from cpmn.sources import listing, source_files
 from cpmn.status import left_out
 from cpmn.train.splits import split_cohort
@@ -45,7 +45,7 @@ def or_stop(function, *arguments):
 
 RUNNING = clear_stale_locks() if workflow.is_main_process else None
 CONFIG = or_stop(load_config, config)
-or_stop(refuse_other_cohort, Path("results"), CONFIG)
+or_stop(refuse_phantom_instead, Path("results"), CONFIG)
 # Read by jobs from the configuration: a parameter of the rules would process every finished patient again.
 config["on_bad_patient"] = CONFIG.on_bad_patient
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
