@@ -16,6 +16,7 @@ from cpmn.config.phantom import DIFFICULTIES
 from cpmn.errors import CpmnError
 from cpmn.logs import USER_ERROR
 
+DATASETS = ("fumpe", "cad-pe", "read", "rspect", "inspect")  # as in cpmn.importing.stage, which takes time to load
 Commands = Any  # argparse does not name the type of its sub-commands publicly
 
 
@@ -39,7 +40,16 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"cpmn {cpmn.__version__}")
     top.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_predict, _add_check, _add_score, _add_phantom, _add_chest_phantom, _add_track, _add_info):
+    for add in (
+        _add_predict,
+        _add_check,
+        _add_import,
+        _add_score,
+        _add_phantom,
+        _add_chest_phantom,
+        _add_track,
+        _add_info,
+    ):
         add(commands)
     return top
 
@@ -66,6 +76,20 @@ def _add_check(commands: Commands) -> None:
     check = commands.add_parser("check", help="check a cohort sheet and the files that it names")
     check.add_argument("cohort", type=Path, help="cohort.csv")
     check.set_defaults(run=_check)
+
+
+def _add_import(commands: Commands) -> None:
+    added = commands.add_parser(
+        "import",
+        help="make a cohort sheet and masks from a public PE data set",
+        description="Write DEST/cohort.csv and DEST/ctpa_mask from a public set as it was unpacked; its scans stay "
+        "where they are. No public set holds a non-contrast CT of the same patients: the column nct stays empty until "
+        "you fill it in. See docs/public-data.md.",
+    )
+    added.add_argument("kind", metavar="KIND", type=str.lower, choices=DATASETS, help=", ".join(DATASETS))
+    added.add_argument("source", metavar="SRC", type=Path, help="folder of the unpacked set")
+    added.add_argument("-o", "--output", metavar="DEST", type=Path, required=True, help="folder for sheet and masks")
+    added.set_defaults(run=_import)
 
 
 def _add_score(commands: Commands) -> None:
@@ -168,6 +192,21 @@ def _check(options: argparse.Namespace) -> int:
     positives = sum(patient.label for patient in patients)
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
     return USER_ERROR if problems else 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from cpmn.importing.stage import import_dataset
+
+    with tqdm(unit="patient", disable=None) as bar:
+        rows, skipped = import_dataset(options.kind, options.source, options.output, lambda _name: bar.update())
+    for one in skipped:
+        print(f"left out: {one.patient_id}: {one.reason}", file=sys.stderr)
+    counts = Counter(row["label"] for row in rows), sum(bool(row["ctpa_mask"]) for row in rows)
+    print(f"{options.output / 'cohort.csv'}: {len(rows)} CTPA, {counts[0]['1']} with PE, {counts[1]} with a mask")
+    print("The column nct is empty: no public set holds non-contrast scans of the same patients. Fill in yours.")
+    return 0
 
 
 def _score(options: argparse.Namespace) -> None:

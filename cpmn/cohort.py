@@ -83,6 +83,8 @@ def parse_cohort(
     `lines` are the rows' numbers in messages, where they do not follow each other from 2.
     """
     _check_columns(columns, path)
+    if len(rows) > 1 and not any((row.get("nct") or "").strip() for row in rows):  # as `cpmn import` writes it
+        raise CpmnError(f"{path}: no patient has an NCT, and a CTPA alone cannot take part. Fill in the column 'nct'.")
     patients, problems = [], []
     for line, row in zip(lines or count(2), rows, strict=False):
         if any(cell.strip() for cell in row.get(SURPLUS) or []):

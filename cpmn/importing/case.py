@@ -1,0 +1,53 @@
+"""What a set's adapter finds: one case per patient."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from cpmn.errors import CpmnError
+
+
+@dataclass(frozen=True)
+class Case:
+    """A patient of a public set.
+
+    Attributes
+    ----------
+    patient_id : as the set names the patient.
+    ctpa : folder of DICOM files, or one image file; stays where it is.
+    label : 1 = PE, 0 = none, or None where the mask decides.
+    mask : reads the embolus mask on the grid of the CTPA (uint16 clot ids); None where the set has none.
+        Raises PatientError.
+    split : train, validation or test where the set says so.
+    group : person, where one has several cases.
+    """
+
+    patient_id: str
+    ctpa: Path
+    label: int | None = None
+    mask: Callable[[], sitk.Image] | None = None
+    split: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A patient who is left out, and why."""
+
+    patient_id: str
+    reason: str
+
+
+def required(path: Path, dataset: str) -> Path:
+    """`path`, which the set's layout has. Raises CpmnError if it is absent."""
+    if not path.exists():
+        raise CpmnError(f"{path} does not exist: this folder does not hold {dataset} as it is published.")
+    return path
+
+
+def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Sort key of a file name: numbers by value, so that D2 comes before D10."""
+    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"([0-9]+)", name))

@@ -1,0 +1,54 @@
+"""INSPECT (Huang et al. 2023, arXiv 2311.10798): CTPA as NIfTI, labels from reports, no masks.
+
+Final_metadata.csv      # impression_id, image_id
+Final_labels.csv        # impression_id, pe_positive_nlp: the words True and False
+Final_splits.csv        # impression_id, split
+<image_id>.nii.gz       # anywhere below
+"""
+
+from pathlib import Path
+
+from cpmn.errors import CpmnError
+from cpmn.files import read_table
+from cpmn.importing.case import Case, Skipped, required
+
+LABELS = {"True": 1, "False": 0}
+SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
+SUFFIX = ".nii.gz"
+KEY = "impression_id"
+
+
+def find_cases(source: Path) -> list[Case | Skipped]:
+    """Images named by `source`/Final_metadata.csv. Raises CpmnError if a sheet is not there or lacks a column."""
+    labels, splits = _column(source, "labels", "pe_positive_nlp"), _column(source, "splits", "split")
+    images = {path.name.removesuffix(SUFFIX): path for path in sorted(source.rglob(f"*{SUFFIX}"))}
+    rows = _rows(source, "metadata", "image_id")
+    people = {row[KEY]: row.get("person_id") or "" for row in rows}
+    named = {row["image_id"].removesuffix(SUFFIX): row[KEY] for row in rows}
+    return [
+        _case(name, images.get(name), labels.get(key, ""), splits.get(key, ""), people[key])
+        for name, key in named.items()
+    ]
+
+
+def _case(name: str, path: Path | None, label: str, split: str, person: str) -> Case | Skipped:
+    if path is None:
+        return Skipped(name, f"there is no {name}{SUFFIX}")
+    if label not in LABELS:
+        return Skipped(name, f"pe_positive_nlp is {label!r}, not True or False")
+    if split not in SPLITS:
+        return Skipped(name, f"split is {split!r}, not one of {', '.join(SPLITS)}")
+    return Case(name, path, label=LABELS[label], split=SPLITS[split], group=person)
+
+
+def _column(source: Path, sheet: str, column: str) -> dict[str, str]:
+    return {row[KEY]: row[column] for row in _rows(source, sheet, column)}
+
+
+def _rows(source: Path, sheet: str, column: str) -> list[dict[str, str]]:
+    path = required(source / f"Final_{sheet}.csv", "INSPECT")
+    rows = read_table(path)
+    missing = [name for name in (KEY, column) if not rows or name not in rows[0]]
+    if missing:
+        raise CpmnError(f"{path} has no column {', '.join(missing)}: this is not INSPECT's sheet.")
+    return rows

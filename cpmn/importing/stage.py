@@ -1,0 +1,87 @@
+"""The command `cpmn import`: a public set as `cohort.csv` and embolus masks. Its scans stay where they are."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.cohort import PATIENT_ID, REQUIRED_COLUMNS
+from cpmn.errors import CpmnError, PatientError
+from cpmn.files import write_text
+from cpmn.images import write_image
+from cpmn.importing import cadpe, fumpe, inspect_set, read, rspect
+from cpmn.importing.case import Case, Skipped
+
+KINDS: dict[str, Callable[[Path], list[Case | Skipped]]] = {
+    "fumpe": fumpe.find_cases,
+    "cad-pe": cadpe.find_cases,
+    "read": read.find_cases,
+    "rspect": rspect.find_cases,
+    "inspect": inspect_set.find_cases,
+}
+OPTIONAL = ("split", "group")
+MASKS = "ctpa_mask"
+
+
+def import_dataset(
+    kind: str, source: Path, output: Path, done: Callable[[str], object] = lambda _name: None
+) -> tuple[list[dict[str, str]], list[Skipped]]:
+    """Write `output`/cohort.csv and `output`/ctpa_mask/{patient}.nii.gz from a public set below `source`.
+
+    Parameters
+    ----------
+    kind : one of `KINDS`.
+    done : called with a patient's name after each.
+
+    Returns
+    -------
+    The rows of the sheet, and who was left out and why. A patient whose mask is empty has label 0. The column `nct` is
+    empty: no public set holds paired scans.
+
+    Raises CpmnError if `source` is not laid out as the set is, no patient can be taken, or there is a sheet already.
+    """
+    source, output = Path(source).absolute(), Path(output).absolute()
+    sheet = output / "cohort.csv"
+    if sheet.exists():
+        raise CpmnError(f"{sheet} is there already. Give another folder, or remove it.")
+    if not source.is_dir():
+        raise CpmnError(f"{source} is not a folder. Give the folder into which the data set was unpacked.")
+    rows, skipped = [], []
+    for case in KINDS[kind](source):
+        taken = case if isinstance(case, Skipped) else _take(case, output)
+        (skipped if isinstance(taken, Skipped) else rows).append(taken)
+        done(case.patient_id)
+    if not rows:
+        reasons = "\n".join(f"  {one.patient_id}: {one.reason}" for one in skipped)
+        raise CpmnError(f"{source} holds no patient that can be taken.\n{reasons}".rstrip())
+    write_text(sheet, _table(rows))
+    return rows, skipped
+
+
+def _take(case: Case, output: Path) -> dict[str, str] | Skipped:
+    """A patient's row, after its mask was written."""
+    if not PATIENT_ID.fullmatch(case.patient_id):
+        return Skipped(case.patient_id, "the name cannot be a patient_id: letters, digits, '_' and '-'")
+    try:
+        mask = case.mask() if case.mask else None
+    except PatientError as error:
+        return Skipped(case.patient_id, str(error))
+    marked = mask is not None and bool(np.any(sitk.GetArrayViewFromImage(mask)))
+    path = Path(MASKS) / f"{case.patient_id}.nii.gz"
+    if mask is not None and marked:
+        write_image(mask, output / path)
+    label = int(marked) if case.label is None else case.label
+    values = {"patient_id": case.patient_id, "ctpa": str(case.ctpa), "nct": "", "ctpa_mask": str(path) * marked}
+    return values | {"label": str(label), "split": case.split, "group": case.group}
+
+
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    columns = [*REQUIRED_COLUMNS, *(name for name in OPTIONAL if any(row[name] for row in rows))]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
