@@ -44,7 +44,7 @@ def segmentation_loss(
 
     `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there.
     `weight` of each voxel's label (ours; None is 1) scales its share of both; a coarse voxel with clot weighs as its
-    heaviest clot voxel. Scalar.
+    heaviest clot voxel, one without as the mean of what it covers. Scalar.
     """
     total, weights = logits.new_zeros(()), 0.0
     for level, prediction in enumerate([logits, *deep_logits]):
@@ -61,7 +61,7 @@ def _pooled_labels(target: Tensor, weight: Tensor | None, size: Sequence[int]) -
     if weight is None:
         return pooled, None
     heaviest = functional.max_pool3d(target * weight, stride, stride)
-    return pooled, torch.where(pooled > 0, heaviest, torch.ones_like(heaviest))
+    return pooled, torch.where(pooled > 0, heaviest, functional.avg_pool3d(weight, stride, stride))
 
 
 def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -248,8 +248,15 @@ def test_bfloat16_needs_a_processor_that_has_it(monkeypatch, capability, there):
     assert inference.mixed_precision(torch.device("cpu"), False)._enabled is False
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch, there):
+    """No GPU here: what PyTorch would say of one is made up."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there and not including_emulation)
+    assert inference.has_bfloat16(torch.device("cuda")) is there
+
+
 def test_mixed_precision_reads_nearly_the_same(folder, monkeypatch):
-    monkeypatch.setattr(inference, "has_bfloat16", lambda: True)
+    monkeypatch.setattr(inference, "has_bfloat16", lambda _device: True)
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(50, 20, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)
     model = load_model(folder, "cpu")

@@ -84,6 +84,21 @@ def test_a_coarse_voxel_weighs_as_its_heaviest_clot_voxel():
     assert segmentation_loss(fine, [coarse], target, weight).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_coarse_voxel_without_clot_weighs_as_the_mean_of_what_it_covers():
+    """Where a scan does not reach, no level learns that there is no clot."""
+    target, weight = torch.zeros(1, 1, 2, 2, 6), torch.ones(1, 1, 2, 2, 6)
+    weight[..., :2], weight[0, 0, 0, :, 2] = 0, 0  # the first coarse voxel not at all, the second to three quarters
+    fine = torch.full_like(target, -40.0)
+    coarse = torch.zeros(1, 1, 1, 1, 3, requires_grad=True)
+    loss = segmentation_loss(fine, [coarse], target, weight)
+    loss.backward()
+    # Dice 1 - 1 / (0.75 / 2 + 1 / 2 + 1), cross-entropy log 2 x 1.75 over three voxels; share 1/2 of 3/2
+    assert loss.item() == pytest.approx(0.5 * (1 - 1 / 1.875 + math.log(2) * 1.75 / 3) / 1.5, rel=1e-5)
+    first, second, third = coarse.grad.flatten().tolist()
+    assert first == 0
+    assert second == pytest.approx(0.75 * third, rel=1e-5)
+
+
 def test_a_patch_without_weight_teaches_no_class():
     logits, label = torch.tensor([3.0, -2.0]), torch.tensor([1.0, 1.0])
     alone = classification_loss(logits, label, torch.tensor([0.0, 1.0]))

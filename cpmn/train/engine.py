@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.inference import has_bfloat16, mixed_precision
+from cpmn.inference import device_name, has_bfloat16, mixed_precision
 from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
+from cpmn.train.feed import Sampler
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.processes import World
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.run import Best, Row, Run, new_optimiser, start_run, state_of
-from cpmn.train.sampling import Batch, sample_batch
+from cpmn.train.sampling import Batch
 from cpmn.train.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ COLUMNS = ("epoch", "step", "learning_rate", "seconds", *(f"train_{part}" for pa
 """Columns of `history.csv`; a value that was not computed (a term switched off, no validation) is empty."""
 
 ALONE = World()
+STEPS_AHEAD = 4  # ours: of samples while a GPU computes; on a processor they would take the same cores
 
 
 def train(
@@ -54,20 +56,19 @@ def train(
     world : the processes that share the step's batches.
     """
     _check_patience(validation, config)
-    if device.type == "cpu" and config.cpu_bfloat16 and not has_bfloat16():
-        logger.info("this processor has no instructions for bfloat16: computing in float32")
+    if _wants_bfloat16(config, device) and not has_bfloat16(device):
+        logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
     run = start_run(config, strides, device, resume)
     quiet = None if world.writes else True
-    with tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=quiet) as progress:
+    sampled = Sampler(training, config, run.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
+    progress = tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=quiet)
+    with progress, sampled:
         while run.step < config.steps and not _stopped(run, config):
             started = time.monotonic()
             if run.step and run.step == config.pretraining_steps:
                 run.optimiser, run.schedule = new_optimiser(run.pathways, config, run.step)
-            batches = (
-                sample_batch(training, config, run.step, part) for part in world.share(range(config.accumulation))
-            )
-            parts = train_step(run, batches, config, device, world)
+            parts = train_step(run, sampled.next_step(), config, device, world)
             progress.update()
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()}, refresh=False)
             if run.step % config.epoch_steps == 0 or run.step == config.steps:
@@ -102,7 +103,8 @@ def train_step(
         with _precision(config, device):
             losses = training_loss(run.networks, _on_device(batch, device, config), config, run.step)
         (losses["total"] / config.accumulation).backward()
-        found.append({name: float(value.detach()) for name, value in losses.items()})
+        values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # waits for a GPU once
+        found.append(dict(zip(losses, values, strict=True)))
     world.add_gradients(run.weights())
     _clip(run, config)
     run.optimiser.step()
@@ -114,7 +116,11 @@ def train_step(
 
 
 def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
-    return mixed_precision(device, config.mixed_precision if device.type == "cuda" else config.cpu_bfloat16)
+    return mixed_precision(device, _wants_bfloat16(config, device))
+
+
+def _wants_bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    return config.mixed_precision if device.type == "cuda" else config.cpu_bfloat16
 
 
 def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:

@@ -39,15 +39,16 @@ PARTS = (
 
 @dataclass
 class Objective:
-    """Adds up weighted parts. `add` calls `compute` only for a weight above zero."""
+    """Adds up weighted parts, each times `share`. `add` calls `compute` only for a weight above zero."""
 
     total: Tensor
     parts: dict[str, Tensor]
+    share: float = 1.0
 
     def add(self, name: str, weight: float, compute: Callable[[], Tensor]) -> None:
         if weight > 0:
             self.parts[name] = compute()
-            self.total = self.total + weight * self.parts[name]
+            self.total = self.total + self.share * weight * self.parts[name]
 
 
 def training_loss(
@@ -59,15 +60,18 @@ def training_loss(
                 + r_m w_m mutual + r_a w_a (alignment + w_f affinity)
 
     with r each term's warm-up ramp. `pathways` take patches (batch, 1, z, y, x) by phase, "nct" and perhaps "ctpa". The
-    second line compares the two phases and exists for patches with a CTPA only.
+    second line compares the two phases and exists for patches with a CTPA only. What is said of these counts by their
+    share of the batch, so that each patch counts alike however a step is cut into batches.
     """
     objective = Objective(batch.nct.patches.new_zeros(()), {})
     nct = pathways["nct"](batch.nct.patches)
     _add_supervised(objective, nct, batch.nct, config, step, "")
     if batch.ctpa is not None:
+        objective.share = len(batch.paired) / len(batch.nct.patches)
         ctpa = pathways["ctpa"](batch.ctpa.patches)
         _add_supervised(objective, ctpa, batch.ctpa, config, step, "_ctpa")
-        _add_mutual(objective, _rows(nct, batch.paired), ctpa, batch, config, step)
+        if _compares(config):
+            _add_mutual(objective, _rows(nct, batch.paired), ctpa, batch, config, step)
     return {"total": objective.total, **objective.parts}
 
 
@@ -87,8 +91,11 @@ def _add_supervised(
 
     def discrepancy() -> Tensor:
         ring = background_ring(phase.clot)
+        backgrounds = [ring, phase.vessel * (1 - ring)]
         clot = phase.clot if phase.weight is None else phase.clot * phase.weight
-        return discrepancy_loss(output.features[0], clot, [ring, phase.vessel * (1 - ring)])
+        if phase.weight is not None:  # on the CTPA 0 where it does not reach
+            backgrounds = [background * phase.weight for background in backgrounds]
+        return discrepancy_loss(output.features[0], clot, backgrounds)
 
     objective.add(f"discrepancy{suffix}", _weight("discrepancy", step, config), discrepancy)
 
@@ -98,6 +105,11 @@ def _weight(term: Term, step: int, config: TrainConfig) -> float:
     own = getattr(config, f"{term}_warmup")
     rise = ramp(step, config.steps, config.warmup_fraction if own is None else own)
     return rise * getattr(config, f"{term}_weight")
+
+
+def _compares(config: TrainConfig) -> bool:
+    """Whether any term compares the phases."""
+    return config.alignment_weight > 0 or config.mutual_weight > 0
 
 
 def _add_mutual(

@@ -126,7 +126,7 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     nct = cut(case.nct, place, size, AIR_HU)
     ctpa = cut(case.ctpa, place, size, AIR_HU) if case.ctpa is not None else None
     clot = cut(case.embolus, place, size, 0) > 0
-    vessel = _vessel(nct, ctpa, config)
+    vessel = _vessel(nct, ctpa, config) if config.discrepancy_weight > 0 else np.zeros_like(clot)
     made = np.zeros_like(clot)
     possible = config.clot_contrast_fraction > 0 and bool(clot.any())
     if possible and random.random() < config.clot_contrast_fraction:

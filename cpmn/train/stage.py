@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.csv"
 PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
+NO_RESULT = {"variants", "folds", "test_fraction", "validation_fraction", "device", "processes", "save_every"}
+"""Settings that change who takes part, which is known by then, or how a training runs: one goes on with others."""
 Parts = dict[str, list[str]]
 
 
@@ -79,7 +81,8 @@ def train_fold(
     masked = _usable_masks(masked, parts["train"], crops) if config.vein_fraction else set()
     files = _existing_files(patients, crops, paired, masked)
     _check_classes(parts["train"], labels)
-    settings = {"variant": variant, "config": config.model_dump(), "parts": parts, "paired": sorted(paired)}
+    result = config.model_dump(exclude=NO_RESULT)
+    settings = {"variant": variant, "config": result, "parts": parts, "paired": sorted(paired)}
     if config.confidence_floor < 1:
         settings["annotated"] = sorted(annotated)
     key = resume_key(settings | {"labels": [labels[p] for p in patients]}, files)

@@ -14,12 +14,13 @@ import cpmn.train.engine as engine
 from cpmn.train.engine import final_weights, train_step
 from cpmn.train.objective import training_loss
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.run import Run, start_run
-from cpmn.train.sampling import Batch
+from cpmn.train.run import Run, moving_average, start_run
+from cpmn.train.sampling import Batch, PhasePatches
 from tests.train.test_objective import phase
 
 CPU = torch.device("cpu")
 RATE = 1e-3
+FIELDS = ("patches", "clot", "vessel", "present")
 
 
 @pytest.fixture
@@ -74,17 +75,24 @@ def test_a_constant_rate_stays(start):
 
 
 def test_the_average_follows_the_weights_and_is_what_reads(start):
-    """m <- 3/4 m + 1/4 w after each step; the first step's weights start it."""
-    run, config = start(ema_decay=0.75)
+    """m <- d m + (1 - d) w after each step, d = min(decay, (1 + n) / (10 + n)); the first step's weights start it."""
+    run, config = start(ema_decay=0.2)
     followed: dict[str, Tensor] = {}
-    for step in range(3):
+    for step, decay in enumerate((None, 2 / 11, 0.2, 0.2)):
         train_step(run, [batch(step)], config, CPU)
         now = {name: value.clone() for name, value in run.pathways["nct"].state_dict().items()}
-        followed = {name: 0.75 * followed[name] + 0.25 * now[name] for name in now} if followed else now
+        followed = {name: decay * followed[name] + (1 - decay) * now[name] for name in now} if decay else now
     kept = final_weights(run)
     for name, value in followed.items():
         assert torch.allclose(kept[name], value, atol=1e-7), name
     assert not all(torch.equal(kept[name], value) for name, value in run.pathways["nct"].state_dict().items())
+
+
+def test_the_first_weights_fade_from_the_average_of_a_short_training():
+    averaged, update = [torch.ones(1)], moving_average(0.999)
+    for count in range(1, 500):
+        update(averaged, [torch.zeros(1)], torch.tensor(count))
+    assert averaged[0].item() < 1e-6  # with a constant decay 0.61
 
 
 def test_each_pathway_is_clipped_by_its_own_gradient(start):
@@ -107,6 +115,21 @@ def test_pathways_that_share_weights_are_clipped_together(start):
     assert norm(run.weights()) == pytest.approx(1.0, rel=1e-3)
 
 
+def test_a_patch_counts_alike_however_a_step_is_cut_into_batches(start):
+    """One of four patches has a CTPA: as one batch, and as two of which the second has none."""
+    nct, ctpa = phase(0, 4), phase(1, 1)
+    parts = [PhasePatches(*(getattr(nct, name)[half] for name in FIELDS)) for half in (slice(0, 2), slice(2, 4))]
+    whole, cut = [Batch(nct, ctpa, [0])], [Batch(parts[0], ctpa, [0]), Batch(parts[1], None, [])]
+    found = []
+    for batches in (whole, cut):
+        run, config = start(accumulation=len(batches), gradient_clip=1e9)
+        train_step(run, batches, config, CPU)
+        found.append([weight.grad.clone() for weight in run.pathways["ctpa"].parameters() if weight.grad is not None])
+    assert found[0]
+    for one, two in zip(*found, strict=True):
+        assert torch.allclose(one, two, atol=1e-6)
+
+
 def test_accumulated_batches_give_their_mean_gradient(start):
     run, config = start(accumulation=2, gradient_clip=1e9)
     batches, weights = [batch(0), batch(1)], run.weights()
@@ -123,7 +146,7 @@ def test_accumulated_batches_give_their_mean_gradient(start):
     [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)],
 )
 def test_bfloat16_on_the_cpu_is_what_the_step_computes_in(start, monkeypatch, given, there, expected):
-    monkeypatch.setattr(inference, "has_bfloat16", lambda: there)
+    monkeypatch.setattr(inference, "has_bfloat16", lambda _device: there)
     run, config = start(cpu_bfloat16=given)
     seen = []
 

@@ -95,6 +95,12 @@ def test_unpaired_patches_take_no_part_in_comparisons(pathways, config):
         assert parts[name].item() == pytest.approx(reference[name].item(), rel=1e-4)
     without = training_loss(pathways, Batch(nct, None, []), config(), 0)
     assert set(without) == {"total", "segmentation", "classification", "discrepancy"}
+    weights = config()
+    ours = parts["alignment"] + weights.affinity_weight * parts["affinity"]
+    extra = parts["segmentation_ctpa"] + weights.classification_weight * parts["classification_ctpa"]
+    extra += weights.discrepancy_weight * parts["discrepancy_ctpa"]
+    extra += weights.mutual_weight * parts["mutual"] + weights.alignment_weight * ours
+    assert (parts["total"] - without["total"]).item() == pytest.approx(extra.item() / 3, rel=1e-4)
 
 
 def test_cross_phase_terms_teach_both_pathways(pathways, config):
@@ -184,6 +190,32 @@ def test_phases_are_compared_only_where_the_ctpa_reaches(pathways, config):
         assert found[name] == pytest.approx(value.item(), rel=1e-5), name
     assert compared(torch.ones_like(half)) == pytest.approx(compared(None))
     assert compared(torch.zeros_like(half)) == {"mutual": 0, "alignment": 0, "affinity": 0}
+
+
+def test_nothing_is_taught_or_contrasted_where_the_ctpa_does_not_reach(pathways, config):
+    ctpa, settings = phase(1), config(constant="ctpa")
+    half = torch.ones(3, 1, 8, 8, 8)
+    half[:, :, :4] = 0  # through the first patch's clot, so that its ring lies on both sides
+    ctpa.clot, ctpa.vessel, ctpa.weight = ctpa.clot * half, ctpa.vessel * half, half
+    output = pathways["ctpa"](ctpa.patches)
+    for level in (output.logits, *output.deep_logits):
+        level.retain_grad()
+    parts = training_loss(
+        {"nct": pathways["nct"], "ctpa": lambda _: output}, Batch(phase(0), ctpa, [0, 1, 2]), settings, 0
+    )
+    ring = background_ring(ctpa.clot)
+    expected = discrepancy_loss(output.features[0], ctpa.clot, [ring * half, ctpa.vessel * (1 - ring)])
+    assert parts["discrepancy_ctpa"].item() == pytest.approx(expected.item(), rel=1e-5)
+    parts["segmentation_ctpa"].backward()
+    for level in (output.logits, *output.deep_logits):
+        unreached, reached = level.grad.split(level.shape[2] // 2, dim=2)
+        assert unreached.abs().max() == 0 < reached.abs().max()
+
+
+def test_phases_that_nothing_compares_cost_no_copy(pathways, config, monkeypatch):
+    monkeypatch.setattr(objective, "_rows", lambda *_: pytest.fail("copied"))
+    ctpa = phase(1, 1)
+    training_loss(pathways, Batch(phase(0), ctpa, [0]), config(alignment_weight=0, mutual_weight=0), 0)
 
 
 def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):

@@ -104,6 +104,34 @@ def test_a_budget_that_holds_nothing():
         planned(TrainConfig.model_validate({"planned": True, "memory_gb": 0.001}), CROP, THIN)
 
 
+def test_a_job_s_own_limit_counts(tmp_path, monkeypatch):
+    groups, root = tmp_path / "groups", tmp_path / "root"
+    (root / "job/step").mkdir(parents=True)
+    groups.write_text("1:name=systemd:/elsewhere\n0::/job/step\n")
+    assert planning.job_limit(groups, root) == math.inf
+    (root / "job/step/memory.max").write_text("max\n")
+    (root / "job/memory.max").write_text("2000000000\n")
+    assert planning.job_limit(groups, root) == 2e9
+    assert planning.job_limit(tmp_path / "absent", root) == math.inf
+    monkeypatch.setattr(planning, "job_limit", lambda: 10**8)
+    with pytest.raises(CpmnError, match=r"0\.1 GB are free on cpu"):
+        check_memory(TrainConfig.model_validate({"patch_size": (64, 64, 64)}), THIN, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("bfloat16", "fits"), [(True, True), (False, False)])
+def test_bfloat16_takes_less_of_a_gpu(monkeypatch, bfloat16, fits):
+    """No GPU here: its free memory is made up."""
+    config = TrainConfig()
+    free = int(0.8 * training_bytes(config, THIN))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, free))
+    monkeypatch.setattr(planning, "has_bfloat16", lambda _: bfloat16)
+    if fits:
+        check_memory(config, THIN, torch.device("cuda"))
+    else:
+        with pytest.raises(CpmnError, match="are free on cuda"):
+            check_memory(config, THIN, torch.device("cuda"))
+
+
 def test_too_little_memory_is_said_before_it_is_taken(monkeypatch):
     memory = type("Memory", (), {"available": 10**8})
     monkeypatch.setattr(planning.psutil, "virtual_memory", lambda: memory)

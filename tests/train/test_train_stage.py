@@ -100,6 +100,16 @@ def test_resumed_training_equals_an_uninterrupted_one(run_training, tmp_path, st
     assert not (resumed / ".resume").exists()
 
 
+def test_how_a_training_runs_may_change_while_it_is_interrupted(run_training, tmp_path, make_config):
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "a", make_config(save_every=2), on_step=stop_after(4))
+    steps = []
+    changed = make_config(save_every=3, device="cpu", folds=3, test_fraction=0.5)
+    run_training(tmp_path / "a", changed, on_step=steps.append)
+    assert steps == [5, 6]
+    assert weights(tmp_path / "a") == weights(run_training(tmp_path / "b"))
+
+
 def test_changed_data_start_afresh(run_training, tmp_path, crops):
     mine = tmp_path / "crops"
     shutil.copytree(crops, mine)
