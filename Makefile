@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 CORES ?= 2
 EXTRAS ?= dev
+READY := .venv/.ready-$(EXTRAS)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help setup demo test test-fast lint lint-style lint-types lint-workflow format generate bench ui pull clean
@@ -10,9 +11,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.ready ## Create .venv with the exact pins (about 2 minutes; seconds the second time)
+setup: $(READY) ## Create .venv with the exact pins (about 2 minutes; seconds the second time)
 
-.venv/.ready: pyproject.toml
+$(READY): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11, or say make PYTHON=/path/to/python3.11"; exit 2; }
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { echo "venv failed: on Debian, apt-get install python3.11-venv"; exit 2; }
 	.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -e ".[$(EXTRAS)]"
@@ -51,7 +52,8 @@ format: setup ## Format Python and Snakemake files
 generate: setup ## Write config.yaml, schemas and environment files from the code
 	python -m cpmn.generate
 
-bench: setup ## Run the benchmarks that are not stored yet
+bench: ## Run the benchmarks that are not stored yet, beside the peers that they need
+	@$(MAKE) --no-print-directory setup EXTRAS=dev,bench
 	python -m benchmarks
 
 ui: setup ## Open the MLflow UI of this folder's runs on port 5000

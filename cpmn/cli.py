@@ -60,6 +60,9 @@ def _add_predict(commands: Commands) -> None:
     predict.add_argument("-o", "--output", type=Path, required=True, help="folder for mask, maps, picture and JSON")
     predict.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished run")
     predict.add_argument("--variant", default="cpmn", help="variant to use (default: cpmn)")
+    predict.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a CUDA GPU if there is one"
+    )
     predict.add_argument("--series-uid", default="", help="SeriesInstanceUID, where the folder holds several")
     predict.add_argument(
         "--dicom-seg", action="store_true", help="write the mask as a DICOM Segmentation of the series too"
@@ -94,7 +97,12 @@ def _add_import(commands: Commands) -> None:
 
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score a folder of predicted masks against a cohort's references")
-    score.add_argument("predictions", type=Path, help="folder of {patient_id}.nii.gz on the native NCT grid")
+    score.add_argument(
+        "predictions",
+        type=Path,
+        help="folder of {patient_id}.nii.gz on the native NCT grid; a scores.csv in it (patient_id, score, perhaps "
+        "decision) is taken for the patients, else the marked volume",
+    )
     score.add_argument("--cohort", type=Path, required=True, help="cohort.csv with nct_truth or nct_mask")
     score.add_argument("-o", "--output", type=Path, help="JSON file to write (default: print)")
     score.set_defaults(run=_score)
@@ -176,6 +184,7 @@ def _predict(options: argparse.Namespace) -> None:
         variant=options.variant,
         output=options.output,
         series_uid=options.series_uid,
+        device=options.device,
         dicom_seg=options.dicom_seg,
         identity=options.identity,
     )

@@ -41,7 +41,7 @@ def score_predictions(
     """
     config = config or EvaluateConfig.model_validate({})
     patients = load_cohort(cohort)
-    present = [patient for patient in patients if _mask_path(predictions, patient).is_file()]
+    present = [patient for patient in patients if _is_mask(_mask_path(predictions, patient))]
     if not present:
         raise CpmnError(f"{predictions} holds no mask of a patient of {cohort}. Name the files {{patient_id}}.nii.gz.")
     missing = [patient.patient_id for patient in patients if patient not in present]
@@ -55,6 +55,11 @@ def score_predictions(
         "scored": [case.patient_id for case in cases],
         "not_scored": missing,
     }
+
+
+def _is_mask(path: Path) -> bool:
+    """Whether there is a mask: `evaluate` leaves an empty file for a patient who was excluded."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _mask_path(folder: Path, patient: Patient) -> Path:

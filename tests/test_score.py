@@ -43,6 +43,7 @@ def test_figures_of_known_masks(cohort):
 
 
 def test_patients_without_a_prediction_are_named(cohort):
+    (cohort.parent / "predictions/b.nii.gz").touch()  # as `evaluate` leaves it for a patient who was excluded
     figures = score_predictions(cohort.parent / "predictions", cohort)
     assert (figures["scored"], figures["not_scored"]) == (["a", "c"], ["b"])
     assert figures["reference"] == "label (1), nct_truth (1)"

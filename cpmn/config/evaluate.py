@@ -1,5 +1,7 @@
 """Settings of `evaluate`: decision rule, intervals and lesion matching."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cpmn.config.section import Section
@@ -27,6 +29,9 @@ class EvaluateConfig(Section):
     )
     epsilon_mm: tuple[float, ...] = Field(
         default=(0.0, 2.0, 5.0), description="Distances from a mark to a clot that count as a hit (CAD-PE), in mm."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Device that reads; auto takes a CUDA GPU if there is one."
     )
     overlap: float = Field(default=0.5, ge=0, lt=1, description="Overlap of neighbouring sliding windows (0-1).")
     mirror: bool = Field(

@@ -75,7 +75,7 @@ def evaluate_variant(
     """
     torch.set_num_threads(threads)
     folds = len(splits["folds"])
-    models = load_folds(results / "train" / variant, folds)
+    models = load_folds(results / "train" / variant, folds, config.device)
     roles = assign_roles(splits, patients, excluded, results / "crop")
     reads = {
         role.patient.patient_id: _read(role, models, results, folder, config)

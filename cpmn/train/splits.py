@@ -25,8 +25,9 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
 
     Rows of the sheet that name their part are honoured (one such row fixes its group). Parts without such a row are
     drawn from the rest: `test_fraction` of each class for testing, then `config.folds` folds stratified by class, at
-    most as many as there are groups of the smaller class; `folds: 1` is one split by `validation_fraction`. Any
-    `validation` row gives exactly one fold, and patients left over then train.
+    most as many as there are groups of the smaller class; `folds: 1` is one split by `validation_fraction`. Rows that
+    say `train` train in every fold, unless nobody else is left to validate: then they are the rest. Any `validation`
+    row gives exactly one fold, and patients left over then train.
 
     Raises CpmnError, saying what is needed, if a group's rows disagree, if testing or calibration lacks a class, if a
     class has fewer than 2 patients to train and validate on, or if a fold lacks a class.
@@ -42,7 +43,8 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     if parts["validation"]:
         folds, method = [parts["validation"]], "validation as given in cohort.csv"
     else:
-        folds, method = _folds(free, parts["train"], config)
+        drawn, fixed = (free, parts["train"]) if free else (parts["train"], {})
+        folds, method = _folds(drawn, fixed, config)
     everyone = parts["train"] | parts["validation"] | free
     _check_folds(everyone, folds)
     calibration = {"calibration": _ids(parts["calibration"])} if parts["calibration"] else {}

@@ -142,6 +142,20 @@ def test_training_rows_train_in_every_fold():
     assert not {"p-train", "n-train"} & set(splits["test"])
 
 
+@pytest.mark.parametrize(("folds", "held"), [(1, [2]), (3, [4, 4, 4])])
+def test_training_rows_are_validated_on_in_turn_where_all_others_test(folds, held):
+    """A sheet with a test set of its own and nothing else to say."""
+    training = [patient(one.patient_id, one.label, "train") for one in cohort(6, 6)]
+    tested = [patient("p-test", 1, "test"), patient("n-test", 0, "test")]
+    splits = split_cohort([*training, *tested], settings_of(folds=folds, validation_fraction=0.2))
+    assert splits["test"] == ["n-test", "p-test"]
+    assert [len(fold["validation"]) for fold in splits["folds"]] == held
+    assert (
+        splits["folds"]
+        == split_cohort([*cohort(6, 6), *tested], settings_of(folds=folds, validation_fraction=0.2))["folds"]
+    )
+
+
 def test_a_given_validation_set_still_gets_a_test_set():
     patients = [*cohort(6, 6), patient("p-val", 1, "validation"), patient("n-val", 0, "validation")]
     splits = split_cohort(patients, settings_of())
