@@ -1,7 +1,7 @@
 """A cohort for the control `nct_only_truth`: exact labels instead of propagated ones, to see what label noise costs.
 
     python -m benchmarks.truth COHORT.csv DESTINATION.csv
-    snakemake --cores 2 --directory RUN --config cohort=DESTINATION.csv 'train={variants: [nct_only]}'
+    snakemake --cores 2 --directory RUN --config cohort=$PWD/DESTINATION.csv 'train={variants: [nct_only]}'
 
 No stage but `evaluate` may read `nct_truth`. This control therefore is another cohort, which says openly that the truth
 is its annotation: `nct_mask`, which replaces propagation, is set to `nct_truth`.

@@ -5,6 +5,7 @@
 - `environment.yml` and `workflow/envs/*.yaml`, from the pins in `pyproject.toml`.
 """
 
+import inspect
 import json
 import sys
 import textwrap
@@ -73,7 +74,7 @@ def explanation() -> str:
     ]
     for key, section in sections.items():
         name = Config.model_fields[key].alias or key
-        lines += ["", f"### `{name}`", "", f"{type(section).__doc__}"]
+        lines += ["", f"### `{name}`", "", inspect.cleandoc(str(type(section).__doc__)), ""]
         lines += _table(f"{name}.", type(section).model_fields, section)
     return "\n".join(lines) + "\n"
 
