@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.evidence import queue, table
 from benchmarks.evidence.comparison import PRIMARY
 from benchmarks.evidence.jobs import list_jobs
-from benchmarks.evidence.plan import PROJECT, RESULTS, load_plan
+from benchmarks.evidence.plan import PROJECT, RESULTS, data_root, load_plan
 
 DOCUMENT = PROJECT / "docs" / "benchmark.md"
 PICTURE = DOCUMENT.parent / "images" / "evidence.png"
@@ -25,9 +25,10 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("labels", help="measure how far the training cohorts' carried labels agree with the truth")
     commands.add_parser("blood", help="measure how the stored runs' scores follow the patients' blood")
     commands.add_parser("gap", help="measure how well networks read the patients that they were trained on")
+    commands.add_parser("mlflow", help="record all stored runs in the data folder's mlflow.db, to compare them there")
     commands.add_parser("job", help="do one job, as `run` does in processes of their own").add_argument("name")
     options = parser.parse_args(arguments)
-    actions = {"run": _run, "status": _status, "table": _table, "job": _job}
+    actions = {"run": _run, "status": _status, "table": _table, "mlflow": _mlflow, "job": _job}
     actions |= dict.fromkeys(("cost", "labels", "blood", "gap"), _measure)
     return actions[options.command](options)
 
@@ -53,6 +54,14 @@ def _table(options: argparse.Namespace) -> int:
     table.write_document(plan, DOCUMENT)
     decisive = [run for run in plan.runs if (run.difficulty, run.judged, run.trial) == (PRIMARY, "test", "")]
     draw_evidence(decisive, RESULTS, PICTURE)
+    return 0
+
+
+def _mlflow(options: argparse.Namespace) -> int:
+    from benchmarks.evidence.tracking import record_stored
+
+    names = record_stored(load_plan())
+    print(f"{len(names)} runs recorded: mlflow ui --backend-store-uri sqlite:///{data_root() / 'mlflow.db'}")
     return 0
 
 

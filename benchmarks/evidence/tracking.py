@@ -5,13 +5,22 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.evidence.plan import Plan, Run, data_root
-from benchmarks.evidence.training import model_folder, model_name
+from benchmarks.evidence.plan import RESULTS, Plan, Run, data_root
+from benchmarks.evidence.training import model_name
+from cpmn.files import read_json
 from cpmn.train.stage import HISTORY_FILE
 
 
+def record_stored(plan: Plan) -> list[str]:
+    """Log every stored run of the plan, as on a machine that has none of them; their names."""
+    stored = [run for run in plan.runs if (RESULTS / run.name / "run.json").is_file()]
+    for run in stored:
+        record(plan, run, read_json(RESULTS / run.name / "run.json"))
+    return [run.name for run in stored]
+
+
 def record(plan: Plan, run: Run, facts: Mapping[str, Any]) -> None:
-    """Log settings, history and figures of a run, `facts` as in `run.json`; a failure only warns.
+    """Log settings, stored history and figures of a run, `facts` as in `run.json`; a failure only warns.
 
     A run that is there already (the same model, stored again with more patients) gets the new figures.
     """
@@ -19,9 +28,9 @@ def record(plan: Plan, run: Run, facts: Mapping[str, Any]) -> None:
 
     with server.harmless(f"recording {run.name}"), server.locked(data_root() / ".mlflow.lock"):
         client = server.connect(f"sqlite:///{data_root() / 'mlflow.db'}")
-        made, model = _run_of(client, plan, run), model_folder(plan, run)
+        made = _run_of(client, plan, run)
         server.send_parameters(client, made, facts["settings"] | {"variant": run.label, "trial": run.trial})
-        history = pd.read_csv(model / HISTORY_FILE, dtype=str).fillna("")
+        history = pd.read_csv(RESULTS / run.name / HISTORY_FILE, dtype=str).fillna("")
         server.send_rows(client, made.info.run_id, history.to_dict("records"))  # pyright: ignore[reportArgumentType]
         server.send_figures(client, made.info.run_id, figures_of(facts["figures"]))
         client.set_tag(made.info.run_id, "commit", facts["training"]["commit"])

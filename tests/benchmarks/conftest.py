@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.evidence import cohorts, scoring, training
+from benchmarks.evidence import cohorts, scoring, tracking, training
 from benchmarks.evidence import plan as plans
 from benchmarks.evidence.plan import Plan, cohort_patients
 from cpmn.files import write_json
@@ -76,7 +76,7 @@ def record(name: str, label: int, score: float, dice: float) -> dict:
 def made(tmp_path, monkeypatch) -> Path:
     """Data folder in which nothing is done, and results of its own."""
     monkeypatch.setenv("CPMN_EVIDENCE", str(tmp_path / "data"))
-    for module in (plans, scoring):
+    for module in (plans, scoring, tracking):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(scoring, "record", lambda *_: None)  # a new MLflow database takes seconds
     return tmp_path

@@ -1,5 +1,7 @@
 """From patients' records to stored results and to the table."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -290,6 +292,21 @@ def test_each_run_stands_in_mlflow_once_with_its_figures(made, monkeypatch):
     store_results(longer, longer.runs[0])
     steps = [one.data.params["steps"] for one in client.search_runs([experiment.experiment_id])]
     assert sorted(steps) == ["10", "12"]
+
+
+def test_stored_runs_come_back_into_mlflow_on_a_machine_that_has_neither_models_nor_records(made, monkeypatch):
+    plan = make_plan()
+    finish(plan, plan.runs[0])
+    (training.model_folder(plan, plan.runs[0]) / "history.csv").write_text("epoch,step,train_total\n1,5,0.9\n")
+    store_results(plan, plan.runs[0])
+    shutil.rmtree(made / "data")
+    (made / "data").mkdir()
+    for _ in range(2):
+        assert tracking.record_stored(plan) == ["learnable/nct_only-s0"]
+    client = MlflowClient(f"sqlite:///{made / 'data' / 'mlflow.db'}")
+    (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    assert run.data.metrics["test_auc"] == 1.0
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "train_total")] == [0.9]
 
 
 @pytest.mark.parametrize(
