@@ -43,11 +43,15 @@ def new_trainer(plans: dict[str, Any], fold: int | str, cases: int, epochs: int 
 
 
 def new_step(
-    volumes: Sequence[tuple[np.ndarray, np.ndarray]], config: TrainConfig, spacing: Spacing, folder: Path
+    volumes: Sequence[tuple[np.ndarray, np.ndarray]],
+    config: TrainConfig,
+    spacing: Spacing,
+    folder: Path,
+    pathways: int = 1,
 ) -> tuple[Callable[[], object], int]:
-    """A training step on normalised volumes and their masks, and the number of weights."""
+    """A training step on normalised volumes and their masks, and the number of weights: those of so many pathways."""
     use_folders(folder)
-    plans, weights = matched_plans(config, spacing)
+    plans, weights = matched_plans(config, spacing, pathways)
     for n, (image, clot) in enumerate(volumes):
         write_case(folder, f"case{n}", image, clot, config)
     trainer = new_trainer(plans, "all", cases=len(volumes))
@@ -73,10 +77,10 @@ def write_case(folder: Path, name: str, image: np.ndarray, clot: np.ndarray, con
     nnunet_dataset.nnUNetDatasetBlosc2.save_case(volume, clot[None].astype(np.int8), located, path, **layout)
 
 
-def matched_plans(config: TrainConfig, spacing: Spacing) -> tuple[dict[str, Any], int]:
-    """The plan whose widths come closest to our NCT pathway's number of weights, and its number of weights."""
-    target, best = parameters(config, spacing), None
-    for factor in np.linspace(0.6, 1.1, 26):
+def matched_plans(config: TrainConfig, spacing: Spacing, pathways: int = 1) -> tuple[dict[str, Any], int]:
+    """The plan whose widths come closest to the weights of so many pathways of ours, and its number of weights."""
+    target, best = pathways * parameters(config, spacing), None
+    for factor in np.linspace(0.6, 1.1, 26) * pathways**0.5:
         plans = make_plans(config, spacing, [max(4, round(n * factor)) for n in config.channels])
         size = _weights(plans)
         if best is None or abs(size - target) < abs(best[1] - target):

@@ -8,10 +8,12 @@ beside the project's packages, see `benchmarks.nnunet`.
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,60 +31,93 @@ from cpmn.train.sampling import sample_batch
 REPEATS = 7
 SPACING = (2.6, 2.6, 3.5)  # mm; the demo's
 SHAPE = (48, 80, 96)  # z, y, x; about a crop of the demo
-VARIANTS = {
+BOTH = "cpmn, both pathways"
+PEER, LARGE_PEER = "nnU-Net v2 trainer", "nnU-Net v2 trainer, as many weights as both pathways"
+VARIANTS: dict[str, dict[str, Any]] = {  # settings by trainer of ours; compiled ones name the plain one's operations
     "cpmn, NCT pathway": {},
     "cpmn, NCT pathway, bfloat16": {"cpu_bfloat16": True},
     "cpmn, NCT pathway, channels last": {"channels_last": True},
+    BOTH: {"pathways": ("nct", "ctpa")},
+    BOTH + ", bfloat16": {"pathways": ("nct", "ctpa"), "cpu_bfloat16": True},
+    "cpmn, NCT pathway, compiled": {"compile": True},
+    "cpmn, NCT pathway, bfloat16, compiled": {"cpu_bfloat16": True, "compile": True},
 }
-COMPILED = {  # the variant whose operations they compile
-    "cpmn, NCT pathway, compiled": "cpmn, NCT pathway",
-    "cpmn, NCT pathway, bfloat16, compiled": "cpmn, NCT pathway, bfloat16",
-}
-BOTH = "cpmn, both pathways"
-PEER = "nnU-Net v2 trainer"
+TRAINERS = (*VARIANTS, PEER, LARGE_PEER)
+COMPILED = ", compiled"
+BFLOAT16 = ", bfloat16"
 MATRIX = 1024  # side of the product that measures the peak
+STEPS_TO_THE_PEAK = 3
 
 Step = Callable[[], object]
 Facts = tuple[float, float | None]  # floating-point operations of a step; bytes kept for the backward pass, if known
 
 
 def measure() -> list[dict]:
-    """One row per trainer: CPU time of a step, median of the repeats with the range; trainers take turns."""
+    """One row per trainer: CPU time of a step, median of the repeats with the range; trainers take turns.
+
+    Ratios are to nnU-Net's trainer with as many weights, memory is what three steps of a fresh process add at most.
+    """
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:  # a process for each, since memory is kept for reuse
+        added = dict(zip(TRAINERS, pool.map(_added_bytes, TRAINERS, chunksize=1), strict=True))
     torch.set_num_threads(1)
-    config = TrainConfig()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        steps: dict[str, Step] = {
-            method: _ours(folder / str(n), "nct_only", **changes)
-            for n, (method, changes) in enumerate(VARIANTS.items())
-        }
-        steps |= {BOTH: _ours(folder / "both", "cpmn")}
-        steps[PEER], weights = _peer(folder, config)
-        facts: dict[str, Facts] = {method: _facts(step) for method, step in steps.items()}
-        for method, plain in COMPILED.items():
-            steps[method] = _ours(folder / method, "nct_only", compile=True, **VARIANTS[plain])
-            waited = _compile(steps[method])
-            print(f"{method}: {waited:.0f} s before the first step", flush=True)
-            facts[method] = (facts[plain][0], None)  # neither counter nor hooks see into a compiled graph
-        times: dict[str, list[float]] = {method: [] for method in steps}
-        peaks = []
+        made = {trainer: _make(trainer, Path(name) / str(n)) for n, trainer in enumerate(TRAINERS)}
+        facts: dict[str, Facts] = {}
+        for trainer, (step, _) in made.items():
+            if COMPILED in trainer:  # neither counter nor hooks see into a compiled graph
+                facts[trainer] = (facts[trainer.replace(COMPILED, "")][0], None)
+                print(f"{trainer}: {_compile(step):.0f} s before the first step", flush=True)
+            else:
+                facts[trainer] = _facts(step)
+        times: dict[str, list[float]] = {trainer: [] for trainer in TRAINERS}
+        peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
         for _ in range(REPEATS):
-            peaks.append(_matrix_product())
-            for method, step in steps.items():
+            for dtype, found in peaks.items():
+                found.append(_matrix_product(dtype))
+            for trainer, (step, _) in made.items():
                 began = time.process_time()
                 step()
-                times[method].append(time.process_time() - began)
-    counts = dict.fromkeys(steps, parameters(config, SPACING)) | {PEER: weights}
-    counts[BOTH] *= 2
-    return [_row(method, times, facts[method], counts[method], float(np.median(peaks))) for method in steps]
+                times[trainer].append(time.process_time() - began)
+    highest = {dtype: float(np.median(found)) for dtype, found in peaks.items()}
+    return [_row(t, times, facts[t], weights, highest, added[t]) for t, (_, weights) in made.items()]
 
 
-def _row(method: str, times: dict[str, list[float]], facts: Facts, count: int, peak: float) -> dict:
-    seconds, ratios = np.array(times[method]), np.array(times[PEER]) / np.array(times[method])
+def _make(trainer: str, folder: Path) -> tuple[Step, int]:
+    """A training step, and the number of weights that it trains."""
+    if trainer in VARIANTS:
+        return _ours(folder, **VARIANTS[trainer])
+    volumes = [((hu / 100).astype(np.float32), clot) for hu, clot in _volumes()]
+    return nnunet.new_step(volumes, TrainConfig(), SPACING, folder, pathways=2 if trainer == LARGE_PEER else 1)
+
+
+def _added_bytes(trainer: str) -> int:
+    """What the first steps add at most to this process' memory: gradients, moments, feature maps, all else."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        step, _ = _make(trainer, Path(name))
+        before = psutil.Process().memory_info().rss
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the highest use so far is now
+        for _ in range(STEPS_TO_THE_PEAK):
+            step()
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1]) - before
+
+
+def _row(
+    trainer: str,
+    times: dict[str, list[float]],
+    facts: Facts,
+    weights: int,
+    peaks: dict[torch.dtype, float],
+    added: int,
+) -> dict:
+    peer = LARGE_PEER if trainer.startswith(BOTH) or trainer == LARGE_PEER else PEER
+    seconds, ratios = np.array(times[trainer]), np.array(times[peer]) / np.array(times[trainer])
     flops, kept = facts
+    peak = peaks[torch.bfloat16 if BFLOAT16 in trainer else torch.float32]
     return {
-        "trainer": method,
-        "weights": count,
+        "trainer": trainer,
+        "weights": weights,
         "steps": len(seconds),
         "cpu_seconds": round(float(np.median(seconds)), 3),
         "cpu_seconds_range": f"{seconds.min():.3f} to {seconds.max():.3f}",
@@ -91,6 +126,7 @@ def _row(method: str, times: dict[str, list[float]], facts: Facts, count: int, p
         "gflop": round(flops / 1e9, 2),
         "share_of_matrix_peak": round(flops / float(np.median(seconds)) / peak, 2),
         "kept_for_backward_mb": "" if kept is None else round(kept / 1e6, 1),
+        "memory_added_mb": round(added / 1e6),
     }
 
 
@@ -120,9 +156,10 @@ def _facts(step: Step) -> Facts:
     return counter.get_total_flops(), sum(kept.values())
 
 
-def _matrix_product() -> float:
-    """The processor's operations per second of CPU time in a float32 matrix product."""
-    a = torch.rand(MATRIX, MATRIX)
+def _matrix_product(dtype: torch.dtype) -> float:
+    """The processor's operations per second of CPU time in a matrix product."""
+    a = torch.rand(MATRIX, MATRIX).to(dtype)
+    torch.mm(a, a)
     began = time.process_time()
     for _ in range(3):
         torch.mm(a, a)
@@ -140,11 +177,12 @@ def _volumes() -> list[tuple[np.ndarray, np.ndarray]]:
     return result
 
 
-def _ours(folder: Path, base: str, **changes: Any) -> Step:
+def _ours(folder: Path, pathways: Sequence[str] = ("nct",), **changes: Any) -> tuple[Step, int]:
+    base = "cpmn" if len(pathways) > 1 else "nct_only"
     config = resolve_variant(TrainConfig.model_validate({"steps": 10**6, "warmup_fraction": 0} | changes), base, {})
     everywhere = np.argwhere(np.ones(SHAPE, bool)).astype(np.int16)
     cases = [Case(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())]
-    return step_on(cases, config, SPACING, folder)
+    return step_on(cases, config, SPACING, folder), len(pathways) * parameters(config, SPACING)
 
 
 def step_on(cases: Sequence[Case], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
@@ -153,9 +191,3 @@ def step_on(cases: Sequence[Case], config: TrainConfig, spacing: Spacing, folder
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
     run = start_run(config, strides, device, ResumeFolder(folder, "k" * 64))
     return lambda: train_step(run, [sample_batch(cases, config, run.step)], config, device)
-
-
-def _peer(folder: Path, config: TrainConfig) -> tuple[Step, int]:
-    """nnU-Net's own trainer on the same volumes."""
-    volumes = [((hu / 100).astype(np.float32), clot) for hu, clot in _volumes()]
-    return nnunet.new_step(volumes, config, SPACING, folder)

@@ -1,10 +1,12 @@
 """Which files a stage's rule watches."""
 
+import ast
 import os
 from pathlib import Path
 
 import yaml
 
+import cpmn.sources as sources
 from cpmn.sources import ROOT, listing, source_files
 
 
@@ -66,3 +68,17 @@ def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
     assert listing(tmp_path) == before
     (tmp_path / "series/2.dcm").rename(tmp_path / "2.dcm")
     assert listing(tmp_path) != before
+
+
+def test_imports_are_those_of_the_parsed_text():
+    for path in (ROOT / "cpmn").rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        parsed = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                parsed |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                parsed |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        assert set(sources._imports(module)) == {
+            name for name in parsed if name[:4] == "cpmn" and sources._exists(name)
+        }, module
