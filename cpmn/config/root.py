@@ -26,7 +26,10 @@ class Config(Section):
         default="stop", description="A patient that cannot be processed stops the run, or is excluded with the reason."
     )
     min_patients: int = Field(
-        default=4, ge=2, description="Fewest patients left after exclusions; fewer stops the run (count)."
+        default=4,
+        ge=2,
+        description="Fewest patients that a fold still trains and validates on after exclusions; fewer stops the run "
+        "(count).",
     )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="The built-in dual-phase cohort.")
     convert: ConvertConfig = Field(default_factory=ConvertConfig, description="DICOM to NIfTI.")
