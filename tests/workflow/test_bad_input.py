@@ -93,8 +93,8 @@ def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tm
     """After the run that stopped, as a user goes on."""
     _, spoilt, sound = cohort
     project, sheet, _ = stopped
-    another = project.continued(tmp_path / "run")
-    done = another.snakemake(config=(sheet, "on_bad_patient=exclude"))
+    another, one = project.continued(tmp_path / "run"), "train={variants: [cpmn]}"
+    done = another.snakemake(config=(sheet, "on_bad_patient=exclude", one))
     assert done.returncode == 0, done.stdout[-5000:]
     page = (another.run / "results/report/index.html").read_text()
     for name, patient in spoilt.items():
@@ -105,14 +105,14 @@ def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tm
     for patient in sound:
         ours, theirs = (run.run / "results/crop" / patient / "nct.nii.gz" for run in (another, finished))
         assert ours.read_bytes() == theirs.read_bytes()
-    again = another.snakemake("-n", config=(sheet,))
-    assert not {"convert", "crop", "train", "evaluate"} & set(another.planned(config=(sheet,)))
+    again = another.snakemake("-n", config=(sheet, one))
+    assert not {"convert", "crop", "train", "evaluate"} & set(another.planned(config=(sheet, one)))
     for patient in spoilt.values():
         assert f"patient {patient}: " in again.stdout
     again_with = again.stdout.partition("To try them again, add: ")[2].splitlines()[0].split()
-    retried = another.planned(*again_with, config=(sheet,))
+    retried = another.planned(*again_with, config=(sheet, one))
     assert retried["convert"] + retried["propagate"] >= len(spoilt)
-    few = another.snakemake(config=(sheet, "on_bad_patient=exclude", f"min_patients={len(sound) + 1}"))
+    few = another.snakemake(config=(sheet, "on_bad_patient=exclude", one, f"min_patients={len(sound) + 1}"))
     assert few.returncode != 0
     assert "min_patients" in few.stdout
 

@@ -155,7 +155,7 @@ def test_without_the_scoring_reference_the_model_is_the_same(finished, continued
 
 def test_a_killed_training_goes_on_and_ends_the_same(continued):
     model = "results/train/cpmn/fold-0/model.safetensors"
-    longer = "train={steps: 400, epoch_steps: 50, save_every: 10}"
+    longer = "train={steps: 100, epoch_steps: 50, save_every: 10}"
     process = subprocess.Popen(
         continued.command(model, config=(longer,)),
         env=continued.environment(),
