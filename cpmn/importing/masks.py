@@ -88,17 +88,16 @@ def clot_ids(labels: np.ndarray) -> np.ndarray:
 
 
 def _read_series(patient: str, folder: Path) -> tuple[Series, np.ndarray]:
-    """The series that `convert` will take, its slices in the order of their positions, and its HU (z, y, x)."""
-    config = ConvertConfig.model_validate({})
+    """The series that `convert` will take, its slices in the order of their positions, and its HU (z, y, x).
+
+    One that `convert` would resample is refused: a mask drawn on its slices has no place on the new grid.
+    """
+    config = ConvertConfig.model_validate({"uneven_spacing": "refuse", "gantry_tilt": "refuse"})
     try:
         series = choose_series(
             scan_files(folder, files_below(folder)), phase="ctpa", series_uid="", config=config
         ).series
         assert series.geometry is not None
-        if series.geometry.uneven or series.geometry.shifts:
-            raise SeriesProblem(
-                "its slices are unevenly spaced or tilted: a mask drawn on them has no grid", "", folder
-            )
         return series, read_volume(series.slices, series.geometry).hu
     except SeriesProblem as problem:
         raise _problem(patient, f"the CTPA cannot be read: {problem.problem}", problem.file or folder) from problem

@@ -68,7 +68,7 @@ def _take(case: Case, output: Path) -> dict[str, str] | Skipped:
     try:
         mask = case.mask() if case.mask else None
     except PatientError as error:
-        return Skipped(case.patient_id, str(error))
+        return Skipped(case.patient_id, str(error).removeprefix(f"patient {error.patient}: "))
     marked = mask is not None and bool(np.any(sitk.GetArrayViewFromImage(mask)))
     path = Path(MASKS) / f"{case.patient_id}.nii.gz"
     if mask is not None and marked:

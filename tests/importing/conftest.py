@@ -18,10 +18,10 @@ STEP_MM = 2.5
 def write_dicom() -> Callable[..., None]:
     """Write a series into a folder: file n (from 1), called as `name` says, lies at height `heights[n - 1]`."""
 
-    def write(folder: Path, heights: Sequence[float], name: str = "D{:04d}.dcm") -> None:
+    def write(folder: Path, heights: Sequence[float], name: str = "D{:04d}.dcm", **tags) -> None:
         folder.mkdir(parents=True)
         for index, height in enumerate(heights):
-            dataset = make_slice(index, (-10.0, -20.0, float(height)), InstanceNumber=1)
+            dataset = make_slice(index, (-10.0, -20.0, float(height)), InstanceNumber=1, **tags)
             dataset.save_as(folder / name.format(index + 1), enforce_file_format=True)
 
     return write

@@ -19,6 +19,7 @@ from tests.importing.conftest import SHAPE, SLICES, STEP_MM
 
 DOWN = [STEP_MM * (SLICES - index) for index in range(SLICES)]  # the first file is the highest slice
 UP = DOWN[::-1]
+TILTED = [1, 0, 0, 0, 0.9763, -0.2164]
 READ_LAYOUTS = {
     "images and rs": ("images/GE (DICOM files)/01GE", "rs/01GE.nii.gz"),
     "the longer names": (
@@ -146,6 +147,7 @@ def test_a_bad_patient_is_left_out_with_the_reason_and_the_others_stay(fumpe, tm
     assert [row["patient_id"] for row in rows] == ["PAT002"]
     assert skipped[0].patient_id == "PAT001"
     assert reason in skipped[0].reason
+    assert "patient PAT001: " not in skipped[0].reason
 
 
 @pytest.mark.parametrize("layout", READ_LAYOUTS.values(), ids=READ_LAYOUTS)
@@ -172,8 +174,18 @@ def test_read_refuses_a_mask_of_other_voxels_and_names_who_has_none(tmp_path, wr
     assert "the mask's voxels are 0.900 x 0.700 x 2.500 mm" in skipped[0].reason
 
 
-def test_unevenly_spaced_slices_have_no_grid_for_a_mask(fumpe, tmp_path):
-    fumpe("PAT001", [*UP[:-1], UP[-1] + 1.0], labels_at((0, 0, 0)))
-    source = fumpe("PAT002", UP, labels_at((0, 0, 0)))
+@pytest.mark.parametrize(
+    ("heights", "tags", "reason"),
+    [
+        pytest.param([*UP[:-1], UP[-1] + 1.0], {}, "even", id="uneven"),
+        pytest.param(UP, {"ImageOrientationPatient": TILTED}, "gantry tilt", id="tilted"),
+    ],
+)
+def test_a_series_that_convert_would_resample_is_left_out(fumpe, write_dicom, tmp_path, heights, tags, reason):
+    source = fumpe("PAT001", UP, labels_at((0, 0, 0)))
+    write_dicom(source / "CT_scans/PAT002", heights, **tags)
+    write_mat(source / "GroundTruth/PAT002.mat", labels_at((0, 0, 0)))
     _, (skipped,) = import_dataset("fumpe", source, tmp_path / "out")
-    assert "PAT001" in skipped.reason
+    assert skipped.patient_id == "PAT002"
+    assert skipped.reason.startswith("the CTPA cannot be read: ")
+    assert reason in skipped.reason
