@@ -93,15 +93,24 @@ def bernoulli_divergence(
 
 
 def compared(
-    term: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, constant: Constant = "peer"
+    term: Callable[[Tensor, Tensor], Tensor],
+    first: Tensor,
+    second: Tensor,
+    constant: Constant = "peer",
+    symmetric: bool = False,
 ) -> Tensor:
     """term(student, teacher) of the two pathways' values, `first` NCT and `second` CTPA. Scalar.
 
     constant : who gets no gradient. "peer": both ways, each time the peer (deep mutual learning's choice);
         "ctpa": one way, the CTPA pathway only teaches; "none": both ways, gradients everywhere. The choice is ours.
+    symmetric : term(a, b) is term(b, a), so that both ways are one value, computed once: its gradient to each side is
+        that of the way in which the other is constant.
     """
     if constant == "ctpa":
         return term(first, second.detach())
+    if symmetric:
+        value = term(first, second)
+        return value + (value.detach() if constant == "peer" else value)
     if constant == "peer":
         return term(first, second.detach()) + term(second, first.detach())
     return term(first, second) + term(second, first)
@@ -153,7 +162,8 @@ def alignment_loss(
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
         return _weighted_mean(1 - _best_cosine(student, teacher, tolerance), weight)
 
-    return torch.stack([compared(distance, a, b, constant) for a, b in zip(first, second, strict=True)]).mean()
+    ways = [compared(distance, a, b, constant, symmetric=not tolerance) for a, b in zip(first, second, strict=True)]
+    return torch.stack(ways).mean()
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
@@ -192,7 +202,7 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
         return _weighted_mean(((student - teacher) ** 2).sum(-1).unflatten(1, cells), weight)
 
-    return compared(distance, _affinity(first, cells), _affinity(second, cells), constant)
+    return compared(distance, _affinity(first, cells), _affinity(second, cells), constant, symmetric=True)
 
 
 def _affinity(features: Tensor, cells: Sequence[int]) -> Tensor:

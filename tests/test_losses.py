@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 from torch.autograd import gradcheck
+from torch.nn import functional
 
 from cpmn.losses import (
     AFFINITY_TEMPERATURE,
@@ -15,6 +16,7 @@ from cpmn.losses import (
     background_ring,
     bernoulli_divergence,
     classification_loss,
+    compared,
     dice_loss,
     discrepancy_loss,
     mutual_loss,
@@ -192,6 +194,20 @@ def test_who_is_constant(loss, random):
     assert peers[1].abs().sum() > 0
     assert not torch.allclose(free[0], peers[0])
     assert loss(first, second, "ctpa") < loss(first, second, "peer") == loss(first, second, "none")
+
+
+@pytest.mark.parametrize("constant", ["peer", "ctpa", "none"])
+def test_a_symmetric_term_computed_once_has_the_value_and_gradients_of_both_ways(constant, random):
+    first, second = (torch.randn(2, 3, 4, generator=random, dtype=torch.double, requires_grad=True) for _ in range(2))
+
+    def term(a, b):
+        return (1 - functional.cosine_similarity(a, b, dim=1)).mean()
+
+    once, twice = (compared(term, first, second, constant, symmetric) for symmetric in (True, False))
+    assert once.item() == pytest.approx(twice.item())
+    gradients = [torch.autograd.grad(value, (first, second), allow_unused=True) for value in (once, twice)]
+    for one, two in zip(*gradients, strict=True):
+        assert (one is None and two is None) or torch.allclose(one, two)
 
 
 def test_temperature_softens_and_keeps_the_gradients_size():
