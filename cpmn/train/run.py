@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from cpmn.config.train import TrainConfig
 from cpmn.network import Pathway, PathwayOutput, build_pathway, share_modules
@@ -83,17 +83,16 @@ def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: tor
     return run
 
 
-def moving_average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]:
+def moving_average(decay: float) -> Callable[[PARAM_LIST, PARAM_LIST, Tensor | int], None]:
     """Exponential moving average for `AveragedModel`, of `decay` d once n updates are many: min(d, (1 + n) / (10 + n)).
 
     The rise (TensorFlow's ExponentialMovingAverage) keeps the first weights from counting when steps are few: of 500
     steps at 0.999 they would make up 0.61 of the average.
     """
 
-    @torch.no_grad()
-    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor) -> None:
+    def update(averaged: PARAM_LIST, current: PARAM_LIST, updates: Tensor | int) -> None:
         count = float(updates)
-        torch._foreach_lerp_(list(averaged), list(current), 1 - min(decay, (1 + count) / (10 + count)))
+        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, updates)
 
     return update
 

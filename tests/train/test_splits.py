@@ -10,7 +10,7 @@ from cpmn.errors import CpmnError
 from cpmn.train.splits import split_cohort
 
 
-def settings_of(**changes: int) -> TrainConfig:
+def settings_of(**changes: float) -> TrainConfig:
     return TrainConfig.model_validate(changes)
 
 
