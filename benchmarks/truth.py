@@ -7,14 +7,12 @@ No stage but `evaluate` may read `nct_truth`. This control therefore is another 
 is its annotation: `nct_mask`, which replaces propagation, is set to `nct_truth`.
 """
 
-import csv
-import io
 import sys
 from pathlib import Path
 
 from cpmn.cohort import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, load_cohort
 from cpmn.errors import CpmnError
-from cpmn.files import write_text
+from cpmn.files import write_table
 
 
 def write_truth_cohort(cohort: Path, destination: Path) -> None:
@@ -25,11 +23,8 @@ def write_truth_cohort(cohort: Path, destination: Path) -> None:
     patients = load_cohort(cohort)
     if missing := [patient.patient_id for patient in patients if patient.label and not patient.nct_truth]:
         raise CpmnError(f"{cohort}: PE patients without nct_truth cannot serve this control: {', '.join(missing)}.")
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, [*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(patient.model_copy(update={"nct_mask": patient.nct_truth}).model_dump() for patient in patients)
-    write_text(destination, stream.getvalue())
+    rows = [patient.model_copy(update={"nct_mask": patient.nct_truth}).model_dump() for patient in patients]
+    write_table(destination, [*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], rows)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 import csv
 import hashlib
+import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV file atomically; None and NaN become empty cells. Floats keep every digit, as scores are compared."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(row.get(key)) for key in columns})
+    write_text(path, text.getvalue())
+
+
 def read_test_rows(path: Path) -> dict[str, dict[str, str]]:
     """Rows of the test patients in a `patients.csv`, by patient."""
     return {row["patient_id"]: row for row in read_table(path) if row["split"] == "test"}
@@ -68,6 +79,10 @@ def sha256_of_json(data: Any) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from benchmarks.evidence import queue, table
 from benchmarks.evidence.comparison import PRIMARY
 from benchmarks.evidence.jobs import list_jobs
-from benchmarks.evidence.plan import PROJECT, RESULTS, data_root, load_plan
+from benchmarks.evidence.plan import PROJECT, RESULTS, load_plan
 
 DOCUMENT = PROJECT / "docs" / "benchmark.md"
 PICTURE = DOCUMENT.parent / "images" / "evidence.png"
@@ -58,10 +58,10 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _mlflow(options: argparse.Namespace) -> int:
-    from benchmarks.evidence.tracking import record_stored
+    from benchmarks.evidence.tracking import database, record_stored
 
     names = record_stored(load_plan())
-    print(f"{len(names)} runs recorded: mlflow ui --backend-store-uri sqlite:///{data_root() / 'mlflow.db'}")
+    print(f"{len(names)} runs recorded: mlflow ui --backend-store-uri {database()}")
     return 0
 
 

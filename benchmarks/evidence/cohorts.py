@@ -1,7 +1,5 @@
 """Cohorts from their seeds: one per difficulty to train on, and NCTs with exact truth to score on."""
 
-import csv
-import io
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from benchmarks.truth import write_truth_cohort
 from cpmn.box import crop_image
 from cpmn.config.crop import CropConfig
 from cpmn.config.phantom import PhantomConfig
-from cpmn.files import read_json, write_json, write_text
+from cpmn.files import read_json, read_table, write_json, write_table
 from cpmn.images import write_image
 from cpmn.lungbox import find_box
 from cpmn.phantom.anatomy import build_anatomy
@@ -72,12 +70,14 @@ def write_sheets(plan: Plan, folder: Path, exact: bool) -> Path:
     """The cohort's sheet with its fixed split; `exact` with `nct_truth` as the annotation and no CTPA."""
     split, truth = folder / SPLIT_SHEET, folder / TRUTH_SHEET
     parts = ["train"] * plan.training_split + ["validation"] * (plan.training_patients - plan.training_split)
-    rows = _rows(folder / SHEET)
-    _write_rows(split, [row | {"split": part} for row, part in zip(rows, parts, strict=True)])
+    rows = read_table(folder / SHEET)
+    placed = [row | {"split": part} for row, part in zip(rows, parts, strict=True)]
+    write_table(split, list(placed[0]), placed)
     if not exact:
         return split
     write_truth_cohort(split, truth)
-    _write_rows(truth, [row | {"ctpa": "", "ctpa_mask": ""} for row in _rows(truth)])
+    rows = read_table(truth)
+    write_table(truth, list(rows[0]), [row | {"ctpa": "", "ctpa_mask": ""} for row in rows])
     return truth
 
 
@@ -113,16 +113,3 @@ def make_patient(config: PhantomConfig, name: str, folder: Path) -> dict[str, An
     facts |= {"box": box.to_json(), "seconds": round(time.process_time() - began, 2)}
     write_json(folder / "facts.json", facts)
     return read_json(folder / "facts.json")
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())

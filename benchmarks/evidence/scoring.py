@@ -26,8 +26,8 @@ from cpmn.config.train import TrainConfig
 from cpmn.decision import Decision, Unseen, fit_decision, is_positive, patient_features, patient_score
 from cpmn.ensemble import on_native
 from cpmn.evaluate.roles import Role as PatientRole
-from cpmn.evaluate.tables import PATIENT_COLUMNS, patient_row, write_table
-from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
+from cpmn.evaluate.tables import PATIENT_COLUMNS, patient_row
+from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json, write_table
 from cpmn.images import read_image, voxel_ml
 from cpmn.lesions import Lesions
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE

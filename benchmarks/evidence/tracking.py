@@ -11,6 +11,11 @@ from cpmn.files import read_json
 from cpmn.train.stage import HISTORY_FILE
 
 
+def database() -> str:
+    """Address of the records."""
+    return f"sqlite:///{data_root() / 'mlflow.db'}"
+
+
 def record_stored(plan: Plan) -> list[str]:
     """Log every stored run of the plan, as on a machine that has none of them; their names."""
     stored = [run for run in plan.runs if (RESULTS / run.name / "run.json").is_file()]
@@ -27,7 +32,7 @@ def record(plan: Plan, run: Run, facts: Mapping[str, Any]) -> None:
     from cpmn.tracking import server  # sets MLflow's environment before it is imported
 
     with server.harmless(f"recording {run.name}"), server.locked(data_root() / ".mlflow.lock"):
-        client = server.connect(f"sqlite:///{data_root() / 'mlflow.db'}")
+        client = server.connect(database())
         made = _run_of(client, plan, run)
         server.send_parameters(client, made, facts["settings"] | {"variant": run.label, "trial": run.trial})
         history = pd.read_csv(RESULTS / run.name / HISTORY_FILE, dtype=str).fillna("")

@@ -9,8 +9,8 @@ import numpy as np
 
 from cpmn import metrics
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.tables import COMPARISON_COLUMNS, write_table
-from cpmn.files import read_json, read_test_rows, write_json
+from cpmn.evaluate.tables import COMPARISON_COLUMNS
+from cpmn.files import read_json, read_test_rows, write_json, write_table
 
 BASELINE = "nct_only"
 SUMMARY = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice", "lesion.recall")

@@ -20,8 +20,8 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
 from cpmn.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
 from cpmn.evaluate.roles import Role, assign_roles, propagated_label
-from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row, write_table
-from cpmn.files import write_json
+from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
+from cpmn.files import write_json, write_table
 from cpmn.images import image_like, read_image, write_image
 from cpmn.inference import TrainedModel
 from cpmn.metrics import roc_curve

@@ -1,15 +1,9 @@
 """The CSV files of the stage."""
 
-import csv
-import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from cpmn.cases import Case, Score
 from cpmn.evaluate.roles import Role
-from cpmn.files import write_text
 from cpmn.lesions import overlap_match
 from cpmn.reasons import without_paths
 
@@ -74,17 +68,3 @@ def patient_row(role: Role, case: Case | None, score: Score | None, threshold: f
         row |= {"dice": case.dice, "reference_ml": case.reference_ml, "reference": case.reference}
         row |= {"lesions": len(found), "lesions_found": int(found.sum()), "false_positives": int(false.sum())}
     return row
-
-
-def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV file atomically; None and NaN become empty cells. Floats keep every digit, as scores are compared."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(row.get(key)) for key in columns})
-    write_text(path, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value

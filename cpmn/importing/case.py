@@ -1,7 +1,7 @@
 """What a set's adapter finds: one case per patient."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,13 @@ def required(path: Path, dataset: str) -> Path:
     if not path.exists():
         raise CpmnError(f"{path} does not exist: this folder does not hold {dataset} as it is published.")
     return path
+
+
+def require_columns(path: Path, found: Sequence[str], wanted: Sequence[str], dataset: str) -> None:
+    """Raise CpmnError if a sheet of the set lacks a column."""
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise CpmnError(f"{path} has no column {', '.join(missing)}: this is not {dataset}'s sheet.")
 
 
 def natural(name: str) -> tuple[tuple[bool, int, str], ...]:

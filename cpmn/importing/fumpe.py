@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from scipy.io import loadmat
 
 from cpmn.errors import PatientError
@@ -29,11 +28,7 @@ def _case(folder: Path, mask: Path) -> Case | Skipped:
     if not mask.is_file():
         return Skipped(folder.name, f"{mask} does not exist")
     read = partial(read_mask, folder.name, mask)
-    return Case(folder.name, folder, mask=partial(_mask, folder.name, folder, read))
-
-
-def _mask(patient: str, folder: Path, read: partial[np.ndarray]) -> sitk.Image:
-    return mask_of_slices(patient, folder, read)
+    return Case(folder.name, folder, mask=partial(mask_of_slices, folder.name, folder, read))
 
 
 def read_mask(patient: str, path: Path) -> np.ndarray:

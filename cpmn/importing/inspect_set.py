@@ -8,9 +8,8 @@ Final_splits.csv        # impression_id, split
 
 from pathlib import Path
 
-from cpmn.errors import CpmnError
 from cpmn.files import read_table
-from cpmn.importing.case import Case, Skipped, required
+from cpmn.importing.case import Case, Skipped, require_columns, required
 
 LABELS = {"True": 1, "False": 0}
 SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
@@ -48,7 +47,5 @@ def _column(source: Path, sheet: str, column: str) -> dict[str, str]:
 def _rows(source: Path, sheet: str, column: str) -> list[dict[str, str]]:
     path = required(source / f"Final_{sheet}.csv", "INSPECT")
     rows = read_table(path)
-    missing = [name for name in (KEY, column) if not rows or name not in rows[0]]
-    if missing:
-        raise CpmnError(f"{path} has no column {', '.join(missing)}: this is not INSPECT's sheet.")
+    require_columns(path, list(rows[0]) if rows else [], (KEY, column), "INSPECT")
     return rows

@@ -53,8 +53,7 @@ def mask_of_slices(
     placed = np.empty_like(labels)
     placed[by_name] = labels
     ids = clot_ids(placed)
-    if not holds_ids(ids):
-        raise _problem(patient, "the mask does not hold whole numbers from 0 to 65535", folder)
+    _require_ids(patient, ids, folder)
     _warn_unless_in_tissue(patient, placed, labels, hu)
     return image_of(ids.astype(np.uint16), geometry)
 
@@ -73,8 +72,7 @@ def mask_of_image(patient: str, image: Path, labels: Path) -> sitk.Image:
         raise _problem(
             patient, f"the mask is on another grid: {describe_grid(mask)}, not {describe_grid(scan)}", labels
         )
-    if not holds_ids(sitk.GetArrayViewFromImage(placed)):
-        raise _problem(patient, "the mask does not hold whole numbers from 0 to 65535", labels)
+    _require_ids(patient, sitk.GetArrayViewFromImage(placed), labels)
     return sitk.Cast(placed, sitk.sitkUInt16)
 
 
@@ -85,6 +83,11 @@ def clot_ids(labels: np.ndarray) -> np.ndarray:
     """
     one_value = len(np.unique(labels[labels > 0])) == 1
     return cc3d.connected_components(labels > 0, connectivity=26) if one_value else labels
+
+
+def _require_ids(patient: str, values: np.ndarray, path: Path) -> None:
+    if not holds_ids(values):
+        raise _problem(patient, "the mask does not hold whole numbers from 0 to 65535", path)
 
 
 def _read_series(patient: str, folder: Path) -> tuple[Series, np.ndarray]:

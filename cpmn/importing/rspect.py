@@ -10,8 +10,7 @@ import csv
 from pathlib import Path
 
 from cpmn.cohort import PATIENT_ID
-from cpmn.errors import CpmnError
-from cpmn.importing.case import Case, Skipped, required
+from cpmn.importing.case import Case, Skipped, require_columns, required
 
 SHEET = "train.csv"
 COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "negative_exam_for_pe", "indeterminate")
@@ -22,9 +21,7 @@ def find_cases(source: Path) -> list[Case | Skipped]:
     studies: dict[str, dict[str, str]] = {}
     with required(source / SHEET, "RSPECT").open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise CpmnError(f"{source / SHEET} has no column {', '.join(missing)}: this is not RSPECT's sheet.")
+        require_columns(source / SHEET, reader.fieldnames or [], COLUMNS, "RSPECT")
         for row in reader:  # one per image; all but pe_present_on_image is said of the study
             studies.setdefault(row["StudyInstanceUID"], row)
     return [_case(source / "train", name, row) for name, row in studies.items()]

@@ -1,8 +1,6 @@
 """The command `cpmn import`: a public set as `cohort.csv` and embolus masks. Its scans stay where they are."""
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import SimpleITK as sitk
 
 from cpmn.cohort import PATIENT_ID, REQUIRED_COLUMNS
 from cpmn.errors import CpmnError, PatientError
-from cpmn.files import write_text
+from cpmn.files import write_table
 from cpmn.images import write_image
 from cpmn.importing import cadpe, fumpe, inspect_set, read, rspect
 from cpmn.importing.case import Case, Skipped
@@ -57,7 +55,8 @@ def import_dataset(
     if not rows:
         reasons = "\n".join(f"  {one.patient_id}: {one.reason}" for one in skipped)
         raise CpmnError(f"{source} holds no patient that can be taken.\n{reasons}".rstrip())
-    write_text(sheet, _table(rows))
+    columns = [*REQUIRED_COLUMNS, *(name for name in OPTIONAL if any(row[name] for row in rows))]
+    write_table(sheet, columns, rows)
     return rows, skipped
 
 
@@ -76,12 +75,3 @@ def _take(case: Case, output: Path) -> dict[str, str] | Skipped:
     label = int(marked) if case.label is None else case.label
     values = {"patient_id": case.patient_id, "ctpa": str(case.ctpa), "nct": "", "ctpa_mask": str(path) * marked}
     return values | {"label": str(label), "split": case.split, "group": case.group}
-
-
-def _table(rows: Sequence[dict[str, str]]) -> str:
-    columns = [*REQUIRED_COLUMNS, *(name for name in OPTIONAL if any(row[name] for row in rows))]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()

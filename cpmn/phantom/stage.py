@@ -1,7 +1,6 @@
 """The `phantom` stage: a patient's files, and the cohort sheet."""
 
 import csv
-import io
 import logging
 import re
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 import cpmn
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, sha256_of_json, write_json, write_text
+from cpmn.files import read_json, sha256_of_json, write_json, write_table
 from cpmn.images import write_image
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.dicom import write_series
@@ -61,11 +60,8 @@ def refuse_other_cohort(folder: Path) -> None:
 
 def write_cohort(config: PhantomConfig, folder: Path, truth_only: bool = False) -> None:
     """Write `folder/cohort.csv`."""
-    buffer, rows = io.StringIO(), phantom_rows(config, truth_only)
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(Path(folder) / "cohort.csv", buffer.getvalue())
+    rows = phantom_rows(config, truth_only)
+    write_table(Path(folder) / "cohort.csv", list(rows[0]), rows)
 
 
 def write_patient(config: PhantomConfig, patient_id: str, folder: Path) -> None:
