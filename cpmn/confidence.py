@@ -3,12 +3,11 @@
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.images import image_like
+from cpmn.images import AIR_HU, image_like
 
 WINDOW_HU = (-1000.0, 100.0)  # as `register` clips in and between the lungs: contrast medium does not show
 NEIGHBOURHOOD_MM = 5.0  # our choice: standard deviation of the window of the local correlation, a vessel and its bed
 VESSEL_HU = -500.0  # our choice: denser than lung; half of a vessel's voxel suffices
-OUTSIDE_HU = -1024.0  # of `register`, where the CTPA does not reach
 STRUCTURE_HU = 100.0  # our choice: between fat beside soft tissue (SD 50 and less) and a vessel in lung (300)
 REACH_MM = 3.0  # our choice: an embolus lies in a vessel; at this distance from any, the weight has fallen to 0.6
 
@@ -27,8 +26,8 @@ def confidence_map(nct: sitk.Image, ctpa: sitk.Image, transform: sitk.Transform)
     transform : NCT points to CTPA points.
     """
     fixed = sitk.Clamp(nct, sitk.sitkFloat32, *WINDOW_HU)
-    moving = sitk.Resample(sitk.Cast(ctpa, sitk.sitkFloat32), nct, transform, sitk.sitkLinear, OUTSIDE_HU)
-    seen = sitk.GetArrayViewFromImage(moving) > OUTSIDE_HU
+    moving = sitk.Resample(sitk.Cast(ctpa, sitk.sitkFloat32), nct, transform, sitk.sitkLinear, AIR_HU)
+    seen = sitk.GetArrayViewFromImage(moving) > AIR_HU
     weight = _agreement(fixed, sitk.Clamp(moving, sitk.sitkFloat32, *WINDOW_HU)) * seen
     distance = sitk.SignedMaurerDistanceMap(nct > VESSEL_HU, squaredDistance=False, useImageSpacing=True)
     away = np.maximum(sitk.GetArrayFromImage(distance), 0)

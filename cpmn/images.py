@@ -18,6 +18,7 @@ from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
 from cpmn.nifti import check_complete
 
+AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
 COMPRESSION = 2  # of 0 to 3; 3 takes longer for files of the same size
 GRID_TOLERANCE_MM = 1e-3  # our choice: NIfTI stores geometry in float32, about 1e-4 mm at 1 m from the origin
 MASK_TOLERANCE_MM = 0.1  # our choice: other tools round the grid of the masks that they write

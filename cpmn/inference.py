@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from cpmn.blood import window_center
 from cpmn.errors import CpmnError
-from cpmn.images import image_like
+from cpmn.images import AIR_HU, image_like
 from cpmn.network import Pathway, build_pathway
-from cpmn.plan import AIR_HU, WEIGHTS_FILE, Plan, normalise, read_plan, resample, working_image
+from cpmn.plan import WEIGHTS_FILE, Plan, normalise, read_plan, resample, working_image
 
 SIGMA_FRACTION = 1 / 8  # width of the Gaussian window against the patch: nnU-Net's value (Isensee 2021)
 WINDOWS_AT_ONCE = 4  # our choice: more only costs memory on CPU

@@ -18,7 +18,6 @@ from cpmn.errors import CpmnError
 from cpmn.files import write_json
 
 PLAN_FILE, WEIGHTS_FILE = "plan.json", "model.safetensors"
-AIR_HU = -1024.0
 SAME_SPACING_MM = 1e-3  # our choice: closer spacings are not worth a resampling
 SMALLEST_EDGE = 2  # our choice: an axis is not pooled below so many voxels
 

@@ -17,9 +17,9 @@ from benchmarks.evidence.plan import Inference
 from cpmn.blood import window_center
 from cpmn.config.train import TrainConfig
 from cpmn.files import read_json
-from cpmn.images import read_image
+from cpmn.images import AIR_HU, read_image
 from cpmn.inference import Prediction, mixed_precision
-from cpmn.plan import AIR_HU, PLAN_FILE, WEIGHTS_FILE, normalise, working_image
+from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, normalise, working_image
 
 SPACING = (3.0, 3.0, 3.0)  # mm; a whole crop then has half a million voxels
 SHAPE = (80, 80, 112)  # z, y, x; 240 x 240 x 336 mm about the crop's centre

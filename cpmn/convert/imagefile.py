@@ -8,9 +8,8 @@ import SimpleITK as sitk
 
 from cpmn.convert.pixels import HU_LIMIT
 from cpmn.convert.problem import SeriesProblem
-from cpmn.convert.regrid import AIR_HU
 from cpmn.errors import CpmnError
-from cpmn.images import image_like, read_image
+from cpmn.images import AIR_HU, image_like, read_image
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 LUNG_OR_AIR_HU = -500.0  # our choice: every chest CT holds air or lung below; MR, masks and 0-255 exports do not

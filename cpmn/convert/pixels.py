@@ -13,7 +13,8 @@ from tqdm import tqdm
 from cpmn.convert.geometry import Geometry
 from cpmn.convert.headers import Header, read_dicom
 from cpmn.convert.problem import SeriesProblem
-from cpmn.convert.regrid import AIR_HU, on_grid
+from cpmn.convert.regrid import on_grid
+from cpmn.images import AIR_HU
 
 HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
 

@@ -5,8 +5,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from cpmn.convert.geometry import Geometry
-
-AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
+from cpmn.images import AIR_HU
 
 
 def on_grid(hu: np.ndarray, geometry: Geometry) -> np.ndarray:

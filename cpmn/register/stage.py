@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
-from cpmn.images import read_image, write_image
+from cpmn.images import AIR_HU, read_image, write_image
 from cpmn.lungs import segment_lungs
 from cpmn.register.ants_engine import load_ants, threads_in_use
 from cpmn.register.engines import engine_version, register_sides
@@ -19,7 +19,6 @@ from cpmn.register.prepare import MOVING_EXTRA_MM, Side, prepare
 from cpmn.register.quality import measure, verdict
 from cpmn.transforms import load_transform
 
-OUTSIDE_HU = -1024
 TRANSFORMS = ("affine.mat", "warp.nii.gz", "inverse_warp.nii.gz")
 
 logger = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def schedules(config: RegisterConfig) -> dict[str, RegisterConfig]:
 
 def warp_ctpa(ctpa: sitk.Image, nct: sitk.Image, transform: sitk.Transform) -> sitk.Image:
     """CTPA in HU (int16, linear interpolation) on the grid of `nct`; -1024 where the CTPA does not reach."""
-    warped = sitk.Resample(ctpa, nct, transform, sitk.sitkLinear, OUTSIDE_HU, sitk.sitkFloat32)
+    warped = sitk.Resample(ctpa, nct, transform, sitk.sitkLinear, AIR_HU, sitk.sitkFloat32)
     return sitk.Cast(sitk.Round(warped), sitk.sitkInt16)
 
 

@@ -16,8 +16,8 @@ from cpmn.confidence import confidence_map
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import PatientError
 from cpmn.files import written_atomically
-from cpmn.images import describe_grid, read_image, same_grid
-from cpmn.plan import AIR_HU, SAME_SPACING_MM, empty_working_grid, resample, working_image
+from cpmn.images import AIR_HU, describe_grid, read_image, same_grid
+from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample, working_image
 from cpmn.train.vessels import lung_vessels
 from cpmn.train.visibility import LEVELS, visibility_map
 from cpmn.vesselmask import VEIN
@@ -171,7 +171,7 @@ def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:
 
 
 def _hounsfield(image: sitk.Image) -> np.ndarray:
-    return np.rint(np.clip(sitk.GetArrayFromImage(image), -1024, 3071)).astype(np.int16)
+    return np.rint(np.clip(sitk.GetArrayFromImage(image), AIR_HU, 3071)).astype(np.int16)
 
 
 def _levels(share: sitk.Image) -> np.ndarray:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from cpmn.config.train import Phase, TrainConfig
-from cpmn.plan import AIR_HU, normalise
+from cpmn.images import AIR_HU
+from cpmn.plan import normalise
 from cpmn.train.cases import Case
 from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places

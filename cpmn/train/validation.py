@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.images import AIR_HU
 from cpmn.inference import predict_volume
 from cpmn.losses import classification_loss, dice_loss
 from cpmn.network import Pathway
-from cpmn.plan import AIR_HU, normalise
+from cpmn.plan import normalise
 from cpmn.train.cases import Case
 from cpmn.train.processes import World
 

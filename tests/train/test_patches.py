@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cpmn.plan import AIR_HU
+from cpmn.images import AIR_HU
 from cpmn.train.cases import Case
 from cpmn.train.patches import cut, voxels_in_patch
 from cpmn.train.places import Place, rotation_matrix
