@@ -16,7 +16,7 @@ from isal import igzip
 
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
-from cpmn.nifti import check_complete
+from cpmn.nifti import check_values
 
 AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
 COMPRESSION = 2  # of 0 to 3; 3 takes longer for files of the same size
@@ -27,13 +27,16 @@ MASK_TOLERANCE_MM = 0.1  # our choice: other tools round the grid of the masks t
 def read_image(path: Path | str) -> sitk.Image:
     """Read a 3D image file (NIfTI, NRRD, MetaImage).
 
-    Raises CpmnError if the file is absent, incomplete, unreadable or not three-dimensional.
+    Raises CpmnError if the file is absent, incomplete, unreadable or not three-dimensional, or if a NIfTI file holds
+    values that are not numbers.
     """
     if not Path(path).is_file():
         raise CpmnError(f"image file {path} does not exist. Check the path.")
     try:
-        check_complete(Path(path))
+        check_values(Path(path))
         image = sitk.ReadImage(str(path))
+    except ValueError as error:
+        raise CpmnError(f"image file {path}: {error}. Put numbers in their place.") from error
     except (OSError, RuntimeError) as error:
         raise CpmnError(f"image file {path} cannot be read. Is it complete? ({_last_line(error)})") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
@@ -114,7 +117,7 @@ def _write_nifti(image: sitk.Image, path: Path) -> None:
     plain = path.with_suffix("")
     try:
         sitk.WriteImage(image, str(plain))
-        check_complete(plain)
+        check_values(plain)
         path.write_bytes(igzip.compress(plain.read_bytes(), COMPRESSION, mtime=0))
     finally:
         plain.unlink(missing_ok=True)

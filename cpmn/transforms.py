@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.errors import CpmnError
-from cpmn.nifti import check_complete
+from cpmn.nifti import check_values
 
 
 def load_transform(affine: Path | str, warp: Path | str | None = None) -> sitk.CompositeTransform:
@@ -47,9 +47,9 @@ def read_warp(path: Path | str) -> sitk.Image:
     """Displacement field (x, y, z components in mm, LPS) as a vector image in double precision."""
     _check_exists(path)
     try:
-        check_complete(Path(path))
+        check_values(Path(path))
         field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise CpmnError(f"warp {path} cannot be read. Run the registration of this patient again.") from error
     if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
         raise CpmnError(f"{path} is not a 3D displacement field. Run the registration of this patient again.")

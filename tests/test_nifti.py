@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from cpmn.errors import CpmnError
 from cpmn.images import image_like, read_image, write_image
-from cpmn.nifti import check_complete
+from cpmn.nifti import check_values
 from cpmn.transforms import read_warp
 
 NOISE = np.random.default_rng(0).integers(-1000, 1000, (40, 16, 16)).astype(np.int16)
@@ -72,16 +72,31 @@ def test_files_of_another_writer_are_known_whole_and_cut(tmp_path, kind, order):
     path = tmp_path / "other.nii"
     header = kind.header_class(endianness=order)
     kind(NOISE, np.eye(4), header).to_filename(path)
-    check_complete(path)
+    check_values(path)
     cut(path, 0.99)
     with pytest.raises(OSError, match="bytes of"):
-        check_complete(path)
+        check_values(path)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("number", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused_and_not_taken_for_water(tmp_path, kind, order, number, bad):
+    path = tmp_path / "other.nii.gz"
+    values = np.full((60, 70, 80), -1000, number)
+    kind(values, np.eye(4), kind.header_class(endianness=order)).to_filename(path)
+    check_values(path)
+    values[59, 69, 79] = bad  # beyond the first block that is looked at
+    kind(values, np.eye(4), kind.header_class(endianness=order)).to_filename(path)
+    with pytest.raises(ValueError, match="not numbers"):
+        check_values(path)
 
 
 def test_uncompressed_content_under_a_compressed_name_is_no_damage(tmp_path):
     write_image(sitk.GetImageFromArray(NOISE), tmp_path / "plain.nii")
     path = (tmp_path / "plain.nii").rename(tmp_path / "plain.nii.gz")
-    check_complete(path)
+    check_values(path)
 
 
 WRITING = """

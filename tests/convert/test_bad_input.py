@@ -35,11 +35,11 @@ class Given:
         (self.folder / name).write_bytes(content)
         return self.folder / name
 
-    def image(self, low: float, high: float) -> Path:
+    def image(self, low: float, high: float, name: str = "scan.mha") -> Path:
         array = np.full((4, 5, 6), high, np.float32)
         array[0] = low
-        sitk.WriteImage(sitk.GetImageFromArray(array), str(self.folder / "scan.mha"))
-        return self.folder / "scan.mha"
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(self.folder / name))
+        return self.folder / name
 
     def zipped(self, size: int) -> Path:
         with zipfile.ZipFile(self.folder / "scan.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -123,6 +123,7 @@ TABLE = {
     "grey values": (lambda g: g.image(0, 255), {}, "values from 0 to 255 are not those of a chest CT in HU"),
     "nothing but air": (lambda g: g.image(-1000, -900), {}, "values from -1000 to -900 are not"),
     "NaN": (lambda g: g.image(np.nan, 100), {}, "NaN"),
+    "NaN in a NIfTI file": (lambda g: g.image(np.nan, 100, "scan.nii.gz"), {}, "NaN"),
     "no chest": (lambda g: g.series(), {}, "no lungs found: 0 mL of lung, at least 500 mL are expected"),
 }
 
