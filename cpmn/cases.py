@@ -54,12 +54,14 @@ class Score:
     probability: bool = False
 
 
-def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) -> tuple[sitk.Image | None, str]:
+def read_reference(
+    patient: Patient, grid: sitk.Image, propagated: Path | None, grid_name: str = "the non-contrast CT"
+) -> tuple[sitk.Image | None, str]:
     """Clot ids on the native NCT grid and the name of their source: `nct_truth`, else `nct_mask`, else `propagated`.
 
     A patient without PE and without any of the three has an empty reference by its label. Returns (None, "") where
-    there is none. Raises PatientError for a reference that does not lie on the grid of the converted NCT (see
-    `cpmn.images.on_grid_of`), or that holds anything but whole numbers from 0 to 65535.
+    there is none. Raises PatientError for a reference that does not lie on `grid`, that of the converted NCT or of
+    what `grid_name` names (see `cpmn.images.on_grid_of`), or that holds anything but whole numbers from 0 to 65535.
     """
     given = {"nct_truth": patient.nct_truth, "nct_mask": patient.nct_mask, "propagated": propagated}
     name, path = next(((name, path) for name, path in given.items() if path), ("", None))
@@ -69,8 +71,8 @@ def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None) 
     image = read_image(path)
     placed = on_grid_of(grid, image)
     if placed is None:
-        problem = f"{name} is {describe_grid(image)}, the non-contrast CT is {describe_grid(grid)}"
-        raise PatientError(patient.patient_id, problem, "Give the reference on the grid of the NCT.", path)
+        problem = f"{name} is {describe_grid(image)}, {grid_name} is {describe_grid(grid)}"
+        raise PatientError(patient.patient_id, problem, "Both must lie on the grid of the NCT.", path)
     ids = sitk.GetArrayFromImage(placed)
     if not holds_ids(ids):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535."

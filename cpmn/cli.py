@@ -76,7 +76,7 @@ def _add_predict(commands: Commands) -> None:
 
 
 def _add_check(commands: Commands) -> None:
-    check = commands.add_parser("check", help="check a cohort sheet and the files that it names")
+    check = commands.add_parser("check", help="check a cohort sheet, and that the files it names exist")
     check.add_argument("cohort", type=Path, help="cohort.csv")
     check.set_defaults(run=_check)
 
@@ -193,6 +193,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from cpmn.cohort import load_cohort, missing_files
+    from cpmn.config.train import TrainConfig
+    from cpmn.train.splits import split_cohort
 
     patients = load_cohort(options.cohort)
     problems = [f"patient {p.patient_id}: {problem}" for p in patients for problem in missing_files(p)]
@@ -200,6 +202,11 @@ def _check(options: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     positives = sum(patient.label for patient in patients)
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
+    try:
+        split_cohort(patients, TrainConfig())
+    except CpmnError as error:  # no problem of a sheet for `cpmn score`
+        print(f"As it is, this cohort cannot be trained on: {error}")
+    print("What is in the scans and masks was not looked at: the run's first stages do.")
     return USER_ERROR if problems else 0
 
 
@@ -214,7 +221,10 @@ def _import(options: argparse.Namespace) -> int:
         print(f"left out: {one.patient_id}: {one.reason}", file=sys.stderr)
     counts = Counter(row["label"] for row in rows), sum(bool(row["ctpa_mask"]) for row in rows)
     print(f"{options.output / 'cohort.csv'}: {len(rows)} CTPA, {counts[0]['1']} with PE, {counts[1]} with a mask")
-    print("The column nct is empty: no public set holds non-contrast scans of the same patients. Fill in yours.")
+    print(
+        "The column nct is empty: no public set holds non-contrast scans. It can be filled in where you have scans of "
+        "these same patients; never pair another patient's."
+    )
     return 0
 
 

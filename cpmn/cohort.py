@@ -1,8 +1,8 @@
 """The cohort sheet: who takes part, and where the scans and labels lie."""
 
-import csv
+import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cpmn.errors import CpmnError
+from cpmn.sheets import SURPLUS, read_sheet
 
 REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
+SCAN_COLUMNS = ("ctpa", "nct")
 FILE_COLUMNS = ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth", "vessels")
 OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series")
-SURPLUS = "cells without a column"
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -66,13 +67,8 @@ def load_cohort(path: Path | str) -> list[Patient]:
     path = Path(path)
     if not path.is_file():
         raise CpmnError(f"cohort sheet {path} does not exist. Give the path of a CSV file as 'cohort'.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, restkey=SURPLUS)
-            columns, numbered = list(reader.fieldnames or []), [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CpmnError(f"{path} cannot be read as UTF-8 CSV: {error}. Export the sheet as CSV (UTF-8).") from error
-    return parse_cohort(columns, [row for _, row in numbered], path, lines=[line for line, _ in numbered])
+    sheet = read_sheet(path)
+    return parse_cohort(sheet.columns, sheet.rows, path, lines=sheet.lines)
 
 
 def parse_cohort(
@@ -94,8 +90,7 @@ def parse_cohort(
             patients.append(_parse_row(row, path.parent))
         except ValidationError as error:
             problems += [f"row {line}, column {_column(item)}: {_reason(item)}" for item in error.errors()]
-    counts = Counter(patient.patient_id for patient in patients)
-    problems += [f"patient_id '{name}' stands in {n} rows; each patient has one" for name, n in counts.items() if n > 1]
+    problems += [*_shared_ids(patients), *_shared_scans(patients)]
     if not rows:
         problems.append("the sheet has no patients")
     if problems:
@@ -104,14 +99,25 @@ def parse_cohort(
 
 
 def missing_files(patient: Patient) -> list[str]:
-    """Messages for files that the patient's row names but that do not exist, and labels that it lacks."""
+    """Messages for files that the patient's row names but that do not exist or are empty, and labels that it lacks."""
     named = {name: getattr(patient, name) for name in FILE_COLUMNS}
-    problems = [f"{name}: {path} does not exist" for name, path in named.items() if path and not path.exists()]
+    problems = [f"{name}: {path} {problem}" for name, path in named.items() if path and (problem := _gap(name, path))]
     if patient.label == 1 and not (patient.ctpa_mask or patient.nct_mask):
         problems.append("label is 1 but neither ctpa_mask nor nct_mask is given")
     if patient.ctpa_mask and not patient.ctpa:
         problems.append("ctpa_mask is given without a ctpa")
     return problems
+
+
+def _gap(column: str, path: Path) -> str:
+    """What lacks at `path`, as a clause; empty if nothing does."""
+    if not path.exists():
+        return "does not exist"
+    if path.is_dir() and column not in SCAN_COLUMNS:
+        return "is a folder; give one image file"
+    if path.is_dir() and not any(path.iterdir()):
+        return "is an empty folder"
+    return "is an empty file" if path.is_file() and not path.stat().st_size else ""
 
 
 def require_references(patients: Iterable[Patient]) -> None:
@@ -131,6 +137,30 @@ def _check_columns(columns: list[str], path: Path) -> None:
         )
         allowed = ", ".join((*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS))
         raise CpmnError(f"{path}: {problem}. The columns are: {allowed}.")
+
+
+def _shared_ids(patients: list[Patient]) -> list[str]:
+    names: dict[str, list[str]] = defaultdict(list)
+    for patient in patients:
+        names[patient.patient_id.lower()].append(patient.patient_id)
+    counts = Counter(patient.patient_id for patient in patients)
+    rows = [f"patient_id '{name}' stands in {n} rows; each patient has one" for name, n in counts.items() if n > 1]
+    alike = [" and ".join(f"'{name}'" for name in sorted(set(found))) for found in names.values()]
+    return rows + [f"patient_id {both} name one folder on some disks; tell them apart" for both in alike if " " in both]
+
+
+def _shared_scans(patients: list[Patient]) -> list[str]:
+    """Problems of scans that stand in the rows of several patients: one would train and test, or be PE and not."""
+    owners: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for patient in patients:
+        for path, series in ((patient.nct, patient.nct_series), (patient.ctpa, patient.ctpa_series)):
+            if path is not None:
+                owners[os.path.normpath(path), series][patient.patient_id] = None
+    return [
+        f"{path} is a scan of {' and '.join(found)}; give each patient's own, or name the series of each"
+        for (path, _), found in owners.items()
+        if len(found) > 1
+    ]
 
 
 def _parse_row(row: dict[str, Any], folder: Path) -> Patient:

@@ -1,8 +1,8 @@
 """`cpmn score`: a folder of predicted masks against the references of a cohort, with the figures of `evaluate`."""
 
-import csv
 import logging
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from tqdm import tqdm
 from cpmn.cases import Case, Score, mark_lesions, measure_case, read_reference, summarise
 from cpmn.cohort import Patient, load_cohort
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.errors import CpmnError
-from cpmn.images import read_image
+from cpmn.errors import CpmnError, PatientError
+from cpmn.images import holds_ids, read_image
+from cpmn.sheets import read_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def score_predictions(
 
     Raises
     ------
-    CpmnError for a folder without a mask of any patient of the cohort, or a scores file that lacks a patient.
+    CpmnError for a folder without a mask of any patient of the cohort, or a scores file that lacks a patient or names
+    one twice; PatientError for a prediction that is no mask, or not on the grid of its reference.
     """
     config = config or EvaluateConfig.model_validate({})
     patients = load_cohort(cohort)
@@ -68,9 +70,12 @@ def _mask_path(folder: Path, patient: Patient) -> Path:
 
 def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Case:
     prediction = read_image(_mask_path(folder, patient))
-    reference, name = read_reference(patient, prediction, None)
-    mask = sitk.GetArrayFromImage(prediction) != 0
-    labels = mark_lesions(mask, prediction, 0.5, config.minimum_lesion_mm3)
+    mask = sitk.GetArrayFromImage(prediction)
+    if not holds_ids(mask):
+        remedy = "Give a mask, with whole numbers from 0 (no embolus): a probability needs a threshold first."
+        raise PatientError(patient.patient_id, "the prediction is no mask", remedy, _mask_path(folder, patient))
+    reference, name = read_reference(patient, prediction, None, "the prediction")
+    labels = mark_lesions(mask != 0, prediction, 0.5, config.minimum_lesion_mm3)
     return measure_case(patient, labels, reference, name, prediction, tolerance_mm=config.surface_tolerance_mm)
 
 
@@ -81,17 +86,19 @@ def _volume_scores(cases: list[Case]) -> dict[str, Score]:
 def _read_scores(path: Path, cases: list[Case]) -> dict[str, Score]:
     if not path.is_file():
         raise CpmnError(f"scores file {path} does not exist. Give a CSV with the columns patient_id,score[,decision].")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = {row.get("patient_id") or "": row for row in csv.DictReader(stream)}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CpmnError(f"{path} cannot be read as UTF-8 CSV: {error}. Export it as CSV (UTF-8).") from error
+    sheet = read_sheet(path)
+    if missing := [name for name in ("patient_id", "score") if name not in sheet.columns]:
+        raise CpmnError(f"{path} has no column {' and '.join(missing)}. The columns are patient_id,score[,decision].")
+    names = [(row["patient_id"] or "").strip() for row in sheet.rows]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise CpmnError(f"{path}: patient {twice[0]} stands in {names.count(twice[0])} rows. Give one row per patient.")
+    rows = dict(zip(names, sheet.rows, strict=True))
     absent = [case.patient_id for case in cases if case.patient_id not in rows]
     if absent:
         raise CpmnError(f"{path} has no score of {', '.join(absent)}. Give one row per predicted patient.")
     try:
         return {case.patient_id: _score(rows[case.patient_id]) for case in cases}
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise CpmnError(f"{path}: {error}. The columns are patient_id,score[,decision]; decision is 0 or 1.") from error
 
 

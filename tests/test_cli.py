@@ -19,11 +19,27 @@ def test_check_says_what_is_missing_and_ends_with_2(tmp_path, capsys):
 
 
 def test_check_of_a_sound_cohort(tmp_path, capsys):
-    (tmp_path / "nct").mkdir()
     sheet = tmp_path / "cohort.csv"
-    sheet.write_text("patient_id,ctpa,nct,ctpa_mask,label\np1,,nct,,0\n")
+    rows = ["patient_id,ctpa,nct,ctpa_mask,label,nct_mask"]
+    for i in range(4):
+        rows += [f"p{i},,p{i}.nii.gz,,1,mask.nii.gz", f"n{i},,n{i}.nii.gz,,0,"]
+    for name in ("mask", *(f"{kind}{i}" for kind in "pn" for i in range(4))):
+        (tmp_path / f"{name}.nii.gz").write_text("an image")
+    sheet.write_text("\n".join(rows))
     assert main(["check", str(sheet)]) == 0
-    assert "0 problems" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "8 patients, 4 with PE, 0 problems" in printed
+    assert "cannot be trained on" not in printed
+
+
+def test_check_says_that_a_cohort_is_too_small_to_train_on(tmp_path, capsys):
+    (tmp_path / "nct.nii.gz").write_text("a scan")
+    sheet = tmp_path / "cohort.csv"
+    sheet.write_text("patient_id,ctpa,nct,ctpa_mask,label\np1,,nct.nii.gz,,0\n")
+    assert main(["check", str(sheet)]) == 0
+    printed = capsys.readouterr().out
+    assert "0 problems" in printed
+    assert "cannot be trained on: cohort.csv: testing has 0 PE" in printed
 
 
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path, capsys):

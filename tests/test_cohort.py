@@ -47,6 +47,14 @@ def test_byte_order_mark_and_spaces_of_spreadsheets_are_accepted(tmp_path):
         (HEADER + ",split", ["p1,,n,,0,tset"], "row 2, column split: Input should be"),
         (HEADER, ["p1,,/d/Doe, John/nct,,0"], "row 2 has more cells than columns; a value that holds a comma"),
         (HEADER, [], "the sheet has no patients"),
+        (HEADER, [",,,,", " ,,,,"], "the sheet has no patients"),
+        (HEADER + ",label", ["p1,,n,,1,0"], "column 'label' stands twice"),
+        (HEADER.replace(",", ";"), ["p1;;n;;0"], "is separated by semicolons. Export the sheet with commas"),
+        (HEADER.replace(",", "\t"), ["p1\t\tn\t\t0"], "is separated by tabs"),
+        (HEADER, ["p1,,n,,0", "P1,,m,,0"], "patient_id 'P1' and 'p1' name one folder on some disks"),
+        (HEADER, ["p1,,n,,0", "p2,,./n,,1"], "/n is a scan of p1 and p2; give each patient's own"),
+        (HEADER, ["p1,c,n,,0", "p2,c,m,,0"], "/c is a scan of p1 and p2"),
+        (HEADER + ",nct_series", ["p1,,n,,0,s", "p2,,n,,0,s"], "/n is a scan of p1 and p2"),
     ],
 )
 def test_mistakes_are_named(tmp_path, header, rows, message):
@@ -57,6 +65,17 @@ def test_mistakes_are_named(tmp_path, header, rows, message):
 
 def test_empty_cells_after_the_last_column_are_accepted(tmp_path):
     assert load_cohort(sheet(tmp_path, "p1,,n,,0,,"))[0].label == 0
+
+
+def test_a_folder_of_several_patients_is_told_apart_by_series(tmp_path):
+    rows = ("p1,study,study,,0,1.2,1.3", "p2,study,study,,0,1.4,1.5")
+    assert len(load_cohort(sheet(tmp_path, *rows, header=f"{HEADER},ctpa_series,nct_series"))) == 2
+
+
+def test_what_spreadsheets_leave_is_accepted(tmp_path):
+    """Spaces in the header, nameless columns at the end, rows without text."""
+    path = sheet(tmp_path, "p1,,n,,0,,", ",,,,,,", "p2,,m,,0,,", header=HEADER.replace(",", ", ") + ",,")
+    assert [patient.patient_id for patient in load_cohort(path)] == ["p1", "p2"]
 
 
 def test_every_wrong_row_is_listed_at_once(tmp_path):
@@ -77,21 +96,29 @@ def test_absent_sheet(tmp_path):
 
 
 def test_missing_files_and_labels_are_reported_per_patient(tmp_path):
-    (tmp_path / "nct").mkdir()
+    for folder in ("nct/1.dcm", "empty", "full/1.dcm"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "cut.nii.gz").touch()
     header = f"{HEADER},vessels"
-    first, second = load_cohort(sheet(tmp_path, "p1,gone,nct,,1,lost.nii.gz", "p2,,nct,,0,", header=header))
+    rows = ("p1,gone,nct,,1,lost.nii.gz", "p2,,full,,0,", "p3,cut.nii.gz,empty,full,1,")
+    first, second, third = load_cohort(sheet(tmp_path, *rows, header=header))
     assert missing_files(first) == [
         f"ctpa: {tmp_path / 'gone'} does not exist",
         f"vessels: {tmp_path / 'lost.nii.gz'} does not exist",
         "label is 1 but neither ctpa_mask nor nct_mask is given",
     ]
     assert missing_files(second) == []
+    assert missing_files(third) == [
+        f"ctpa: {tmp_path / 'cut.nii.gz'} is an empty file",
+        f"nct: {tmp_path / 'empty'} is an empty folder",
+        f"ctpa_mask: {tmp_path / 'full'} is a folder; give one image file",
+    ]
 
 
 def test_references_must_exist_before_the_work_begins(tmp_path):
     (tmp_path / "there.nii.gz").touch()
     header = f"{HEADER},nct_truth"
-    rows = ("p1,,nct,,0,there.nii.gz", "p2,,nct,,0,", "p3,,nct,,0,lost.nii.gz")
+    rows = ("p1,,a,,0,there.nii.gz", "p2,,b,,0,", "p3,,c,,0,lost.nii.gz")
     patients = load_cohort(sheet(tmp_path, *rows, header=header))
     require_references(patients[:2])
     with pytest.raises(CpmnError, match=r"nct_truth does not exist.*\n  patient p3: .*lost\.nii\.gz$"):

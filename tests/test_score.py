@@ -26,7 +26,7 @@ def cohort(tmp_path: Path) -> Path:
     write_image(cube(4, value=3), tmp_path / "truth/b.nii.gz")
     write_image(cube(6), tmp_path / "predictions/a.nii.gz")
     write_image(cube(30), tmp_path / "predictions/c.nii.gz")
-    rows = ["a,,x,m.nii.gz,1,truth/a.nii.gz", "b,,x,m.nii.gz,1,truth/b.nii.gz", "c,,x,,0,"]
+    rows = ["a,,x,m.nii.gz,1,truth/a.nii.gz", "b,,y,m.nii.gz,1,truth/b.nii.gz", "c,,z,,0,"]
     sheet = tmp_path / "cohort.csv"
     sheet.write_text("\n".join(["patient_id,ctpa,nct,ctpa_mask,label,nct_truth", *rows]) + "\n")
     return sheet
@@ -71,7 +71,9 @@ def test_scores_without_decisions_give_auc_only(cohort):
     [
         ("patient_id,score\na,0.9\n", "has no score of c"),
         ("patient_id,score\na,high\nc,0.1\n", "could not convert"),
-        ("patient_id,value\na,0.9\nc,0.1\n", "'score'"),
+        ("patient_id,value\na,0.9\nc,0.1\n", "has no column score"),
+        ("patient_id;score\na;0.9\nc;0.1\n", "is separated by semicolons"),
+        ("patient_id,score\na,0.9\nc,0.1\na,0.2\n", "patient a stands in 2 rows"),
         ("patient_id,score\na,nan\nc,0.1\n", "the score nan is not a finite number"),
         ("patient_id,score,decision\na,0.9,2\nc,0.1,0\n", "the decision 2 is neither 0 nor 1"),
         ("patient_id,score\na,0.9\nc,0.1\nJ\xfcrgen,1\n", "cannot be read as UTF-8 CSV"),
@@ -96,7 +98,14 @@ def test_folder_without_masks_is_an_error(cohort):
 
 def test_prediction_on_another_grid_is_an_error(cohort):
     write_image(cube(6)[:-1, :, :], cohort.parent / "predictions/a.nii.gz")
-    with pytest.raises(PatientError, match="patient a: nct_truth is 20x12x6"):
+    with pytest.raises(PatientError, match=r"patient a: nct_truth is 20x12x6.*, the prediction is 19x12x6"):
+        score_predictions(cohort.parent / "predictions", cohort)
+
+
+def test_a_probability_is_no_mask(cohort):
+    soft = sitk.Cast(cube(6), sitk.sitkFloat32) * 0.3
+    write_image(soft, cohort.parent / "predictions/a.nii.gz")
+    with pytest.raises(PatientError, match=r"patient a: the prediction is no mask .*a threshold first"):
         score_predictions(cohort.parent / "predictions", cohort)
 
 
