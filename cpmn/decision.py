@@ -33,6 +33,7 @@ SMALLEST_PROBABILITY = 1e-6
 `cpmn.inference.pool_volume`: at 1e-4 half of the PE patients of a good model were tied at the top)."""
 SMALLEST_EVIDENCE_ML = 0.01
 """Added to the evidence before the logarithm: a few voxels, well under the median clot of 0.3 mL (our choice)."""
+ABOVE_ALL = 1e-6  # our choice: a distance that survives rounding when the threshold is written or shown
 PRIOR_SD, PRIOR_WEIGHT = 1.0, 3.0
 """A fold's standard deviation is shrunk to one log unit as if three more normals had shown it (our choice): with two
 or three validation normals the plain estimate is mostly chance, and with one it does not exist."""
@@ -186,7 +187,7 @@ def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float
     """Lowest score at which the share of `normal` below it is at least `target`.
 
     Any value between the last normal that must be called negative and the next score above it gives the same
-    decisions; the middle is taken, and just above that normal where no score lies higher. None without normals.
+    decisions; the middle is taken, and `ABOVE_ALL` above that normal where no score lies higher. None without normals.
     """
     if not normal:
         return None
@@ -194,8 +195,10 @@ def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float
     accepted_false = math.floor((1 - target) * len(ordered) + 1e-9)
     last = ordered[len(ordered) - 1 - accepted_false]
     above = [score for score in (*normal, *pe) if score > last]
-    just_above = float(np.nextafter(last, math.inf))
-    return max(just_above, (last + min(above)) / 2) if above else just_above
+    if not above:
+        return last + ABOVE_ALL
+    middle = (last + min(above)) / 2
+    return middle if middle > last else min(above)  # next floating-point numbers have no middle
 
 
 def _named(part: str) -> str:

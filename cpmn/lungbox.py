@@ -16,6 +16,7 @@ from cpmn.lungs import no_lungs, segment_lungs
 
 TISSUE_HU = -300.0  # our choice: above lie fat and all denser tissue
 MISSING_SHARE = 0.3  # our choice: a side with less lung than this share of the other's is collapsed or filled
+SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # low and high end of x, y, z in LPS
 LOBES = [f"lung_{lobe}" for lobe in ("upper_lobe_left", "lower_lobe_left")]
 LOBES += [f"lung_{lobe}_lobe_right" for lobe in ("upper", "middle", "lower")]
 
@@ -44,6 +45,15 @@ def find_lungs(nct: sitk.Image, config: CropConfig) -> sitk.Image:
     if volume < config.minimum_lung_ml:
         raise no_lungs(volume, config.minimum_lung_ml)
     return lungs
+
+
+def touched_sides(lungs: sitk.Image) -> list[str]:
+    """Sides of the scan that a lung mask touches: there the scan does not cover the lungs."""
+    tight = bounding_box(lungs)
+    touched = []
+    for names, start, size, native in zip(SIDES, tight.start, tight.size, tight.native_size, strict=True):
+        touched += [names[0]] * (start == 0) + [names[1]] * (start + size == native)
+    return touched
 
 
 def _mirrored(box: Box, nct: sitk.Image, lungs: sitk.Image) -> Box | None:

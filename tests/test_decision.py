@@ -54,8 +54,8 @@ def test_saturated_output_stays_finite():
     [
         ([1.0, 2.0, 3.0, 4.0], [6.0, 8.0], 0.95, 5.0),  # all four below; halfway to the next score
         ([1.0, 2.0, 3.0, 4.0], [3.5, 8.0], 0.75, 3.25),  # three of four below
-        ([1.0, 2.0], [0.0], 0.95, np.nextafter(2.0, 3)),  # nothing lies higher
-        ([2.0, 2.0, 2.0], [2.0], 0.5, np.nextafter(2.0, 3)),  # ties are not split
+        ([1.0, 2.0], [0.0], 0.95, 2.0 + 1e-6),  # nothing lies higher
+        ([2.0, 2.0, 2.0], [2.0], 0.5, 2.0 + 1e-6),  # ties are not split
         ([1.0], [2.0], 0.95, 1.5),
         ([], [2.0], 0.95, None),
     ],

@@ -1,5 +1,6 @@
 """Reading DICOM headers: which files of a folder are DICOM, and what each of them is."""
 
+import hashlib
 import logging
 import math
 import warnings
@@ -48,7 +49,10 @@ TAGS = [
     "RescaleType",
     "LossyImageCompression",
 ]
-"""The only tags that the header pass keeps; none of them names the patient."""
+"""The only tags that the header pass keeps; none of them names the patient.
+
+PatientID is read too, and kept as a hash in `Header.patient` alone, to tell patients in one folder apart.
+"""
 GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ContrastBolusAgentSequence"]
 """Sequences of multi-frame files that hold such tags, frame by frame."""
 
@@ -65,11 +69,15 @@ PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "VRT", "VOLUME RENDERING"}
 
 @dataclass(frozen=True)
 class Header:
-    """One DICOM slice: its file, the tags of `TAGS`, and for a multi-frame file which frame it is, from 0."""
+    """One DICOM slice: its file, the tags of `TAGS`, and for a multi-frame file which frame it is, from 0.
+
+    `patient` is a hash of PatientID, empty where there is none. It is never written.
+    """
 
     path: Path
     tags: pydicom.Dataset | dict[str, Any]
     frame: int | None = None
+    patient: str = ""
 
     def text(self, keyword: str) -> str:
         """Value of a tag as text; empty if absent; the first where it has several."""
@@ -162,7 +170,7 @@ def split_frames(header: Header) -> list[Header]:
         common |= _flat(item)
     if agents:
         common["ContrastBolusAgent"] = str(agents[0].get("CodeMeaning", ""))
-    return [Header(header.path, common | _flat(item), index) for index, item in enumerate(frames)]
+    return [Header(header.path, common | _flat(item), index, header.patient) for index, item in enumerate(frames)]
 
 
 def _flat(group: pydicom.Dataset) -> dict[str, Any]:
@@ -222,8 +230,9 @@ def _add_file(scan: Scan, path: Path) -> None:
 def _read_header(path: Path) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # values slightly off the standard are not the user's affair
-        dataset = read_dicom(path, stop_before_pixels=True, specific_tags=TAGS + GROUPS)
-        header = Header(path, dataset)
+        dataset = read_dicom(path, stop_before_pixels=True, specific_tags=[*TAGS, *GROUPS, "PatientID"])
+        named = str(dataset.pop("PatientID").value or "").strip() if "PatientID" in dataset else ""
+        header = Header(path, dataset, patient=hashlib.sha256(named.encode()).hexdigest() if named else "")
         _ = [header.text(keyword) for keyword in TAGS]  # values are parsed when first read: damage shows here
         directory = dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY_CLASS
     if not header.text("Modality") and not directory:

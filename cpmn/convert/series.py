@@ -25,10 +25,10 @@ logger = logging.getLogger(__name__)
 
 RULES = ("contrast as expected", "full coverage", "primary reconstruction", "preferred kernel", "thinnest slices")
 EXPECTED = {"ctpa": ("absent", "unknown", "present"), "nct": ("present", "unknown", "absent")}  # worst first
-CHOOSE_REMEDY = (
-    "Name one of them (in the cohort's column '{phase}_series', or cpmn predict --series-uid), "
-    "or set convert.preferred_kernel."
-)
+WHERE_NAMED = "in the cohort's column '{phase}_series', or cpmn predict --series-uid"
+CHOOSE_REMEDY = f"Name one of them ({WHERE_NAMED}), or set convert.preferred_kernel."
+PATIENTS_REMEDY = f"Give the folder of one patient, or name the series ({WHERE_NAMED})."
+STRANGER = "CT slices of another patient, which form no volume, lie in the same folder: is it the right scan?"
 
 
 @dataclass
@@ -71,11 +71,12 @@ class Series:
 
 @dataclass
 class Choice:
-    """The chosen series, why, and what was rejected (series description and reason)."""
+    """The chosen series, why, what was rejected (series description and reason), and what is doubtful about it."""
 
     series: Series
     reason: str
     rejected: list[dict[str, str]]
+    warnings: list[str] = field(default_factory=list)
 
 
 def series_key(uid: str) -> str:
@@ -87,7 +88,8 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
     """Choose the series of `phase` ("nct" or "ctpa") by the rules above, or the one named.
 
     `series_uid` is a SeriesInstanceUID, or the 12-digit key that messages and JSON show, or empty.
-    Raises SeriesProblem if the named series is absent, if none can be used, or if two are equal.
+    Raises SeriesProblem if the named series is absent, if none can be used, if two are equal, or if none is named and
+    those that can be used are of several patients.
     """
     series = group_series(scan.headers, config)
     if series_uid:
@@ -96,6 +98,8 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
     rejected = [_rejection(item, "; ".join(p.problem for p in item.problems)) for item in series if item.problems]
     if not usable:
         raise _nothing_usable(series)
+    _require_one_patient(usable, phase)
+    warnings = [STRANGER] if len(_patients(series)) > 1 else []
     for item in _doubtful(usable, phase):
         ask_image(item)
     ranked = sorted(usable, key=lambda item: rank(item, phase, config), reverse=True)
@@ -106,10 +110,10 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
     for item in others:
         rejected.append(_rejection(item, f"behind by the rule '{_deciding_rule(best, item, phase, config)}'"))
     if not others:
-        return Choice(best, "only usable series", rejected)
+        return Choice(best, "only usable series", rejected, warnings)
     reason = f"first by the rule '{_deciding_rule(best, others[0], phase, config)}'"
     logger.warning("%d series can be read; taken is %s, %s", len(ranked), best.describe(), reason)
-    return Choice(best, reason, rejected)
+    return Choice(best, reason, rejected, warnings)
 
 
 def group_series(headers: list[Header], config: ConvertConfig) -> list[Series]:
@@ -146,6 +150,17 @@ def ask_image(series: Series) -> None:
     found = contrast_in_image(sitk.DICOMOrient(image_of(volume.hu, geometry), "LPS"))
     if found.evidence != "unknown" or series.contrast.evidence == "unknown":
         series.contrast = found
+
+
+def _patients(series: list[Series]) -> set[str]:
+    """Hashes of the patients whose CT slices the series hold; those without PatientID are not told apart."""
+    return {header.patient for item in series for header in item.slices if header.patient}
+
+
+def _require_one_patient(series: list[Series], phase: str) -> None:
+    if (count := len(_patients(series))) > 1:
+        problem = f"there are CT series of {count} patients: {'; '.join(item.describe() for item in series)}"
+        raise SeriesProblem(problem, PATIENTS_REMEDY.format(phase=phase))
 
 
 def _doubtful(series: list[Series], phase: str) -> list[Series]:

@@ -27,6 +27,7 @@ from cpmn.images import write_image
 
 logger = logging.getLogger(__name__)
 
+EXPECTED_OF = {"nct": "an NCT", "ctpa": "a CTPA"}
 ORIENTATION = "LPS"  # x to the left, y to the back (posterior), z to the head (superior)
 
 
@@ -74,6 +75,8 @@ def convert_series(
         if not source.exists():
             raise SeriesProblem(f"the {phase.upper()} does not exist", "Correct the path.", source)
         if source.is_file() and is_image_file(source):
+            if series_uid:
+                raise SeriesProblem("a series is named, but an image file holds none", "Leave the series out.", source)
             image, facts = _convert_file(source)
         else:
             image, facts = _convert_dicom(source, phase, series_uid, config)
@@ -82,7 +85,7 @@ def convert_series(
     image = sitk.DICOMOrient(image, ORIENTATION)
     if facts["contrast"].evidence == "unknown" and facts["contrast"].blood_hu is None:
         facts["contrast"] = contrast_in_image(image)
-    facts["warnings"] = _warnings(facts["contrast"], phase, facts["lossy"])
+    facts["warnings"] += _warnings(facts["contrast"], phase, facts["lossy"])
     for warning in facts["warnings"]:
         logger.warning("patient %s, %s: %s", patient, phase, warning)
     facts["contrast"] = facts["contrast"].to_json()
@@ -128,6 +131,7 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
         "chosen_because": choice.reason,
         "rules": list(RULES),
         "rejected": choice.rejected,
+        "warnings": list(choice.warnings),
         "rejected_files": dict(series.dropped),
         "ignored_files": dict(scan.ignored),
         "repaired": _repairs(series, volume),
@@ -157,7 +161,8 @@ def _warnings(contrast: Contrast, phase: str, lossy: bool | None) -> list[str]:
     warnings = []
     if contrast.evidence == EXPECTED[phase][0]:
         warnings.append(
-            f"contrast is {contrast.evidence} (from: {contrast.source}), which is not expected of a {phase.upper()}"
+            f"contrast is {contrast.evidence} (from: {contrast.source}), which is not expected of "
+            f"{EXPECTED_OF[phase]}: is it the right scan?"
         )
     if lossy:
         warnings.append("the slices were compressed with loss: HU are approximate")
@@ -190,6 +195,7 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "chosen_because": "an image file holds one volume",
         "rules": list(RULES),
         "rejected": [],
+        "warnings": [],
         "rejected_files": {},
         "ignored_files": {},
         "repaired": [f"{count} {what}" for what, count in repairs.items() if count],

@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.box import Box, bounding_box, crop_image
+from cpmn.box import Box, crop_image
 from cpmn.config.crop import CropConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
 from cpmn.images import describe_grid, read_image, same_grid, voxel_ml, write_image
-from cpmn.lungbox import find_box
+from cpmn.lungbox import find_box, touched_sides
 from cpmn.lungs import lung_parts_ml
 
 logger = logging.getLogger(__name__)
-
-SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # low and high end of x, y, z in LPS
 
 
 def crop_patient(
@@ -87,18 +85,9 @@ def _facts(box: Box, images: dict[str, sitk.Image], config: CropConfig) -> dict[
         "margin_mm": config.margin_mm,
         "lung_ml": sum(parts),
         "lung_parts_ml": parts,
-        "lungs_cut_by_scan": _touched_sides(images["lung"]),
+        "lungs_cut_by_scan": touched_sides(images["lung"]),
         **embolus_outside(images["embolus"], box),
     }
-
-
-def _touched_sides(lungs: sitk.Image) -> list[str]:
-    """Sides of the scan that the lungs touch: there the scan does not cover them."""
-    tight = bounding_box(lungs)
-    touched = []
-    for names, start, size, native in zip(SIDES, tight.start, tight.size, tight.native_size, strict=True):
-        touched += [names[0]] * (start == 0) + [names[1]] * (start + size == native)
-    return touched
 
 
 def _report_outside(patient_id: str, box: Box, embolus: sitk.Image) -> None:

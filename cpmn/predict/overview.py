@@ -1,6 +1,7 @@
 """One picture of a prediction."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from cpmn.files import written_atomically
 WINDOW_HU = (-135.0, 215.0)
 """Mediastinal window, centre 40 and width 350 HU."""
 DPI = 110
+LINE_LENGTH = 110  # characters of the title that fit the picture
 OPACITY = 0.7
 """Of the activation where it is 1; where it is 0 the scan shows through untouched."""
 
@@ -43,7 +45,9 @@ def write_overview(
     colours = ScalarMappable(Normalize(0, 1), "inferno")
     right.imshow(activation, cmap=colours.cmap, norm=colours.norm, alpha=OPACITY * activation, extent=extent)
     figure.colorbar(colours, ax=right, shrink=0.7)
-    figure.suptitle(f"{_headline(record)}\nslice {index + 1} of {native.GetSize()[2]} ({why}), {z:g} mm")
+    where = f"slice {index + 1} of {native.GetSize()[2]} ({why}), {z:g} mm"
+    warnings = [fill(f"WARNING: {warning}", LINE_LENGTH) for warning in record["warnings"]]
+    figure.suptitle("\n".join([*warnings, _headline(record), where]), color="#b00020" if warnings else "black")
     figure.supxlabel(record["statement"], fontsize=8)
     with written_atomically(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -18,12 +18,12 @@ from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map,
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json
 from cpmn.images import image_like, voxel_ml, write_image
-from cpmn.lungbox import find_box
+from cpmn.lungbox import find_box, touched_sides
 from cpmn.predict.overview import write_overview
 
 # prediction.json first: where it is, the others but the DICOM Segmentation are complete and of the same scan.
 OUTPUTS = ("prediction.json", "prediction.dcm", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
-SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "warnings", "repaired")
+SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
 
 
@@ -52,38 +52,39 @@ def predict_series(
 
     Returns
     -------
-    Contents of `prediction.json`: score, threshold, decision, volume in mL, lesions with their centroids (LPS, mm).
+    Contents of `prediction.json`: score, threshold, decision, volume in mL, lesions with their centroids (LPS, mm), and
+    warnings of what makes the result doubtful (contrast medium, lungs cut by the scan, lossy compression).
 
     Raises
     ------
-    CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, or if
-    prediction.dcm is asked for and the scan's tags do not allow it (the other files are there then); PatientError for a
-    scan that cannot be read.
+    CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, if
+    `output` is a file, or if prediction.dcm is asked for and the scan's tags do not allow it (the other files are there
+    then); PatientError for a scan that cannot be read.
     """
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
-    weights = _check_weights(decision, results, variant)
+    model = _model_facts(results, variant, decision)
+    _clear(output)
     native, facts = convert_series(
         source, patient=source.name, phase="nct", series_uid=series_uid, config=decision.convert
     )
     if dicom_seg and facts["series"] is None:
         raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
-    crop = crop_lungs(native, decision.crop)
+    crop, cut = crop_lungs(native, decision.crop)
     reading = read_crop(models, crop, decision)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
     mask = image_like((labels != 0).astype(np.uint8), native)
-    for name in OUTPUTS:  # of an earlier scan: nothing of two patients may ever lie side by side
-        (output / name).unlink(missing_ok=True)
     write_image(mask, output / "prediction.nii.gz")
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")
     record = _decided(reading, decision) | {
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": _lesions(labels, probability, native),
+        "warnings": [*facts["warnings"], *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else [])],
         "scan": {key: facts.get(key) for key in SCAN_FACTS},
-        "model": _model_facts(results, variant, decision, weights),
+        "model": model,
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
     write_json(output / "prediction.json", record)
@@ -91,14 +92,30 @@ def predict_series(
         from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
 
         dicom = output / "prediction.dcm"
-        write_segmentation(dicom, mask, source, facts["series"], decision.convert, model=weights, identity=identity)
+        write_segmentation(
+            dicom, mask, source, facts["series"], decision.convert, model=model["sha256"], identity=identity
+        )
     return read_json(output / "prediction.json")
 
 
-def crop_lungs(nct: sitk.Image, config: CropConfig) -> sitk.Image:
-    """The lung box of an NCT in HU (LPS), as the stage `crop` cuts it. Raises CpmnError if there are no lungs."""
-    box, _, _ = find_box(nct, config)
-    return crop_image(nct, box)
+def crop_lungs(nct: sitk.Image, config: CropConfig) -> tuple[sitk.Image, list[str]]:
+    """The lung box of an NCT in HU (LPS), as the stage `crop` cuts it, and the sides where the scan cuts the lungs.
+
+    Raises CpmnError if there are no lungs.
+    """
+    box, lungs, _ = find_box(nct, config)
+    return crop_image(nct, box), touched_sides(lungs)
+
+
+def _clear(output: Path) -> None:
+    """Remove what an earlier call wrote: nothing of two patients may ever lie side by side, nor be taken for another's.
+
+    Raises CpmnError if `output` is a file.
+    """
+    if output.is_file():
+        raise CpmnError(f"{output} is a file. Give a folder to write to.")
+    for name in OUTPUTS:
+        (output / name).unlink(missing_ok=True)
 
 
 def _read_decision(results: Path, variant: str) -> Decision:
@@ -160,14 +177,25 @@ def _lesions(labels: np.ndarray, probability: np.ndarray, native: sitk.Image) ->
     return sorted(rows, key=lambda row: -row["volume_ml"])
 
 
-def _model_facts(results: Path, variant: str, decision: Decision, weights: str) -> dict[str, Any]:
+def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, Any]:
+    """What `prediction.json` says of the model. Raises CpmnError as `_check_weights`, or for a damaged `run.json`."""
+    weights = _check_weights(decision, results, variant)
     folders = [results / "train" / variant / f"fold-{fold}" for fold in sorted(decision.folds)]
-    run = results / "report" / "run.json"
     return {
         "variant": variant,
         "folds": len(folders),
         "sha256": weights,
         "trained_with": read_json(folders[0] / "plan.json").get("versions"),
-        "trained_on_phantom": read_json(run).get("synthetic") if run.is_file() else None,
+        "trained_on_phantom": _trained_on_phantom(results / "report" / "run.json"),
         "cpmn": cpmn.__version__,
     }
+
+
+def _trained_on_phantom(run: Path) -> bool | None:
+    """Whether the report's `run.json` says so; None without a report."""
+    if not run.is_file():
+        return None
+    try:
+        return dict(read_json(run)).get("synthetic")
+    except (TypeError, ValueError) as error:
+        raise CpmnError(f"{run} is damaged ({error}). Run `snakemake --cores N` again, or remove it.") from error

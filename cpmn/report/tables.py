@@ -1,6 +1,6 @@
 """Rows of the report's tables: flow of patients, cohort, registration, decisions and lesions."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -80,7 +80,7 @@ def split_names(results: Results) -> dict[str, str]:
 
 def cohort_rows(results: Results) -> list[dict[str, str]]:
     """One row per patient: label, split, and how each phase was scanned."""
-    parts = split_names(results)
+    parts, owners = split_names(results), _owners(results)
     return [
         {
             "patient": patient.patient_id,
@@ -91,7 +91,7 @@ def cohort_rows(results: Results) -> list[dict[str, str]]:
         | {
             f"{phase}_{key}": text
             for phase in ("nct", "ctpa")
-            for key, text in _scan(results.conversion[patient.patient_id][phase]).items()
+            for key, text in _scan(results.conversion[patient.patient_id][phase], owners).items()
         }
         for patient in results.patients
     ]
@@ -165,14 +165,25 @@ def _count(name: str, patients: list[Patient]) -> Count:
     return Count(name, len(patients), positives, len(patients) - positives)
 
 
-def _scan(record: dict[str, Any]) -> dict[str, str]:
+def _owners(results: Results) -> dict[str, list[str]]:
+    """Patients by the hash of their scans' files: one scan of several patients may train and test, or be PE and not."""
+    owners: dict[str, list[str]] = defaultdict(list)
+    for name, phases in results.conversion.items():
+        for digest in {record["source_sha256"] for record in phases.values() if record.get("source_sha256")}:
+            owners[digest].append(name)
+    return owners
+
+
+def _scan(record: dict[str, Any], owners: dict[str, list[str]]) -> dict[str, str]:
     spacing = _spacing(record)
+    shared = owners.get(record.get("source_sha256") or "", [])
+    same = [f"the same files are the scan of {', '.join(shared)}"] if len(shared) > 1 else []
     return {
         "spacing": " × ".join(f"{value:.3g}" for value in spacing) if spacing else "–",
         "scanner": " ".join(filter(None, (record.get("scanner") or {}).values())) or "–",
         "kernel": record.get("kernel") or "–",
         "contrast": (record.get("contrast") or {}).get("evidence") or "–",
-        "repaired": "; ".join(record.get("repaired") or []),
+        "remarks": "; ".join([*same, *(record.get("warnings") or []), *(record.get("repaired") or [])]),
     }
 
 

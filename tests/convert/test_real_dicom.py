@@ -98,6 +98,7 @@ def test_slices_of_one_position_are_rejected_beside_an_enhanced_ct(real_data):
     image, facts = convert(real_data / "odd_dicom/transfer_syntaxes", minimum_slices=2)
     assert image.GetSize() == (512, 512, 2)
     assert facts["rejected"][0]["reason"] == "several slices lie at the same position: 4.70 mm (16 slices)"
+    assert "CT slices of another patient" in facts["warnings"][0]
 
 
 @pytest.mark.parametrize("gantry_tilt", ["refuse", "resample"])

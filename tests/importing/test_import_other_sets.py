@@ -1,5 +1,7 @@
 """CAD-PE, RSPECT and INSPECT, and what the command says."""
 
+import re
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -109,7 +111,7 @@ def test_the_sheet_becomes_a_cohort_once_its_ncts_are_named(inspect, tmp_path):
     sheet = tmp_path / "out/cohort.csv"
     with pytest.raises(CpmnError, match="no patient has an NCT"):
         load_cohort(sheet)
-    sheet.write_text(sheet.read_text().replace(".nii.gz,,", ".nii.gz,/nct.nii.gz,"))
+    sheet.write_text(re.sub(r"(\w+)\.nii\.gz,,", r"\1.nii.gz,/\1-nct.nii.gz,", sheet.read_text()))
     assert [patient.group for patient in load_cohort(sheet)] == ["p1", "p1"]
 
 

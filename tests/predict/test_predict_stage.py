@@ -165,7 +165,7 @@ def test_the_crop_is_that_of_the_stage(series, tmp_path):
     crop_patient(
         "p", nct=series, ctpa_in_nct=None, embolus=tmp_path / "embolus.nii.gz", folder=tmp_path / "crop", config=config
     )
-    expected, own = read_image(tmp_path / "crop/nct.nii.gz"), crop_lungs(native, config)
+    expected, own = read_image(tmp_path / "crop/nct.nii.gz"), crop_lungs(native, config)[0]
     assert same_grid(expected, own)
     assert np.array_equal(sitk.GetArrayFromImage(expected), sitk.GetArrayFromImage(own))
 
@@ -326,6 +326,64 @@ def test_equal_series_are_refused_with_what_to_do(write_series, results, tmp_pat
     chest_series(write_series, "scan/again", SeriesInstanceUID="1.2")
     with pytest.raises(PatientError, match="--series-uid"):
         predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_two_patients_in_one_folder_are_refused_unless_a_series_is_named(write_series, results, tmp_path, bright_spot):
+    folder, out = chest_series(write_series, SeriesInstanceUID="1.1", PatientID="A"), tmp_path / "out"
+    chest_series(write_series, "scan/other", every=2, SeriesInstanceUID="1.2", PatientID="B")
+    with pytest.raises(PatientError, match=r"CT series of 2 patients: .*one patient, or name the series") as caught:
+        predict_series(folder, results=results, variant="cpmn", output=out)
+    assert "1.1" not in str(caught.value)
+    assert predict_series(folder, results=results, variant="cpmn", output=out, series_uid="1.2")["scan"]["rejected"]
+
+
+def title_of(picture):
+    """Colours that stand in the upper part of the picture, over the two views."""
+    return set(map(tuple, np.asarray(Image.open(picture).convert("RGB"))[:60].reshape(-1, 3).tolist()))
+
+
+@pytest.mark.parametrize(("lowest", "cut"), [(0, []), (8, ["inferior"])])
+def test_a_scan_that_cuts_the_lungs_is_read_with_a_warning(results, tmp_path, bright_spot, lowest, cut):
+    write_image(chest()[:, :, lowest:], tmp_path / "scan.nii.gz")
+    record = predict_series(tmp_path / "scan.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+    assert record["warnings"] == [f"the scan cuts the lungs ({side})" for side in cut]
+    assert read_json(tmp_path / "out/prediction.json")["warnings"] == record["warnings"]
+    assert ((0xB0, 0x00, 0x20) in title_of(tmp_path / "out/overview.png")) == bool(cut)
+
+
+def test_a_scan_with_contrast_medium_is_read_with_a_warning(write_series, results, tmp_path, bright_spot):
+    folder = chest_series(write_series, SeriesDescription="CTPA", ContrastBolusAgent="Iomeprol")
+    record = predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
+    assert "contrast is present" in record["warnings"][0]
+    assert "not expected of an NCT: is it the right scan?" in record["warnings"][0]
+
+
+def test_nothing_of_an_earlier_patient_outlives_a_scan_that_cannot_be_read(series, results, tmp_path, bright_spot):
+    out = tmp_path / "out"
+    predict_series(series, results=results, variant="cpmn", output=out)
+    with pytest.raises(PatientError):
+        predict_series(tmp_path / "lost.nii.gz", results=results, variant="cpmn", output=out)
+    assert list(out.iterdir()) == []
+
+
+def test_an_output_that_is_a_file_is_refused_before_the_scan_is_read(results, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(CpmnError, match=r"out is a file\. Give a folder"):
+        predict_series(tmp_path / "lost.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ['{"synthetic": tr', "[1]", "7"])
+def test_a_damaged_report_is_a_clear_error(series, results, tmp_path, content):
+    (results / "report").mkdir()
+    (results / "report/run.json").write_text(content)
+    with pytest.raises(CpmnError, match=r"run\.json is damaged"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_file_holds_no_series_to_name(series, results, tmp_path):
+    with pytest.raises(PatientError, match="an image file holds none"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out", series_uid="1.2")
 
 
 def test_an_interrupted_reading_leaves_nothing_of_the_scan_before(series, results, tmp_path, bright_spot, monkeypatch):

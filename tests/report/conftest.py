@@ -136,7 +136,7 @@ def _write_patient(results: Path, patient: Patient) -> None:
             "kernel": "B30f",
             "contrast": {"evidence": contrast, "from": "SeriesDescription"},
             "spacing_mm": SPACING,
-            "source_sha256": "0" * 64,
+            "source_sha256": f"{name}-{phase}",
             "repaired": [],
             "rejected": [],
         }

@@ -57,6 +57,20 @@ def test_lesions_of_test_patients_alone(run):
     assert lesion_rows(results_of(run))[0] == row
 
 
+def test_warnings_repairs_and_shared_scans_stand_in_the_patients_row(run):
+    changes = {
+        "p01/nct": {"warnings": ["contrast is present"], "repaired": ["tilt"]},
+        "p02/ctpa": {"source_sha256": "p03-nct"},
+    }
+    for name, change in changes.items():
+        path = run.results / "convert" / f"{name}.json"
+        write_json(path, read_json(path) | change)
+    rows = {row["patient"]: row for row in cohort_rows(results_of(run))}
+    assert rows["p01"]["nct_remarks"] == "contrast is present; tilt"
+    assert rows["p02"]["ctpa_remarks"] == rows["p03"]["nct_remarks"] == "the same files are the scan of p02, p03"
+    assert rows["p01"]["ctpa_remarks"] == rows["p02"]["nct_remarks"] == ""
+
+
 def test_reference_kinds_in_words(run):
     assert reference_kinds(results_of(run)) == {"CTPA label propagated by registration": 4}
 

@@ -50,6 +50,8 @@ or_stop(refuse_phantom_instead, Path("results"), CONFIG)
 config["on_bad_patient"] = CONFIG.on_bad_patient
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
+if workflow.is_main_process:
+    logger.info(f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients")
 PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
 UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels]

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_series
+from cpmn.errors import PatientError
 from cpmn.lungs import segment_lungs
 from cpmn.phantom.chest.noise import Texture, measure_texture
 from cpmn.phantom.chest.vessels import Vessels, find_vessels
@@ -15,6 +16,7 @@ from cpmn.phantom.render import Grid
 
 CANONICAL_MM = (264.0, 172.0, 230.0)  # extent (x, y, z) of the built-in phantom's lungs, whose motion is used
 LUNG_POINTS = 3000
+WIDEST_VOXEL_MM = 5.0  # our choice: wider ones do not show the vessels that emboli are put into
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,13 @@ def read_chest(series: Path, name: str, shrink: int) -> Chest:
     ----------
     shrink : in-plane voxels are averaged in blocks of so many by so many.
 
-    Raises PatientError or CpmnError, saying what is wrong, as `convert_series`, `segment_lungs` and `find_vessels`.
+    Raises PatientError or CpmnError, saying what is wrong, as `convert_series`, `segment_lungs` and `find_vessels`, or
+    if shrunken voxels would be too wide.
     """
     native, facts = convert_series(Path(series), patient=name, phase="nct", series_uid="", config=ConvertConfig())
+    if (width := max(native.GetSpacing()[:2]) * shrink) > WIDEST_VOXEL_MM:
+        problem = f"voxels averaged {shrink} x {shrink} would be {width:.1f} mm wide"
+        raise PatientError(name, problem, f"Choose a smaller --shrink: at most {WIDEST_VOXEL_MM:g} mm.", series)
     image = sitk.BinShrink(native, [shrink, shrink, 1]) if shrink > 1 else native
     lungs = segment_lungs(image)
     inside = np.argwhere(sitk.GetArrayFromImage(lungs) > 0)

@@ -67,14 +67,17 @@ def write_chest_cohort(
     shrink : in-plane voxels are averaged in blocks of so many by so many.
     done : called with each pair's id, and whether it was made now (False: found finished with the same settings).
 
-    Raises CpmnError for too few chests or pairs, an unknown difficulty or another cohort in `folder`, and as
-    `read_chest`.
+    Raises CpmnError for too few chests or pairs, a chest that is given twice, an unknown difficulty or another cohort
+    in `folder`, and as `read_chest`.
     """
     if difficulty not in MIXTURES:
         raise CpmnError(f"difficulty '{difficulty}' is not known. Choose one of {', '.join(MIXTURES)}.")
+    if shrink < 1:
+        raise CpmnError(f"--shrink is {shrink}; it is the number of voxels to average along x and y, at least 1.")
     refuse_other_cohort(folder)
     rows = chest_rows(len(series), pairs)
-    for path, name in zip(series, dict.fromkeys(row.chest for row in rows), strict=True):
+    scans: dict[str, Path] = {}
+    for path, name in zip(_distinct(series), dict.fromkeys(row.chest for row in rows), strict=True):
         settings = _settings_key(path, seed, difficulty, shrink)
         of_chest = [row for row in rows if row.chest == name]
         missing = [row for row in of_chest if not is_finished(folder / row.pair_id, settings)]
@@ -83,10 +86,21 @@ def write_chest_cohort(
                 done(row.pair_id, False)
         if missing:
             chest = read_chest(path, name, shrink)
+            if (first := scans.setdefault(chest.facts["source_sha256"], path)) is not path:
+                raise CpmnError(f"{path} holds the same scan as {first}: training and testing would share a chest.")
             for row in missing:
                 write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty, settings=settings)
                 done(row.pair_id, True)
     _write_sheet(rows, folder / "cohort.csv")
+
+
+def _distinct(series: Sequence[Path]) -> Sequence[Path]:
+    """`series` as they are. Raises CpmnError if two are one folder or file."""
+    places = [Path(path).resolve() for path in series]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise CpmnError(f"{series[index]} is given twice: training and testing would share a chest.")
+    return series
 
 
 def _settings_key(series: Path, seed: int, difficulty: str, shrink: int) -> str:

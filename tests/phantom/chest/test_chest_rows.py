@@ -1,5 +1,7 @@
 """Who is in a cohort of real chests."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from cpmn.cli import main
@@ -42,6 +44,10 @@ def test_mistakes_end_with_2_before_anything_is_read(tmp_path, capsys):
     assert main(["chest-phantom", series[0], "-o", str(tmp_path / "out")]) == 2
     assert main(["chest-phantom", *series, "-o", str(tmp_path / "out")]) == 2
     assert "does not exist" in capsys.readouterr().err
+    assert main(["chest-phantom", *series, "-o", str(tmp_path / "out"), "--shrink", "0"]) == 2
+    assert "--shrink is 0" in capsys.readouterr().err
+    assert main(["chest-phantom", *series, f"{tmp_path}/./a", "-o", str(tmp_path / "out")]) == 2
+    assert "a is given twice: training and testing would share a chest" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -49,7 +55,7 @@ def test_pairs_of_the_same_settings_are_kept_and_others_made_again(tmp_path, mon
     def write(_chest, _row, folder, *, seed, difficulty, settings) -> None:
         write_json(folder / "phantom.json", {"settings": settings})
 
-    monkeypatch.setattr(stage, "read_chest", lambda path, name, shrink: None)
+    monkeypatch.setattr(stage, "read_chest", lambda path, *_: SimpleNamespace(facts={"source_sha256": path.name[0]}))
     monkeypatch.setattr(stage, "write_pair", write)
     settings = {"pairs": 4, "seed": 1, "difficulty": "learnable", "shrink": 2}
 
@@ -63,4 +69,6 @@ def test_pairs_of_the_same_settings_are_kept_and_others_made_again(tmp_path, mon
     assert list(made().values()) == [False] * 8
     assert list(made(pairs=5).values()) == [False] * 4 + [True] + [False] * 4 + [True]
     assert list(made(("a", "c")).values()) == [False] * 4 + [True] * 4  # another chest in b's place
+    with pytest.raises(CpmnError, match=r"copy holds the same scan as .*a: training and testing would share"):
+        made(("a", "a copy"), seed=2)
     assert list(made(("a", "c"), difficulty="mixed").values()) == [True] * 8

@@ -6,7 +6,7 @@ import pytest
 from cpmn.cohort import load_cohort, missing_files
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_series
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json
 from cpmn.images import read_image
 from cpmn.phantom.chest.source import read_chest
@@ -33,6 +33,12 @@ def test_the_vessel_beside_a_bronchus_is_the_artery(chest, tube):
     assert found[left].all()
     assert not found[right].any()
     assert found.shape == left.shape
+
+
+@pytest.mark.real_data
+def test_voxels_that_would_hide_the_vessels_are_refused(real_data):
+    with pytest.raises(PatientError, match=r"averaged 200 x 200 would be \d+\.\d mm wide.* smaller --shrink"):
+        read_chest(real_data / "lung_pet_ct_dx/A0002/B40f", "chest1", shrink=200)
 
 
 @pytest.mark.slow
