@@ -51,6 +51,13 @@ class Patient(BaseModel):
             raise ValueError("must be 1-64 letters, digits, '_' or '-', starting with a letter or digit")
         return value
 
+    @field_validator(*FILE_COLUMNS)
+    @classmethod
+    def _plain_path(cls, value: Path | None) -> Path | None:
+        if value is not None and set("{}").intersection(str(value)):
+            raise ValueError("must not hold { or }, which Snakemake takes for its own")
+        return value
+
     @model_validator(mode="after")
     def _group_defaults_to_patient(self) -> "Patient":
         if not self.group:
@@ -66,7 +73,7 @@ def load_cohort(path: Path | str) -> list[Patient]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CpmnError(f"cohort sheet {path} does not exist. Give the path of a CSV file as 'cohort'.")
+        raise CpmnError(f"cohort sheet {path.absolute()} does not exist. Give the path of a CSV file as 'cohort'.")
     sheet = read_sheet(path)
     return parse_cohort(sheet.columns, sheet.rows, path, lines=sheet.lines)
 

@@ -7,8 +7,8 @@ the other formats raise by themselves, or hand over what the file holds.
 
 import math
 import struct
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from isal.igzip import IGzipFile
@@ -37,7 +37,7 @@ def check_values(path: Path) -> None:
         raise OSError(f"the compressed data are damaged: {error}") from error
 
 
-def _check_stream(stream: BinaryIO) -> None:
+def _check_stream(stream: BufferedIOBase) -> None:
     header = stream.read(max(LAYOUTS))
     offset, needed, number = _declared(header)
     stream.seek(offset)

@@ -46,6 +46,7 @@ def test_byte_order_mark_and_spaces_of_spreadsheets_are_accepted(tmp_path):
         (HEADER, ["<b>,,n,,0"], "row 2, column patient_id: must be 1-64 letters"),
         (HEADER + ",split", ["p1,,n,,0,tset"], "row 2, column split: Input should be"),
         (HEADER, ["p1,,/d/Doe, John/nct,,0"], "row 2 has more cells than columns; a value that holds a comma"),
+        (HEADER, ["p1,,/scans/{x}/nct,,0"], "row 2, column nct: must not hold { or }"),
         (HEADER, [], "the sheet has no patients"),
         (HEADER, [",,,,", " ,,,,"], "the sheet has no patients"),
         (HEADER + ",label", ["p1,,n,,1,0"], "column 'label' stands twice"),

@@ -17,9 +17,14 @@ class TrainConfig(Section):
     """Everything that a training depends on. Values are our choice unless a source is given: the paper states none."""
 
     variants: tuple[str, ...] = Field(
-        default=("cpmn", "nct_only"), description="Names of the variants to train and compare."
+        default=("cpmn", "nct_only"), min_length=1, description="Names of the variants to train and compare."
     )
-    folds: int = Field(default=1, ge=1, description="Cross-validation folds (count); 1 trains one model on one split.")
+    folds: int = Field(
+        default=1,
+        ge=1,
+        description="Cross-validation folds (count), at most as many as groups of the smaller class; 1 trains one "
+        "model on one split.",
+    )
     test_fraction: float = Field(default=0.25, gt=0, lt=1, description="Share of patients held out for testing (0-1).")
     validation_fraction: float = Field(
         default=0.25,

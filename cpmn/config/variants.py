@@ -62,7 +62,8 @@ def wrong_keys(error: ValidationError, *section: str) -> str:
     for item in error.errors():
         key = ".".join(map(str, (*section, *item["loc"])))
         given = f" (given: {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
-        lines.append(f"  {key}: {item['msg']}{given}")
+        problem = "is not a setting" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"  {key}: {problem}{given}")
     return "\n".join(lines)
 
 

@@ -11,11 +11,12 @@ from scipy import ndimage
 import cpmn
 from cpmn.box import crop_image
 from cpmn.cases import mark_lesions
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.convert.stage import convert_series
 from cpmn.decision import Decision, is_positive, patient_score
 from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map, weights_sha256
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.images import image_like, voxel_ml, write_image
 from cpmn.lungbox import find_box, touched_sides
@@ -66,9 +67,7 @@ def predict_series(
     models = load_folds(results / "train" / variant, len(decision.folds), device)
     model = _model_facts(results, variant, decision)
     _clear(output)
-    native, facts = convert_series(
-        source, patient=source.name, phase="nct", series_uid=series_uid, config=decision.convert
-    )
+    native, facts = _converted(source, series_uid, decision.convert, results / "evaluate" / variant / "decision.json")
     if dicom_seg and facts["series"] is None:
         raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop, cut = crop_lungs(native, decision.crop)
@@ -96,6 +95,17 @@ def predict_series(
             dicom, mask, source, facts["series"], decision.convert, model=model["sha256"], identity=identity
         )
     return read_json(output / "prediction.json")
+
+
+def _converted(source: Path, series_uid: str, config: ConvertConfig, where: Path) -> tuple[sitk.Image, dict[str, Any]]:
+    """The scan and its facts as `convert_series` gives them; remedies that name settings say `where` these stand."""
+    try:
+        return convert_series(source, patient=source.name, phase="nct", series_uid=series_uid, config=config)
+    except PatientError as error:
+        if "convert." not in error.remedy:
+            raise
+        remedy = f"{error.remedy} Settings of this model's `convert` stand in {where}."
+        raise PatientError(error.patient, error.problem, remedy, error.file) from error
 
 
 def crop_lungs(nct: sitk.Image, config: CropConfig) -> tuple[sitk.Image, list[str]]:
@@ -130,7 +140,8 @@ def _read_decision(results: Path, variant: str) -> Decision:
     try:
         return Decision.model_validate(read_json(path))
     except (ValueError, ValidationError) as error:
-        raise CpmnError(f"{path} is not a valid decision file. Run `snakemake --cores N` again. ({error})") from error
+        reason = str(error).splitlines()[0]
+        raise CpmnError(f"{path} is not a valid decision file ({reason}). Run `snakemake --cores N` again.") from error
 
 
 def _check_weights(decision: Decision, results: Path, variant: str) -> str:
