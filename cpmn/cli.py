@@ -192,14 +192,14 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from cpmn.cohort import load_cohort, missing_files
+    from cpmn.cohort import load_cohort, missing_files, shared_scans
     from cpmn.config.train import TrainConfig
     from cpmn.train.splits import split_cohort
 
     patients = load_cohort(options.cohort)
     problems = [f"patient {p.patient_id}: {problem}" for p in patients for problem in missing_files(p)]
-    for problem in problems:
-        print(problem, file=sys.stderr)
+    for message in [*problems, *(f"warning: {warning}" for warning in shared_scans(patients))]:
+        print(message, file=sys.stderr)
     positives = sum(patient.label for patient in patients)
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
     try:

@@ -97,7 +97,7 @@ def parse_cohort(
             patients.append(_parse_row(row, path.parent))
         except ValidationError as error:
             problems += [f"row {line}, column {_column(item)}: {_reason(item)}" for item in error.errors()]
-    problems += [*_shared_ids(patients), *_shared_scans(patients)]
+    problems += _shared_ids(patients)
     if not rows:
         problems.append("the sheet has no patients")
     if problems:
@@ -127,6 +127,21 @@ def _gap(column: str, path: Path) -> str:
     return "is an empty file" if path.is_file() and not path.stat().st_size else ""
 
 
+def shared_scans(patients: Iterable[Patient]) -> list[str]:
+    """Warnings of scans that stand in the rows of several patients: one may train and test, or be PE and not."""
+    owners: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for patient in patients:
+        for path, series in ((patient.nct, patient.nct_series), (patient.ctpa, patient.ctpa_series)):
+            if path is not None:
+                owners[os.path.normpath(path), series][patient.patient_id] = None
+    return [
+        f"{path} is a scan of {' and '.join(found)}: training may have seen what is tested. Give each patient's own, "
+        "or name the series of each."
+        for (path, _), found in owners.items()
+        if len(found) > 1
+    ]
+
+
 def require_references(patients: Iterable[Patient]) -> None:
     """Raise CpmnError with each `nct_truth` that does not exist: only evaluation reads them, hours after the start."""
     missing = [p for p in patients if p.nct_truth and not p.nct_truth.exists()]
@@ -154,20 +169,6 @@ def _shared_ids(patients: list[Patient]) -> list[str]:
     rows = [f"patient_id '{name}' stands in {n} rows; each patient has one" for name, n in counts.items() if n > 1]
     alike = [" and ".join(f"'{name}'" for name in sorted(set(found))) for found in names.values()]
     return rows + [f"patient_id {both} name one folder on some disks; tell them apart" for both in alike if " " in both]
-
-
-def _shared_scans(patients: list[Patient]) -> list[str]:
-    """Problems of scans that stand in the rows of several patients: one would train and test, or be PE and not."""
-    owners: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-    for patient in patients:
-        for path, series in ((patient.nct, patient.nct_series), (patient.ctpa, patient.ctpa_series)):
-            if path is not None:
-                owners[os.path.normpath(path), series][patient.patient_id] = None
-    return [
-        f"{path} is a scan of {' and '.join(found)}; give each patient's own, or name the series of each"
-        for (path, _), found in owners.items()
-        if len(found) > 1
-    ]
 
 
 def _parse_row(row: dict[str, Any], folder: Path) -> Patient:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cpmn.cohort import load_cohort, missing_files, require_references
+from cpmn.cohort import load_cohort, missing_files, require_references, shared_scans
 from cpmn.errors import CpmnError
 
 HEADER = "patient_id,ctpa,nct,ctpa_mask,label"
@@ -53,9 +53,6 @@ def test_byte_order_mark_and_spaces_of_spreadsheets_are_accepted(tmp_path):
         (HEADER.replace(",", ";"), ["p1;;n;;0"], "is separated by semicolons. Export the sheet with commas"),
         (HEADER.replace(",", "\t"), ["p1\t\tn\t\t0"], "is separated by tabs"),
         (HEADER, ["p1,,n,,0", "P1,,m,,0"], "patient_id 'P1' and 'p1' name one folder on some disks"),
-        (HEADER, ["p1,,n,,0", "p2,,./n,,1"], "/n is a scan of p1 and p2; give each patient's own"),
-        (HEADER, ["p1,c,n,,0", "p2,c,m,,0"], "/c is a scan of p1 and p2"),
-        (HEADER + ",nct_series", ["p1,,n,,0,s", "p2,,n,,0,s"], "/n is a scan of p1 and p2"),
     ],
 )
 def test_mistakes_are_named(tmp_path, header, rows, message):
@@ -68,9 +65,20 @@ def test_empty_cells_after_the_last_column_are_accepted(tmp_path):
     assert load_cohort(sheet(tmp_path, "p1,,n,,0,,"))[0].label == 0
 
 
-def test_a_folder_of_several_patients_is_told_apart_by_series(tmp_path):
-    rows = ("p1,study,study,,0,1.2,1.3", "p2,study,study,,0,1.4,1.5")
-    assert len(load_cohort(sheet(tmp_path, *rows, header=f"{HEADER},ctpa_series,nct_series"))) == 2
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        (["p1,,n,,0,,", "p2,,./n,,1,,"], "n"),
+        (["p1,c,n,,0,,", "p2,c,m,,0,,"], "c"),
+        (["p1,,n,,0,,s", "p2,,n,,0,,s"], "n"),
+        (["p1,study,study,,0,,", "p2,,other,,0,,"], ""),  # both phases of one patient
+        (["p1,study,study,,0,1.2,1.3", "p2,study,study,,0,1.4,1.5"], ""),
+    ],
+)
+def test_a_scan_of_several_patients_is_warned_of(tmp_path, rows, shared):
+    patients = load_cohort(sheet(tmp_path, *rows, header=f"{HEADER},ctpa_series,nct_series"))
+    expected = [f"{tmp_path / shared} is a scan of p1 and p2: training may have seen what is tested."] if shared else []
+    assert [warning.partition(" Give")[0] for warning in shared_scans(patients)] == expected
 
 
 def test_what_spreadsheets_leave_is_accepted(tmp_path):

@@ -21,7 +21,7 @@ os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 # Waiting OpenMP threads sleep: by default they spin, which made a training on a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from cpmn.cohort import require_references
+from cpmn.cohort import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.evaluate.roles import set_apart
@@ -52,6 +52,8 @@ COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
 if workflow.is_main_process:
     logger.info(f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients")
+    for warning in shared_scans(COHORT.values()):
+        logger.warning(warning)
 PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
 UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels]
