@@ -7,6 +7,7 @@ choice). With `patience` the weights of the best validation count, and calibrati
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.errors import CpmnError
 from cpmn.inference import device_name, has_bfloat16, mixed_precision
 from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
@@ -96,7 +98,10 @@ def final_weights(run: Run) -> dict[str, Tensor]:
 def train_step(
     run: Run, batches: Iterable[Batch], config: TrainConfig, device: torch.device, world: World = ALONE
 ) -> dict[str, float]:
-    """One optimiser step on the mean gradient of the step's batches; returns the mean loss parts."""
+    """One optimiser step on the mean gradient of the step's batches; returns the mean loss parts.
+
+    Raises CpmnError if the loss is not a finite number: such weights must not end as a model.
+    """
     run.optimiser.zero_grad(set_to_none=True)
     found = []
     for batch in batches:
@@ -105,6 +110,11 @@ def train_step(
         (losses["total"] / config.accumulation).backward()
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # waits for a GPU once
         found.append(dict(zip(losses, values, strict=True)))
+        if not math.isfinite(found[-1]["total"]):
+            raise CpmnError(
+                f"the training diverged: the loss of step {run.step + 1} is {found[-1]['total']}. Lower "
+                f"train.learning_rate ({config.learning_rate:g}) or train.gradient_clip ({config.gradient_clip:g})."
+            )
     world.add_gradients(run.weights())
     _clip(run, config)
     run.optimiser.step()

@@ -119,8 +119,13 @@ def write_history(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_weights(state: dict[str, Tensor], path: Path) -> None:
-    """Write a pathway's weights as safetensors: float32, on the CPU, in plain memory order."""
+    """Write a pathway's weights as safetensors: float32, on the CPU, in plain memory order.
+
+    Raises CpmnError if one of them is not a finite number.
+    """
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise CpmnError("the training diverged in its last step: weights are not numbers. Lower train.learning_rate.")
     with written_atomically(path) as temporary:
         save_file(weights, temporary)
 

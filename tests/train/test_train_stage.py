@@ -24,6 +24,7 @@ from cpmn.train.engine import COLUMNS
 from cpmn.train.launch import launch_fold
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.run import Run, start_run
+from cpmn.train.stage import write_weights
 from cpmn.vesselmask import VEIN
 
 
@@ -171,6 +172,18 @@ def test_excluded_patients_are_skipped(run_training, tmp_path, caplog):
     assert "patient n1 takes no part in train: registration failed" in caplog.text
 
 
+def test_a_diverged_training_leaves_no_model(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match=r"the training diverged: the loss of step \d+ is (nan|inf)\. Lower"):
+        run_training(tmp_path, make_config(learning_rate=1e30))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_written(tmp_path):
+    with pytest.raises(CpmnError, match="weights are not numbers"):
+        write_weights({"weight": torch.tensor([1.0, float("nan")])}, tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nobody_left_to_train_on(run_training, tmp_path):
     with pytest.raises(CpmnError, match=r"no PE patient is left to train on \(2 patients without PE\)"):
         run_training(tmp_path, excluded={"p0": "bad", "p1": "bad"})
@@ -200,7 +213,7 @@ import json, sys
 from pathlib import Path
 from cpmn.config.train import TrainConfig
 from cpmn.train.launch import launch_fold
-from cpmn.train.stage import train_fold
+from cpmn.train.stage import train_fold, write_weights
 
 given = json.loads(sys.argv[1])
 given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
