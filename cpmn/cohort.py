@@ -15,7 +15,7 @@ from cpmn.sheets import SURPLUS, read_sheet
 
 REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
 SCAN_COLUMNS = ("ctpa", "nct")
-FILE_COLUMNS = ("ctpa", "nct", "ctpa_mask", "nct_mask", "nct_truth", "vessels")
+FILE_COLUMNS = (*SCAN_COLUMNS, "ctpa_mask", "nct_mask", "nct_truth", "vessels")
 OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -162,13 +162,16 @@ def _check_columns(columns: list[str], path: Path) -> None:
 
 
 def _shared_ids(patients: list[Patient]) -> list[str]:
-    names: dict[str, list[str]] = defaultdict(list)
-    for patient in patients:
-        names[patient.patient_id.lower()].append(patient.patient_id)
     counts = Counter(patient.patient_id for patient in patients)
-    rows = [f"patient_id '{name}' stands in {n} rows; each patient has one" for name, n in counts.items() if n > 1]
-    alike = [" and ".join(f"'{name}'" for name in sorted(set(found))) for found in names.values()]
-    return rows + [f"patient_id {both} name one folder on some disks; tell them apart" for both in alike if " " in both]
+    problems = [f"patient_id '{name}' stands in {n} rows; each patient has one" for name, n in counts.items() if n > 1]
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(counts):
+        folders[name.lower()].append(name)
+    return problems + [
+        f"patient_id {' and '.join(map(repr, names))} name one folder on some disks; tell them apart"
+        for names in folders.values()
+        if len(names) > 1
+    ]
 
 
 def _parse_row(row: dict[str, Any], folder: Path) -> Patient:

@@ -41,9 +41,9 @@ def read_sheet(path: Path) -> Sheet:
 
 def _columns(names: list[str], path: Path) -> list[str]:
     """Names without the spaces around them and without nameless columns at the end."""
-    if len(names) == 1:
-        for separator in (separator for separator in SEPARATORS if separator in names[0]):
-            raise CpmnError(f"{path} is separated by {SEPARATORS[separator]}. Export the sheet with commas.")
+    other = next((name for separator, name in SEPARATORS.items() if separator in names[0]), "") if names else ""
+    if other and len(names) == 1:
+        raise CpmnError(f"{path} is separated by {other}. Export the sheet with commas.")
     names = [name.strip() for name in names]
     while names and not names[-1]:
         names.pop()

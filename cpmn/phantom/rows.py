@@ -15,9 +15,16 @@ def phantom_rows(config: PhantomConfig, truth_only: bool = False) -> list[dict[s
 
     `truth_only` rows have the NCT as an image file and no CTPA.
     """
-    row = _truth_row if truth_only else _row
+    row = _truth_row if truth_only else paired_row
     rows = [row(patient_id(index), phantom_label(config.seed, index)) for index in range(config.patients)]
     return [one | {"vessels": f"{one['patient_id']}/vessels.nii.gz"} for one in rows] if config.vessels else rows
+
+
+def paired_row(name: str, label: int) -> dict[str, str]:
+    """Row of the patient `name` with both phases; paths are relative to the sheet."""
+    mask = f"{name}/ctpa_mask.nii.gz" if label else ""
+    values = (name, f"{name}/ctpa", f"{name}/nct", mask, str(label), f"{name}/nct_truth.nii.gz")
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def patient_id(index: int) -> str:
@@ -41,12 +48,6 @@ def phantom_label(seed: int, index: int) -> int:
     """
     coin = hashlib.sha256(f"{seed}/label/{index // 2}".encode()).digest()[0] & 1
     return (index + coin) % 2
-
-
-def _row(name: str, label: int) -> dict[str, str]:
-    mask = f"{name}/ctpa_mask.nii.gz" if label else ""
-    values = (name, f"{name}/ctpa", f"{name}/nct", mask, str(label), f"{name}/nct_truth.nii.gz")
-    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _truth_row(name: str, label: int) -> dict[str, str]:

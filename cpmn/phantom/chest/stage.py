@@ -1,7 +1,5 @@
 """Cohorts from real chests: every chest gives several pairs, half of them with emboli, split by chest."""
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +10,7 @@ import numpy as np
 
 import cpmn
 from cpmn.errors import CpmnError
-from cpmn.files import sha256_of_json, write_json, write_text
+from cpmn.files import sha256_of_json, write_json, write_table
 from cpmn.images import write_image
 from cpmn.phantom.chest.emboli import ChestClot, draw_chest_emboli
 from cpmn.phantom.chest.scan import ChestScan, scan_ctpa, scan_nct
@@ -21,7 +19,7 @@ from cpmn.phantom.dicom import write_series
 from cpmn.phantom.difficulty import MIXTURES
 from cpmn.phantom.motion import Motion, draw_motion
 from cpmn.phantom.render import Grid
-from cpmn.phantom.rows import COLUMNS
+from cpmn.phantom.rows import COLUMNS, paired_row
 from cpmn.phantom.scan import grid_image
 from cpmn.phantom.stage import clear, is_finished, refuse_other_cohort
 from cpmn.phantom.streams import random_stream
@@ -76,8 +74,9 @@ def write_chest_cohort(
         raise CpmnError(f"--shrink is {shrink}; it is the number of voxels to average along x and y, at least 1.")
     refuse_other_cohort(folder)
     rows = chest_rows(len(series), pairs)
+    _refuse_repeated(series)
     scans: dict[str, Path] = {}
-    for path, name in zip(_distinct(series), dict.fromkeys(row.chest for row in rows), strict=True):
+    for path, name in zip(series, dict.fromkeys(row.chest for row in rows), strict=True):
         settings = _settings_key(path, seed, difficulty, shrink)
         of_chest = [row for row in rows if row.chest == name]
         missing = [row for row in of_chest if not is_finished(folder / row.pair_id, settings)]
@@ -94,13 +93,12 @@ def write_chest_cohort(
     _write_sheet(rows, folder / "cohort.csv")
 
 
-def _distinct(series: Sequence[Path]) -> Sequence[Path]:
-    """`series` as they are. Raises CpmnError if two are one folder or file."""
+def _refuse_repeated(series: Sequence[Path]) -> None:
+    """Raise CpmnError if two chests are one folder or file."""
     places = [Path(path).resolve() for path in series]
     for index, place in enumerate(places):
         if place in places[:index]:
             raise CpmnError(f"{series[index]} is given twice: training and testing would share a chest.")
-    return series
 
 
 def _settings_key(series: Path, seed: int, difficulty: str, shrink: int) -> str:
@@ -208,11 +206,5 @@ def _clot(clot: ChestClot, scans: tuple[ChestScan, ...]) -> dict[str, Any]:
 
 
 def _write_sheet(rows: list[Pair], path: Path) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*COLUMNS, "split", "group"])
-    for row in rows:
-        name, mask = row.pair_id, f"{row.pair_id}/ctpa_mask.nii.gz" if row.label else ""
-        files = (f"{name}/ctpa", f"{name}/nct", mask, row.label, f"{name}/nct_truth.nii.gz")
-        writer.writerow([name, *files, row.split, row.group])
-    write_text(path, buffer.getvalue())
+    placed = [paired_row(row.pair_id, row.label) | {"split": row.split, "group": row.group} for row in rows]
+    write_table(path, [*COLUMNS, "split", "group"], placed)
