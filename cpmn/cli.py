@@ -54,11 +54,18 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _path(text: str) -> Path:
+    """An argument's path; an empty one, as of an unset variable, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return Path(text)
+
+
 def _add_predict(commands: Commands) -> None:
     predict = commands.add_parser("predict", help="read one new non-contrast chest CT with a trained model")
-    predict.add_argument("series", type=Path, help="folder or .zip of DICOM files, or one image file in HU")
-    predict.add_argument("-o", "--output", type=Path, required=True, help="folder for mask, maps, picture and JSON")
-    predict.add_argument("--results", type=Path, default=Path("results"), help="results folder of a finished run")
+    predict.add_argument("series", type=_path, help="folder or .zip of DICOM files, or one image file in HU")
+    predict.add_argument("-o", "--output", type=_path, required=True, help="folder for mask, maps, picture and JSON")
+    predict.add_argument("--results", type=_path, default=Path("results"), help="results folder of a finished run")
     predict.add_argument("--variant", default="cpmn", help="variant to use (default: cpmn)")
     predict.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a CUDA GPU if there is one"
@@ -77,7 +84,7 @@ def _add_predict(commands: Commands) -> None:
 
 def _add_check(commands: Commands) -> None:
     check = commands.add_parser("check", help="check a cohort sheet, and that the files it names exist")
-    check.add_argument("cohort", type=Path, help="cohort.csv")
+    check.add_argument("cohort", type=_path, help="cohort.csv")
     check.set_defaults(run=_check)
 
 
@@ -90,8 +97,8 @@ def _add_import(commands: Commands) -> None:
         "you fill it in. See docs/public-data.md.",
     )
     added.add_argument("kind", metavar="KIND", type=str.lower, choices=DATASETS, help=", ".join(DATASETS))
-    added.add_argument("source", metavar="SRC", type=Path, help="folder of the unpacked set")
-    added.add_argument("-o", "--output", metavar="DEST", type=Path, required=True, help="folder for sheet and masks")
+    added.add_argument("source", metavar="SRC", type=_path, help="folder of the unpacked set")
+    added.add_argument("-o", "--output", metavar="DEST", type=_path, required=True, help="folder for sheet and masks")
     added.set_defaults(run=_import)
 
 
@@ -99,12 +106,12 @@ def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score a folder of predicted masks against a cohort's references")
     score.add_argument(
         "predictions",
-        type=Path,
+        type=_path,
         help="folder of {patient_id}.nii.gz on the native NCT grid; a scores.csv in it (patient_id, score, perhaps "
         "decision) is taken for the patients, else the marked volume",
     )
-    score.add_argument("--cohort", type=Path, required=True, help="cohort.csv with nct_truth or nct_mask")
-    score.add_argument("-o", "--output", type=Path, help="JSON file to write (default: print)")
+    score.add_argument("--cohort", type=_path, required=True, help="cohort.csv with nct_truth or nct_mask")
+    score.add_argument("-o", "--output", type=_path, help="JSON file to write (default: print)")
     score.set_defaults(run=_score)
 
 
@@ -116,7 +123,7 @@ def _add_phantom(commands: Commands) -> None:
         "each pair has PE. The same settings give the same bytes. An interrupted command goes on when repeated; "
         "patients that are there with the same settings are kept. See docs/phantom.md.",
     )
-    phantom.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort and its cohort.csv")
+    phantom.add_argument("-o", "--output", type=_path, required=True, help="folder for the cohort and its cohort.csv")
     phantom.add_argument("--patients", type=int, metavar="N", help="number of patients (default: 12)")
     phantom.add_argument("--seed", type=int, metavar="S", help="seed of the cohort (default: 7)")
     phantom.add_argument(
@@ -130,7 +137,7 @@ def _add_phantom(commands: Commands) -> None:
         "--truth-only", action="store_true", help="NCT and clot labels as NIfTI alone, without DICOM and CTPA"
     )
     phantom.add_argument(
-        "--config", type=Path, help="configuration file whose `phantom` section is used, e.g. config/benchmark.yaml"
+        "--config", type=_path, help="configuration file whose `phantom` section is used, e.g. config/benchmark.yaml"
     )
     phantom.set_defaults(run=_phantom)
 
@@ -143,8 +150,8 @@ def _add_chest_phantom(commands: Commands) -> None:
         "contrast medium, emboli and motion computed. The last chest is for testing. An interrupted command goes on "
         "when repeated; pairs that are there with the same settings are kept. See docs/real-anatomy.md.",
     )
-    chest.add_argument("series", type=Path, nargs="+", help="two chests or more: folders of DICOM files, or HU images")
-    chest.add_argument("-o", "--output", type=Path, required=True, help="folder for the cohort and its cohort.csv")
+    chest.add_argument("series", type=_path, nargs="+", help="two chests or more: folders of DICOM files, or HU images")
+    chest.add_argument("-o", "--output", type=_path, required=True, help="folder for the cohort and its cohort.csv")
     chest.add_argument(
         "--pairs", type=int, default=4, help="pairs per chest, every second one with emboli (default: 4)"
     )
@@ -163,7 +170,7 @@ def _add_track(commands: Commands) -> None:
     track = commands.add_parser("track", help="records of runs in MLflow")
     actions = track.add_subparsers(required=True, metavar="ACTION")
     sync = actions.add_parser("sync", help="send what a failed or slow MLflow server did not take")
-    sync.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
+    sync.add_argument("--results", type=_path, default=Path("results"), help="results folder (default: results)")
     sync.set_defaults(run=_sync)
 
 

@@ -89,7 +89,8 @@ def device_name(device: torch.device) -> str:
 def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     """Load `plan.json` and `model.safetensors` of a model folder.
 
-    Raises CpmnError if the folder is not a model folder, a file is damaged, or the weights do not fit the plan.
+    Raises CpmnError if the folder is not a model folder, a file is damaged, or the weights do not fit the plan or are
+    not finite numbers.
     """
     plan = read_plan(folder)
     path = Path(folder) / WEIGHTS_FILE
@@ -97,12 +98,15 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
         raise CpmnError(f"{folder} is not a model folder: it has no {WEIGHTS_FILE}. Train the model again.")
     pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
     try:
-        pathway.load_state_dict(load_file(path))
+        weights = load_file(path)
+        pathway.load_state_dict(weights)
     except SafetensorError as error:
         raise CpmnError(f"{path} cannot be read as safetensors ({error}). Is it complete? Copy it again.") from error
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CpmnError(f"{path} does not fit its plan.json: {reason} Keep both of one training together.") from error
+    if not all(torch.isfinite(value).all() for value in weights.values()):
+        raise CpmnError(f"{path} holds weights that are not numbers: that training diverged. Train the model again.")
     chosen = choose_device(device)
     return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
 
@@ -123,6 +127,7 @@ def predict_case(
     is mixed precision (see `mixed_precision`): the heads stay in float32.
 
     The probability is computed on the working grid and brought back by linear interpolation. Deterministic on CPU.
+    Raises CpmnError if the network's output is not a number.
     """
     plan = model.plan
     working = working_image(nct, plan.spacing)
@@ -141,6 +146,8 @@ def predict_case(
             mirror=mirror,
             excluded=None if highest_hu is None else torch.from_numpy(hu > highest_hu).to(model.device),
         )
+    if not torch.isfinite(output.class_logit):
+        raise CpmnError("the network's output for this scan is not a number. Train the model again.")
     probability, cam = (_on_native(values, working, nct) for values in (output.probability, output.cam))
     if highest_hu is not None:
         probability[sitk.GetArrayViewFromImage(nct) > highest_hu] = 0
@@ -177,20 +184,22 @@ def predict_volume(
         for first in range(0, len(corners), WINDOWS_AT_ONCE):
             batch = corners[first : first + WINDOWS_AT_ONCE]
             windows = torch.stack([padded[_box(corner, patch)] for corner in batch])[:, None]
-            for corner, clot, witness in zip(batch, *_read(pathway, windows, mirror), strict=True):
+            for corner, marked, witness in zip(batch, *_read(pathway, windows, mirror), strict=True):
                 box, coarse = _box(corner, patch), _box(_divided(corner, stride), _divided(patch, stride))
-                probability[box] += weight * clot[0]
+                probability[box] += weight * marked[0]
                 total[box] += weight
                 evidence[coarse] += coarse_weight * witness[0]
                 coarse_total[coarse] += coarse_weight
         probability, evidence = probability / total, evidence / coarse_total
         inside = tuple(slice(0, n) for n in volume.shape)
+        clot = torch.zeros_like(probability)  # the padding is no tissue: what a network makes of it decides nothing
+        clot[inside] = probability[inside]
         if excluded is not None:
-            probability[inside][excluded] = 0
-        prior = functional.max_pool3d(probability[None, None], stride, stride)[0, 0]
+            clot[inside][excluded] = 0
+        prior = functional.max_pool3d(clot[None, None], stride, stride)[0, 0]
         class_logit = pool_volume(evidence, prior, math.prod(spacing) * math.prod(stride) / 1000)
         smooth = functional.interpolate(evidence[None, None], size=padded.shape, mode="trilinear")[0, 0]
-        return VolumeOutput(probability[inside], torch.sigmoid(smooth[inside]), class_logit)
+        return VolumeOutput(clot[inside], torch.sigmoid(smooth[inside]), class_logit)
 
 
 def _read(pathway: Pathway, windows: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:

@@ -132,7 +132,8 @@ def pool_evidence(evidence: Tensor, prior: Tensor) -> Tensor:
 
     `evidence` e are logits and `prior` p probabilities of clot, both (batch, 1, z, y, x); returns (batch,). The value
     lies between the least and the greatest evidence whatever the patch's size, and evidence that is high anywhere in
-    a clot-free patch is pushed down, which is what makes the class-activation map mean something.
+    a clot-free patch is pushed down, which is what makes the class-activation map mean something. Of patches, that is
+    of training: a patient's class is pooled from the whole volume by `cpmn.inference.pool_volume`.
     Log-sum-exp pooling is Pinheiro & Collobert's (CVPR 2015); the weights by the segmentation are ours.
     """
     weight = (prior.flatten(1) + PRIOR_FLOOR).log()

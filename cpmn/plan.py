@@ -7,11 +7,11 @@ voxels are resampled to it here, for training and for prediction alike.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from scipy import ndimage
 
 from cpmn.errors import CpmnError
@@ -22,19 +22,25 @@ SAME_SPACING_MM = 1e-3  # our choice: closer spacings are not worth a resampling
 SMALLEST_EDGE = 2  # our choice: an axis is not pooled below so many voxels
 
 
+Millimetres = Annotated[float, Field(gt=0)]
+Edge = Annotated[int, Field(ge=SMALLEST_EDGE)]
+Channels = Annotated[int, Field(ge=8, le=4096, multiple_of=8)]  # a damaged file must not take all memory
+Stride = Annotated[int, Field(ge=1, le=2)]
+
+
 class Plan(BaseModel):
     """Contents of `plan.json`. Tuples are (x, y, z); intensities in HU, spacing in mm."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal[1] = Field(1, description="Version of this file's layout.")
     variant: str = Field(description="Variant that was trained.")
     fold: int = Field(description="Fold that was trained.")
     seed: int = Field(description="Seed of initialisation, sampling and augmentation.")
-    spacing: tuple[float, float, float] = Field(description="Working voxel spacing in mm.")
-    patch_size: tuple[int, int, int] = Field(description="Patch size in working voxels.")
-    channels: tuple[int, ...] = Field(description="Feature channels per level, finest first.")
-    strides: tuple[tuple[int, int, int], ...] = Field(description="Downsampling from each level to the next.")
+    spacing: tuple[Millimetres, Millimetres, Millimetres] = Field(description="Working voxel spacing in mm.")
+    patch_size: tuple[Edge, Edge, Edge] = Field(description="Patch size in working voxels.")
+    channels: tuple[Channels, ...] = Field(min_length=2, description="Feature channels per level, finest first.")
+    strides: tuple[tuple[Stride, Stride, Stride], ...] = Field(description="Downsampling from each level to the next.")
     absolute_hu: bool = Field(default=False, description="Whether the first convolution goes without group norm.")
     parameters: int | None = Field(default=None, description="Weights of this pathway, the NCT's alone (count).")
     training_mb: int | None = Field(default=None, description="Estimated memory of the training, both pathways, in MB.")
@@ -48,6 +54,15 @@ class Plan(BaseModel):
     config: dict[str, Any] = Field(description="Resolved settings of the training.")
     device: str | None = Field(default=None, description="What trained it: cpu or the GPU's name; null: not recorded.")
     versions: dict[str, str] = Field(description="Versions of the packages that trained the model.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Plan":
+        if len(self.strides) != len(self.channels) - 1:
+            raise ValueError(f"{len(self.channels)} levels need {len(self.channels) - 1} strides")
+        total = np.prod(self.strides, axis=0)
+        if np.any(np.array(self.patch_size) % total):
+            raise ValueError(f"patch_size {self.patch_size} cannot be divided by the strides' product {tuple(total)}")
+        return self
 
 
 def write_plan(plan: Plan, folder: Path) -> None:

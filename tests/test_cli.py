@@ -49,6 +49,12 @@ def test_a_mistake_is_one_line_without_a_traceback(tmp_path, capsys):
     assert "Traceback" not in error
 
 
+def test_an_empty_path_is_not_the_current_folder(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", "", "-o", "out"])
+    assert "argument series: is empty" in capsys.readouterr().err
+
+
 def test_identity_without_a_dicom_segmentation_is_a_mistake(tmp_path, capsys):
     assert main(["predict", str(tmp_path), "-o", str(tmp_path / "out"), "--identity"]) == 2
     assert "Add --dicom-seg" in capsys.readouterr().err

@@ -201,6 +201,23 @@ def test_weights_of_another_plan(folder):
         load_model(folder)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_of_a_diverged_training(folder, value):
+    pathway = build_pathway((8, 16, 16), STRIDES, seed=7)
+    pathway.witness.weight.data[0] = value
+    save_file(pathway.state_dict(), folder / "model.safetensors")
+    with pytest.raises(CpmnError, match=r"model\.safetensors holds weights that are not numbers"):
+        load_model(folder)
+
+
+def test_an_output_that_is_no_number(folder, nct):
+    """Finite weights can overflow all the same."""
+    model = load_model(folder, "cpu")
+    model.pathway.stem.convolution.weight.data.fill_(3e38)
+    with pytest.raises(CpmnError, match="output for this scan is not a number"):
+        predict_case(model, nct)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is present")
 def test_absent_gpu():
     assert choose_device("auto").type == "cpu"
@@ -236,6 +253,16 @@ def test_excluded_voxels_are_not_marked_and_say_nothing_for_the_class():
     assert float(seen.class_logit) == pytest.approx(float(expected.class_logit), abs=1e-3)
     plain = predict_volume(Pointwise(), glaring, SPACING, (16, 16, 16))
     assert float(plain.class_logit) > float(seen.class_logit) + 0.5
+
+
+@pytest.mark.parametrize("shape", [(17, 33, 33), (5, 7, 9)], ids=["not divisible", "smaller than the patch"])
+def test_what_the_padding_looks_like_does_not_decide(shape):
+    """A network that marks air would else find an embolus in the voxels around a volume that shows none."""
+    volume = torch.full(shape, -9.0)
+    for background in (-9.0, 9.0):
+        reading = predict_volume(Pointwise(), volume, SPACING, PATCH, background=background)
+        assert reading.probability.max() < 1e-3
+        assert torch.sigmoid(reading.class_logit) < 1e-3
 
 
 @pytest.mark.parametrize(("capability", "there"), [("avx512_bf16", True), ("amx_bf16", True), ("avx512_f", False)])

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -59,6 +61,27 @@ def test_absent_plan(tmp_path):
 def test_damaged_plan(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(CpmnError, match=r"plan\.json is not a valid plan.*Train the model again"):
+        read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"spacing": [3.0, 0.0, 4.0]}, "spacing.1"),
+        ({"spacing": [3.0, float("nan"), 4.0]}, "spacing.1"),
+        ({"window_scale": float("inf")}, "window_scale"),
+        ({"patch_size": [16, 0, 8]}, "patch_size.1"),
+        ({"patch_size": [15, 16, 8]}, "cannot be divided"),
+        ({"channels": [8]}, "channels"),
+        ({"channels": [8, 12]}, "channels.1"),
+        ({"channels": [8, 16_000_000]}, "channels.1"),
+        ({"strides": [[2, 2, 0]]}, "strides.0.2"),
+        ({"strides": []}, "2 levels need 1 strides"),
+    ],
+)
+def test_a_plan_that_no_network_can_follow(plan, tmp_path, change, reason):
+    (tmp_path / "plan.json").write_text(json.dumps(plan.model_dump(mode="json") | change))
+    with pytest.raises(CpmnError, match=rf"plan\.json is not a valid plan: [^\n]*{reason}"):
         read_plan(tmp_path)
 
 

@@ -127,7 +127,11 @@ class TrainConfig(Section):
         description="Whether patch_size and channels are planned from the training patients' crops and memory_gb "
         "instead of taken as given.",
     )
-    memory_gb: Positive = Field(default=2.0, description="Memory that a planned training may take, in GB.")
+    memory_gb: Positive = Field(
+        default=2.0,
+        description="Memory that a planned training may take, in GB; counted for "
+        "two pathways in every variant, so that all get the same network.",
+    )
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
     )
@@ -242,7 +246,7 @@ class TrainConfig(Section):
     shift_hu: float = Field(
         default=3.0, ge=0, description="Augmentation: SD of the intensity offset of a patch of either phase, in HU."
     )
-    learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate of the one-cycle AdamW schedule.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Highest learning rate of AdamW's schedule.")
     weight_decay: float = Field(default=1e-4, ge=0, description="AdamW weight decay.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
     schedule: Literal["one_cycle", "poly", "constant"] = Field(

@@ -1,5 +1,7 @@
 """Read one new patient's non-contrast CT with the models and the decision of a finished run."""
 
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from cpmn.files import read_json, write_json
 from cpmn.images import image_like, voxel_ml, write_image
 from cpmn.lungbox import find_box, touched_sides
 from cpmn.predict.overview import write_overview
+
+logger = logging.getLogger(__name__)
 
 # prediction.json first: where it is, the others but the DICOM Segmentation are complete and of the same scan.
 OUTPUTS = ("prediction.json", "prediction.dcm", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
@@ -71,7 +75,9 @@ def predict_series(
     if dicom_seg and facts["series"] is None:
         raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop, cut = crop_lungs(native, decision.crop)
+    began = time.perf_counter()
     reading = read_crop(models, crop, decision)
+    logger.info("read by %d network(s) in %.1f s", len(models), time.perf_counter() - began)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
     mask = image_like((labels != 0).astype(np.uint8), native)

@@ -11,7 +11,10 @@ MACHINE = ("platform", "cores")
 
 
 def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:
-    """Versions, what trained each variant, seeds, data hash, run times (s) and counts, without paths or host names."""
+    """Versions, devices, weights of the NCT pathways (count), seeds, data hash, run times (s) and counts of patients.
+
+    Without paths or host names.
+    """
     plans, machine = results.plans, versions()
     return {
         "synthetic": bool(flags.get("synthetic")),
@@ -23,6 +26,7 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
         "versions": {name: text for name, text in machine.items() if name not in MACHINE},
         "machine": {name: machine[name] for name in MACHINE},
         "device": {variant: plan.get("device") for variant, plan in plans.items()},
+        "parameters": {variant: plan.get("parameters") for variant, plan in plans.items()},
         "seeds": _seeds(results, config, flags.get("simulated") == "all"),
         "patients": {
             "cohort": len(results.patients),

@@ -22,7 +22,7 @@ from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
 from cpmn.train.feed import Sampler
 from cpmn.train.objective import PARTS, training_loss
-from cpmn.train.processes import World
+from cpmn.train.processes import ALONE, World
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.run import Best, Row, Run, new_optimiser, start_run, state_of
 from cpmn.train.sampling import Batch
@@ -34,7 +34,6 @@ VALIDATION = ("validation_loss", "validation_dice", "validation_auc", "validatio
 COLUMNS = ("epoch", "step", "learning_rate", "seconds", *(f"train_{part}" for part in PARTS), *VALIDATION)
 """Columns of `history.csv`; a value that was not computed (a term switched off, no validation) is empty."""
 
-ALONE = World()
 STEPS_AHEAD = 4  # ours: of samples while a GPU computes; on a processor they would take the same cores
 
 

@@ -39,16 +39,15 @@ PARTS = (
 
 @dataclass
 class Objective:
-    """Adds up weighted parts, each times `share`. `add` calls `compute` only for a weight above zero."""
+    """Adds up weighted parts. `add` calls `compute` only for a weight above zero."""
 
     total: Tensor
     parts: dict[str, Tensor]
-    share: float = 1.0
 
     def add(self, name: str, weight: float, compute: Callable[[], Tensor]) -> None:
         if weight > 0:
             self.parts[name] = compute()
-            self.total = self.total + self.share * weight * self.parts[name]
+            self.total = self.total + weight * self.parts[name]
 
 
 def training_loss(
@@ -65,27 +64,33 @@ def training_loss(
     """
     objective = Objective(batch.nct.patches.new_zeros(()), {})
     nct = pathways["nct"](batch.nct.patches)
-    _add_supervised(objective, nct, batch.nct, config, step, "")
+    _add_supervised(objective, nct, batch.nct, config, step)
     if batch.ctpa is not None:
-        objective.share = len(batch.paired) / len(batch.nct.patches)
+        share = len(batch.paired) / len(batch.nct.patches)
         ctpa = pathways["ctpa"](batch.ctpa.patches)
-        _add_supervised(objective, ctpa, batch.ctpa, config, step, "_ctpa")
+        _add_supervised(objective, ctpa, batch.ctpa, config, step, "_ctpa", share)
         if _compares(config):
-            _add_mutual(objective, _rows(nct, batch.paired), ctpa, batch, config, step)
+            _add_mutual(objective, _rows(nct, batch.paired), ctpa, batch, config, step, share)
     return {"total": objective.total, **objective.parts}
 
 
 def _add_supervised(
-    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, step: int, suffix: str
+    objective: Objective,
+    output: PathwayOutput,
+    phase: PhasePatches,
+    config: TrainConfig,
+    step: int,
+    suffix: str = "",
+    share: float = 1.0,
 ) -> None:
     objective.add(
         f"segmentation{suffix}",
-        1.0,
+        share,
         lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot, phase.weight),
     )
     objective.add(
         f"classification{suffix}",
-        config.classification_weight,
+        share * config.classification_weight,
         lambda: classification_loss(output.class_logit, phase.present, phase.present_weight()),
     )
 
@@ -97,7 +102,7 @@ def _add_supervised(
             backgrounds = [background * phase.weight for background in backgrounds]
         return discrepancy_loss(output.features[0], clot, backgrounds)
 
-    objective.add(f"discrepancy{suffix}", _weight("discrepancy", step, config), discrepancy)
+    objective.add(f"discrepancy{suffix}", share * _weight("discrepancy", step, config), discrepancy)
 
 
 def _weight(term: Term, step: int, config: TrainConfig) -> float:
@@ -113,7 +118,13 @@ def _compares(config: TrainConfig) -> bool:
 
 
 def _add_mutual(
-    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, step: int
+    objective: Objective,
+    nct: PathwayOutput,
+    ctpa: PathwayOutput,
+    batch: Batch,
+    config: TrainConfig,
+    step: int,
+    share: float,
 ) -> None:
     """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down.
 
@@ -124,10 +135,10 @@ def _add_mutual(
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-        share = None if reached is None else reached.flatten(1).mean(1)
+        part_reached = None if reached is None else reached.flatten(1).mean(1)
         weights = (
             _times(_paired(batch.nct.weight, batch), reached),
-            _times(_paired(batch.nct.present_weight(), batch), share),
+            _times(_paired(batch.nct.present_weight(), batch), part_reached),
         )
         segmentation, classification = (
             mutual_loss(*pair, config.mutual_temperature, constant, weight)
@@ -138,8 +149,8 @@ def _add_mutual(
     def alignment() -> Tensor:
         return alignment_loss(nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant, shown)
 
-    weight = _weight("alignment", step, config)
-    objective.add("mutual", _weight("mutual", step, config), predictions)
+    weight = share * _weight("alignment", step, config)
+    objective.add("mutual", share * _weight("mutual", step, config), predictions)
     objective.add("alignment", weight, alignment)
     objective.add(
         "affinity",

@@ -1,25 +1,27 @@
 """Patch, depth and widths from the fingerprint, and the memory that a training takes, before anything is allocated.
 
 The approach is nnU-Net's (Isensee 2021): the patch is as large as a memory budget allows, near isotropic in mm, no
-larger than the median crop. The budget is a setting, not the machine's free memory: the same cohort and configuration
-give the same network everywhere.
+larger than the median crop; what memory is left then widens the network. The budget is a setting, not the machine's
+free memory: the same cohort and configuration give the same network everywhere. It is counted for two pathways that are
+aligned, whatever a variant trains: variants that are compared read scans with the same network.
 """
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import torch
 
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train import Phase, Spacing, TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.inference import has_bfloat16
 from cpmn.network import EVIDENCE_LEVEL, build_pathway
 from cpmn.plan import pooling_strides
 
-FIRST_WIDTH, MOST_WIDTH, MOST_LEVELS = 16, 128, 5  # ours: networks that two cores can train
+FIRST_WIDTHS = (32, 16)  # nnU-Net's where the whole crop fits, else ours: networks that two cores can train
+WIDEST, MOST_LEVELS = 8, 5  # times the first width, and levels: ours
 SMALLEST_BOTTLENECK = 4  # ours, as nnU-Net: no axis is pooled below so many voxels
 FLOAT_BYTES = 4
 WEIGHT_COPIES = 4  # weight, gradient, two moments of AdamW
@@ -35,10 +37,11 @@ def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> Tr
     """
     if not config.planned:
         return config
-    for edge_mm in _edges_mm(images, spacing):
+    for edge_mm, width in _sizes(images, spacing):
         patch = _patch(edge_mm, images["median_size"], images["median_spacing"], spacing)
-        candidate = config.model_copy(update={"patch_size": patch, "channels": _channels(patch, spacing)})
-        if training_bytes(candidate, spacing) > config.memory_gb * 1e9:
+        candidate = config.model_copy(update={"patch_size": patch, "channels": _channels(patch, spacing, width)})
+        costliest = candidate.model_copy(update={"pathways": get_args(Phase), "alignment_weight": 1.0})
+        if training_bytes(costliest, spacing) > config.memory_gb * 1e9:
             continue
         if not candidate.has_alignment_level():
             levels = len(candidate.channels)
@@ -96,6 +99,12 @@ def _strides(config: TrainConfig, spacing: Spacing) -> tuple[tuple[int, int, int
     return pooling_strides(spacing, config.patch_size, len(config.channels))
 
 
+def _sizes(images: dict[str, Any], spacing: Spacing) -> list[tuple[float, int]]:
+    """Edges in mm and first widths to try, the largest patch first and only for that the wider network."""
+    edges = _edges_mm(images, spacing)
+    return [(edges[0], FIRST_WIDTHS[0]), *((edge, FIRST_WIDTHS[1]) for edge in edges)]
+
+
 def _edges_mm(images: dict[str, Any], spacing: Spacing) -> list[float]:
     """Lengths to try, longest first: from the longest axis of the median crop down to a few voxels."""
     longest = max(n * s for n, s in zip(images["median_size"], images["median_spacing"], strict=True))
@@ -111,12 +120,12 @@ def _patch(edge_mm: float, size: Sequence[int], native: Sequence[float], spacing
     return x, y, z
 
 
-def _channels(patch: tuple[int, int, int], spacing: Spacing) -> tuple[int, ...]:
-    """As many levels as keep `SMALLEST_BOTTLENECK` voxels along every axis, doubling widths."""
+def _channels(patch: tuple[int, int, int], spacing: Spacing, width: int) -> tuple[int, ...]:
+    """As many levels as keep `SMALLEST_BOTTLENECK` voxels along every axis, doubling the first `width`."""
     levels = 2
     while levels < MOST_LEVELS and _bottleneck(patch, spacing, levels + 1) >= SMALLEST_BOTTLENECK:
         levels += 1
-    return tuple(min(FIRST_WIDTH * 2**level, MOST_WIDTH) for level in range(levels))
+    return tuple(width * min(2**level, WIDEST) for level in range(levels))
 
 
 def _bottleneck(patch: tuple[int, int, int], spacing: Spacing, levels: int) -> int:

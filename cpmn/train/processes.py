@@ -73,6 +73,9 @@ class World:
             self.wait()
 
 
+ALONE = World()
+
+
 def own_device(device: torch.device) -> torch.device:
     """The GPU of this process, by the number that `torchrun` gave it; any other device as it is."""
     if device.type != "cuda":
@@ -92,7 +95,7 @@ def joined_world(accumulation: int) -> Iterator[World]:
     if accumulation % size:
         raise CpmnError(f"{size} processes need train.accumulation to be a multiple of {size}, not {accumulation}.")
     if size == 1:
-        yield World()
+        yield ALONE
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=TIMEOUT)

@@ -184,7 +184,7 @@ def _write_training(results: Path, columns: Sequence[str]) -> None:
         folder = results / "train" / variant / "fold-0"
         lines = [",".join(columns), *(",".join(row[column] for column in columns) for row in rows)]
         write_text(folder / "history.csv", "\n".join(lines) + "\n")
-        write_json(folder / "plan.json", {"device": "NVIDIA H100"} if variant == "cpmn" else {})
+        write_json(folder / "plan.json", {"device": "NVIDIA H100", "parameters": 777524} if variant == "cpmn" else {})
 
 
 def _history_row(epoch: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ def test_record_of_a_run(finished):
     assert record["seeds"]["train"] == {"cpmn": 0, "nct_only": 0}
     assert record["seeds"]["phantom"] == 7
     # What trained, wherever the report is written; plans of earlier versions do not say it.
+    assert record["parameters"] == {"cpmn": 777524, "nct_only": None}
     assert record["device"] == {"cpmn": "NVIDIA H100", "nct_only": None}
     assert record["seconds"]["register"] == {"total": 11 * 20.5, "median": 20.5}
     assert record["seconds"]["train"]["cpmn"] == {"fold-0": 92.0}

@@ -169,6 +169,9 @@ def test_every_part_of_the_loss_has_a_curve(finished):
 
 def test_what_trained_each_variant_is_said(finished):
     assert "cpmn: NVIDIA H100, nct_only: not recorded" in finished.page
+    assert '<td class="number">777,524</td>' in finished.page
+    card = (finished.output / "model_card.md").read_text(encoding="utf-8")
+    assert "`cpmn` 777,524, `nct_only` not recorded" in card
 
 
 def test_undefined_figures_are_said(finished):

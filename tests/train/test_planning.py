@@ -99,6 +99,30 @@ def test_more_memory_never_gives_a_smaller_patch():
     assert voxels[-1] > voxels[0]
 
 
+@pytest.mark.parametrize("memory", [0.3, 2.0, 30.0])
+def test_variants_that_are_compared_get_the_same_network(memory):
+    """The budget holds the costliest of them, so that the cheaper ones do not grow into it."""
+    variants = ({}, {"pathways": ("nct",)}, {"alignment_weight": 0.0}, {"pathways": ("nct",), "alignment_weight": 0.0})
+    plans = [
+        planned(TrainConfig.model_validate({"planned": True, "memory_gb": memory} | variant), CROP, THIN)
+        for variant in variants
+    ]
+    assert len({(plan.patch_size, plan.channels) for plan in plans}) == 1
+    assert max(training_bytes(plan, THIN) for plan in plans) <= memory * 1e9
+
+
+def test_memory_beyond_the_whole_crop_widens_the_network():
+    def channels(memory: float) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+        plan = planned(TrainConfig.model_validate({"planned": True, "memory_gb": memory}), CROP, THIN)
+        return plan.patch_size, plan.channels
+
+    whole = (176, 136, 160)  # the crop of 180 x 140 x 120 at 1.5 x 1.5 x 2 mm, in multiples of 8
+    assert channels(1000) == (whole, (32, 64, 128, 256, 256))
+    patch, widths = channels(2)
+    assert math.prod(patch) < math.prod(whole)
+    assert widths[0] == 16
+
+
 def test_a_budget_that_holds_nothing():
     with pytest.raises(CpmnError, match=r"train\.memory_gb 0\.001 holds no network"):
         planned(TrainConfig.model_validate({"planned": True, "memory_gb": 0.001}), CROP, THIN)

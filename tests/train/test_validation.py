@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,7 @@ import cpmn.train.validation as validation
 from cpmn.config.train import TrainConfig
 from cpmn.network import build_pathway
 from cpmn.train.cases import Case
-from cpmn.train.validation import rank_auc, validate
-
-
-def test_auc_of_known_scores():
-    assert rank_auc(np.array([2.0, 3.0]), np.array([1.0, 2.0])) == pytest.approx(3.5 / 4)
-    assert rank_auc(np.array([1.0]), np.array([1.0])) == 0.5
-    assert rank_auc(np.array([]), np.array([1.0])) is None
+from cpmn.train.validation import validate
 
 
 def case(label: int) -> Case:
@@ -43,6 +38,15 @@ def test_what_has_no_patients_is_none():
     assert normal["validation_auc"] is None
     assert normal["validation_loss"] is not None
     assert set(validate(pathway, [], (3.0, 3.0, 4.0), config, torch.device("cpu")).values()) == {None}
+
+
+def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
+    config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
+    pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
+    outside = replace(case(0), label=1)
+    found = validate(pathway, [outside, case(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    assert found["validation_dice"] is None
+    assert found["validation_auc"] == 0.5
 
 
 def test_the_score_is_the_mean_of_dice_and_auc(monkeypatch):
