@@ -302,7 +302,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _device() -> str:
-    from cpmn.inference import choose_device, device_name
+    from cpmn.devices import choose_device, device_name
 
     return device_name(choose_device("auto"))
 

@@ -8,10 +8,10 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
 
-import cpmn.inference as inference
+import cpmn.devices as devices
 from cpmn.errors import CpmnError
 from cpmn.images import image_like
-from cpmn.inference import CLASS_ML, choose_device, load_model, pool_volume, predict_case, predict_volume
+from cpmn.inference import CLASS_ML, load_model, pool_volume, predict_case, predict_volume
 from cpmn.network import Pathway, PathwayOutput, build_pathway, pool_evidence
 from cpmn.plan import Plan, write_plan
 from tests.test_blood import chest
@@ -218,13 +218,6 @@ def test_an_output_that_is_no_number(folder, nct):
         predict_case(model, nct)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is present")
-def test_absent_gpu():
-    assert choose_device("auto").type == "cpu"
-    with pytest.raises(CpmnError, match="no CUDA GPU"):
-        choose_device("cuda")
-
-
 def test_mirroring_makes_the_reading_symmetric(folder):
     """A symmetric volume is read symmetrically, which one reading of an untrained network is not."""
     pathway = load_model(folder).pathway
@@ -265,25 +258,8 @@ def test_what_the_padding_looks_like_does_not_decide(shape):
         assert torch.sigmoid(reading.class_logit) < 1e-3
 
 
-@pytest.mark.parametrize(("capability", "there"), [("avx512_bf16", True), ("amx_bf16", True), ("avx512_f", False)])
-def test_bfloat16_needs_a_processor_that_has_it(monkeypatch, capability, there):
-    monkeypatch.setattr(
-        torch.cpu, "get_capabilities", lambda: {capability: True, "amx_fp16": False, "cpu_name": "bf16"}
-    )
-    assert inference.has_bfloat16() is there
-    assert inference.mixed_precision(torch.device("cpu"), True)._enabled is there
-    assert inference.mixed_precision(torch.device("cpu"), False)._enabled is False
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch, there):
-    """No GPU here: what PyTorch would say of one is made up."""
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: there and not including_emulation)
-    assert inference.has_bfloat16(torch.device("cuda")) is there
-
-
 def test_mixed_precision_reads_nearly_the_same(folder, monkeypatch):
-    monkeypatch.setattr(inference, "has_bfloat16", lambda _device: True)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _device: True)
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(50, 20, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)
     model = load_model(folder, "cpu")

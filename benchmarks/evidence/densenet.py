@@ -16,9 +16,10 @@ from benchmarks.evidence.methods import Material, Reader, run_epochs, write_mode
 from benchmarks.evidence.plan import Inference
 from cpmn.blood import window_center
 from cpmn.config.train import TrainConfig
+from cpmn.devices import mixed_precision
 from cpmn.files import read_json
 from cpmn.images import AIR_HU, read_image
-from cpmn.inference import Prediction, mixed_precision
+from cpmn.inference import Prediction
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, normalise, working_image
 
 SPACING = (3.0, 3.0, 3.0)  # mm; a whole crop then has half a million voxels

@@ -16,9 +16,10 @@ from benchmarks import nnunet
 from benchmarks.evidence.methods import Material, Reader, run_epochs, write_model
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.devices import mixed_precision
 from cpmn.files import read_json, write_json
 from cpmn.images import image_like, read_image, voxel_ml
-from cpmn.inference import Prediction, mixed_precision, pool_volume
+from cpmn.inference import Prediction, pool_volume
 from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, resample, working_image
 from cpmn.train.cases import working_label
 

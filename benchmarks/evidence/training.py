@@ -43,7 +43,7 @@ def is_trained(plan: Plan, run: Run) -> bool:
 
 def train_run(plan: Plan, run: Run) -> None:
     """Train one run; an interrupted one goes on. Writes `training.json` beside the model."""
-    from cpmn.inference import has_bfloat16  # loads torch
+    from cpmn.devices import has_bfloat16  # loads torch
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     results = run_folder(run.source, run.variant == TRUTH) / "results"

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.devices import device_name, has_bfloat16, mixed_precision
 from cpmn.errors import CpmnError
-from cpmn.inference import device_name, has_bfloat16, mixed_precision
 from cpmn.plan import pooling_strides
 from cpmn.train.cases import Case
 from cpmn.train.feed import Sampler

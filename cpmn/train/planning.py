@@ -15,8 +15,8 @@ import psutil
 import torch
 
 from cpmn.config.train import Phase, Spacing, TrainConfig
+from cpmn.devices import has_bfloat16
 from cpmn.errors import CpmnError
-from cpmn.inference import has_bfloat16
 from cpmn.network import EVIDENCE_LEVEL, build_pathway
 from cpmn.plan import pooling_strides
 

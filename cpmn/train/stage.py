@@ -16,9 +16,9 @@ from torch import Tensor
 
 import cpmn
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.devices import choose_device, device_name
 from cpmn.errors import CpmnError
 from cpmn.files import write_text, written_atomically
-from cpmn.inference import choose_device, device_name
 from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.cases import Case, crop_files, load_cases
 from cpmn.train.engine import COLUMNS, final_weights, train

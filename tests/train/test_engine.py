@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import cpmn.inference as inference
+import cpmn.devices as devices
 import cpmn.train.engine as engine
 from cpmn.train.engine import final_weights, train_step
 from cpmn.train.objective import training_loss
@@ -146,7 +146,7 @@ def test_accumulated_batches_give_their_mean_gradient(start):
     [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)],
 )
 def test_bfloat16_on_the_cpu_is_what_the_step_computes_in(start, monkeypatch, given, there, expected):
-    monkeypatch.setattr(inference, "has_bfloat16", lambda _device: there)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _device: there)
     run, config = start(cpu_bfloat16=given)
     seen = []
 
