@@ -68,10 +68,11 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     path = Path(folder) / WEIGHTS_FILE
     if not path.is_file():
         raise CpmnError(f"{folder} is not a model folder: it has no {WEIGHTS_FILE}. Train the model again.")
-    pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
+    with torch.device("meta"):  # takes no memory, whatever sizes a damaged plan asks for
+        pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
     try:
-        weights = load_file(path)
-        pathway.load_state_dict(weights)
+        weights = {name: value.float() for name, value in load_file(path).items()}
+        pathway.load_state_dict(weights, assign=True)
     except SafetensorError as error:
         raise CpmnError(f"{path} cannot be read as safetensors ({error}). Is it complete? Copy it again.") from error
     except RuntimeError as error:
@@ -140,8 +141,9 @@ def predict_volume(
     """Slide the pathway over a normalised volume (z, y, x); `overlap` of windows is 0 to below 1.
 
     `spacing` (mm) and `patch_size` (voxels) are (x, y, z). Windows are averaged with Gaussian weights; the class logit
-    is pooled once from the blended volumes. `mirror` averages each window with its left-right mirror image. A volume
-    that is smaller than the patch is padded with `background`. `excluded` voxels (z, y, x) hold no embolus.
+    is pooled once from the blended volumes. `mirror` averages each window with its left-right mirror image. The volume
+    is padded with `background` to the patch and to multiples of the first stride. Neither the padding nor `excluded`
+    voxels (z, y, x) hold embolus.
     """
     patch = (patch_size[2], patch_size[1], patch_size[0])
     stride = pathway.strides[0]
@@ -164,7 +166,7 @@ def predict_volume(
                 coarse_total[coarse] += coarse_weight
         probability, evidence = probability / total, evidence / coarse_total
         inside = tuple(slice(0, n) for n in volume.shape)
-        clot = torch.zeros_like(probability)  # the padding is no tissue: what a network makes of it decides nothing
+        clot = torch.zeros_like(probability)  # what a network makes of the padding, which is no tissue, does not count
         clot[inside] = probability[inside]
         if excluded is not None:
             clot[inside][excluded] = 0

@@ -210,6 +210,13 @@ def test_weights_of_a_diverged_training(folder, value):
         load_model(folder)
 
 
+def test_a_plan_of_huge_sizes_takes_no_memory(folder):
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps(plan | {"channels": [8, 8_000_000, 8_000_000]}))
+    with pytest.raises(CpmnError, match=r"does not fit its plan\.json"):
+        load_model(folder)
+
+
 def test_an_output_that_is_no_number(folder, nct):
     """Finite weights can overflow all the same."""
     model = load_model(folder, "cpu")

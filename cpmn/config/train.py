@@ -130,7 +130,7 @@ class TrainConfig(Section):
     memory_gb: Positive = Field(
         default=2.0,
         description="Memory that a planned training may take, in GB; counted for "
-        "two pathways in every variant, so that all get the same network.",
+        "two pathways in every variant: neither pathways nor loss terms change the network.",
     )
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."

@@ -63,8 +63,8 @@ def predict_series(
     Raises
     ------
     CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, if
-    `output` is a file, or if prediction.dcm is asked for and the scan's tags do not allow it (the other files are there
-    then); PatientError for a scan that cannot be read.
+    its output is not a number, if `output` is a file, or if prediction.dcm is asked for and the scan's tags do not
+    allow it (the other files are there then); PatientError for a scan that cannot be read.
     """
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)

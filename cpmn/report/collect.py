@@ -49,7 +49,7 @@ class Results:
     cases: dict[str, dict[str, Row]]
     roc: dict[str, Curve]
     history: dict[str, dict[str, Curve]]
-    plans: dict[str, dict[str, Any]]
+    plans: dict[str, dict[str, dict[str, Any]]]
     comparison: list[Row]
 
     @property
@@ -82,7 +82,9 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
         },
         roc=_present({variant: _curve(evaluate / variant / "roc.csv") for variant in variants}),
         history=_present({variant: _history(folds[variant]) for variant in variants}),
-        plans={variant: _first_plan(folds[variant]) for variant in variants},
+        plans={
+            variant: {fold.name: read_optional(fold / "plan.json") for fold in folds[variant]} for variant in variants
+        },
         comparison=read_rows(evaluate / "comparison.csv"),
     )
 
@@ -153,7 +155,3 @@ def _curve(path: Path) -> Curve:
 def _history(folds: list[Path]) -> dict[str, Curve]:
     curves = {folder.name: _curve(folder / "history.csv") for folder in folds}
     return {fold: curve for fold, curve in curves.items() if curve}
-
-
-def _first_plan(folds: list[Path]) -> dict[str, Any]:
-    return next(filter(None, (read_optional(folder / "plan.json") for folder in folds)), {})

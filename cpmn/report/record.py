@@ -1,5 +1,6 @@
 """`run.json`: what was run, on what, with which seeds, and how long it took."""
 
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -11,9 +12,9 @@ MACHINE = ("platform", "cores")
 
 
 def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:
-    """Versions, devices, weights of the NCT pathways (count), seeds, data hash, run times (s) and counts of patients.
+    """Versions, devices, weights (count), seeds, data hash, run times (s) and numbers of patients of a run.
 
-    Without paths or host names.
+    Weights are those of the NCT pathway, of the fold that has most. Without paths or host names.
     """
     plans, machine = results.plans, versions()
     return {
@@ -25,8 +26,8 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
         "data_hash": flags.get("data_hash") or None,
         "versions": {name: text for name, text in machine.items() if name not in MACHINE},
         "machine": {name: machine[name] for name in MACHINE},
-        "device": {variant: plan.get("device") for variant, plan in plans.items()},
-        "parameters": {variant: plan.get("parameters") for variant, plan in plans.items()},
+        "device": {variant: next(_each(plans[variant], "device"), None) for variant in plans},
+        "parameters": {variant: max(_each(plans[variant], "parameters"), default=None) for variant in plans},
         "seeds": _seeds(results, config, flags.get("simulated") == "all"),
         "patients": {
             "cohort": len(results.patients),
@@ -36,6 +37,11 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
         "variants": results.variants,
         "seconds": _seconds(results),
     }
+
+
+def _each(plans: dict[str, dict[str, Any]], key: str) -> Iterator[Any]:
+    """The plans' values of `key`, by fold, where they have one."""
+    return (plan[key] for plan in plans.values() if plan.get(key) is not None)
 
 
 def training_seconds(curve: Curve) -> float | None:

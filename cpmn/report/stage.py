@@ -143,7 +143,7 @@ def _training(found: Results) -> dict[str, Any]:
         "several_folds": any(len(folds) > 1 for folds in history.values()),
         "training_rows": [
             {"variant": name, "fold": fold, "steps": curve[-1].get("step"), "seconds": training_seconds(curve)}
-            | {key: found.plans[name].get(key) for key in ("spacing", "patch_size", "parameters")}
+            | {key: found.plans[name].get(fold, {}).get(key) for key in ("spacing", "patch_size", "parameters")}
             for name, folds in history.items()
             for fold, curve in folds.items()
         ],

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -174,8 +175,8 @@ def _epoch_row(
 
 def _check_patience(validation: Sequence[Case], config: TrainConfig) -> None:
     """Warn where the training cannot stop early, since its score needs patients of both classes."""
-    known = {case.label for case in validation}
-    for label, name in ((1, "PE patient"), (0, "patient without PE")):
+    known = {case.label for case in validation if not case.label or np.any(case.embolus)}
+    for label, name in ((1, "PE patient with clot in the crop"), (0, "patient without PE")):
         if config.patience and label not in known:
             logger.warning(
                 "train.patience has no effect: the validation patients hold no %s. All steps run, and the last weights "
@@ -186,7 +187,7 @@ def _check_patience(validation: Sequence[Case], config: TrainConfig) -> None:
 
 def _remember_best(run: Run, score: float | None, config: TrainConfig) -> None:
     """Pretraining on CTPA does not count: it has not seen an NCT yet."""
-    if not config.patience or score is None or run.step <= config.pretraining_steps:
+    if not config.patience or score is None or math.isnan(score) or run.step <= config.pretraining_steps:
         return
     if run.best is None or score > run.best.score:
         weights = {name: value.detach().clone() for name, value in run.reader().state_dict().items()}

@@ -64,7 +64,10 @@ class ResumeFolder:
         except Exception as error:  # a damaged file makes torch raise anything from KeyError to OSError
             logger.warning("%s cannot be read (%.200r): training starts afresh", path, error)
             return None
-        return state if isinstance(state, dict) and state.get("key") == self.key else None
+        if not isinstance(state, dict):
+            logger.warning("%s holds no training: it starts afresh", path)
+            return None
+        return state if state.get("key") == self.key else None
 
     def remove(self) -> None:
         """Remove everything, after success."""

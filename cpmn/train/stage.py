@@ -90,6 +90,7 @@ def train_fold(
     spacing = config.spacing or tuple(images["median_spacing"])
     config = planned(config, images, spacing)
     check_memory(config, spacing, device)
+    plan = _plan(variant, fold, config, images, spacing, device)  # before the steps, should it be refused
 
     with joined_world(config.accumulation) as world:
         with world.first_process_first():
@@ -103,7 +104,7 @@ def train_fold(
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
         run = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
         if world.writes:
-            write_plan(_plan(variant, fold, config, images, spacing, device), folder)
+            write_plan(plan, folder)
             write_history(run.rows, folder / HISTORY_FILE)
             write_weights(final_weights(run), folder / WEIGHTS_FILE)
             resume.remove()

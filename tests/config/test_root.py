@@ -21,6 +21,8 @@ def test_preset_is_valid(name):
         ({"train": {"variants": []}}, "train.variants: Tuple should have at least 1 item"),
         ({"train": {"stpes": 4}}, "train.stpes: is not a setting"),
         ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
+        ({"train": {"clip": float("inf")}}, "train.clip: Input should be a finite number"),
+        ({"train": {"window_center": float("nan")}}, "train.window_center: Input should be a finite number"),
         ({"train": {"steps": 0}}, "train.steps: Input should be greater than or equal to 1"),
         ({"on_bad_patient": "ignore"}, "on_bad_patient: Input should be 'stop' or 'exclude' (given: 'ignore')"),
         ({"train": {"variants": ["cpmm"]}}, "train.variants: 'cpmm' is not known"),

@@ -195,3 +195,13 @@ def test_early_stop_without_both_classes_to_validate_on_says_so(run_training, tm
     caplog.clear()
     run_training(tmp_path / "off", make_config(), splits=splits)
     assert "patience" not in caplog.text
+
+
+@pytest.mark.parametrize("first", [math.nan, None])
+def test_a_score_that_is_none_or_no_number_is_never_the_best(start, first):
+    run, config = start(patience=5)
+    run.step = 1
+    for score in (first, 0.3, 0.2):
+        engine._remember_best(run, score, config)
+    assert run.best is not None
+    assert (run.best.score, run.best.since) == (0.3, 1)

@@ -58,10 +58,11 @@ def test_damaged_state_starts_afresh(tmp_path, caplog, damage):
     assert "cannot be read" in caplog.text
 
 
-def test_a_file_of_something_else_starts_afresh(tmp_path):
+def test_a_file_of_something_else_starts_afresh(tmp_path, caplog):
     folder = ResumeFolder(tmp_path, "a" * 64)
     torch.save([1, 2], folder.current / STATE_FILE)
     assert folder.load() is None
+    assert "holds no training" in caplog.text
 
 
 def test_state_is_never_executed(tmp_path, caplog):
