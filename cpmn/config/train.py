@@ -66,7 +66,10 @@ class TrainConfig(Section):
         description="Finest decoder level that is aligned; 0 is full resolution, which is the most phase-specific.",
     )
     affinity_weight: float = Field(
-        default=0.1, ge=0, description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off."
+        default=0.1,
+        ge=0,
+        description="Weight of the affinity term inside Inter-Feature Alignment; 0 switches it off. Its values are "
+        "small: in the benchmark a hundredth of those of the features' similarity.",
     )
     mutual_weight: float = Field(
         default=0.5, ge=0, description="Weight of mutual learning of both tasks' predictions; 0 is off."
