@@ -1,6 +1,7 @@
 """The stage `report`: `index.html`, `model_card.md` and `run.json` from what the stages left under `results/`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.cases import build_cases
-from cpmn.report.collect import Results, collect, number, simulated
+from cpmn.report.collect import Curve, Results, collect, number, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.limits import limits
@@ -138,12 +139,13 @@ def _registration(found: Results, config: Config) -> dict[str, Any]:
 
 def _training(found: Results) -> dict[str, Any]:
     history = {variant: found.history.get(variant, {}) for variant in found.variants}
+    titles = CURVES | _own_terms(history)
     drawings = {
         column: learning_curve(history, column, f"{title} over training steps, one line per variant and fold")
-        for column, title in CURVES.items()
+        for column, title in titles.items()
     }
     return {
-        "curves": [{"title": CURVES[column], "svg": svg} for column, svg in drawings.items() if svg],
+        "curves": [{"title": titles[column], "svg": svg} for column, svg in drawings.items() if svg],
         "several_folds": any(len(folds) > 1 for folds in history.values()),
         "training_rows": [
             {"variant": name, "fold": fold, "steps": curve[-1].get("step"), "seconds": training_seconds(curve)}
@@ -152,6 +154,13 @@ def _training(found: Results) -> dict[str, Any]:
             for fold, curve in folds.items()
         ],
     }
+
+
+def _own_terms(history: Mapping[str, Mapping[str, Curve]]) -> dict[str, str]:
+    """Columns and titles of loss terms that users added (docs/how-to/loss.md)."""
+    columns = {column for folds in history.values() for curve in folds.values() for row in curve for column in row}
+    own = sorted(column for column in columns - set(CURVES) if column.startswith("train_"))
+    return {column: column.removeprefix("train_").replace("_", " ").capitalize() for column in own}
 
 
 def _performance(found: Results) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The training objective: the loss terms of `cpmn.losses`, weighted; a term of weight zero is not computed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -37,17 +37,22 @@ PARTS = (
 """Names of the loss parts in `history.csv`, there with the prefix `train_`. Parts are given before their weights."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Objective:
-    """Adds up weighted parts. `add` calls `compute` only for a weight above zero."""
+    """Collects weighted parts, each times `share`. `add` calls `compute` only for a weight above zero."""
 
-    total: Tensor
-    parts: dict[str, Tensor]
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    weighted: list[Tensor] = field(default_factory=list)
+    share: float = 1.0
 
     def add(self, name: str, weight: float, compute: Callable[[], Tensor]) -> None:
         if weight > 0:
             self.parts[name] = compute()
-            self.total = self.total + weight * self.parts[name]
+            self.weighted.append(self.share * weight * self.parts[name])
+
+    def of(self, share: float) -> "Objective":
+        """The same collection, for what is said of this share of the batch alone."""
+        return replace(self, share=share)
 
 
 def training_loss(
@@ -62,35 +67,30 @@ def training_loss(
     second line compares the two phases and exists for patches with a CTPA only. What is said of these counts by their
     share of the batch, so that each patch counts alike however a step is cut into batches.
     """
-    objective = Objective(batch.nct.patches.new_zeros(()), {})
+    objective = Objective()
     nct = pathways["nct"](batch.nct.patches)
     _add_supervised(objective, nct, batch.nct, config, step)
     if batch.ctpa is not None:
-        share = len(batch.paired) / len(batch.nct.patches)
+        paired = objective.of(len(batch.paired) / len(batch.nct.patches))
         ctpa = pathways["ctpa"](batch.ctpa.patches)
-        _add_supervised(objective, ctpa, batch.ctpa, config, step, "_ctpa", share)
+        _add_supervised(paired, ctpa, batch.ctpa, config, step, "_ctpa")
         if _compares(config):
-            _add_mutual(objective, _rows(nct, batch.paired), ctpa, batch, config, step, share)
-    return {"total": objective.total, **objective.parts}
+            _add_mutual(paired, _rows(nct, batch.paired), ctpa, batch, config, step)
+    total = sum(objective.weighted, start=batch.nct.patches.new_zeros(()))
+    return {"total": total, **objective.parts}
 
 
 def _add_supervised(
-    objective: Objective,
-    output: PathwayOutput,
-    phase: PhasePatches,
-    config: TrainConfig,
-    step: int,
-    suffix: str = "",
-    share: float = 1.0,
+    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, step: int, suffix: str = ""
 ) -> None:
     objective.add(
         f"segmentation{suffix}",
-        share,
+        1.0,
         lambda: segmentation_loss(output.logits, output.deep_logits, phase.clot, phase.weight),
     )
     objective.add(
         f"classification{suffix}",
-        share * config.classification_weight,
+        config.classification_weight,
         lambda: classification_loss(output.class_logit, phase.present, phase.present_weight()),
     )
 
@@ -102,7 +102,7 @@ def _add_supervised(
             backgrounds = [background * phase.weight for background in backgrounds]
         return discrepancy_loss(output.features[0], clot, backgrounds)
 
-    objective.add(f"discrepancy{suffix}", share * _weight("discrepancy", step, config), discrepancy)
+    objective.add(f"discrepancy{suffix}", _weight("discrepancy", step, config), discrepancy)
 
 
 def _weight(term: Term, step: int, config: TrainConfig) -> float:
@@ -118,13 +118,7 @@ def _compares(config: TrainConfig) -> bool:
 
 
 def _add_mutual(
-    objective: Objective,
-    nct: PathwayOutput,
-    ctpa: PathwayOutput,
-    batch: Batch,
-    config: TrainConfig,
-    step: int,
-    share: float,
+    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, step: int
 ) -> None:
     """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down.
 
@@ -135,10 +129,10 @@ def _add_mutual(
 
     def predictions() -> Tensor:
         pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-        part_reached = None if reached is None else reached.flatten(1).mean(1)
+        share = None if reached is None else reached.flatten(1).mean(1)
         weights = (
             _times(_paired(batch.nct.weight, batch), reached),
-            _times(_paired(batch.nct.present_weight(), batch), part_reached),
+            _times(_paired(batch.nct.present_weight(), batch), share),
         )
         segmentation, classification = (
             mutual_loss(*pair, config.mutual_temperature, constant, weight)
@@ -149,8 +143,8 @@ def _add_mutual(
     def alignment() -> Tensor:
         return alignment_loss(nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant, shown)
 
-    weight = share * _weight("alignment", step, config)
-    objective.add("mutual", share * _weight("mutual", step, config), predictions)
+    weight = _weight("alignment", step, config)
+    objective.add("mutual", _weight("mutual", step, config), predictions)
     objective.add("alignment", weight, alignment)
     objective.add(
         "affinity",

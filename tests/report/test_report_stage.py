@@ -12,9 +12,7 @@ from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json, write_text
 from cpmn.images import write_image
-from cpmn.report.stage import CURVES
 from cpmn.scanners import CHEST_MODEL, MANUFACTURER, PHANTOM_MODEL
-from cpmn.train.objective import PARTS
 
 ATTACK = '<script>alert("x")</script>'
 BANNER = "SYNTHETIC PHANTOM DATA"
@@ -167,7 +165,12 @@ def test_every_part_of_the_loss_has_a_curve(finished):
     for title in ("Segmentation", "Mutual learning", "Inter-Feature Alignment", "Intra-Feature Discrepancy"):
         assert f"<figcaption>{title}</figcaption><svg" in finished.page
     assert finished.page.count("one line per variant and fold") == 10
-    assert {f"train_{part}" for part in PARTS} <= set(CURVES)
+
+
+def test_a_term_of_one_s_own_loss_has_a_curve(run):
+    for path in run.results.glob("train/*/fold-0/history.csv"):
+        write_text(path, path.read_text(encoding="utf-8").replace("train_total", "train_my_term"))
+    assert "<figcaption>My term</figcaption><svg" in run.write()
 
 
 def test_what_trained_each_variant_is_said(finished):
