@@ -296,7 +296,8 @@ class TrainConfig(Section):
         default=False, description="Memory order channels_last_3d: for CUDA; slower on the CPU that we measured."
     )
     compile: bool = Field(
-        default=False, description="torch.compile: needs a C++ compiler and 6 to 10 s before the first step, more for larger networks."
+        default=False,
+        description="torch.compile: needs a C++ compiler and 6 to 10 s before the first step, more for larger networks.",
     )
 
     @property
