@@ -297,7 +297,7 @@ class TrainConfig(Section):
     )
     compile: bool = Field(
         default=False,
-        description="torch.compile: needs a C++ compiler and 6 to 10 s before the first step, more for larger networks.",
+        description="torch.compile: needs a C++ compiler and 6 to 10 s before the first step, longer for larger ones.",
     )
 
     @property
