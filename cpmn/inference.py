@@ -17,7 +17,7 @@ from cpmn.blood import window_center
 from cpmn.devices import choose_device, mixed_precision
 from cpmn.errors import CpmnError
 from cpmn.images import AIR_HU, image_like
-from cpmn.network import Pathway, build_pathway
+from cpmn.network import Pathway, all_finite, build_pathway
 from cpmn.plan import WEIGHTS_FILE, Plan, normalise, read_plan, resample, working_image
 
 SIGMA_FRACTION = 1 / 8  # width of the Gaussian window against the patch: nnU-Net's value (Isensee 2021)
@@ -78,7 +78,7 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise CpmnError(f"{path} does not fit its plan.json: {reason} Keep both of one training together.") from error
-    if not all(torch.isfinite(value).all() for value in weights.values()):
+    if not all_finite(weights):
         raise CpmnError(f"{path} holds weights that are not numbers: that training diverged. Train the model again.")
     chosen = choose_device(device)
     return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
@@ -158,22 +158,21 @@ def predict_volume(
         for first in range(0, len(corners), WINDOWS_AT_ONCE):
             batch = corners[first : first + WINDOWS_AT_ONCE]
             windows = torch.stack([padded[_box(corner, patch)] for corner in batch])[:, None]
-            for corner, marked, witness in zip(batch, *_read(pathway, windows, mirror), strict=True):
+            for corner, clot, witness in zip(batch, *_read(pathway, windows, mirror), strict=True):
                 box, coarse = _box(corner, patch), _box(_divided(corner, stride), _divided(patch, stride))
-                probability[box] += weight * marked[0]
+                probability[box] += weight * clot[0]
                 total[box] += weight
                 evidence[coarse] += coarse_weight * witness[0]
                 coarse_total[coarse] += coarse_weight
-        probability, evidence = probability / total, evidence / coarse_total
         inside = tuple(slice(0, n) for n in volume.shape)
-        clot = torch.zeros_like(probability)  # what a network makes of the padding, which is no tissue, does not count
-        clot[inside] = probability[inside]
+        probability, evidence = (probability / total)[inside], evidence / coarse_total
         if excluded is not None:
-            clot[inside][excluded] = 0
-        prior = functional.max_pool3d(clot[None, None], stride, stride)[0, 0]
+            probability[excluded] = 0
+        tissue = _padded(probability, patch, stride, 0.0)  # what a network makes of the padding does not count
+        prior = functional.max_pool3d(tissue[None, None], stride, stride)[0, 0]
         class_logit = pool_volume(evidence, prior, math.prod(spacing) * math.prod(stride) / 1000)
         smooth = functional.interpolate(evidence[None, None], size=padded.shape, mode="trilinear")[0, 0]
-        return VolumeOutput(clot[inside], torch.sigmoid(smooth[inside]), class_logit)
+        return VolumeOutput(probability, torch.sigmoid(smooth[inside]), class_logit)
 
 
 def _read(pathway: Pathway, windows: Tensor, mirror: bool) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ at test time only the NCT pathway exists.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -147,6 +147,11 @@ def share_modules(owner: Pathway, borrower: Pathway, parts: Sequence[str]) -> No
     """Let `borrower` use the `owner`'s very modules for `parts`, names of `PARTS_OF_A_PATHWAY`."""
     for name in (name for part in parts for name in PARTS_OF_A_PATHWAY[part]):
         setattr(borrower, name, getattr(owner, name))
+
+
+def all_finite(weights: Mapping[str, Tensor]) -> bool:
+    """Whether every weight is a number, which those of a diverged training are not."""
+    return all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
 def build_pathway(

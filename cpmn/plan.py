@@ -21,7 +21,6 @@ PLAN_FILE, WEIGHTS_FILE = "plan.json", "model.safetensors"
 SAME_SPACING_MM = 1e-3  # our choice: closer spacings are not worth a resampling
 SMALLEST_EDGE = 2  # our choice: an axis is not pooled below so many voxels
 
-
 Millimetres = Annotated[float, Field(gt=0)]
 Edge = Annotated[int, Field(ge=SMALLEST_EDGE)]
 Channels = Annotated[int, Field(ge=8, multiple_of=8)]

@@ -194,9 +194,10 @@ def test_cut_weights(folder):
         load_model(folder)
 
 
-def test_weights_of_another_plan(folder):
+@pytest.mark.parametrize("channels", [[8, 24, 16], [8, 8_000_000, 8_000_000]], ids=["other", "beyond all memory"])
+def test_weights_of_another_plan(folder, channels):
     plan = json.loads((folder / "plan.json").read_text())
-    (folder / "plan.json").write_text(json.dumps(plan | {"channels": [8, 24, 16]}))
+    (folder / "plan.json").write_text(json.dumps(plan | {"channels": channels}))
     with pytest.raises(CpmnError, match=r"does not fit its plan\.json: .*size mismatch"):
         load_model(folder)
 
@@ -207,13 +208,6 @@ def test_weights_of_a_diverged_training(folder, value):
     pathway.witness.weight.data[0] = value
     save_file(pathway.state_dict(), folder / "model.safetensors")
     with pytest.raises(CpmnError, match=r"model\.safetensors holds weights that are not numbers"):
-        load_model(folder)
-
-
-def test_a_plan_of_huge_sizes_takes_no_memory(folder):
-    plan = json.loads((folder / "plan.json").read_text())
-    (folder / "plan.json").write_text(json.dumps(plan | {"channels": [8, 8_000_000, 8_000_000]}))
-    with pytest.raises(CpmnError, match=r"does not fit its plan\.json"):
         load_model(folder)
 
 

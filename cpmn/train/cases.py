@@ -62,6 +62,11 @@ class Case:
     spacing: Spacing = (1.0, 1.0, 1.0)
     window_center: float = TrainConfig.model_fields["window_center"].default
 
+    @property
+    def shows_clot(self) -> bool:
+        """Whether the patient has PE and a labelled clot lies in the crop: else nothing is asked of the mask."""
+        return bool(self.label) and bool(self.embolus.any())
+
 
 def crop_files(folder: Path, with_ctpa: bool, with_vessels: bool = False) -> dict[str, Path]:
     """Files of one patient's crop that training reads."""

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -175,9 +174,11 @@ def _epoch_row(
 
 def _check_patience(validation: Sequence[Case], config: TrainConfig) -> None:
     """Warn where the training cannot stop early, since its score needs patients of both classes."""
-    known = {case.label for case in validation if not case.label or np.any(case.embolus)}
+    if not config.patience:
+        return
+    known = {case.label for case in validation if not case.label or case.shows_clot}
     for label, name in ((1, "PE patient with clot in the crop"), (0, "patient without PE")):
-        if config.patience and label not in known:
+        if label not in known:
             logger.warning(
                 "train.patience has no effect: the validation patients hold no %s. All steps run, and the last weights "
                 "count",

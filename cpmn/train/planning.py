@@ -3,7 +3,7 @@
 The approach is nnU-Net's (Isensee 2021): the patch is as large as a memory budget allows, near isotropic in mm, no
 larger than the median crop; what memory is left then widens the network. The budget is a setting, not the machine's
 free memory: the same cohort and configuration give the same network everywhere. It is counted for two pathways that are
-aligned, whatever a variant trains: variants that are compared read scans with the same network.
+aligned, whatever a variant trains: neither pathways nor loss terms change the network.
 """
 
 import math

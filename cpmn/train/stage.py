@@ -19,6 +19,7 @@ from cpmn.config.train import Spacing, TrainConfig
 from cpmn.devices import choose_device, device_name
 from cpmn.errors import CpmnError
 from cpmn.files import write_text, written_atomically
+from cpmn.network import all_finite
 from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.cases import Case, crop_files, load_cases
 from cpmn.train.engine import COLUMNS, final_weights, train
@@ -125,7 +126,7 @@ def write_weights(state: dict[str, Tensor], path: Path) -> None:
     Raises CpmnError if one of them is not a finite number.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    if not all(torch.isfinite(value).all() for value in weights.values()):
+    if not all_finite(weights):
         raise CpmnError("the training diverged in its last step: weights are not numbers. Lower train.learning_rate.")
     with written_atomically(path) as temporary:
         save_file(weights, temporary)

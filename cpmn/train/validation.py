@@ -39,7 +39,7 @@ def validate(
     pathway.train()
     losses, dices, logits = (np.array([row[i] for row in rows]) for i in range(3))
     labels = np.array([case.label for case in cases], int)
-    asked = np.array([case.label == 1 and bool(np.any(case.embolus)) for case in cases], bool)
+    asked = np.array([case.shows_clot for case in cases], bool)
     dice = float(dices[asked].mean()) if asked.any() else None
     auc = metrics.area(labels, logits) if 0 < labels.sum() < len(labels) else None
     return {

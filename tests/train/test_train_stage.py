@@ -213,7 +213,7 @@ import json, sys
 from pathlib import Path
 from cpmn.config.train import TrainConfig
 from cpmn.train.launch import launch_fold
-from cpmn.train.stage import train_fold, write_weights
+from cpmn.train.stage import train_fold
 
 given = json.loads(sys.argv[1])
 given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
