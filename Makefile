@@ -36,7 +36,7 @@ lint-style: setup
 	ruff check
 	ruff format --check
 	snakefmt --check workflow
-	python -m cpmn.generate --check
+	python -m cpmn.config.generate --check
 
 lint-types: setup
 	pyright
@@ -50,7 +50,7 @@ format: setup ## Format Python and Snakemake files
 	snakefmt workflow
 
 generate: setup ## Write config.yaml, schemas and environment files from the code
-	python -m cpmn.generate
+	python -m cpmn.config.generate
 
 bench: ## Run the benchmarks that are not stored yet, beside the peers that they need
 	@$(MAKE) --no-print-directory setup EXTRAS=dev,bench

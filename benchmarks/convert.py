@@ -19,8 +19,8 @@ import SimpleITK as sitk
 
 from benchmarks.cases import REAL_DATA, SEED
 from cpmn.config.phantom import PhantomConfig
-from cpmn.images import read_image
 from cpmn.phantom.stage import write_patient
+from cpmn.volume.images import read_image
 
 REPEATS = 5
 SPACING = (1.0, 1.0, 2.0)  # mm; a routine chest has about this

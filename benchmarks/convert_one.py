@@ -8,13 +8,13 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.stage import convert_series
-from cpmn.images import write_image
+from cpmn.dicom.scan import read_scan
+from cpmn.volume.images import write_image
 
 if __name__ == "__main__":
     dicom, folder = map(Path, sys.argv[1:])
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     began = time.perf_counter()
-    image, _ = convert_series(dicom, patient="benchmark", phase="nct", series_uid="", config=ConvertConfig())
+    image, _ = read_scan(dicom, patient="benchmark", phase="nct", series_uid="", config=ConvertConfig())
     write_image(image, folder / "scan.nii.gz")
     (folder / "seconds.json").write_text(json.dumps(time.perf_counter() - began))

@@ -8,13 +8,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.cases import REAL_DATA
+from cpmn.anatomy.lungbox import find_box
+from cpmn.anatomy.lungs import lung_parts_ml
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
-from cpmn.convert.stage import convert_series
-from cpmn.images import read_image
-from cpmn.lungbox import find_box
-from cpmn.lungs import lung_parts_ml
-from cpmn.voxels import dice
+from cpmn.dicom.scan import read_scan
+from cpmn.scoring.overlap import dice
+from cpmn.volume.images import read_image
 
 CHESTS = {  # scan, reference mask or none
     "cip/ct-64Dicom": "cip/wholeLung-64.nrrd",
@@ -36,7 +36,7 @@ def measure() -> list[dict]:
 
 def _row(name: str, mask: str | None) -> dict:
     source = REAL_DATA / name
-    image, _ = convert_series(source, patient="p", phase="nct", series_uid="", config=ConvertConfig())
+    image, _ = read_scan(source, patient="p", phase="nct", series_uid="", config=ConvertConfig())
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()

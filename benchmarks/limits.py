@@ -12,14 +12,14 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
+from cpmn.anatomy.artery_vein import ARTERY
+from cpmn.anatomy.lungbox import find_lungs
+from cpmn.cohort.phantom import patient_id, phantom_label
 from cpmn.config.crop import CropConfig
 from cpmn.config.phantom import PhantomConfig
-from cpmn.images import image_like
-from cpmn.lungbox import find_lungs
 from cpmn.phantom.anatomy import build_anatomy
-from cpmn.phantom.rows import patient_id, phantom_label
 from cpmn.phantom.scan import grid_image, scan_phase, vessel_labels
-from cpmn.vesselmask import ARTERY
+from cpmn.volume.images import image_like
 
 CONFIG = PhantomConfig(seed=2026)  # ours: no other cohort has that seed
 PATIENTS = 24  # one of each pair has PE

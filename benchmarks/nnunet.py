@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.plan import pooling_strides
+from cpmn.model.plan import pooling_strides
 from cpmn.train.planning import parameters
 
 CONFIGURATION, DATASET, ARRAYS = "3d_fullres", "Dataset001_Made", "made"

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from benchmarks.clotgroups import clot_groups
 from benchmarks.kept import kept
-from cpmn import metrics
+from cpmn.cohort.phantom import patient_id
 from cpmn.config.phantom import PhantomConfig
 from cpmn.files import sha256_of_files, sha256_of_json
+from cpmn.job.dependencies import source_files
 from cpmn.observer.priors import DIFFICULTIES
 from cpmn.observer.study import study_patient
-from cpmn.phantom.rows import patient_id
-from cpmn.sources import source_files
+from cpmn.scoring import metrics
 
 SEED = 99  # none of the seeds that settings were chosen on
 PATIENTS = int(os.environ.get("CPMN_OBSERVER_PATIENTS", "100"))  # one of each pair has PE

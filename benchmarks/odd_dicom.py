@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from benchmarks.cases import REAL_DATA
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.stage import convert_series
+from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
 
 FOLDERS = (
@@ -48,7 +48,7 @@ def _row(name: str, source: Path) -> dict:
 def _ours(source: Path, settings: dict) -> str:
     try:
         config = ConvertConfig.model_validate(settings)
-        image, facts = convert_series(source, patient="p", phase="nct", series_uid="", config=config)
+        image, facts = read_scan(source, patient="p", phase="nct", series_uid="", config=config)
     except PatientError as error:
         return f"refused: {error.problem}"
     repaired = [text for text in facts["repaired"] if "padding" not in text]

@@ -16,15 +16,16 @@ from tqdm import tqdm
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, load_plan, phantom_config
 from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.kept import kept
-from cpmn import metrics
 from cpmn.config.phantom import PhantomConfig
 from cpmn.files import sha256_of_files, sha256_of_json
+from cpmn.job.dependencies import source_files
 from cpmn.phantom.anatomy import build_anatomy, without_emboli
 from cpmn.phantom.image import clean_image
 from cpmn.phantom.known import known_of
 from cpmn.phantom.scan import scan_phase
-from cpmn.sources import source_files
-from cpmn.voxels import dice, smoothed_inside
+from cpmn.scoring import metrics
+from cpmn.scoring.overlap import dice
+from cpmn.volume.voxels import smoothed_inside
 
 SIGMAS_MM = (0.5, 0.75, 1.0, 1.5, 2.0)
 LIMITS_HU = tuple(range(3, 20))

@@ -6,12 +6,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from benchmarks.cases import REAL_DATA, SEED
+from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.phantom import PhantomConfig
-from cpmn.lungs import segment_lungs
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.motion import Motion
 from cpmn.phantom.scan import grid_image, scan_phase
-from cpmn.transforms import transform_points
+from cpmn.volume.transforms import transform_points
 
 LARGE_MM = 30.0  # inspiration to expiration moves the lungs 12-31 mm on average (domain facts, section 4)
 FINE = (1.5, 1.5, 3.0)  # mm; the training benchmark's NCT voxels

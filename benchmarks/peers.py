@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.transforms import load_transform
+from cpmn.volume.transforms import load_transform
 
 Register = Callable[[sitk.Image, sitk.Image], sitk.Transform]
 

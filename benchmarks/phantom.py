@@ -22,10 +22,10 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from benchmarks.kept import kept
+from cpmn.cohort.phantom import patient_id
 from cpmn.config.phantom import DIFFICULTIES, PhantomConfig
 from cpmn.files import sha256_of_files, sha256_of_json
-from cpmn.images import write_image
-from cpmn.metrics import Estimate, auc, estimate
+from cpmn.job.dependencies import source_files
 from cpmn.observer.naive import mean_artery_hu
 from cpmn.observer.sites import templates_of
 from cpmn.observer.study import clot_signal, contrasts_of
@@ -34,9 +34,9 @@ from cpmn.phantom.dicom import write_series
 from cpmn.phantom.known import Known, known_of
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.render import Grid
-from cpmn.phantom.rows import patient_id
 from cpmn.phantom.scan import Phase, Scan, grid_image, phase_grid, with_noise
-from cpmn.sources import source_files
+from cpmn.scoring.metrics import Estimate, auc, estimate
+from cpmn.volume.images import write_image
 
 SEED = 101  # none of the seeds that settings were chosen on
 PATIENTS = int(os.environ.get("CPMN_PHANTOM_PATIENTS", "250"))

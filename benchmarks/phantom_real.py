@@ -12,15 +12,15 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from benchmarks.cases import REAL_DATA
+from cpmn.anatomy.lungs import segment_lungs
+from cpmn.cohort.phantom import patient_id
 from cpmn.config.phantom import PhantomConfig
-from cpmn.images import read_image
-from cpmn.lungs import segment_lungs
 from cpmn.phantom.anatomy import build_anatomy
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.noise import noise_power
 from cpmn.phantom.render import Grid
-from cpmn.phantom.rows import patient_id
 from cpmn.phantom.scan import draw_phase, grid_image, scan_phase
+from cpmn.volume.images import read_image
 
 ROOT = Path(__file__).parent.parent
 FIGURE = ROOT / "docs" / "images" / "phantom-validation.png"

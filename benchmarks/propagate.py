@@ -16,13 +16,13 @@ from benchmarks.cases import SEED
 from benchmarks.pairs import Pair, phantom_pair
 from benchmarks.peers import Register, ants_default
 from benchmarks.register import ours
+from cpmn.cohort.phantom import phantom_label
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError
-from cpmn.images import image_like, voxel_ml
-from cpmn.phantom.rows import phantom_label
 from cpmn.propagate.labels import propagate_labels
 from cpmn.register.ants_engine import load_ants
-from cpmn.voxels import dice
+from cpmn.scoring.overlap import dice
+from cpmn.volume.images import image_like, voxel_ml
 
 PATIENTS = 10  # of whom half have emboli
 SPACINGS = {"demo": None, "fine": (1.5, 1.5, 3.0)}

@@ -14,8 +14,8 @@ from benchmarks.pairs import phantom_pair
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import PatientError
 from cpmn.files import read_json
-from cpmn.images import image_like, write_image
 from cpmn.register.stage import register_patient
+from cpmn.volume.images import image_like, write_image
 
 SETTINGS = {"spacing_mm": 5.0, "iterations": (40, 10), "fallback": {"seed": 2}}
 FIGURES = (

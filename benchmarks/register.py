@@ -17,13 +17,13 @@ import SimpleITK as sitk
 
 from benchmarks.pairs import FINE, LARGE_MM, Pair, errors_mm, folding_fraction, phantom_pair, real_pair
 from benchmarks.peers import Register, ants_default, demons, elastix_default, greedy_default, load_installed
+from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError
-from cpmn.lungs import segment_lungs
 from cpmn.register.ants_engine import load_ants
 from cpmn.register.engines import register_sides
 from cpmn.register.prepare import MOVING_EXTRA_MM, prepare
-from cpmn.transforms import load_transform
+from cpmn.volume.transforms import load_transform
 
 
 def ours(**settings) -> Register:

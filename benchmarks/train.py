@@ -20,13 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import nnunet
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.config.variants import resolve_variant
-from cpmn.plan import pooling_strides
-from cpmn.train.cases import Case
+from cpmn.model.plan import pooling_strides
 from cpmn.train.engine import train_step
 from cpmn.train.planning import parameters
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.run import start_run
 from cpmn.train.sampling import sample_batch
+from cpmn.train.subjects import Case
+from cpmn.train.training import start_run
 
 REPEATS = 7
 SPACING = (2.6, 2.6, 3.5)  # mm; the demo's

@@ -10,7 +10,7 @@ is its annotation: `nct_mask`, which replaces propagation, is set to `nct_truth`
 import sys
 from pathlib import Path
 
-from cpmn.cohort import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, load_cohort
+from cpmn.cohort.sheet import OPTIONAL_COLUMNS, REQUIRED_COLUMNS, load_cohort
 from cpmn.errors import CpmnError
 from cpmn.files import write_table
 

@@ -14,7 +14,7 @@ from typing import Any
 import cpmn
 from cpmn.config.phantom import DIFFICULTIES
 from cpmn.errors import CpmnError
-from cpmn.logs import USER_ERROR
+from cpmn.job.logs import USER_ERROR
 
 DATASETS = ("fumpe", "cad-pe", "read", "rspect", "inspect")  # as in cpmn.importing.stage, which takes time to load
 Commands = Any  # argparse does not name the type of its sub-commands publicly
@@ -199,9 +199,9 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from cpmn.cohort import load_cohort, missing_files, shared_scans
+    from cpmn.cohort.sheet import load_cohort, missing_files, shared_scans
+    from cpmn.cohort.splits import split_cohort
     from cpmn.config.train import TrainConfig
-    from cpmn.train.splits import split_cohort
 
     patients = load_cohort(options.cohort)
     problems = [f"patient {p.patient_id}: {problem}" for p in patients for problem in missing_files(p)]
@@ -237,7 +237,7 @@ def _import(options: argparse.Namespace) -> int:
 
 def _score(options: argparse.Namespace) -> None:
     from cpmn.files import write_json
-    from cpmn.score import score_predictions
+    from cpmn.scoring.folder import score_predictions
 
     figures = score_predictions(options.predictions, options.cohort)
     if options.output:
@@ -285,7 +285,7 @@ def _progress(folder: Path, total: int, unit: str) -> Iterator[Callable[[str, bo
 def _sync(options: argparse.Namespace) -> None:
     from mlflow.exceptions import MlflowException
 
-    from cpmn.tracking import sync_results
+    from cpmn.track import sync_results
 
     try:
         print(f"sent {sync_results(options.results)} runs")
@@ -294,7 +294,7 @@ def _sync(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from cpmn.versions import versions
+    from cpmn.job.versions import versions
 
     found = versions()
     found["device"] = _device() if found["torch"] else None
@@ -302,7 +302,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _device() -> str:
-    from cpmn.devices import choose_device, device_name
+    from cpmn.model.devices import choose_device, device_name
 
     return device_name(choose_device("auto"))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.images import AIR_HU, image_like
+from cpmn.volume.images import AIR_HU, image_like
 
 WINDOW_HU = (-1000.0, 100.0)  # as `register` clips in and between the lungs: contrast medium does not show
 NEIGHBOURHOOD_MM = 5.0  # our choice: standard deviation of the window of the local correlation, a vessel and its bed

@@ -7,7 +7,8 @@ import pydicom
 import pytest
 from PIL import Image
 
-from cpmn.cohort import Patient
+from cpmn.cohort.phantom import patient_id, phantom_label
+from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.phantom import PhantomConfig
@@ -15,7 +16,6 @@ from cpmn.config.propagate import PropagateConfig
 from cpmn.config.register import RegisterConfig
 from cpmn.convert.stage import convert_patient
 from cpmn.crop.stage import crop_patient
-from cpmn.phantom.rows import patient_id, phantom_label
 from cpmn.phantom.stage import write_patient
 from cpmn.propagate.stage import propagate_patient
 from cpmn.register.stage import register_patient

@@ -1,6 +1,6 @@
 """Whether a network calls bright blood a clot: how scores of patients without PE follow their blood's HU.
 
-The blood is the phantom's own, drawn from the seed; how well `cpmn.blood` measures it in the NCT stands beside.
+The blood is the phantom's own, drawn from the seed; how well `cpmn.anatomy.blood` measures it in the NCT stands beside.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from benchmarks.evidence.markdown import estimate
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, phantom_config
 from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.evidence.table import BLOOD_FILE, MEASURED_FILE
-from cpmn.blood import blood_hu
+from cpmn.anatomy.blood import blood_hu
 from cpmn.files import write_text
-from cpmn.images import read_image
-from cpmn.metrics import auc
 from cpmn.phantom.anatomy import blood_and_tissue
 from cpmn.phantom.materials import Tissue
+from cpmn.scoring.metrics import auc
+from cpmn.volume.images import read_image
 
 FEWEST_NORMALS = 10
 SAMPLES = 2000

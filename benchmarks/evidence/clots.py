@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clotgroups import clot_groups
-from cpmn import metrics
-from cpmn.cases import Case
-from cpmn.lesions import Lesions
+from cpmn.scoring import metrics
+from cpmn.scoring.agreement import Case
+from cpmn.scoring.lesions import Lesions
 
 FALSE_MARKS = 1.0  # per patient without PE, at which clots are counted, as the observer's wrong sites
 COLUMNS = ("patient_id", "split", "clot_id", "ml", "contrast_hu", "confidence", "found")

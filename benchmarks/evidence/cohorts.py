@@ -9,17 +9,17 @@ import numpy as np
 from benchmarks.evidence.plan import Difficulty, Plan, Role, cohort_patients, data_root
 from benchmarks.evidence.plan import phantom_config as phantom_of
 from benchmarks.truth import write_truth_cohort
-from cpmn.box import crop_image
+from cpmn.anatomy.lungbox import find_box
+from cpmn.cohort.phantom import patient_id, patient_index, phantom_label
 from cpmn.config.crop import CropConfig
 from cpmn.config.phantom import PhantomConfig
 from cpmn.files import read_json, read_table, write_json, write_table
-from cpmn.images import write_image
-from cpmn.lungbox import find_box
 from cpmn.phantom.anatomy import build_anatomy
 from cpmn.phantom.cohort import make_cohort
-from cpmn.phantom.rows import patient_id, patient_index, phantom_label
 from cpmn.phantom.scan import grid_image, scan_phase
 from cpmn.phantom.stage import describe
+from cpmn.volume.box import crop_image
+from cpmn.volume.images import write_image
 
 SHEET, SPLIT_SHEET, TRUTH_SHEET = "cohort.csv", "cohort-split.csv", "cohort-truth.csv"
 

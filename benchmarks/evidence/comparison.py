@@ -20,7 +20,7 @@ from benchmarks.evidence.statistics import (
     readings_of,
     wider,
 )
-from cpmn.metrics import Estimate
+from cpmn.scoring.metrics import Estimate
 
 PRIMARY = "mixed"
 DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of

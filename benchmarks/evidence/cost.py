@@ -15,7 +15,7 @@ from benchmarks.evidence.table import COST_FILE
 from benchmarks.train import Step, step_on
 from cpmn.config.train import TrainConfig
 from cpmn.files import write_text
-from cpmn.train.cases import Case
+from cpmn.train.subjects import Case
 
 BASELINE = "nct_only"
 VARIANTS = (BASELINE, "nct_nct", "cpmn", "nnunet", "densenet")

@@ -14,13 +14,14 @@ from torch.nn import functional
 
 from benchmarks.evidence.methods import Material, Reader, run_epochs, write_model
 from benchmarks.evidence.plan import Inference
-from cpmn.blood import window_center
+from cpmn.anatomy.blood import window_center
 from cpmn.config.train import TrainConfig
-from cpmn.devices import mixed_precision
 from cpmn.files import read_json
-from cpmn.images import AIR_HU, read_image
-from cpmn.inference import Prediction
-from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, normalise, working_image
+from cpmn.model.devices import mixed_precision
+from cpmn.model.inference import Prediction
+from cpmn.model.plan import PLAN_FILE, WEIGHTS_FILE
+from cpmn.volume.grid import normalise, working_image
+from cpmn.volume.images import AIR_HU, read_image
 
 SPACING = (3.0, 3.0, 3.0)  # mm; a whole crop then has half a million voxels
 SHAPE = (80, 80, 112)  # z, y, x; 240 x 240 x 336 mm about the crop's centre

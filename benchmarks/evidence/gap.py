@@ -16,11 +16,11 @@ from benchmarks.evidence.plan import RESULTS, TRUTH, Plan, Run
 from benchmarks.evidence.scoring import Record, case_of, is_stored, read_patient, score_of
 from benchmarks.evidence.table import GAP_FILE
 from benchmarks.evidence.training import is_trained, model_folder
-from cpmn.cases import summarise
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.decision import Decision
 from cpmn.files import read_json, write_text
+from cpmn.scoring.agreement import summarise
+from cpmn.scoring.decision import Decision
 
 
 def measure_gaps(plan: Plan) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from benchmarks.evidence.clots import clots_found
 from benchmarks.evidence.markdown import estimate, table
 from benchmarks.evidence.plan import Role, Run
 from benchmarks.evidence.statistics import cohort_rows
-from cpmn.metrics import auc
 from cpmn.phantom.difficulty import ISODENSE
+from cpmn.scoring.metrics import auc
 
 PARTS = 3
 VISIBLE_ML = "visible_ml"

@@ -10,13 +10,13 @@ import SimpleITK as sitk
 from benchmarks.evidence.cohorts import SHEET, run_folder, training_folder
 from benchmarks.evidence.plan import RESULTS, Difficulty, Plan
 from benchmarks.evidence.table import LABELS_FILE
-from cpmn import metrics
-from cpmn.cohort import Patient, load_cohort
+from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.files import read_json, write_text
-from cpmn.images import read_image
 from cpmn.phantom.difficulty import HYPERDENSE, ISODENSE
+from cpmn.scoring import metrics
+from cpmn.scoring.overlap import dice
 from cpmn.train.visibility import clot_visibility
-from cpmn.voxels import dice
+from cpmn.volume.images import read_image
 
 CEILING_HU = 1000.0  # visibility is then the contrast itself, up to here
 

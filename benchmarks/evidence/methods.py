@@ -17,10 +17,10 @@ from torch import nn
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import TrainConfig
 from cpmn.files import write_json
-from cpmn.inference import Prediction, TrainedModel, load_model, predict_case
-from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
-from cpmn.train.run import Row
+from cpmn.model.inference import Prediction, TrainedModel, load_model, predict_case
+from cpmn.model.plan import PLAN_FILE, WEIGHTS_FILE
 from cpmn.train.stage import HISTORY_FILE, train_fold, write_history, write_weights
+from cpmn.train.training import Row
 
 Reader = Callable[[sitk.Image], Prediction]
 

@@ -16,12 +16,13 @@ from benchmarks import nnunet
 from benchmarks.evidence.methods import Material, Reader, run_epochs, write_model
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.devices import mixed_precision
 from cpmn.files import read_json, write_json
-from cpmn.images import image_like, read_image, voxel_ml
-from cpmn.inference import Prediction, pool_volume
-from cpmn.plan import PLAN_FILE, WEIGHTS_FILE, resample, working_image
-from cpmn.train.cases import working_label
+from cpmn.model.devices import mixed_precision
+from cpmn.model.inference import Prediction, pool_volume
+from cpmn.model.plan import PLAN_FILE, WEIGHTS_FILE
+from cpmn.train.subjects import working_label
+from cpmn.volume.grid import resample, working_image
+from cpmn.volume.images import image_like, read_image, voxel_ml
 
 FOREGROUND_VOXELS = 10_000  # our choice: drawn per patient, more than most have (nnU-Net draws from all cases together)
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cpmn.cohort.phantom import patient_id, phantom_label
 from cpmn.config.phantom import PhantomConfig
 from cpmn.config.root import Config, load_config
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
-from cpmn.phantom.rows import patient_id, phantom_label
 
 PROJECT = Path(__file__).parents[2]
 PLAN_FILE = Path(__file__).with_name("plan.yaml")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmarks.evidence.cohorts import run_folder, training_folder, training_names, write_sheets
 from benchmarks.evidence.plan import CONFIG_FILE, Difficulty, Plan, read_config
-from cpmn.cohort import Patient, load_cohort
+from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.root import Config
 from cpmn.convert.stage import convert_patient
 from cpmn.crop.stage import crop_patient
+from cpmn.job.status import run_patient_stage
 from cpmn.propagate.stage import propagate_patient
-from cpmn.status import run_patient_stage
 
 PARTS = 2  # a cohort is done in two halves, so that two cores can work at it
 CROPPED = ("nct.nii.gz", "embolus.nii.gz", "lung.nii.gz", "crop.json")

@@ -19,20 +19,20 @@ from benchmarks.evidence.methods import Reader, method_of
 from benchmarks.evidence.plan import PROJECT, RESULTS, Plan, Role, Run, cohort_patients, data_root, training_config
 from benchmarks.evidence.tracking import record
 from benchmarks.evidence.training import model_folder, model_name
-from cpmn.cases import Case, Score, mark_lesions, measure_case, summarise
-from cpmn.cohort import Patient
+from cpmn.cohort.roles import Role as PatientRole
+from cpmn.cohort.sheet import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.config.train import TrainConfig
-from cpmn.decision import Decision, Unseen, fit_decision, is_positive, patient_features, patient_score
-from cpmn.ensemble import on_native
-from cpmn.evaluate.roles import Role as PatientRole
 from cpmn.evaluate.tables import PATIENT_COLUMNS, patient_row
 from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json, write_table
-from cpmn.images import read_image, voxel_ml
-from cpmn.lesions import Lesions
-from cpmn.plan import PLAN_FILE, WEIGHTS_FILE
-from cpmn.runs import code_version
+from cpmn.job.identity import code_version
+from cpmn.model.ensemble import on_native
+from cpmn.model.plan import PLAN_FILE, WEIGHTS_FILE
+from cpmn.scoring.agreement import Case, Score, mark_lesions, measure_case, summarise
+from cpmn.scoring.decision import Decision, Unseen, fit_decision, is_positive, patient_features, patient_score
+from cpmn.scoring.lesions import Lesions
 from cpmn.train.stage import HISTORY_FILE
+from cpmn.volume.images import read_image, voxel_ml
 
 FEATURE_COLUMNS = ("classification", "lesion")
 NOISE_COLUMN = "noise_hu"  # standard deviation of the NCT's noise, mean over the slices

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from cpmn.files import read_table
-from cpmn.metrics import Estimate, estimate
+from cpmn.scoring.metrics import Estimate, estimate
 
 SAMPLES = 4000
 LEVEL = 0.95

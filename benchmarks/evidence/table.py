@@ -49,8 +49,9 @@ STORED_TABLES = (  # file, heading, what stands in it
     (
         MEASURED_FILE,
         "Blood measured in the NCT",
-        "What `train.blood_window` centres on (`cpmn.blood`), minus the HU that the phantom drew (same command). *AUC "
-        "of blood*: of the drawn HU between PE patients and others, which is 0.5 but for a cohort's luck.",
+        "What `train.blood_window` centres on (`cpmn.anatomy.blood`), minus the HU that the phantom drew "
+        "(same command). *AUC of blood*: of the drawn HU between PE patients and others, "
+        "which is 0.5 but for a cohort's luck.",
     ),
     (
         COST_FILE,

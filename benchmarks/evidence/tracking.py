@@ -29,7 +29,7 @@ def record(plan: Plan, run: Run, facts: Mapping[str, Any]) -> None:
 
     A run that is there already (the same model, stored again with more patients) gets the new figures.
     """
-    from cpmn.tracking import server  # sets MLflow's environment before it is imported
+    from cpmn.track import server  # sets MLflow's environment before it is imported
 
     with server.harmless(f"recording {run.name}"), server.locked(data_root() / ".mlflow.lock"):
         client = server.connect(database())

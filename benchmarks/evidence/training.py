@@ -11,10 +11,10 @@ from benchmarks.evidence.cohorts import run_folder, training_labels
 from benchmarks.evidence.methods import Material, method_of
 from benchmarks.evidence.plan import PROJECT, TRUTH, Plan, Run, data_root, training_config
 from cpmn.files import sha256_of_files, sha256_of_json, write_json
-from cpmn.plan import WEIGHTS_FILE
-from cpmn.runs import code_version
-from cpmn.sources import source_files
-from cpmn.status import excluded_patients, failed_registrations
+from cpmn.job.dependencies import source_files
+from cpmn.job.identity import code_version
+from cpmn.job.status import excluded_patients, failed_registrations
+from cpmn.model.plan import WEIGHTS_FILE
 from cpmn.train.resume import STAGE
 from cpmn.train.stage import HISTORY_FILE
 
@@ -43,7 +43,7 @@ def is_trained(plan: Plan, run: Run) -> bool:
 
 def train_run(plan: Plan, run: Run) -> None:
     """Train one run; an interrupted one goes on. Writes `training.json` beside the model."""
-    from cpmn.devices import has_bfloat16  # loads torch
+    from cpmn.model.devices import has_bfloat16  # loads torch
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     results = run_folder(run.source, run.variant == TRUTH) / "results"

@@ -1,47 +1,26 @@
-"""The stage `convert`: one patient's scans as int16 NIfTI in HU, each with a JSON of where it comes from.
+"""The stage `convert`: one patient's scans as int16 NIfTI in HU, each with a JSON of where it comes from."""
 
-The result is always ordered x to the left, y to the back, z to the head (LPS); reordering is exact. The JSON
-holds no name, identifier, date or UID: a series is named by a hash of its UID.
-"""
-
-import logging
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.archive import unzipped
-from cpmn.convert.contrast import Contrast, contrast_in_image
-from cpmn.convert.headers import Scan, scan_files
-from cpmn.convert.imagefile import is_image_file, read_file
-from cpmn.convert.pixels import Volume, read_volume
-from cpmn.convert.problem import SeriesProblem
-from cpmn.convert.regrid import image_of
-from cpmn.convert.series import EXPECTED, RULES, Choice, Series, choose_series
+from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
-from cpmn.files import sha256_of_files, write_json
-from cpmn.images import write_image
-
-logger = logging.getLogger(__name__)
-
-EXPECTED_OF = {"nct": "an NCT", "ctpa": "a CTPA"}
-ORIENTATION = "LPS"  # x to the left, y to the back (posterior), z to the head (superior)
+from cpmn.files import write_json
+from cpmn.volume.images import write_image
 
 
 def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> None:
     """Write `folder`/{nct,ctpa}.nii.gz and .json (the CTPA only if the patient has one).
 
-    Raises PatientError as `convert_series`, and if both phases come from one and the same series.
+    Raises PatientError as `read_scan`, and if both phases come from one and the same series.
     """
     hashes: dict[str, str] = {}
     for phase, source in (("nct", patient.nct), ("ctpa", patient.ctpa)):
         if source is None:
             continue
         named = patient.nct_series if phase == "nct" else patient.ctpa_series
-        image, facts = convert_series(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
+        image, facts = read_scan(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
         hashes[phase] = facts["source_sha256"]
         if hashes.get("nct") == hashes.get("ctpa"):
             raise PatientError(
@@ -52,162 +31,3 @@ def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> No
             )
         write_image(image, folder / f"{phase}.nii.gz")
         write_json(folder / f"{phase}.json", facts)
-
-
-def convert_series(
-    source: Path, *, patient: str, phase: str, series_uid: str, config: ConvertConfig
-) -> tuple[sitk.Image, dict[str, Any]]:
-    """Convert a folder or a .zip of DICOM files, or one image file, to HU.
-
-    Parameters
-    ----------
-    phase : "nct" or "ctpa"; decides which contrast is expected where there are several series.
-    series_uid : SeriesInstanceUID, or the key that messages show for it; empty chooses by the rules.
-
-    Returns
-    -------
-    The image (int16 HU, ordered LPS, geometry in mm) and the facts that go into its JSON.
-
-    Raises PatientError with what is wrong, where, and what to do.
-    """
-    source = Path(source)
-    try:
-        if not source.exists():
-            raise SeriesProblem(f"the {phase.upper()} does not exist", "Correct the path.", source)
-        if source.is_file() and is_image_file(source):
-            if series_uid:
-                raise SeriesProblem("a series is named, but an image file holds none", "Leave the series out.", source)
-            image, facts = _convert_file(source)
-        else:
-            image, facts = _convert_dicom(source, phase, series_uid, config)
-    except SeriesProblem as problem:
-        raise PatientError(patient, problem.problem, problem.remedy, problem.file or source) from problem
-    image = sitk.DICOMOrient(image, ORIENTATION)
-    if facts["contrast"].evidence == "unknown" and facts["contrast"].blood_hu is None:
-        facts["contrast"] = contrast_in_image(image)
-    facts["warnings"] += _warnings(facts["contrast"], phase, facts["lossy"])
-    for warning in facts["warnings"]:
-        logger.warning("patient %s, %s: %s", patient, phase, warning)
-    facts["contrast"] = facts["contrast"].to_json()
-    return image, {"phase": phase, **facts, **_describe_image(image)}
-
-
-def _convert_dicom(source: Path, phase: str, series_uid: str, config: ConvertConfig) -> tuple[sitk.Image, dict]:
-    with unzipped(source, config.maximum_unzipped_gb) as files:
-        return _convert_files(source, files, phase, series_uid, config)
-
-
-def _convert_files(
-    source: Path, files: list[Path], phase: str, series_uid: str, config: ConvertConfig
-) -> tuple[sitk.Image, dict]:
-    scan = scan_files(source, files)
-    choice = choose_series(scan, phase=phase, series_uid=series_uid, config=config)
-    series, geometry = choice.series, choice.series.geometry
-    assert geometry is not None
-    volume = read_volume(series.slices, geometry)
-    return image_of(volume.hu, geometry), _dicom_facts(scan, choice, volume)
-
-
-def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
-    series, first = choice.series, choice.series.first
-    lossy = first.text("LossyImageCompression") == "01"
-    return {
-        "source": "dicom",
-        "source_sha256": sha256_of_files({header.path for header in series.slices}),
-        "series": series.key,
-        "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
-        "kernel": first.text("ConvolutionKernel") or None,
-        "kvp": first.number("KVP"),
-        "contrast": series.contrast,
-        "patient_position": first.text("PatientPosition") or None,
-        "transfer_syntax": volume.transfer_syntax,
-        "lossy": lossy,
-        "hu_from": "RescaleSlope and RescaleIntercept of each slice",
-        "slices": len(series.slices),
-        "slice_thickness_tag_mm": first.number("SliceThickness"),
-        "padding_voxels": volume.padding_voxels,
-        "saturated_voxels": volume.saturated_voxels,
-        "rounded_voxels": 0,
-        "chosen_because": choice.reason,
-        "rules": list(RULES),
-        "rejected": choice.rejected,
-        "warnings": list(choice.warnings),
-        "rejected_files": dict(series.dropped),
-        "ignored_files": dict(scan.ignored),
-        "repaired": _repairs(series, volume),
-    }
-
-
-def _repairs(series: Series, volume: Volume) -> list[str]:
-    repairs, geometry = [], series.geometry
-    if geometry and geometry.shifts:
-        repairs.append(
-            f"gantry tilt of {geometry.tilt_degrees:.1f} degrees: each slice moved in its plane by up to "
-            f"{np.max(geometry.shifts):.1f} pixels, air added around it: HU are interpolated"
-        )
-    if geometry and geometry.uneven:
-        repairs.append(
-            f"{len(series.slices)} unevenly spaced slices resampled to {len(volume.hu)} every "
-            f"{geometry.spacing[2]:.3f} mm: HU are interpolated"
-        )
-    if volume.padding_voxels:
-        repairs.append(f"{volume.padding_voxels} padding voxels below -1024 HU set to -1024")
-    if volume.saturated_voxels:
-        repairs.append(f"{volume.saturated_voxels} voxels above 32767 HU set to 32767")
-    return repairs
-
-
-def _warnings(contrast: Contrast, phase: str, lossy: bool | None) -> list[str]:
-    warnings = []
-    if contrast.evidence == EXPECTED[phase][0]:
-        warnings.append(
-            f"contrast is {contrast.evidence} (from: {contrast.source}), which is not expected of "
-            f"{EXPECTED_OF[phase]}: is it the right scan?"
-        )
-    if lossy:
-        warnings.append("the slices were compressed with loss: HU are approximate")
-    return warnings
-
-
-def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
-    volume = read_file(source)
-    repairs = {
-        "padding voxels below -1024 HU set to -1024": volume.padding_voxels,
-        "voxels above 32767 HU set to 32767": volume.saturated_voxels,
-        "fractional values rounded to whole HU": volume.rounded_voxels,
-    }
-    return volume.image, {
-        "source": f"image file of {volume.stored_type}",
-        "source_sha256": sha256_of_files([source]),
-        "series": None,
-        "scanner": None,
-        "kernel": None,
-        "kvp": None,
-        "contrast": Contrast("unknown", "an image file has no such tag"),
-        "patient_position": None,
-        "transfer_syntax": None,
-        "lossy": None,
-        "slices": volume.image.GetSize()[2],
-        "slice_thickness_tag_mm": None,
-        "padding_voxels": volume.padding_voxels,
-        "saturated_voxels": volume.saturated_voxels,
-        "rounded_voxels": volume.rounded_voxels,
-        "chosen_because": "an image file holds one volume",
-        "rules": list(RULES),
-        "rejected": [],
-        "warnings": [],
-        "rejected_files": {},
-        "ignored_files": {},
-        "repaired": [f"{count} {what}" for what, count in repairs.items() if count],
-        "hu_from": "values as stored: an image file cannot confirm that they are HU",
-    }
-
-
-def _describe_image(image: sitk.Image) -> dict[str, Any]:
-    statistics = sitk.MinimumMaximumImageFilter()
-    statistics.Execute(image)
-    return {
-        "size": image.GetSize(),
-        "spacing_mm": image.GetSpacing(),
-        "hu_range": [int(statistics.GetMinimum()), int(statistics.GetMaximum())],
-    }

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.box import Box, crop_image
+from cpmn.anatomy.lungbox import find_box, touched_sides
+from cpmn.anatomy.lungs import lung_parts_ml
 from cpmn.config.crop import CropConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
-from cpmn.images import describe_grid, read_image, same_grid, voxel_ml, write_image
-from cpmn.lungbox import find_box, touched_sides
-from cpmn.lungs import lung_parts_ml
+from cpmn.volume.box import Box, crop_image
+from cpmn.volume.images import describe_grid, read_image, same_grid, voxel_ml, write_image
 
 logger = logging.getLogger(__name__)
 

@@ -11,20 +11,20 @@ import SimpleITK as sitk
 import torch
 from tqdm import tqdm
 
-from cpmn.box import paste
-from cpmn.cases import Case, Score, mark_lesions, measure_case, read_reference, summarise
-from cpmn.cohort import Patient
+from cpmn.cohort.roles import Role, assign_roles, propagated_label
+from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
-from cpmn.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
-from cpmn.evaluate.roles import Role, assign_roles, propagated_label
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
 from cpmn.files import write_json, write_table
-from cpmn.images import image_like, read_image, write_image
-from cpmn.inference import TrainedModel
-from cpmn.metrics import roc_curve
+from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
+from cpmn.model.inference import TrainedModel
+from cpmn.scoring.agreement import Case, Score, mark_lesions, measure_case, read_reference, summarise
+from cpmn.scoring.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
+from cpmn.scoring.metrics import roc_curve
+from cpmn.volume.box import paste
+from cpmn.volume.images import image_like, read_image, write_image
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,8 @@ def evaluate_variant(
         given.
 
     Maps are on the native NCT grid: `predictions` uint8 0/1, `cam` float32 0-1, `reference` uint16 clot ids as scored.
-    An excluded patient's maps are empty files, as `cpmn.status` leaves them, and so is a reference that does not exist.
+    An excluded patient's maps are empty files, as `cpmn.job.status` leaves them, and so is a reference that is
+    absent.
 
     Raises
     ------

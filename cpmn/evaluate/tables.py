@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from cpmn.cases import Case, Score
-from cpmn.evaluate.roles import Role
-from cpmn.lesions import overlap_match
-from cpmn.reasons import without_paths
+from cpmn.cohort.roles import Role
+from cpmn.job.redact import without_paths
+from cpmn.scoring.agreement import Case, Score
+from cpmn.scoring.lesions import overlap_match
 
 PATIENT_COLUMNS = (
     "patient_id",

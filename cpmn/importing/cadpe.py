@@ -7,7 +7,7 @@ rs/0001RefStd.nrrd, e0032RefStd.nrrd          # 001 goes with 0001, with four di
 from functools import partial
 from pathlib import Path
 
-from cpmn.importing.case import Case, Skipped, natural, required
+from cpmn.importing.entry import Case, Skipped, natural, required
 from cpmn.importing.masks import mask_of_image
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from cpmn.errors import PatientError
-from cpmn.importing.case import Case, Skipped, required
+from cpmn.importing.entry import Case, Skipped, required
 from cpmn.importing.masks import mask_of_slices
 
 

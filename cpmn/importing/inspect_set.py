@@ -9,7 +9,7 @@ Final_splits.csv        # impression_id, split
 from pathlib import Path
 
 from cpmn.files import read_table
-from cpmn.importing.case import Case, Skipped, require_columns, required
+from cpmn.importing.entry import Case, Skipped, require_columns, required
 
 LABELS = {"True": 1, "False": 0}
 SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}

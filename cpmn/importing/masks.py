@@ -9,15 +9,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.archive import files_below
-from cpmn.convert.headers import scan_files
-from cpmn.convert.pixels import read_volume
-from cpmn.convert.problem import SeriesProblem
-from cpmn.convert.regrid import image_of
-from cpmn.convert.series import Series, choose_series
+from cpmn.dicom.archive import files_below
+from cpmn.dicom.headers import scan_files
+from cpmn.dicom.pixels import read_volume
+from cpmn.dicom.problem import SeriesProblem
+from cpmn.dicom.regrid import image_of
+from cpmn.dicom.series import Series, choose_series
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, holds_ids, on_grid_of, read_image
-from cpmn.importing.case import natural
+from cpmn.importing.entry import natural
+from cpmn.volume.images import describe_grid, holds_ids, on_grid_of, read_image
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import read_image
-from cpmn.importing.case import Case, Skipped
+from cpmn.importing.entry import Case, Skipped
 from cpmn.importing.masks import mask_of_slices
+from cpmn.volume.images import read_image
 
 SUFFIX = ".nii.gz"
 

@@ -9,8 +9,8 @@ A study has PE if it is neither negative nor indeterminate; indeterminate ones a
 import csv
 from pathlib import Path
 
-from cpmn.cohort import PATIENT_ID
-from cpmn.importing.case import Case, Skipped, require_columns, required
+from cpmn.cohort.sheet import PATIENT_ID
+from cpmn.importing.entry import Case, Skipped, require_columns, required
 
 SHEET = "train.csv"
 COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "negative_exam_for_pe", "indeterminate")

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.cohort import PATIENT_ID, REQUIRED_COLUMNS
+from cpmn.cohort.sheet import PATIENT_ID, REQUIRED_COLUMNS
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_table
-from cpmn.images import write_image
 from cpmn.importing import cadpe, fumpe, inspect_set, read, rspect
-from cpmn.importing.case import Case, Skipped
+from cpmn.importing.entry import Case, Skipped
+from cpmn.volume.images import write_image
 
 KINDS: dict[str, Callable[[Path], list[Case | Skipped]]] = {
     "fumpe": fumpe.find_cases,

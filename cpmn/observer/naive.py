@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cpmn.voxels import smoothed_inside
+from cpmn.volume.voxels import smoothed_inside
 
 SMOOTHING_MM = 3.0  # sigma; about the radius of a segmental artery; our choice
 INSIDE = 0.9  # a voxel is artery where at least this share of it is; our choice, against partial volume

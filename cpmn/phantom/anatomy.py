@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cpmn.cohort.phantom import patient_index, phantom_label
 from cpmn.config.phantom import PhantomConfig
 from cpmn.phantom.emboli import Clot, draw_emboli
 from cpmn.phantom.findings import Chest, Findings, draw_findings
 from cpmn.phantom.materials import FIRST_CLOT, Attenuation, Tissue, draw_attenuation
 from cpmn.phantom.motion import Motion, draw_motion
-from cpmn.phantom.rows import patient_index, phantom_label
 from cpmn.phantom.shapes import Shape
 from cpmn.phantom.streams import random_stream
 from cpmn.phantom.torso import Habitus, Part, Size, build_torso, draw_habitus

@@ -10,9 +10,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 
+from cpmn.cohort.phantom import phantom_rows
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
-from cpmn.phantom.rows import phantom_rows
 from cpmn.phantom.stage import is_finished, refuse_other_cohort, settings_key, write_cohort, write_patient, write_truth
 
 AHEAD = 4  # patients given out per process: enough to keep it busy, few enough to stop soon

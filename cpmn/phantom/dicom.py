@@ -9,9 +9,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from cpmn.dicom.scanners import MANUFACTURER, PHANTOM_MODEL
 from cpmn.phantom.render import Grid
 from cpmn.phantom.scan import Phase
-from cpmn.scanners import MANUFACTURER, PHANTOM_MODEL
 
 RESCALE_INTERCEPT = -1024  # stored value = HU + 1024, unsigned, as most scanners do
 UID_ROOT = "2.25."  # UIDs made from hashes need no registered root (DICOM PS3.5 B.2)

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.anatomy.artery_vein import ARTERY, VEIN
 from cpmn.config.phantom import PhantomConfig
 from cpmn.phantom.anatomy import Anatomy, without_emboli
 from cpmn.phantom.blur import draw_sway
@@ -17,7 +18,6 @@ from cpmn.phantom.noise import PLAIN, Noise, Protocol, draw_protocol, noise_powe
 from cpmn.phantom.render import Canvas, Grid
 from cpmn.phantom.streams import random_stream
 from cpmn.phantom.vessels import vessel_shapes
-from cpmn.vesselmask import ARTERY, VEIN
 
 Phase = Literal["nct", "ctpa"]
 

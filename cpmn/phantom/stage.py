@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import cpmn
+from cpmn.cohort.phantom import phantom_rows
 from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_json, write_json, write_table
-from cpmn.images import write_image
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.dicom import write_series
 from cpmn.phantom.emboli import Clot
 from cpmn.phantom.materials import Tissue
 from cpmn.phantom.motion import Term
-from cpmn.phantom.rows import phantom_rows
 from cpmn.phantom.scan import Phase, Scan, grid_image, motion_image, phase_protocol, scan_phase, vessel_labels
+from cpmn.volume.images import write_image
 
 PHASES: tuple[Phase, ...] = ("ctpa", "nct")
 MADE_UP = re.compile(r"phantom-\d+|chest\d+-\d+")  # ids of `phantom_rows` and of pairs from real chests

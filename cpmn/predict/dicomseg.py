@@ -14,11 +14,11 @@ from pydicom.valuerep import DSfloat
 
 import cpmn
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.archive import unzipped
-from cpmn.convert.geometry import Geometry
-from cpmn.convert.headers import read_dicom, scan_files
-from cpmn.convert.problem import SeriesProblem
-from cpmn.convert.series import choose_series
+from cpmn.dicom.archive import unzipped
+from cpmn.dicom.geometry import Geometry
+from cpmn.dicom.headers import read_dicom, scan_files
+from cpmn.dicom.problem import SeriesProblem
+from cpmn.dicom.series import choose_series
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
 

@@ -11,8 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from cpmn.box import box_of
 from cpmn.files import written_atomically
+from cpmn.volume.box import box_of
 
 WINDOW_HU = (-135.0, 215.0)
 """Mediastinal window, centre 40 and width 350 HU."""

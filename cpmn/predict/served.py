@@ -1,4 +1,4 @@
-"""A trained variant as MLflow loads and serves it; `cpmn.tracking.registry` saves this file with the model.
+"""A trained variant as MLflow loads and serves it; `cpmn.track.registry` saves this file with the model.
 
 Every row of the input names one non-contrast chest CT: `path`, a folder of DICOM files or an image file in HU where
 the model runs, or `nifti`, the contents of a .nii or .nii.gz file (base64 in JSON).

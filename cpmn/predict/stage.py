@@ -11,18 +11,18 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 import cpmn
-from cpmn.box import crop_image
-from cpmn.cases import mark_lesions
+from cpmn.anatomy.lungbox import find_box, touched_sides
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
-from cpmn.convert.stage import convert_series
-from cpmn.decision import Decision, is_positive, patient_score
-from cpmn.ensemble import Reading, load_folds, on_native, read_crop, stored_map, weights_sha256
+from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
-from cpmn.images import image_like, voxel_ml, write_image
-from cpmn.lungbox import find_box, touched_sides
+from cpmn.model.ensemble import Reading, load_folds, on_native, read_crop, stored_map, weights_sha256
 from cpmn.predict.overview import write_overview
+from cpmn.scoring.agreement import mark_lesions
+from cpmn.scoring.decision import Decision, is_positive, patient_score
+from cpmn.volume.box import crop_image
+from cpmn.volume.images import image_like, voxel_ml, write_image
 
 logger = logging.getLogger(__name__)
 
@@ -104,9 +104,9 @@ def predict_series(
 
 
 def _converted(source: Path, series_uid: str, config: ConvertConfig, where: Path) -> tuple[sitk.Image, dict[str, Any]]:
-    """The scan and its facts as `convert_series` gives them; remedies that name settings say `where` these stand."""
+    """The scan and its facts as `read_scan` gives them; remedies that name settings say `where` these stand."""
     try:
-        return convert_series(source, patient=source.name, phase="nct", series_uid=series_uid, config=config)
+        return read_scan(source, patient=source.name, phase="nct", series_uid=series_uid, config=config)
     except PatientError as error:
         if "convert." not in error.remedy:
             raise

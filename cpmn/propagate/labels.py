@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.propagate import PropagateConfig
-from cpmn.images import image_like
+from cpmn.volume.images import image_like
 
 SEARCH_MM = 6.0  # our choice: step of the search for a clot's place; a breathing motion is smooth on this scale
 SLACK = 2.5  # our choice: steps added around that place, so that local stretching up to this factor does no harm

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import describe_grid, holds_ids, on_grid_of, read_image
+from cpmn.volume.images import describe_grid, holds_ids, on_grid_of, read_image
 
 
 def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float) -> sitk.Image:

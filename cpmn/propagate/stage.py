@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.confidence import confidence_map
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
-from cpmn.images import image_like, read_image, write_image
 from cpmn.propagate.labels import Clot, propagate_labels
 from cpmn.propagate.masks import read_mask
-from cpmn.transforms import load_transform
+from cpmn.volume.images import image_like, read_image, write_image
+from cpmn.volume.transforms import load_transform
 
 logger = logging.getLogger(__name__)
 

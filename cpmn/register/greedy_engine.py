@@ -17,8 +17,8 @@ import SimpleITK as sitk
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
-from cpmn.images import write_image
 from cpmn.register.prepare import Side
+from cpmn.volume.images import write_image
 
 RAS = np.diag([-1.0, -1.0, 1.0])  # to and from LPS
 AFFINE = "-a -m NCC 2x2x2 -n 40x20x0"  # our choice: half the working resolution is enough before a deformable step

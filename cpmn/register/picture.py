@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cpmn.files import written_atomically
 from cpmn.register.prepare import Side
-from cpmn.transforms import jacobian_determinant, load_transform
+from cpmn.volume.transforms import jacobian_determinant, load_transform
 
 DISPLAY_HU = (-1000.0, 100.0)
 

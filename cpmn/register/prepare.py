@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.anatomy.lungs import between_lungs
 from cpmn.config.register import RegisterConfig
-from cpmn.lungs import between_lungs
 
 MOVING_EXTRA_MM = 20.0  # our choice: the moving image shows more than the fixed one, so that the warp can reach for it
 

@@ -8,7 +8,13 @@ import SimpleITK as sitk
 
 from cpmn.config.register import RegisterConfig
 from cpmn.register.prepare import Side, near_lungs
-from cpmn.transforms import jacobian_determinant, load_inverse_transform, load_transform, read_warp, transform_points
+from cpmn.volume.transforms import (
+    jacobian_determinant,
+    load_inverse_transform,
+    load_transform,
+    read_warp,
+    transform_points,
+)
 
 CORE_MM = 6.0  # our choice: deeper than this in the lungs only vessels tell; their surface matches in any two chests
 VESSEL_SHARE = 0.05  # our choice: vessels fill 5-10 % of a lung; a share, not a HU, for contrast medium moves every HU

@@ -7,17 +7,17 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
-from cpmn.images import AIR_HU, read_image, write_image
-from cpmn.lungs import segment_lungs
 from cpmn.register.ants_engine import load_ants, threads_in_use
 from cpmn.register.engines import engine_version, register_sides
 from cpmn.register.picture import write_picture
 from cpmn.register.prepare import MOVING_EXTRA_MM, Side, prepare
 from cpmn.register.quality import measure, verdict
-from cpmn.transforms import load_transform
+from cpmn.volume.images import AIR_HU, read_image, write_image
+from cpmn.volume.transforms import load_transform
 
 TRANSFORMS = ("affine.mat", "warp.nii.gz", "inverse_warp.nii.gz")
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
+from cpmn.dicom.scanners import CHEST_MODEL, MANUFACTURER
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
-from cpmn.reasons import without_paths
-from cpmn.runs import fold_folders
-from cpmn.scanners import CHEST_MODEL, MANUFACTURER
-from cpmn.status import PATIENT_STAGES
+from cpmn.job.identity import fold_folders
+from cpmn.job.redact import without_paths
+from cpmn.job.status import PATIENT_STAGES
 
 REFERENCE_TEXT = {
     "nct_truth": "scoring reference on the non-contrast CT (nct_truth)",

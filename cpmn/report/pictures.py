@@ -12,7 +12,7 @@ from matplotlib.image import imread, imsave
 from scipy import ndimage
 
 from cpmn.errors import CpmnError
-from cpmn.images import read_image
+from cpmn.volume.images import read_image
 
 MAXIMUM_PIXELS = 512  # longest side of an embedded picture; our choice, keeps a slice near 20 kB
 CAM_OPACITY = 0.65

@@ -5,8 +5,8 @@ from statistics import median
 from typing import Any
 
 from cpmn.config.root import Config
+from cpmn.job.versions import versions
 from cpmn.report.collect import Curve, Results, number
-from cpmn.versions import versions
 
 MACHINE = ("platform", "cores")
 

@@ -8,14 +8,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
-from cpmn.report.cases import build_cases
 from cpmn.report.collect import Curve, Results, collect, number, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
+from cpmn.report.gallery import build_cases
 from cpmn.report.limits import limits
 from cpmn.report.pictures import file_picture
 from cpmn.report.record import run_record, training_seconds

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from cpmn.cohort import Patient
-from cpmn.evaluate.roles import set_apart
+from cpmn.cohort.roles import set_apart
+from cpmn.cohort.sheet import Patient
 from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, Row, number
 
 LABEL_TEXT = {1: "PE", 0: "no PE"}

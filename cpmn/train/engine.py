@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.devices import device_name, has_bfloat16, mixed_precision
 from cpmn.errors import CpmnError
-from cpmn.plan import pooling_strides
-from cpmn.train.cases import Case
+from cpmn.model.devices import device_name, has_bfloat16, mixed_precision
+from cpmn.model.plan import pooling_strides
 from cpmn.train.feed import Sampler
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.processes import ALONE, World
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.run import Best, Row, Run, new_optimiser, start_run, state_of
 from cpmn.train.sampling import Batch
+from cpmn.train.subjects import Case
+from cpmn.train.training import Best, Row, Run, new_optimiser, start_run, state_of
 from cpmn.train.validation import validate
 
 logger = logging.getLogger(__name__)

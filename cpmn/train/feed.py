@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from cpmn.config.train import TrainConfig
-from cpmn.train.cases import Case
 from cpmn.train.processes import World
 from cpmn.train.sampling import Batch, sample_batch
+from cpmn.train.subjects import Case
 
 
 class Sampler:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.images import read_image
-from cpmn.train.cases import crop_files
+from cpmn.train.subjects import crop_files
+from cpmn.volume.images import read_image
 
 PERCENTILES = (5, 50, 95)
 

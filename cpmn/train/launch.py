@@ -13,8 +13,8 @@ import cpmn
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.files import write_json
-from cpmn.train.run import Row
 from cpmn.train.stage import train_fold
+from cpmn.train.training import Row
 
 ROWS_FILE = "rows.jsonl"
 POLL_SECONDS = 1.0

@@ -1,4 +1,4 @@
-"""The training objective: the loss terms of `cpmn.losses`, weighted; a term of weight zero is not computed."""
+"""The training objective: the loss terms of `cpmn.model.losses`, weighted; a term of weight zero is not computed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cpmn.config.train import TrainConfig
-from cpmn.losses import (
+from cpmn.model.losses import (
     affinity_loss,
     alignment_loss,
     background_ring,
@@ -18,7 +18,7 @@ from cpmn.losses import (
     ramp,
     segmentation_loss,
 )
-from cpmn.network import PathwayOutput
+from cpmn.model.network import PathwayOutput
 from cpmn.train.sampling import Batch, PhasePatches
 
 Term = Literal["discrepancy", "alignment", "mutual"]

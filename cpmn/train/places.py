@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.train.cases import Case
+from cpmn.train.subjects import Case
 
 Kind = Literal["clot", "vessel", "vein", "elsewhere", "lung"]
 AXES = ("z", "y", "x")

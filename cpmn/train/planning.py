@@ -15,10 +15,10 @@ import psutil
 import torch
 
 from cpmn.config.train import Phase, Spacing, TrainConfig
-from cpmn.devices import has_bfloat16
 from cpmn.errors import CpmnError
-from cpmn.network import EVIDENCE_LEVEL, build_pathway
-from cpmn.plan import pooling_strides
+from cpmn.model.devices import has_bfloat16
+from cpmn.model.network import EVIDENCE_LEVEL, build_pathway
+from cpmn.model.plan import pooling_strides
 
 FIRST_WIDTHS = (32, 16)  # nnU-Net's where the whole crop fits, else ours: networks that two cores can train
 WIDEST, MOST_LEVELS = 8, 5  # times the first width, and levels: ours

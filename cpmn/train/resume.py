@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cpmn.files import sha256_of_files, sha256_of_json, written_atomically
-from cpmn.sources import ROOT, source_files
+from cpmn.job.dependencies import ROOT, source_files
 
 logger = logging.getLogger(__name__)
 

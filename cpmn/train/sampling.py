@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cpmn.anatomy.vessels import BLOOD_HU
 from cpmn.config.train import Phase, TrainConfig
-from cpmn.images import AIR_HU
-from cpmn.plan import normalise
-from cpmn.train.cases import Case
 from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places
 from cpmn.train.simulate import draw_contrast, insert_embolus, recontrast
-from cpmn.train.vessels import BLOOD_HU
+from cpmn.train.subjects import Case
 from cpmn.train.visibility import floor_at, label_weight, patch_visibility
+from cpmn.volume.grid import normalise
+from cpmn.volume.images import AIR_HU
 
 SHOWN_SHARE = 0.5  # ours: a patch of which the CTPA shows less is one without CTPA
 OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pulmonary artery counts as suboptimal

@@ -9,10 +9,10 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
+from cpmn.anatomy.vessels import SMOOTHING_VOXELS, blood_like
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.train.vessels import SMOOTHING_VOXELS, blood_like
 from cpmn.train.visibility import contrast_to_blood
-from cpmn.voxels import smoothed_inside
+from cpmn.volume.voxels import smoothed_inside
 
 RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
 CONTRAST_SD_HU = 5.0  # ours: spread of the clots' contrast about the schedule

@@ -16,18 +16,18 @@ from torch import Tensor
 
 import cpmn
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.devices import choose_device, device_name
 from cpmn.errors import CpmnError
 from cpmn.files import write_text, written_atomically
-from cpmn.network import all_finite
-from cpmn.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
-from cpmn.train.cases import Case, crop_files, load_cases
+from cpmn.model.devices import choose_device, device_name
+from cpmn.model.network import all_finite
+from cpmn.model.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.engine import COLUMNS, final_weights, train
 from cpmn.train.fingerprint import fingerprint
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
-from cpmn.train.run import Row
+from cpmn.train.subjects import Case, crop_files, load_cases
+from cpmn.train.training import Row
 
 logger = logging.getLogger(__name__)
 

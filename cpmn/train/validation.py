@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from cpmn import metrics, voxels
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.images import AIR_HU
-from cpmn.inference import predict_volume
-from cpmn.losses import classification_loss, segmentation_loss
-from cpmn.network import Pathway
-from cpmn.plan import normalise
-from cpmn.train.cases import Case
+from cpmn.model.inference import predict_volume
+from cpmn.model.losses import classification_loss, segmentation_loss
+from cpmn.model.network import Pathway
+from cpmn.scoring import metrics, overlap
 from cpmn.train.processes import ALONE, World
+from cpmn.train.subjects import Case
+from cpmn.volume.grid import normalise
+from cpmn.volume.images import AIR_HU
 
 OVERLAP = 0.25  # our choice: half of what evaluation uses, since curves need less than results
 THRESHOLD = 0.5
@@ -65,4 +65,4 @@ def _validate_case(
     loss = segmentation_loss(logits[None, None], [], clot[None, None])
     loss = loss + config.classification_weight * classification_loss(output.class_logit[None], label)
     marked = (output.probability >= THRESHOLD).cpu().numpy()
-    return float(loss), voxels.dice(marked, np.asarray(case.embolus)), float(output.class_logit)
+    return float(loss), overlap.dice(marked, np.asarray(case.embolus)), float(output.class_logit)

@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cpmn.anatomy.vessels import BLOOD_HU, SOFT_HU
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.plan import SAME_SPACING_MM, empty_working_grid, resample
-from cpmn.train.vessels import BLOOD_HU, SOFT_HU
+from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample
 
 RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
 LEVELS = 255  # visibilities are kept as uint8

@@ -10,7 +10,7 @@ from benchmarks.evidence.blood import correlation
 from benchmarks.evidence.cohorts import patients_folder
 from benchmarks.evidence.plan import cohort_patients
 from benchmarks.evidence.scoring import store_results
-from cpmn.images import write_image
+from cpmn.volume.images import write_image
 from tests.benchmarks.conftest import finish, make_plan
 
 

@@ -10,10 +10,10 @@ import SimpleITK as sitk
 from benchmarks.evidence import gap
 from benchmarks.evidence.cohorts import run_folder
 from benchmarks.evidence.scoring import store_results
+from cpmn.cohort.phantom import patient_id, phantom_label
 from cpmn.files import read_json, write_json
-from cpmn.images import write_image
-from cpmn.inference import Prediction
-from cpmn.phantom.rows import patient_id, phantom_label
+from cpmn.model.inference import Prediction
+from cpmn.volume.images import write_image
 from tests.benchmarks.conftest import finish, make_plan
 
 PATIENTS, SPLIT = 12, 8

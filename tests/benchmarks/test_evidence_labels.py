@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from benchmarks.evidence import labels
 from benchmarks.evidence.cohorts import run_folder, training_folder
 from cpmn.files import write_json, write_text
-from cpmn.images import write_image
+from cpmn.volume.images import write_image
 from tests.benchmarks.conftest import make_plan
 
 

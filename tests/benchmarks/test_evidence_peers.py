@@ -11,8 +11,8 @@ from benchmarks.evidence.methods import Material, method_of
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import TrainConfig
 from cpmn.files import read_json
-from cpmn.images import write_image
-from cpmn.inference import CLASS_ML
+from cpmn.model.inference import CLASS_ML
+from cpmn.volume.images import write_image
 
 HOW = Inference(overlap=0.25, bfloat16=False)
 SPACING = (3.0, 3.0, 3.0)

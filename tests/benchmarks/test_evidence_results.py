@@ -13,13 +13,13 @@ from benchmarks.evidence.cohorts import make_patient, write_sheets
 from benchmarks.evidence.jobs import list_jobs
 from benchmarks.evidence.plan import cohort_patients
 from benchmarks.evidence.scoring import case_of, missing_scores, store_results
-from cpmn.cases import summarise
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.config.phantom import PhantomConfig
 from cpmn.files import read_json
-from cpmn.images import read_image
-from cpmn.metrics import estimate
 from cpmn.phantom.stage import write_cohort, write_truth
+from cpmn.scoring.agreement import summarise
+from cpmn.scoring.metrics import estimate
+from cpmn.volume.images import read_image
 from tests.benchmarks.conftest import VALUES, finish, make_plan, record
 
 TINY = PhantomConfig(nct_spacing=(5.0, 5.0, 6.0), subsample_mm=4.0, seed=5)

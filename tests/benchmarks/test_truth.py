@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.truth import write_truth_cohort
-from cpmn.cohort import load_cohort
+from cpmn.cohort.sheet import load_cohort
 from cpmn.errors import CpmnError
 
 SHEET = """patient_id,ctpa,nct,ctpa_mask,label,nct_truth,split

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.box import Box
+from cpmn.anatomy.lungbox import find_box, find_lungs
+from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
-from cpmn.convert.stage import convert_series
+from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError
-from cpmn.images import image_like, read_image
-from cpmn.lungbox import find_box, find_lungs
-from cpmn.lungs import segment_lungs
+from cpmn.volume.box import Box
+from cpmn.volume.images import image_like, read_image
 
 DICE = 0.95
 
@@ -154,7 +154,7 @@ CENTRES = {
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", CENTRES)
 def test_centre_of_real_chests(real_data, name):
-    nct = convert_series(real_data / name, patient="p", phase="nct", series_uid="", config=ConvertConfig())[0]
+    nct = read_scan(real_data / name, patient="p", phase="nct", series_uid="", config=ConvertConfig())[0]
     box, _, mirrored = find_box(nct, CropConfig())
     assert share_inside(box, nct, CENTRES[name]) == 1
     assert not mirrored
@@ -174,7 +174,7 @@ def test_half_a_chest_against_its_mask(real_data, name):
 def test_heads_have_no_lungs(real_data, name):
     config = ConvertConfig(minimum_slices=4, uneven_spacing="resample")
     folder = real_data / "odd_dicom" / name
-    head = convert_series(folder, patient="p", phase="nct", series_uid="", config=config)[0]
+    head = read_scan(folder, patient="p", phase="nct", series_uid="", config=config)[0]
     with pytest.raises(CpmnError, match=r"no lungs found: \d+ mL of lung, at least 500 mL are expected"):
         find_box(head, CropConfig())
 

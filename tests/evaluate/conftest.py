@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn import ensemble
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.files import write_json
-from cpmn.images import write_image
-from cpmn.inference import Prediction
+from cpmn.model import ensemble
+from cpmn.model.inference import Prediction
+from cpmn.volume.images import write_image
 
 SHAPE = (8, 20, 24)  # z, y, x
 BOX = (slice(1, 7), slice(2, 18), slice(2, 22))

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.compare import compare_variants, paired_rows, summarise_variants
+from cpmn.evaluate.compare import compare_variants, summarise_variants
+from cpmn.scoring.comparison import paired_rows
 
 CONTRACT = "variant,base,seed,cohort,metric,value,low,high,n,versus,difference,difference_low,difference_high,p"
 VARIANTS = {"cpmn": {"base": "cpmn", "seed": 0}, "plain": {"base": "nct_only", "seed": 0}}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from tests.convert.conftest import COLUMNS, ROWS, make_slice
+from tests.dicom.conftest import COLUMNS, ROWS, make_slice
 
 SLICES = 12
 SHAPE = (SLICES, ROWS, COLUMNS)

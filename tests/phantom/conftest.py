@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cpmn.cohort.phantom import patient_id, phantom_label
 from cpmn.config.phantom import PhantomConfig
 from cpmn.phantom.anatomy import Anatomy, build_anatomy, without_emboli
-from cpmn.phantom.rows import patient_id, phantom_label
 from cpmn.phantom.scan import Phase, Scan, scan_phase
 from cpmn.phantom.stage import write_patient
 

@@ -1,1 +1,1 @@
-from tests.convert.conftest import write_series as write_series  # a fixture
+from tests.dicom.conftest import write_series as write_series  # a fixture

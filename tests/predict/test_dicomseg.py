@@ -12,11 +12,11 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.stage import convert_series
+from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError
 from cpmn.predict.dicomseg import write_segmentation
-from tests.convert.conftest import COLUMNS, ROWS
-from tests.convert.test_multiframe import multi_framed
+from tests.dicom.conftest import COLUMNS, ROWS
+from tests.dicom.test_multiframe import multi_framed
 from tests.test_identifiers import IDENTIFYING
 
 STUDY = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.3", "StudyID": "1", "AccessionNumber": "7"}
@@ -40,7 +40,7 @@ def write_scan(write_series: Callable[..., Path]) -> Callable[..., Path]:
 def segment(scan: Path, output: Path, empty: bool = False, identity: bool = False, **settings) -> sitk.Image:
     """Write a Segmentation of a mask with a fifth of the voxels; gives the mask."""
     config = ConvertConfig.model_validate(settings)
-    native, facts = convert_series(scan, patient="p", phase="nct", series_uid="", config=config)
+    native, facts = read_scan(scan, patient="p", phase="nct", series_uid="", config=config)
     chosen = np.random.default_rng(1).random(native.GetSize()[::-1]) < (0 if empty else 0.2)
     mask = sitk.GetImageFromArray(chosen.astype(np.uint8))
     mask.CopyInformation(native)

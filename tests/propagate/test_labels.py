@@ -5,8 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.config.propagate import PropagateConfig
-from cpmn.images import same_grid
 from cpmn.propagate.labels import fullest, propagate_labels
+from cpmn.volume.images import same_grid
 
 CONFIG = PropagateConfig()
 IDENTITY = sitk.Transform(3, sitk.sitkIdentity)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from cpmn.cohort.phantom import phantom_label
 from cpmn.config.phantom import PhantomConfig
 from cpmn.config.propagate import PropagateConfig
 from cpmn.phantom.anatomy import build_anatomy
-from cpmn.phantom.rows import phantom_label
 from cpmn.phantom.scan import grid_image, scan_phase
 from cpmn.propagate.labels import Clot, propagate_labels
 

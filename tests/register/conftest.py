@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.images import write_image
-from cpmn.transforms import transform_points
+from cpmn.volume.images import write_image
+from cpmn.volume.transforms import transform_points
 
 SHIFT_MM = (4.0, -6.0, 60.0)  # the scans' frames of reference differ
 HALF_MM = (165, 111, 138)

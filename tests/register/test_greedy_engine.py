@@ -13,7 +13,7 @@ from cpmn.errors import PatientError
 from cpmn.files import read_json
 from cpmn.register.greedy_engine import _lps_affine, _ras_matrix
 from cpmn.register.stage import register_patient
-from cpmn.transforms import load_inverse_transform, load_transform, transform_points
+from cpmn.volume.transforms import load_inverse_transform, load_transform, transform_points
 
 GREEDY = RegisterConfig(engine="greedy", spacing_mm=4.0)
 numbers = st.floats(-50, 50, allow_nan=False, width=32)

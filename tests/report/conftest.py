@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.root import load_config
 from cpmn.files import write_json, write_text
-from cpmn.images import write_image
 from cpmn.report.stage import write_report
+from cpmn.volume.images import write_image
 
 SIZE = (30, 24, 8)  # x, y, z
 SPACING = (3.0, 3.0, 4.0)

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.config.train import TrainConfig
-from cpmn.images import write_image
 from cpmn.train.stage import train_fold
+from cpmn.volume.images import write_image
 
 SIZE = (16, 32, 32)  # z, y, x
 SPACING = (3.0, 3.0, 4.0)  # x, y, z in mm

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-import cpmn.devices as devices
+import cpmn.model.devices as devices
 import cpmn.train.engine as engine
 from cpmn.train.engine import final_weights, train_step
 from cpmn.train.objective import training_loss
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.run import Run, moving_average, start_run
 from cpmn.train.sampling import Batch, PhasePatches
+from cpmn.train.training import Run, moving_average, start_run
 from tests.train.test_objective import phase
 
 CPU = torch.device("cpu")

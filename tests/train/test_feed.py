@@ -7,9 +7,9 @@ import torch
 
 import cpmn.train.feed as feed
 from cpmn.config.train import TrainConfig
-from cpmn.train.cases import load_cases
 from cpmn.train.feed import Sampler
 from cpmn.train.processes import World
+from cpmn.train.subjects import load_cases
 from tests.train.conftest import LABELS, PATIENTS, SPACING, TINY
 
 

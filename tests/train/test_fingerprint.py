@@ -3,8 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.images import write_image
 from cpmn.train.fingerprint import fingerprint
+from cpmn.volume.images import write_image
 
 
 def draw(folder, spacing, size, lung_hu, clot_hu=None) -> None:

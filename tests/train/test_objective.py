@@ -7,7 +7,7 @@ import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.errors import CpmnError
-from cpmn.losses import (
+from cpmn.model.losses import (
     affinity_loss,
     alignment_loss,
     background_ring,
@@ -15,7 +15,7 @@ from cpmn.losses import (
     mutual_loss,
     segmentation_loss,
 )
-from cpmn.network import Pathway, build_pathway
+from cpmn.model.network import Pathway, build_pathway
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
 

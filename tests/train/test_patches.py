@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from cpmn.images import AIR_HU
-from cpmn.train.cases import Case
 from cpmn.train.patches import cut, voxels_in_patch
 from cpmn.train.places import Place, rotation_matrix
+from cpmn.train.subjects import Case
+from cpmn.volume.images import AIR_HU
 
 SHAPE = (12, 30, 30)
 

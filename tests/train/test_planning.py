@@ -6,8 +6,8 @@ import torch
 import cpmn.train.planning as planning
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.network import build_pathway
-from cpmn.plan import pooling_strides
+from cpmn.model.network import build_pathway
+from cpmn.model.plan import pooling_strides
 from cpmn.train.objective import training_loss
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.sampling import Batch, PhasePatches

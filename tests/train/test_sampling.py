@@ -7,9 +7,9 @@ import torch
 
 from cpmn.config.train import TrainConfig
 from cpmn.train import simulate
-from cpmn.train.cases import Case
 from cpmn.train.places import sample_places
 from cpmn.train.sampling import sample_batch
+from cpmn.train.subjects import Case
 
 SHAPE = (12, 30, 30)
 

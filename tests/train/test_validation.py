@@ -7,8 +7,8 @@ import torch
 
 import cpmn.train.validation as validation
 from cpmn.config.train import TrainConfig
-from cpmn.network import build_pathway
-from cpmn.train.cases import Case
+from cpmn.model.network import build_pathway
+from cpmn.train.subjects import Case
 from cpmn.train.validation import validate
 
 

@@ -3,9 +3,9 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cpmn.anatomy.vessels import lung_vessels
 from cpmn.config.train import TrainConfig
-from cpmn.train.cases import working_label
-from cpmn.train.vessels import lung_vessels
+from cpmn.train.subjects import working_label
 from cpmn.train.visibility import clot_visibility, label_weight, visibility_map
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.images import image_like, read_image, write_image
+from cpmn.volume.images import image_like, read_image, write_image
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 

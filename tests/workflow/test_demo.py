@@ -10,7 +10,7 @@ import time
 import pytest
 import SimpleITK as sitk
 
-from cpmn.images import read_image, same_grid
+from cpmn.volume.images import read_image, same_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
@@ -91,7 +91,7 @@ def test_a_new_patient_runs_its_own_preprocessing_alone(finished):
 @pytest.mark.parametrize(
     ("module", "runs", "rests"),
     [
-        ("losses.py", {"train", "evaluate", "report"}, PER_PATIENT | {"phantom"}),
+        ("model/losses.py", {"train", "evaluate", "report"}, PER_PATIENT | {"phantom"}),
         ("crop/stage.py", {"crop", "train"}, {"phantom", "convert", "register", "propagate"}),
         ("report/stage.py", {"report"}, PER_PATIENT | {"phantom", "train", "evaluate"}),
         ("config/register.py", {"register", "train"}, {"phantom", "convert"}),

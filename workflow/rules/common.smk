@@ -21,15 +21,15 @@ os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
 # Waiting OpenMP threads sleep: by default they spin, which made a training on a busy machine ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from cpmn.cohort import require_references, shared_scans
+from cpmn.cohort.sheet import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
-from cpmn.evaluate.roles import set_apart
-from cpmn.locks import clear_stale_locks
-from cpmn.runs import cohort_name, cohort_of, refuse_phantom_instead, variant_records
-from cpmn.sources import listing, source_files
-from cpmn.status import left_out
-from cpmn.train.splits import split_cohort
+from cpmn.cohort.roles import set_apart
+from cpmn.job.locks import clear_stale_locks
+from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
+from cpmn.job.dependencies import listing, source_files
+from cpmn.job.status import left_out
+from cpmn.cohort.splits import split_cohort
 
 
 configfile: str(PROJECT / "config" / "config.yaml")

@@ -54,7 +54,7 @@ rule crop_vessels:
         crop="results/crop/{patient}/nct.nii.gz",
         vessels=scans_of("vessels"),
         upstream=["results/crop/{patient}/status.json"],
-        code=code_of("cpmn.crop.vessels"),
+        code=code_of("cpmn.crop.artery_vein"),
     output:
         vessels="results/crop/{patient}/vessels.nii.gz",
         status="results/crop/{patient}/vessels.json",

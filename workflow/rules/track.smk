@@ -1,5 +1,5 @@
 # Not part of `all`, and no job's input: those that need the record start it, and see to it that it fits the run
-# (`cpmn.tracking.current_track`). As an input, `ancient` or not, it would hide other reasons to run a job: whenever this
+# (`cpmn.track.current_track`). As an input, `ancient` or not, it would hide other reasons to run a job: whenever this
 # rule ran, Snakemake (9.27) would leave out changed settings and code of all that comes after it.
 rule track:
     output:
@@ -17,7 +17,7 @@ rule promote:
     input:
         comparison="results/evaluate/comparison.csv",
         patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
-        code=code_of("cpmn.tracking.champion"),
+        code=code_of("cpmn.track.champion"),
     output:
         "results/promote.json",
     log:

@@ -1,6 +1,6 @@
 rule splits:
     input:
-        code=code_of("cpmn.train.splits"),
+        code=code_of("cpmn.cohort.splits"),
     output:
         "results/train/splits.json",
     log:

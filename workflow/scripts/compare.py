@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.compare import compare_variants, summarise_variants
-from cpmn.logs import job_log
+from cpmn.job.logs import job_log
 
 with job_log(snakemake.log[0]):
     compare_variants(

@@ -5,11 +5,11 @@ Input: DICOM folders or image files of the patient's row. Output: `{nct,ctpa}.ni
 
 from pathlib import Path
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_patient
-from cpmn.logs import job_log
-from cpmn.status import run_patient_stage
+from cpmn.job.logs import job_log
+from cpmn.job.status import run_patient_stage
 
 with job_log(snakemake.log[0]):
     patient = Patient.model_validate(snakemake.params.patient)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cpmn.config.crop import CropConfig
 from cpmn.crop.stage import crop_patient
-from cpmn.logs import job_log
-from cpmn.status import run_patient_stage
+from cpmn.job.logs import job_log
+from cpmn.job.status import run_patient_stage
 
 with job_log(snakemake.log[0]):
     name = snakemake.wildcards.patient

@@ -5,9 +5,9 @@ Input: NCT and its crop, the mask that the sheet names. Output: the mask on the 
 
 from pathlib import Path
 
-from cpmn.crop.vessels import crop_vessels
-from cpmn.logs import job_log
-from cpmn.status import run_patient_stage
+from cpmn.crop.artery_vein import crop_vessels
+from cpmn.job.logs import job_log
+from cpmn.job.status import run_patient_stage
 
 with job_log(snakemake.log[0]):
     name = snakemake.wildcards.patient

@@ -5,15 +5,15 @@ Input: models, crops, native grids, references. Output: metrics, patients, decis
 
 from pathlib import Path
 
-from cpmn.cohort import Patient
+from cpmn.cohort.roles import check_plans, check_splits
+from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.evaluate.roles import check_plans, check_splits
 from cpmn.evaluate.stage import evaluate_variant
-from cpmn.logs import job_log
-from cpmn.status import excluded_patients
-from cpmn.tracking import attempt, sync_variant, track_of
+from cpmn.job.logs import job_log
+from cpmn.job.status import excluded_patients
+from cpmn.track import attempt, sync_variant, track_of
 
 with job_log(snakemake.log[0]):
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent

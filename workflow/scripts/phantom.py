@@ -6,7 +6,7 @@ Output: `data/phantom/{patient}`: DICOM of both phases, clot labels, the exact m
 from pathlib import Path
 
 from cpmn.config.phantom import PhantomConfig
-from cpmn.logs import job_log
+from cpmn.job.logs import job_log
 from cpmn.phantom.stage import write_patient
 
 with job_log(snakemake.log[0]):

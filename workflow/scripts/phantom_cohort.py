@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cpmn.config.phantom import PhantomConfig
-from cpmn.logs import job_log
+from cpmn.job.logs import job_log
 from cpmn.phantom.stage import write_cohort
 
 with job_log(snakemake.log[0]):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
-from cpmn.logs import job_log
-from cpmn.tracking import track_of
-from cpmn.tracking.champion import promote
+from cpmn.job.logs import job_log
+from cpmn.track import track_of
+from cpmn.track.champion import promote
 
 with job_log(snakemake.log[0]):
     if not track_of(snakemake.config)["run_id"]:

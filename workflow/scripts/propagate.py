@@ -5,11 +5,11 @@ Input: converted volumes, transforms, masks of the patient's row. Output: `embol
 
 from pathlib import Path
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
-from cpmn.logs import job_log
+from cpmn.job.logs import job_log
+from cpmn.job.status import run_patient_stage
 from cpmn.propagate.stage import propagate_patient
-from cpmn.status import run_patient_stage
 
 with job_log(snakemake.log[0]):
     patient = Patient.model_validate(snakemake.params.patient)

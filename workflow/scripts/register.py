@@ -6,9 +6,9 @@ Input: both converted volumes. Output: affine, warps, the CTPA on the NCT grid, 
 from pathlib import Path
 
 from cpmn.config.register import RegisterConfig
-from cpmn.logs import job_log
+from cpmn.job.logs import job_log
+from cpmn.job.status import run_patient_stage
 from cpmn.register.stage import register_patient
-from cpmn.status import run_patient_stage
 
 with job_log(snakemake.log[0]):
     name = snakemake.wildcards.patient

@@ -5,11 +5,11 @@ Input: everything that the stages left. Output: `results/report/`.
 
 from pathlib import Path
 
-from cpmn.cohort import Patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.root import load_config
-from cpmn.logs import job_log
+from cpmn.job.logs import job_log
 from cpmn.report.stage import write_report
-from cpmn.tracking import attempt, sync_results, track_of
+from cpmn.track import attempt, sync_results, track_of
 
 with job_log(snakemake.log[0]):
     config, track = load_config(snakemake.params.config), track_of(snakemake.config)

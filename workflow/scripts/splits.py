@@ -1,10 +1,10 @@
 """Write who is in which part: `results/train/splits.json`; or say why the cohort cannot be split."""
 
+from cpmn.cohort.splits import split_cohort
 from cpmn.config.root import load_config
 from cpmn.files import write_json
-from cpmn.logs import job_log
-from cpmn.runs import cohort_of
-from cpmn.train.splits import split_cohort
+from cpmn.job.identity import cohort_of
+from cpmn.job.logs import job_log
 
 with job_log(snakemake.log[0]):
     config = load_config(snakemake.config)

@@ -3,8 +3,8 @@
 Without a working MLflow the file says so, and everything else goes on.
 """
 
-from cpmn.logs import job_log
-from cpmn.tracking import track_of
+from cpmn.job.logs import job_log
+from cpmn.track import track_of
 
 with job_log(snakemake.log[0]):
     track_of(snakemake.config)

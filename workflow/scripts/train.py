@@ -6,9 +6,9 @@ Input: crops of the fold's training and validation patients. Output: model, plan
 from pathlib import Path
 
 from cpmn.config.train import TrainConfig
-from cpmn.logs import job_log
-from cpmn.status import excluded_patients, failed_registrations, require_patients
-from cpmn.tracking import LiveFold, track_of
+from cpmn.job.logs import job_log
+from cpmn.job.status import excluded_patients, failed_registrations, require_patients
+from cpmn.track import LiveFold, track_of
 from cpmn.train.launch import launch_fold
 
 with job_log(snakemake.log[0]):

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.convert import ConvertConfig
-from cpmn.convert.stage import convert_series
+from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
-from cpmn.lungs import segment_lungs
 from cpmn.phantom.chest.noise import Texture, measure_texture
 from cpmn.phantom.chest.vessels import Vessels, find_vessels
 from cpmn.phantom.render import Grid
@@ -45,10 +45,10 @@ def read_chest(series: Path, name: str, shrink: int) -> Chest:
     ----------
     shrink : in-plane voxels are averaged in blocks of so many by so many.
 
-    Raises PatientError or CpmnError, saying what is wrong, as `convert_series`, `segment_lungs` and `find_vessels`, or
+    Raises PatientError or CpmnError, saying what is wrong, as `read_scan`, `segment_lungs` and `find_vessels`, or
     if shrunken voxels would be too wide.
     """
-    native, facts = convert_series(Path(series), patient=name, phase="nct", series_uid="", config=ConvertConfig())
+    native, facts = read_scan(Path(series), patient=name, phase="nct", series_uid="", config=ConvertConfig())
     if (width := max(native.GetSpacing()[:2]) * shrink) > WIDEST_VOXEL_MM:
         problem = f"voxels averaged {shrink} x {shrink} would be {width:.1f} mm wide"
         raise PatientError(name, problem, f"Choose a smaller --shrink: at most {WIDEST_VOXEL_MM:g} mm.", series)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 import cpmn
+from cpmn.cohort.phantom import COLUMNS, paired_row
+from cpmn.dicom.scanners import CHEST_MODEL
 from cpmn.errors import CpmnError
 from cpmn.files import sha256_of_json, write_json, write_table
-from cpmn.images import write_image
 from cpmn.phantom.chest.emboli import ChestClot, draw_chest_emboli
 from cpmn.phantom.chest.scan import ChestScan, scan_ctpa, scan_nct
 from cpmn.phantom.chest.source import Chest, read_chest
@@ -19,11 +20,10 @@ from cpmn.phantom.dicom import write_series
 from cpmn.phantom.difficulty import MIXTURES
 from cpmn.phantom.motion import Motion, draw_motion
 from cpmn.phantom.render import Grid
-from cpmn.phantom.rows import COLUMNS, paired_row
 from cpmn.phantom.scan import grid_image
 from cpmn.phantom.stage import clear, is_finished, refuse_other_cohort
 from cpmn.phantom.streams import random_stream
-from cpmn.scanners import CHEST_MODEL
+from cpmn.volume.images import write_image
 
 FEWEST_PAIRS = 4  # per chest: where two parts share one chest, each needs both classes
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from cpmn.errors import CpmnError
-from cpmn.images import voxel_ml
 from cpmn.phantom.shapes import bezier, tube
+from cpmn.volume.images import voxel_ml
 
 ISOTROPIC_MM = 2.5  # Hessians are taken at this resolution
 SCALES_MM = (2.0, 3.5)  # sigma; vessels of about 2 to 6 mm radius

@@ -1,0 +1,42 @@
+"""Vessel by intensity: what a faint clot is most easily confused with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from cpmn.config.train import Spacing
+from cpmn.volume.voxels import smoothed_inside
+
+BLOOD_HU = (15.0, 75.0)  # ours: unenhanced blood is 45-65 HU (domain facts); wider, as the patches are noisy
+SOFT_HU = (-30.0, 130.0)  # ours: clot, blood and their noise; lung lies 900 HU below, and calcium above
+SMOOTHING_VOXELS = 1.0  # ours: SD of the smoothing that takes single noisy voxels out
+HILUM_MM = 15.0  # ours: gaps of the lungs up to twice as wide are closed, so the hilar vessels count and ribs do not
+
+
+def blood_like(nct: np.ndarray) -> np.ndarray:
+    """Soft tissue (z, y, x) of blood's HU on a slightly smoothed NCT, bool.
+
+    Soft tissue alone is smoothed: with the lung around it, an artery of four voxels is no blood.
+    """
+    soft = (nct >= SOFT_HU[0]) & (nct <= SOFT_HU[1])
+    smooth = smoothed_inside(nct, soft, SMOOTHING_VOXELS)
+    return soft & (smooth >= BLOOD_HU[0]) & (smooth <= BLOOD_HU[1])
+
+
+def lung_vessels(nct: np.ndarray, lung: np.ndarray, clot: np.ndarray, spacing: Spacing) -> np.ndarray:
+    """Blood-like voxels without clot inside the closed lungs, bool (z, y, x); by the NCT alone. `spacing` is (x, y, z).
+
+    Closing the lungs by `HILUM_MM` takes in the vessels inside and at the hilum but not the chest wall.
+    """
+    blood = blood_like(nct) & (clot == 0)
+    return blood & _closed(lung, spacing[::-1]) if lung.any() else blood
+
+
+def _closed(lung: np.ndarray, steps: Sequence[float]) -> np.ndarray:
+    """Lungs with gaps closed; padded first, since the border of the crop is no end of the chest wall."""
+    margin = [int(HILUM_MM // step) + 2 for step in steps]
+    padded = np.pad(lung > 0, [(m, m) for m in margin])
+    wide = np.asarray(ndimage.distance_transform_edt(~padded, sampling=steps)) <= HILUM_MM
+    closed = padded | (np.asarray(ndimage.distance_transform_edt(wide, sampling=steps)) > HILUM_MM)
+    return closed[tuple(slice(m, -m) for m in margin)]

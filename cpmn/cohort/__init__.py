@@ -1,0 +1,1 @@
+"""Who takes part, and in which part: the sheet, its rows, splits and roles."""

@@ -1,0 +1,1 @@
+"""DICOM in: archives, headers, geometry, pixels, the choice of a series."""

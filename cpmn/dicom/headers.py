@@ -1,0 +1,240 @@
+"""Reading DICOM headers: which files of a folder are DICOM, and what each of them is."""
+
+import hashlib
+import logging
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from tqdm import tqdm
+
+from cpmn.dicom.archive import files_below
+from cpmn.dicom.problem import SeriesProblem
+
+logger = logging.getLogger(__name__)
+
+TAGS = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "AcquisitionNumber",
+    "Modality",
+    "ImageType",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "ConvolutionKernel",
+    "KVP",
+    "SliceThickness",
+    "PatientPosition",
+    "ContrastBolusAgent",
+    "ContrastBolusRoute",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "LossyImageCompression",
+]
+"""The only tags that the header pass keeps; none of them names the patient.
+
+PatientID is read too, and kept as a hash in `Header.patient` alone, to tell patients in one folder apart.
+"""
+GROUPS = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ContrastBolusAgentSequence"]
+"""Sequences of multi-frame files that hold such tags, frame by frame."""
+
+Encoding = tuple[bool | None, bool | None]  # pydicom's: are value representations implicit, bytes little-endian
+UNCOMPRESSED: dict[Encoding, UID] = {
+    (True, True): ImplicitVRLittleEndian,
+    (False, True): ExplicitVRLittleEndian,
+    (False, False): ExplicitVRBigEndian,
+}
+DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR
+SECONDARY_CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
+PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "VRT", "VOLUME RENDERING"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """One DICOM slice: its file, the tags of `TAGS`, and for a multi-frame file which frame it is, from 0.
+
+    `patient` is a hash of PatientID, empty where there is none. It is never written.
+    """
+
+    path: Path
+    tags: pydicom.Dataset | dict[str, Any]
+    frame: int | None = None
+    patient: str = ""
+
+    def text(self, keyword: str) -> str:
+        """Value of a tag as text; empty if absent; the first where it has several."""
+        value = self.tags.get(keyword)
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            value = next(iter(value), None)
+        return "" if value is None else str(value).strip()
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """Value of a tag as `count` finite numbers, or None if it is absent, has another length or holds others."""
+        value = self.tags.get(keyword)
+        values = () if value is None else value if isinstance(value, Iterable) else (value,)
+        try:
+            numbers = tuple(map(float, values))
+        except (TypeError, ValueError):  # an empty component, or text
+            return None
+        return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+    def number(self, keyword: str) -> float | None:
+        """Value of a tag as one finite number, or None."""
+        return (self.numbers(keyword, 1) or (None,))[0]
+
+    @property
+    def image_type(self) -> set[str]:
+        """Values of ImageType in capitals."""
+        value = self.tags.get("ImageType") or ()
+        return {str(item).strip().upper() for item in ([value] if isinstance(value, str) else value)}
+
+
+@dataclass
+class Scan:
+    """What a folder holds: DICOM headers, and how many files were passed over, by reason."""
+
+    headers: list[Header] = field(default_factory=list)
+    ignored: Counter = field(default_factory=Counter)
+
+
+def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
+    """Read the header of every file below `source` (or of `source` itself), whatever its name.
+
+    `files` replaces those below `source`, where it holds archives. Raises SeriesProblem if there is no file, if none
+    is DICOM, or if a DICOM file is damaged: a slice is never dropped in silence.
+    """
+    if files is None:
+        files = files_below(source)
+    if not files:
+        raise SeriesProblem(
+            "the folder or archive is empty", "Put the scan's DICOM files there or correct the path.", source
+        )
+    scan = Scan()
+    for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
+        _add_file(scan, path)
+    if not scan.headers:
+        raise SeriesProblem(
+            f"none of the {len(files)} files is a readable DICOM image",
+            "Give a folder or a .zip of DICOM files, or one NIfTI, NRRD or MetaImage file.",
+            source,
+        )
+    return scan
+
+
+def reason_not_a_slice(header: Header) -> str | None:
+    """Why this DICOM file cannot be a slice of a CT volume, or None if it can."""
+    modality, sop_class = header.text("Modality"), header.text("SOPClassUID")
+    if modality != "CT":
+        return f"modality is {modality or 'not stated'}, not CT"
+    if header.frame is None and (header.number("NumberOfFrames") or 1) > 1:
+        return "multi-frame image that does not say where each frame lies"
+    if sop_class.startswith(SECONDARY_CAPTURE_CLASS):
+        return "secondary capture, a picture of a screen"
+    if "LOCALIZER" in header.image_type:
+        return "localizer"
+    if header.image_type & PROJECTIONS:
+        return "projection through slices (MIP or rendering)"
+    if (header.number("SamplesPerPixel") or 1) != 1:
+        return "colour image"
+    return None
+
+
+def split_frames(header: Header) -> list[Header]:
+    """One header per frame of an enhanced CT (also a legacy-converted one); others stay as they are.
+
+    Its tags lie one or two levels down in the functional groups, of all frames or of each (DICOM PS3.3 C.7.6.16).
+    """
+    shared, frames, agents = (header.tags.get(name) or [] for name in GROUPS)
+    if not frames or len(frames) != (header.number("NumberOfFrames") or 1):
+        return [header]
+    common = {keyword: header.tags.get(keyword) for keyword in TAGS if keyword in header.tags}
+    for item in shared:
+        common |= _flat(item)
+    if agents:
+        common["ContrastBolusAgent"] = str(agents[0].get("CodeMeaning", ""))
+    return [Header(header.path, common | _flat(item), index, header.patient) for index, item in enumerate(frames)]
+
+
+def _flat(group: pydicom.Dataset) -> dict[str, Any]:
+    """Tags of `TAGS` in the macros of a functional group; a frame's FrameType is its ImageType."""
+    elements = [element for macro in group for item in (macro.value if macro.VR == "SQ" else []) for element in item]
+    names = {"FrameType": "ImageType"} | {keyword: keyword for keyword in TAGS}
+    return {names[element.keyword]: element.value for element in elements if element.keyword in names}
+
+
+def read_dicom(path: Path, **options) -> pydicom.Dataset:
+    """`pydicom.dcmread` that also takes files without the 128-byte preamble or without file meta information, as some
+    archives export them; the transfer syntax is then the encoding that was found.
+
+    Raises InvalidDicomError for a file that is not DICOM; anything else means damage.
+    """
+    try:
+        dataset = pydicom.dcmread(path, **options)
+    except InvalidDicomError:
+        dataset = _read_without_preamble(path, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = UNCOMPRESSED.get(dataset.original_encoding, ImplicitVRLittleEndian)
+    return dataset
+
+
+def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
+    with path.open("rb") as stream:  # a data set starts with group 0002 or 0008, in either byte order
+        if stream.read(2) not in (b"\x02\x00", b"\x08\x00", b"\x00\x08"):
+            raise InvalidDicomError(f"{path} is not DICOM")
+    try:
+        dataset = pydicom.dcmread(path, force=True, **options)
+    except Exception as error:
+        raise InvalidDicomError(f"{path} is not DICOM") from error
+    if "Modality" not in dataset or "SOPInstanceUID" not in dataset:
+        raise InvalidDicomError(f"{path} is not DICOM")
+    return dataset
+
+
+def _add_file(scan: Scan, path: Path) -> None:
+    try:
+        header = _read_header(path)
+    except InvalidDicomError:
+        scan.ignored["not DICOM"] += 1
+    except Exception as error:  # whatever a damaged file makes the parser raise
+        logger.debug("damaged DICOM file %s", path, exc_info=True)
+        raise SeriesProblem(
+            f"a DICOM file is damaged ({type(error).__name__}: {str(error)[:120]})",
+            "Export it again, or remove it if it does not belong to the scan.",
+            path,
+        ) from error
+    else:
+        if not header.text("Modality"):
+            scan.ignored["DICOMDIR"] += 1
+        else:
+            scan.headers += split_frames(header)
+
+
+def _read_header(path: Path) -> Header:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # values slightly off the standard are not the user's affair
+        dataset = read_dicom(path, stop_before_pixels=True, specific_tags=[*TAGS, *GROUPS, "PatientID"])
+        named = str(dataset.pop("PatientID").value or "").strip() if "PatientID" in dataset else ""
+        header = Header(path, dataset, patient=hashlib.sha256(named.encode()).hexdigest() if named else "")
+        _ = [header.text(keyword) for keyword in TAGS]  # values are parsed when first read: damage shows here
+        directory = dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY_CLASS
+    if not header.text("Modality") and not directory:
+        raise ValueError("it ends before the tag Modality")
+    return header

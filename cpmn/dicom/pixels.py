@@ -1,0 +1,108 @@
+"""Decoding the slices of a series into one volume of Hounsfield units."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.pixels.utils import iter_pixels
+from tqdm import tqdm
+
+from cpmn.dicom.geometry import Geometry
+from cpmn.dicom.headers import Header, read_dicom
+from cpmn.dicom.problem import SeriesProblem
+from cpmn.dicom.regrid import on_grid
+from cpmn.volume.images import AIR_HU
+
+HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
+
+
+@dataclass
+class Volume:
+    """HU volume (z, y, x), int16, and how many voxels were changed to fit."""
+
+    hu: np.ndarray
+    padding_voxels: int = 0
+    saturated_voxels: int = 0
+    transfer_syntax: str = ""
+
+
+def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
+    """Read slices, ordered along the normal, into HU on the grid of `geometry`, resampled where that says so.
+
+    HU = RescaleSlope * stored + RescaleIntercept, slice by slice (slopes differ within PET/CT-style exports),
+    rounded to integers. Values below -1024 become -1024 and are counted.
+
+    Raises SeriesProblem naming the file and, for compressed data that cannot be decoded, the transfer syntax.
+    """
+    rows, columns = int(slices[0].text("Rows")), int(slices[0].text("Columns"))
+    volume = Volume(np.empty((len(slices), rows, columns), np.int16))
+    progress = tqdm(_stored_slices(slices), total=len(slices), desc="slices", unit="slice", disable=None, leave=False)
+    for index, stored, syntax in progress:
+        hu = _rescale(stored, *(_number(slices[index], tag) for tag in ("RescaleSlope", "RescaleIntercept")))
+        volume.padding_voxels += int(np.count_nonzero(hu < AIR_HU))
+        volume.saturated_voxels += int(np.count_nonzero(hu > HU_LIMIT))
+        volume.hu[index] = np.clip(hu, AIR_HU, HU_LIMIT)
+        volume.transfer_syntax = syntax
+    volume.hu = on_grid(volume.hu, geometry)
+    return volume
+
+
+def _stored_slices(slices: list[Header]) -> Iterator[tuple[int, np.ndarray, str]]:
+    """Place in `slices`, stored pixels and transfer syntax of each; a file of many frames is read once."""
+    files: dict[Path, list[int]] = defaultdict(list)
+    for index, header in enumerate(slices):
+        files[header.path].append(index)
+    for path, places in files.items():
+        dataset = read_dicom(path)
+        for index, stored in zip(places, _decode(dataset, [slices[i] for i in places]), strict=True):
+            yield index, stored, _syntax(dataset)
+
+
+def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarray]:
+    """Stored pixels of the slices of one file. Raises SeriesProblem if they cannot be had."""
+    shape = tuple(int(slices[0].text(tag)) for tag in ("Rows", "Columns"))
+    frames = [header.frame for header in slices if header.frame is not None]
+    try:
+        decoded = iter_pixels(dataset, raw=True, indices=frames) if frames else [dataset.pixel_array]
+        for stored in decoded:
+            if stored.shape != shape:
+                raise SeriesProblem(
+                    f"a slice holds pixels of shape {stored.shape}, its header says {shape}",
+                    "Export the series again.",
+                    slices[0].path,
+                )
+            yield stored
+    except SeriesProblem:
+        raise
+    except Exception as error:  # decoders raise anything from AttributeError to RuntimeError
+        raise _undecodable(dataset, slices[0], error) from error
+
+
+def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> SeriesProblem:
+    reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        return SeriesProblem(
+            f"the pixel data cannot be decoded: transfer syntax '{_syntax(dataset)}' "
+            f"({dataset.file_meta.TransferSyntaxUID}) is not supported or the file is damaged ({reason})",
+            "Export the series uncompressed (Explicit VR Little Endian), e.g. with 'gdcmconv --raw'.",
+            header.path,
+        )
+    return SeriesProblem(f"the pixel data is damaged or truncated ({reason})", "Export the series again.", header.path)
+
+
+def _number(header: Header, keyword: str) -> float:
+    return float(header.text(keyword))
+
+
+def _rescale(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    if slope.is_integer() and intercept.is_integer():  # nearly always: exact, and faster than floating point
+        return stored.astype(np.int32 if stored.dtype.itemsize <= 2 else np.int64) * int(slope) + int(intercept)
+    return np.rint(stored * slope + intercept)
+
+
+def _syntax(dataset: pydicom.Dataset) -> str:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    return syntax.name if syntax else "none stated"

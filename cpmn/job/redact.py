@@ -1,0 +1,19 @@
+"""Reasons for which a patient is left out, without the file paths in them."""
+
+import re
+
+from cpmn.cohort.sheet import Patient
+
+# In brackets, as PatientError writes it, a path may hold spaces and brackets; elsewhere it ends at the first space.
+PATH_IN_BRACKETS = re.compile(r"\((?:<(\w+)>|[A-Za-z]:\\|/)(?:[^()]|\([^()]*\))*\)")
+KNOWN_PATH = re.compile(r"(<\w+>)[^\s:,;()'\"]*")
+OTHER_PATH = re.compile(r"(?<![\w.<])(?:[A-Za-z]:\\|/)[^\s:,;()'\"]*[\\/][^\s:,;()'\"]*")
+
+
+def without_paths(text: str, patient: Patient) -> str:
+    """`text` with file paths replaced: a path can hold a patient's name, and says nothing to the reader of a page."""
+    for column in ("ctpa_mask", "nct_mask", "nct_truth", "vessels", "ctpa", "nct"):
+        if path := getattr(patient, column):
+            text = text.replace(str(path), f"<{column}>")
+    text = PATH_IN_BRACKETS.sub(lambda found: f"(<{found[1] or 'file'}>)", text)
+    return OTHER_PATH.sub("<file>", KNOWN_PATH.sub(r"\1", text))

@@ -1,0 +1,1 @@
+"""The network that reads a scan: layers, losses, plan, sliding windows, ensemble, devices."""

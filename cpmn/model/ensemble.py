@@ -1,0 +1,74 @@
+"""Reading one crop with the models of one or more folds, and bringing the maps back to the native grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.config.evaluate import READING, EvaluateConfig
+from cpmn.files import sha256_of_files
+from cpmn.model.inference import TrainedModel, load_model, predict_case
+from cpmn.scoring.decision import Decision, Features, patient_features
+from cpmn.volume.box import paste
+from cpmn.volume.images import image_like, voxel_ml
+
+MAP_STEPS = 255
+"""Maps are stored in so many steps from 0 to 1: all that an eye can tell, in a fraction of the bytes (our choice)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the folds' models make of one crop; maps are float32 (z, y, x) on the crop's grid, means over the folds."""
+
+    probability: np.ndarray
+    cam: np.ndarray
+    class_probability: float
+    features: dict[int, Features]
+
+
+def load_folds(folder: Path, folds: int, device: str = "auto") -> dict[int, TrainedModel]:
+    """Models of `train/{variant}/fold-{k}`. Raises CpmnError as `load_model`."""
+    return {fold: load_model(folder / f"fold-{fold}", device) for fold in range(folds)}
+
+
+def weights_sha256(folder: Path, folds: int) -> str:
+    """Hash of the weights that `load_folds` reads: a decision holds for these alone."""
+    return sha256_of_files(folder / f"fold-{fold}" / "model.safetensors" for fold in range(folds))
+
+
+def read_crop(
+    models: Mapping[int, TrainedModel],
+    nct: sitk.Image,
+    settings: EvaluateConfig | Decision,
+) -> Reading:
+    """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision.
+
+    `settings` say how scans are read (`READING`) and from where on a voxel is marked.
+    """
+    options, threshold = settings.model_dump(include=READING), settings.segmentation_threshold
+    predictions = {fold: predict_case(model, nct, **options) for fold, model in models.items()}
+    return Reading(
+        probability=_mean([p.probability for p in predictions.values()]),
+        cam=_mean([p.cam for p in predictions.values()]),
+        class_probability=float(np.mean([p.class_probability for p in predictions.values()])),
+        features={
+            fold: patient_features(p.class_probability, p.probability, voxel_ml(nct), threshold)
+            for fold, p in predictions.items()
+        },
+    )
+
+
+def on_native(values: np.ndarray, crop: sitk.Image, native: sitk.Image) -> np.ndarray:
+    """Map (z, y, x) of a crop on the whole native grid, 0 outside the crop."""
+    return sitk.GetArrayFromImage(paste(image_like(values, crop), native))
+
+
+def stored_map(values: np.ndarray, native: sitk.Image) -> sitk.Image:
+    """Image of a map of 0-1 for a file: float32, in steps of 1/255."""
+    return image_like(np.round(values * MAP_STEPS) / np.float32(MAP_STEPS), native)
+
+
+def _mean(maps: list[np.ndarray]) -> np.ndarray:
+    return np.asarray(np.mean(maps, axis=0, dtype=np.float32))

@@ -1,0 +1,98 @@
+"""The plan: everything besides the weights that reading a scan with a trained network needs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cpmn.errors import CpmnError
+from cpmn.files import write_json
+
+PLAN_FILE, WEIGHTS_FILE = "plan.json", "model.safetensors"
+SMALLEST_EDGE = 2  # our choice: an axis is not pooled below so many voxels
+
+Millimetres = Annotated[float, Field(gt=0)]
+Edge = Annotated[int, Field(ge=SMALLEST_EDGE)]
+Channels = Annotated[int, Field(ge=8, multiple_of=8)]
+Stride = Annotated[int, Field(ge=1, le=2)]
+
+
+class Plan(BaseModel):
+    """Contents of `plan.json`. Tuples are (x, y, z); intensities in HU, spacing in mm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: Literal[1] = Field(1, description="Version of this file's layout.")
+    variant: str = Field(description="Variant that was trained.")
+    fold: int = Field(description="Fold that was trained.")
+    seed: int = Field(description="Seed of initialisation, sampling and augmentation.")
+    spacing: tuple[Millimetres, Millimetres, Millimetres] = Field(description="Working voxel spacing in mm.")
+    patch_size: tuple[Edge, Edge, Edge] = Field(description="Patch size in working voxels.")
+    channels: tuple[Channels, ...] = Field(min_length=2, description="Feature channels per level, finest first.")
+    strides: tuple[tuple[Stride, Stride, Stride], ...] = Field(description="Downsampling from each level to the next.")
+    absolute_hu: bool = Field(default=False, description="Whether the first convolution goes without group norm.")
+    parameters: int | None = Field(default=None, description="Weights of this pathway, the NCT's alone (count).")
+    training_mb: int | None = Field(default=None, description="Estimated memory of the training, both pathways, in MB.")
+    window_center: float = Field(description="NCT window centre in HU.")
+    blood_window: bool = Field(
+        default=False, description="Whether the patient's own blood, where it can be measured, is the centre instead."
+    )
+    window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
+    clip: float | None = Field(gt=0, description="Normalised intensities are clipped to +- this; null: asinh of them.")
+    fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")
+    config: dict[str, Any] = Field(description="Resolved settings of the training.")
+    device: str | None = Field(default=None, description="What trained it: cpu or the GPU's name; null: not recorded.")
+    versions: dict[str, str] = Field(description="Versions of the packages that trained the model.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Plan":
+        if len(self.strides) != len(self.channels) - 1:
+            raise ValueError(f"{len(self.channels)} levels need {len(self.channels) - 1} strides")
+        total = tuple(np.prod(self.strides, axis=0).tolist())
+        if any(n % stride for n, stride in zip(self.patch_size, total, strict=True)):
+            raise ValueError(f"patch_size {self.patch_size} cannot be divided by the strides' product {total}")
+        return self
+
+
+def write_plan(plan: Plan, folder: Path) -> None:
+    """Write `plan.json` into a model folder."""
+    write_json(folder / PLAN_FILE, plan.model_dump(mode="json"))
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read `plan.json` of a model folder. Raises CpmnError if it is absent or not a plan."""
+    path = Path(folder) / PLAN_FILE
+    if not path.is_file():
+        raise CpmnError(f"{folder} is not a model folder: it has no {PLAN_FILE}. Give a train/VARIANT/fold-K folder.")
+    try:
+        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()
+        raise CpmnError(f"{path} is not a valid plan: {'; '.join(reason[:3])}. Train the model again.") from error
+
+
+def pooling_strides(
+    spacing: Sequence[float], patch_size: Sequence[int], levels: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Downsampling (x, y, z) between levels: 2 along an axis not yet much coarser than the finest, else 1.
+
+    An axis is halved if its spacing is below twice the finest one's (nnU-Net's rule, Isensee 2021, so that thick
+    slices are pooled later), if its size is even and if at least `SMALLEST_EDGE` voxels remain.
+
+    Raises CpmnError if at some level no axis can be halved.
+    """
+    current, size, strides = np.array(spacing, float), np.array(patch_size, int), []
+    for level in range(1, levels):
+        halved = (current < 2 * current.min()) & (size % 2 == 0) & (size >= 2 * SMALLEST_EDGE)
+        if not halved.any():
+            raise CpmnError(
+                f"train.patch_size {tuple(patch_size)} cannot be halved for level {level + 1} of {levels}. "
+                "Give sizes that are multiples of a larger power of two, or fewer train.channels."
+            )
+        stride = np.where(halved, 2, 1)
+        current, size = current * stride, size // stride
+        strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
+    return tuple(strides)

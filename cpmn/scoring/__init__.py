@@ -1,0 +1,1 @@
+"""How good a reading is: overlap, lesions, patients, decision, comparison."""

@@ -1,0 +1,107 @@
+"""Two systems' figures on the same patients: difference, interval and test."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.scoring import metrics
+
+Rows = list[dict[str, str]]
+Pair = tuple[Rows, Rows]
+
+BASELINE = "nct_only"
+
+
+def estimates(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Dotted names and values of all `{value, low, high, n}` in a metrics.json."""
+    for key, value in figures.items():
+        if isinstance(value, Mapping) and {"value", "low", "high", "n"} <= value.keys():
+            yield f"{prefix}{key}", dict(value)
+        elif isinstance(value, Mapping):
+            yield from estimates(value, f"{prefix}{key}.")
+
+
+def paired_rows(first: Mapping[str, dict[str, str]], second: Mapping[str, dict[str, str]]) -> Pair:
+    """Rows of the patients that both variants scored, in the same order."""
+    names = [name for name in first if name in second and first[name]["score"] and second[name]["score"]]
+    return [first[name] for name in names], [second[name] for name in names]
+
+
+def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics.Estimate, float | None]:
+    """Metric of the first variant minus that of the second, on the patients that count for it, and its p.
+
+    `metric` is one of `COMPARED`; `pair` comes from `paired_rows`. Without a patient every figure is None.
+    """
+    tables, statistic, test = COMPARED[metric](pair)
+    figure, p = metrics.paired_difference(
+        lambda system, index: statistic(tables[system][index]),
+        len(tables[0]),
+        samples=config.bootstrap_samples,
+        level=config.confidence,
+        seed=config.seed,
+    )
+    return figure, test(tables) if test is not None else p
+
+
+def _numbers(pair: Pair, columns: tuple[str, ...], label: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Values (patients, columns) of both systems, for the patients that have all of them in both."""
+    kept = [
+        both
+        for both in zip(*pair, strict=True)
+        if (label is None or int(both[0]["label"]) == label) and all(row[key] for row in both for key in columns)
+    ]
+    first, second = (
+        np.array([[float(both[side][key]) for key in columns] for both in kept]).reshape(-1, len(columns))
+        for side in (0, 1)
+    )
+    return first, second
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values[:, 0].mean()) if len(values) else math.nan
+
+
+def _decisions(label: int | None) -> Callable:
+    """Share of correct decisions among patients of one label, or all."""
+
+    def prepare(pair: Pair):
+        correct = [
+            (table[:, :1] == table[:, 1:]).astype(float) for table in _numbers(pair, ("label", "decision"), label)
+        ]
+        return correct, _mean, lambda tables: metrics.mcnemar(tables[0][:, 0], tables[1][:, 0])
+
+    return prepare
+
+
+def _auc(pair: Pair):
+    def delong(tables: tuple[np.ndarray, np.ndarray]) -> float | None:
+        return metrics.delong_p(tables[0][:, 0], tables[0][:, 1], tables[1][:, 1])
+
+    return _numbers(pair, ("label", "score")), lambda table: metrics.area(table[:, 0], table[:, 1]), delong
+
+
+def _column(name: str, label: int) -> Callable:
+    """Mean of a column over patients of one label that have a reference."""
+    return lambda pair: (_numbers(pair, (name, "reference_ml"), label), _mean, None)
+
+
+def _recall(pair: Pair):
+    def share(table: np.ndarray) -> float:
+        return float(table[:, 0].sum() / table[:, 1].sum()) if table[:, 1].sum() else math.nan
+
+    return _numbers(pair, ("lesions_found", "lesions")), share, None
+
+
+COMPARED: dict[str, Callable] = {
+    "patient.sensitivity": _decisions(1),
+    "patient.specificity": _decisions(0),
+    "patient.accuracy": _decisions(None),
+    "patient.auc": _auc,
+    "voxel.dice": _column("dice", 1),
+    "voxel.false_positive_volume_ml": _column("predicted_ml", 0),
+    "lesion.recall": _recall,
+}
+"""Per metric: both systems' values, the figure, and the test where it is not the bootstrap's."""

@@ -1,0 +1,276 @@
+"""From a fold's outputs to one patient score and one decision.
+
+The same rule serves `evaluate`, which fits it on patients that no model of theirs trained on, and `predict`, which
+applies what `evaluate` wrote to `decision.json`. These patients are the cohort's calibration patients where it names
+any, else the validation patients, each read by the fold that held it out:
+
+1. each fold's model gives two features of a patient: the logit of its class probability, and the log of its lesion
+   evidence (probability-weighted volume of what it marks);
+2. features are standardised on *the normals that the fold did not train on*, because networks trained apart do not
+   agree on what a normal chest looks like; a patient seen by several folds gets the mean of the standardised features;
+3. the features are combined: by logistic regression when there are enough such patients, without a feature that it
+   would count against PE; else by their mean;
+4. the threshold is the lowest that reaches the target specificity on the same normals. Test patients are never read.
+
+All of this is our choice: the CPMN paper's decision rule is not public.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import expit
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import READING, EvaluateConfig
+
+FEATURES = ("classification", "lesion")
+SMALLEST_PROBABILITY = 1e-6
+"""Class probabilities are clipped here before the logit, so that a saturated output stays finite (our choice; that of
+`cpmn.model.inference.pool_volume`: at 1e-4 half of the PE patients of a good model were tied at the top)."""
+SMALLEST_EVIDENCE_ML = 0.01
+"""Added to the evidence before the logarithm: a few voxels, well under the median clot of 0.3 mL (our choice)."""
+ABOVE_ALL = 1e-6  # our choice: a distance that survives rounding when the threshold is written or shown
+PRIOR_SD, PRIOR_WEIGHT = 1.0, 3.0
+"""A fold's standard deviation is shrunk to one log unit as if three more normals had shown it (our choice): with two
+or three validation normals the plain estimate is mostly chance, and with one it does not exist."""
+
+Features = dict[str, float]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Standard(_Record):
+    """Mean and standard deviation of one feature over the normals that one fold did not train on."""
+
+    mean: float
+    sd: float = Field(gt=0)
+    n_normal: int
+
+
+class Combination(_Record):
+    """Weights of the standardised features; `logistic` turns the sum into a probability at the fitted prevalence."""
+
+    rule: str
+    logistic: bool
+    weights: dict[str, float]
+    intercept: float
+    n_pe: int
+    n_normal: int
+
+
+class Threshold(_Record):
+    """Patient threshold and where it comes from; `value` is None when there was no normal to fit it on."""
+
+    value: float | None
+    rule: str
+    target: float
+    fitted_on: str
+    n_pe: int
+    n_normal: int
+
+
+class Decision(_Record):
+    """Everything that `predict` needs to decide as `evaluate` did, with the weights of `weights_sha256`."""
+
+    variant: str
+    weights_sha256: str = ""
+    folds: dict[int, dict[str, Standard]]
+    combination: Combination
+    threshold: Threshold
+    segmentation_threshold: float
+    minimum_lesion_mm3: float
+    overlap: float
+    mirror: bool = False
+    highest_hu: float | None = None
+    bfloat16: bool = False
+    crop: CropConfig
+    convert: ConvertConfig = Field(default_factory=lambda: ConvertConfig.model_validate({}))
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A patient as the folds that did not train on it see it: `features` by fold, one for a validation patient."""
+
+    patient_id: str
+    label: int
+    features: Mapping[int, Features]
+
+
+def patient_features(
+    class_probability: float, probability: np.ndarray, voxel_ml: float, segmentation_threshold: float
+) -> Features:
+    """Features of one patient from one fold's model.
+
+    Parameters
+    ----------
+    class_probability : of the classification head, 0-1.
+    probability : embolus probability per voxel, (z, y, x).
+    voxel_ml : volume of a voxel in mL.
+    segmentation_threshold : voxels at or above count as marked.
+    """
+    clipped = min(max(float(class_probability), SMALLEST_PROBABILITY), 1 - SMALLEST_PROBABILITY)
+    marked = probability[probability >= segmentation_threshold]
+    evidence_ml = float(marked.sum(dtype=np.float64)) * voxel_ml
+    return {
+        "classification": math.log(clipped / (1 - clipped)),
+        "lesion": math.log(evidence_ml + SMALLEST_EVIDENCE_ML),
+    }
+
+
+def fit_decision(
+    patients: Sequence[Unseen],
+    variant: str,
+    folds: int,
+    config: EvaluateConfig,
+    *,
+    part: str = "validation",
+    crop: CropConfig | None = None,
+    convert: ConvertConfig | None = None,
+) -> Decision:
+    """Fit standardisation, combination and threshold on `patients`, whom the rules name by their `part` of the cohort.
+
+    `crop` and `convert` (default settings if not given) are only kept, so that `predict` converts and crops as the
+    training did.
+    """
+    standards = _fit_standards(patients, folds)
+    features = [standardise(p.features, standards) for p in patients]
+    labels = [p.label for p in patients]
+    combination = _fit_combination(features, labels, config.minimum_fit_patients, _named(part))
+    scores = [combine(item, combination) for item in features]
+    return Decision(
+        variant=variant,
+        folds=standards,
+        combination=combination,
+        threshold=_fit_threshold(scores, labels, config.target_specificity, part),
+        segmentation_threshold=config.segmentation_threshold,
+        minimum_lesion_mm3=config.minimum_lesion_mm3,
+        **config.model_dump(include=READING),
+        crop=crop or CropConfig.model_validate({}),
+        convert=convert or ConvertConfig.model_validate({}),
+    )
+
+
+def patient_score(features_by_fold: Mapping[int, Features], decision: Decision) -> float:
+    """Score of a patient from the features that one or more folds' models gave it."""
+    return combine(standardise(features_by_fold, decision.folds), decision.combination)
+
+
+def is_positive(score: float, decision: Decision) -> bool | None:
+    """Whether the score reaches the threshold; None when there is no threshold."""
+    value = decision.threshold.value
+    return None if value is None else score >= value
+
+
+def standardise(features_by_fold: Mapping[int, Features], folds: Mapping[int, Mapping[str, Standard]]) -> Features:
+    """Mean over folds of the features, each in standard deviations above its fold's unseen normals."""
+    return {
+        name: float(
+            np.mean([(item[name] - folds[k][name].mean) / folds[k][name].sd for k, item in features_by_fold.items()])
+        )
+        for name in FEATURES
+    }
+
+
+def combine(features: Features, combination: Combination) -> float:
+    """Weighted sum of standardised features, through the logistic function if it was fitted so."""
+    total = combination.intercept + sum(combination.weights[name] * features[name] for name in FEATURES)
+    return float(expit(total)) if combination.logistic else float(total)
+
+
+def lowest_threshold(normal: Sequence[float], pe: Sequence[float], target: float) -> float | None:
+    """Lowest score at which the share of `normal` below it is at least `target`.
+
+    Any value between the last normal that must be called negative and the next score above it gives the same
+    decisions; the middle is taken, and `ABOVE_ALL` above that normal where no score lies higher. None without normals.
+    """
+    if not normal:
+        return None
+    ordered = sorted(normal)
+    accepted_false = math.floor((1 - target) * len(ordered) + 1e-9)
+    last = ordered[len(ordered) - 1 - accepted_false]
+    above = [score for score in (*normal, *pe) if score > last]
+    if not above:
+        return last + ABOVE_ALL
+    middle = (last + min(above)) / 2
+    return middle if middle > last else min(above)  # next floating-point numbers have no middle
+
+
+def _named(part: str) -> str:
+    return "out-of-fold validation patients" if part == "validation" else f"{part} patients"
+
+
+def _fit_standards(patients: Sequence[Unseen], folds: int) -> dict[int, dict[str, Standard]]:
+    normals = [p for p in patients if p.label == 0]
+    standards = {}
+    for fold in range(folds):
+        own = [p.features[fold] for p in normals if fold in p.features]
+        # a fold whose normals were all excluded borrows the others' rather than leave its scores on another scale
+        shown = own or [features for p in normals for features in p.features.values()]
+        standards[fold] = {name: _standard([item[name] for item in shown], len(own)) for name in FEATURES}
+    return standards
+
+
+def _standard(values: Sequence[float], n_normal: int) -> Standard:
+    if not values:
+        return Standard(mean=0.0, sd=PRIOR_SD, n_normal=0)
+    centre = float(np.mean(values))
+    squares = float(np.sum((np.asarray(values) - centre) ** 2)) + PRIOR_WEIGHT * PRIOR_SD**2
+    return Standard(mean=centre, sd=math.sqrt(squares / (len(values) - 1 + PRIOR_WEIGHT)), n_normal=n_normal)
+
+
+def _fit_combination(features: Sequence[Features], labels: Sequence[int], minimum: int, fitted_on: str) -> Combination:
+    n_pe, n_normal = sum(labels), len(labels) - sum(labels)
+    equal = Combination(
+        rule=f"mean of the standardised features (fewer than {minimum} {fitted_on} of a class)",
+        logistic=False,
+        weights=dict.fromkeys(FEATURES, 1 / len(FEATURES)),
+        intercept=0.0,
+        n_pe=n_pe,
+        n_normal=n_normal,
+    )
+    if min(n_pe, n_normal) < minimum:
+        return equal
+    weights, intercept = _logistic_weights(features, labels, FEATURES)
+    rule = f"logistic regression (L2, C = 1) on the standardised features of {fitted_on}"
+    if dropped := [name for name in FEATURES if weights[name] < 0]:
+        kept = [name for name in FEATURES if name not in dropped]
+        weights, intercept = _logistic_weights(features, labels, kept) if kept else (weights, intercept)
+        rule += f", without {' and '.join(dropped)}, which would get a negative weight"
+    if min(weights.values()) < 0 or not any(weights.values()):  # a feature that is the same in all gets 0
+        rule = "mean of the standardised features (in the logistic fit none of them would count for PE)"
+        return equal.model_copy(update={"rule": rule})
+    return equal.model_copy(update={"rule": rule, "logistic": True, "weights": weights, "intercept": intercept})
+
+
+def _logistic_weights(
+    features: Sequence[Features], labels: Sequence[int], names: Sequence[str]
+) -> tuple[Features, float]:
+    """Weights of all features, 0 for those that are not among `names`, and the intercept."""
+    from sklearn.linear_model import LogisticRegression  # heavy; `predict` only applies the weights
+
+    table = np.array([[item[name] for name in names] for item in features])
+    fit = LogisticRegression(C=1.0).fit(table, labels)
+    weights = dict(zip(names, map(float, fit.coef_[0]), strict=True))
+    return dict.fromkeys(FEATURES, 0.0) | weights, float(fit.intercept_[0])
+
+
+def _fit_threshold(scores: Sequence[float], labels: Sequence[int], target: float, part: str) -> Threshold:
+    normal = [score for score, label in zip(scores, labels, strict=True) if label == 0]
+    pe = [score for score, label in zip(scores, labels, strict=True) if label == 1]
+    rule = f"lowest score with specificity >= {target:g} on {part} normals; positive at or above it"
+    if not normal:
+        rule = f"none: no normal among the {part} patients"
+    return Threshold(
+        value=lowest_threshold(normal, pe, target),
+        rule=rule,
+        target=target,
+        fitted_on=_named(part),
+        n_pe=len(pe),
+        n_normal=len(normal),
+    )

@@ -1,0 +1,235 @@
+"""Training patients' crops on the working grid, kept as memory-mapped arrays."""
+
+import logging
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+from tqdm import tqdm
+
+from cpmn.anatomy.artery_vein import VEIN
+from cpmn.anatomy.blood import window_center
+from cpmn.anatomy.vessels import lung_vessels
+from cpmn.confidence import confidence_map
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.errors import PatientError
+from cpmn.files import written_atomically
+from cpmn.train.visibility import LEVELS, visibility_map
+from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample, working_image
+from cpmn.volume.images import AIR_HU, describe_grid, read_image, same_grid
+
+logger = logging.getLogger(__name__)
+
+LUNG_MARGIN_MM = 20.0  # our choice: patches are centred up to here from the lungs, so hilum and mediastinum take part
+REACHED_VOXELS = 5  # our choice: wide enough to outvote noise, narrow beside a patch
+CANDIDATES = 20_000  # our choice: at most so many voxels are kept as possible patch centres of a kind
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient on the working grid; arrays are (z, y, x), memory-mapped.
+
+    nct, ctpa : int16 HU; `ctpa` is None where the patient has none or it is not used.
+    embolus : uint8, 1 = clot.
+    clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
+    vessel_voxels : the same on clot-free vessel; empty unless the settings use it.
+    vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
+    elsewhere_voxels : the same beyond `LUNG_MARGIN_MM` of the lungs; empty unless the settings use it.
+    visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
+    confidence : uint8, 255 x how far a label carried from the CTPA can be trusted; None unless the settings use it.
+    reached : uint8, 1 = the CTPA shows this place; None where it shows the whole volume.
+    spacing : of the voxels, (x, y, z) in mm.
+    window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
+    """
+
+    patient: str
+    label: int
+    nct: np.ndarray
+    ctpa: np.ndarray | None
+    embolus: np.ndarray
+    clot_voxels: np.ndarray
+    lung_voxels: np.ndarray
+    vessel_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    vein_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    elsewhere_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    visibility: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    reached: np.ndarray | None = None
+    spacing: Spacing = (1.0, 1.0, 1.0)
+    window_center: float = TrainConfig.model_fields["window_center"].default
+
+    @property
+    def shows_clot(self) -> bool:
+        """Whether the patient has PE and a labelled clot lies in the crop: else nothing is asked of the mask."""
+        return bool(self.label) and bool(self.embolus.any())
+
+
+def crop_files(folder: Path, with_ctpa: bool, with_vessels: bool = False) -> dict[str, Path]:
+    """Files of one patient's crop that training reads."""
+    names = ("nct", "ctpa", "embolus", "lung") if with_ctpa else ("nct", "embolus", "lung")
+    names += ("vessels",) if with_vessels else ()
+    return {name: folder / f"{name}.nii.gz" for name in names}
+
+
+def load_cases(
+    patients: Sequence[str],
+    *,
+    crops: Path,
+    labels: dict[str, int],
+    paired: set[str],
+    spacing: Spacing,
+    cache: Path,
+    config: TrainConfig | None = None,
+    masked: Collection[str] = (),
+    annotated: Collection[str] = (),
+) -> list[Case]:
+    """Cases of `patients`, resampled once and read from `cache`; `paired` ones with CTPA, `masked` ones with veins.
+
+    What only some settings need (vessels, visibility, confidence) is computed if `config` asks for it; labels of
+    `annotated` patients were drawn on the NCT and need no confidence.
+    """
+    cases = []
+    for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
+        case = _kept_case(patient, labels[patient], cache / patient, spacing)
+        if case is None:
+            files = crop_files(crops / patient, patient in paired, patient in masked)
+            carried = patient in paired and patient not in annotated
+            _write_arrays(_working_arrays(patient, files, spacing, config, carried), cache / patient)
+            case = _read_case(patient, labels[patient], cache / patient, spacing)
+        cases.append(case)
+    return cases
+
+
+def _kept_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case | None:
+    """The case that an earlier start wrote; None if it did not finish, or its files never reached the disk."""
+    if not (folder / "complete").exists():
+        return None
+    try:
+        return _read_case(patient, label, folder, spacing)
+    except (OSError, ValueError, EOFError) as error:
+        logger.warning("volumes of %s cannot be read (%r): they are made again", patient, error)
+        shutil.rmtree(folder)
+        return None
+
+
+def _working_arrays(
+    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None, carried: bool
+) -> dict[str, np.ndarray]:
+    images = _read_images(patient, files)
+    phases = [name for name in ("nct", "ctpa") if name in images]
+    arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
+    if "ctpa" in arrays and not (reached := _reached(arrays["ctpa"])).all():
+        arrays["reached"] = reached.astype(np.uint8)
+    arrays["embolus"] = working_label(images["embolus"], spacing)
+    if config:
+        arrays["window_center"] = np.array(window_center(images["nct"], config.window_center, config.blood_window))
+    lung = working_label(images["lung"], spacing)
+    near = _near_lung(lung, spacing)
+    arrays["lung_voxels"] = _candidates(near)
+    if config and config.elsewhere_fraction:
+        arrays["elsewhere_voxels"] = _candidates(~near & (arrays["embolus"] == 0))
+    if config and (config.vessel_fraction or config.simulated_fraction):
+        arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
+    if "vessels" in images:
+        veins = working_label(images["vessels"] == VEIN, spacing) > 0
+        arrays["vein_voxels"] = _candidates(veins & (arrays["embolus"] == 0))
+    if config and config.visibility_floor < 1:
+        arrays["visibility"] = visibility_map(images["nct"], images["embolus"], arrays["embolus"], spacing, config)
+    arrays["clot_voxels"] = _candidates(_sampled_clot(arrays, config))
+    if config and config.confidence_floor < 1 and carried:
+        trust = confidence_map(images["nct"], images["ctpa"], sitk.Transform(3, sitk.sitkIdentity))
+        arrays["confidence"] = _levels(working_image(trust, spacing))
+    return arrays
+
+
+def _reached(ctpa: np.ndarray) -> np.ndarray:
+    """Where a registered CTPA shows something: `register` fills what it does not reach with AIR_HU.
+
+    Noise brings single voxels of air down to that too: what counts is the majority within REACHED_VOXELS.
+    """
+    return ndimage.uniform_filter((ctpa > AIR_HU).astype(np.float32), REACHED_VOXELS) > 0.5
+
+
+def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
+    """Clot that patches are centred on: the others, if any, where some weigh nothing throughout the training.
+
+    Where clots are shown at another contrast each of them has something to teach.
+    """
+    clot = arrays["embolus"] > 0
+    if config is None or config.visibility_floor > 0 or config.curriculum_fraction or config.clot_contrast_fraction:
+        return clot
+    seen = clot & (arrays["visibility"] > 0)
+    return seen if seen.any() else clot
+
+
+def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:
+    images = {name: read_image(path) for name, path in files.items()}
+    for name, image in images.items():
+        if not same_grid(image, images["nct"]):
+            problem = f"{name}.nii.gz ({describe_grid(image)}) is not on the grid of nct.nii.gz"
+            raise PatientError(patient, problem, "Run the crop stage again.", files[name].parent)
+    return images
+
+
+def _hounsfield(image: sitk.Image) -> np.ndarray:
+    return np.rint(np.clip(sitk.GetArrayFromImage(image), AIR_HU, 3071)).astype(np.int16)
+
+
+def _levels(share: sitk.Image) -> np.ndarray:
+    return np.rint(LEVELS * np.clip(sitk.GetArrayFromImage(share), 0, 1)).astype(np.uint8)
+
+
+def working_label(label: sitk.Image, spacing: tuple[float, float, float]) -> np.ndarray:
+    """0/1 mask (z, y, x) of a label image on the working grid: voxels filled to at least a half.
+
+    A clot (by its id) that fills no voxel to a half would vanish: it keeps the voxel that holds its centre.
+    """
+    oriented = sitk.DICOMOrient(label, "LPS")
+    ids = sitk.GetArrayFromImage(oriented)
+    if np.allclose(oriented.GetSpacing(), spacing, rtol=0, atol=SAME_SPACING_MM):
+        return (ids > 0).astype(np.uint8)
+    mask = sitk.GetArrayFromImage(working_image(oriented > 0, spacing)) >= 0.5
+    grid = empty_working_grid(oriented, np.array(spacing))
+    nearest = sitk.GetArrayFromImage(resample(oriented, grid, sitk.sitkNearestNeighbor))
+    for clot in np.setdiff1d(ids, np.append(nearest[mask], 0)):
+        voxels = np.argwhere(ids == clot)
+        centre = voxels[np.argmin(np.linalg.norm(voxels - voxels.mean(0), axis=1))]
+        point = oriented.TransformIndexToPhysicalPoint([int(i) for i in centre[::-1]])
+        index = np.clip(grid.TransformPhysicalPointToIndex(point), 0, np.array(grid.GetSize()) - 1)
+        mask[tuple(index[::-1])] = True
+    return mask.astype(np.uint8)
+
+
+def _near_lung(lung: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    if not lung.any():
+        return np.ones_like(lung, bool)
+    return np.asarray(ndimage.distance_transform_edt(lung == 0, sampling=spacing[::-1])) <= LUNG_MARGIN_MM
+
+
+def _candidates(mask: np.ndarray) -> np.ndarray:
+    voxels = np.argwhere(mask).astype(np.int16)
+    if len(voxels) <= CANDIDATES:
+        return voxels
+    return voxels[np.linspace(0, len(voxels) - 1, CANDIDATES).astype(int)]
+
+
+def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
+    for name, array in arrays.items():
+        with written_atomically(folder / f"{name}.npy") as temporary, temporary.open("wb") as stream:
+            np.save(stream, array)
+    (folder / "complete").touch()
+
+
+def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
+    names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
+    names += ("elsewhere_voxels", "visibility", "confidence", "reached", "window_center")
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
+    }
+    center = arrays.pop("window_center", None)
+    case = Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)
+    return case if center is None else replace(case, window_center=float(center))

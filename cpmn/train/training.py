@@ -1,0 +1,141 @@
+"""A training in progress: its networks, optimiser and everything else that an exact resume needs."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
+
+from cpmn.config.train import TrainConfig
+from cpmn.model.network import Pathway, PathwayOutput, build_pathway, share_modules
+from cpmn.train.resume import ResumeFolder
+
+logger = logging.getLogger(__name__)
+
+POLY_POWER = 0.9  # nnU-Net v2's schedule
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Best:
+    """The best validation so far: its `score`, the `step`, the NCT pathway's weights and validations `since`."""
+
+    score: float
+    step: int
+    weights: dict[str, Tensor]
+    since: int = 0
+
+
+@dataclass
+class Run:
+    """A training in progress; `sums` add up the parts' (value, count) since the last row.
+
+    networks : what is called, the pathways themselves or their compiled form.
+    average : the NCT pathway's moving average, None if off.
+    best : None unless the training may stop early.
+    """
+
+    pathways: dict[str, Pathway]
+    networks: Mapping[str, Callable[..., PathwayOutput]]
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    average: AveragedModel | None = None
+    best: Best | None = None
+    step: int = 0
+    seconds: float = 0.0
+    rows: list[Row] = field(default_factory=list)
+    sums: dict[str, list[float]] = field(default_factory=dict)
+
+    def reader(self) -> Pathway:
+        """The network that reads scans: the NCT pathway, or its moving average."""
+        return cast(Pathway, self.average.module) if self.average is not None else self.pathways["nct"]
+
+    def weights(self) -> list[nn.Parameter]:
+        """All weights, shared ones once."""
+        return list(dict.fromkeys(w for pathway in self.pathways.values() for w in pathway.parameters()))
+
+
+def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder) -> Run:
+    """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
+    pathways = {
+        phase: build_pathway(config.channels, strides, seed, config.absolute_hu).to(device)
+        for phase, seed in (("nct", 2 * config.seed), ("ctpa", 2 * config.seed + 1))
+        if phase in config.pathways
+    }
+    if config.channels_last:
+        for pathway in pathways.values():
+            pathway.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
+    if "ctpa" in pathways:
+        share_modules(pathways["nct"], pathways["ctpa"], config.shared)
+    compiled = {phase: torch.compile(pathway) for phase, pathway in pathways.items()} if config.compile else pathways
+    state = resume.load()
+    optimiser, schedule = new_optimiser(pathways, config, state["step"] if state else 0)
+    run = Run(pathways, compiled, optimiser, schedule)
+    if config.ema_decay:
+        run.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(config.ema_decay))
+    if state is not None:
+        _restore(run, state)
+        logger.info("going on at step %d of %d", run.step, config.steps)
+    return run
+
+
+def moving_average(decay: float) -> Callable[[PARAM_LIST, PARAM_LIST, Tensor | int], None]:
+    """Exponential moving average for `AveragedModel`, of `decay` d once n updates are many: min(d, (1 + n) / (10 + n)).
+
+    The rise (TensorFlow's ExponentialMovingAverage) keeps the first weights from counting when steps are few: of 500
+    steps at 0.999 they would make up 0.61 of the average.
+    """
+
+    def update(averaged: PARAM_LIST, current: PARAM_LIST, updates: Tensor | int) -> None:
+        count = float(updates)
+        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(averaged, current, updates)
+
+    return update
+
+
+def new_optimiser(
+    pathways: Mapping[str, Pathway], config: TrainConfig, step: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW and its schedule for the phase of training that `step` is in: pretraining and the rest have one each.
+
+    AdamW is Loshchilov and Hutter's (ICLR 2019), one cycle Smith and Topin's (2019); taking them is our choice.
+    """
+    boundary = config.pretraining_steps
+    steps = boundary if step < boundary else config.steps - boundary
+    weights = list(dict.fromkeys(w for pathway in pathways.values() for w in pathway.parameters()))
+    optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    if config.schedule == "one_cycle":
+        return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps + 1)
+    if config.schedule == "poly":
+        return optimiser, torch.optim.lr_scheduler.PolynomialLR(optimiser, steps + 1, POLY_POWER)
+    return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    """Everything that `start_run` needs to go on as if nothing had happened: tensors and plain values."""
+    return {
+        "pathways": {phase: pathway.state_dict() for phase, pathway in run.pathways.items()},
+        "average": run.average.state_dict() if run.average is not None else None,
+        "best": vars(run.best) if run.best is not None else None,
+        "optimiser": run.optimiser.state_dict(),
+        "schedule": run.schedule.state_dict(),
+        "step": run.step,
+        "seconds": run.seconds,
+        "rows": run.rows,
+        "sums": run.sums,
+    }
+
+
+def _restore(run: Run, state: dict[str, Any]) -> None:
+    for phase, pathway in run.pathways.items():
+        pathway.load_state_dict(state["pathways"][phase])
+    if run.average is not None:
+        run.average.load_state_dict(state["average"])
+    run.best = Best(**state["best"]) if state["best"] else None
+    run.optimiser.load_state_dict(state["optimiser"])
+    run.schedule.load_state_dict(state["schedule"])
+    run.step, run.seconds, run.rows, run.sums = state["step"], state["seconds"], state["rows"], state["sums"]

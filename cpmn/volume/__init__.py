@@ -1,0 +1,1 @@
+"""Images as arrays with a geometry: files, grids, boxes, transforms."""

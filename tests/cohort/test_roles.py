@@ -1,0 +1,45 @@
+"""Splits that do not belong to the run."""
+
+import pytest
+
+from cpmn.cohort.roles import check_plans, check_splits
+from cpmn.config.root import load_config
+from cpmn.config.variants import resolve_variant
+from cpmn.errors import CpmnError
+from cpmn.files import write_json
+from cpmn.job.identity import variant_settings
+
+SPLITS = {"seed": 0, "method": "", "test": ["a", "b"], "folds": [{"train": ["c"], "validation": ["d"]}]}
+
+
+def test_the_splits_of_this_run_are_taken(tmp_path):
+    write_json(tmp_path / "splits.json", SPLITS)
+    assert check_splits(tmp_path / "splits.json", SPLITS) == SPLITS
+
+
+def test_splits_of_another_version_are_refused(tmp_path):
+    write_json(tmp_path / "splits.json", SPLITS | {"test": ["a"]})
+    with pytest.raises(CpmnError, match=r"splits.json is of another cohort .*`dvc checkout`"):
+        check_splits(tmp_path / "splits.json", SPLITS)
+
+
+def test_models_of_other_settings_are_refused(tmp_path):
+    """Half the steps' model is back after `dvc checkout`, and Snakemake remembers the run with all of them."""
+    config = load_config({"train": {"steps": 1000}})
+    settings, path = variant_settings(config, "cpmn"), tmp_path / "fold-0" / "plan.json"
+    trained = resolve_variant(config.train, "cpmn", config.variants)
+    write_json(path, {"config": trained.model_dump(mode="json")})
+    check_plans([path], settings)
+    write_json(path, {"config": trained.model_copy(update={"steps": 500}).model_dump(mode="json")})
+    with pytest.raises(CpmnError, match=r"trained with other settings than this run's: steps\. .*dvc checkout"):
+        check_plans([path], settings)
+
+
+def test_a_planned_patch_is_no_other_setting(tmp_path):
+    config = load_config({"train": {"planned": True}})
+    trained = resolve_variant(config.train, "cpmn", config.variants)
+    write_json(
+        tmp_path / "plan.json",
+        {"config": trained.model_copy(update={"patch_size": (32, 32, 32)}).model_dump(mode="json")},
+    )
+    check_plans([tmp_path / "plan.json"], variant_settings(config, "cpmn"))

@@ -1,0 +1,35 @@
+"""Files that are written from the code agree with it."""
+
+import pytest
+import yaml
+
+from cpmn.config.generate import ROOT, files, pins
+from cpmn.config.root import Config, load_config
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_generated_file_is_up_to_date(path):
+    assert path.read_text(encoding="utf-8") == files()[path], "run `make generate`"
+
+
+def test_default_configuration_is_what_the_code_uses_without_one():
+    assert load_config(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Config()
+
+
+def test_every_pin_is_exact():
+    assert all("==" in requirement for requirement in pins().values())
+
+
+def test_environments_pin_as_pyproject_does():
+    for path in [ROOT / "environment.yml", *(ROOT / "workflow/envs").glob("*.yaml")]:
+        environment = yaml.safe_load(path.read_text())
+        requirements = environment["dependencies"][-1]["pip"]
+        assert set(requirements) <= set(pins("dev").values()), path
+
+
+def test_every_key_of_every_section_is_described():
+    for name, field in Config.model_fields.items():
+        assert field.description, name
+        section = getattr(Config(), name)
+        for key, inner in getattr(type(section), "model_fields", {}).items():
+            assert inner.description, f"{name}.{key}"

@@ -1,0 +1,149 @@
+"""The table of bad input: what is given to `convert` and `crop`, and the message that comes back."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.config.crop import CropConfig
+from cpmn.crop.stage import crop_patient
+from cpmn.dicom.scan import read_scan
+from cpmn.errors import PatientError
+from cpmn.volume.images import image_like, write_image
+
+
+class Given:
+    """Writes one bad input; each method gives its path."""
+
+    def __init__(self, write_series, folder: Path):
+        self.write, self.folder = write_series, folder
+
+    def series(self, z=None, each=None, **tags) -> Path:
+        return self.write(z=z, each=(lambda index: each if index == 5 else {}) if each else lambda index: {}, **tags)
+
+    def changed(self, change) -> Path:
+        """A series of which one file's bytes are changed."""
+        source = self.write()
+        victim = sorted(source.iterdir())[4]
+        victim.write_bytes(change(victim.read_bytes()))
+        return source
+
+    def file(self, name: str, content: bytes) -> Path:
+        (self.folder / name).write_bytes(content)
+        return self.folder / name
+
+    def image(self, low: float, high: float, name: str = "scan.mha") -> Path:
+        array = np.full((4, 5, 6), high, np.float32)
+        array[0] = low
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(self.folder / name))
+        return self.folder / name
+
+    def zipped(self, size: int) -> Path:
+        with zipfile.ZipFile(self.folder / "scan.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("zeros", bytes(size))
+        return self.folder / "scan.zip"
+
+    def two_series(self) -> Path:
+        self.write("study/a", SeriesInstanceUID="1.5")
+        self.write("study/b", SeriesInstanceUID="1.6", ConvolutionKernel="B70f")
+        return self.folder / "study"
+
+    def empty(self) -> Path:
+        (self.folder / "empty").mkdir()
+        return self.folder / "empty"
+
+
+TILTED = [1, 0, 0, 0, np.cos(0.2), -np.sin(0.2)]
+CORONAL = [1, 0, 0, 0, 0, -1]
+TALL = {"Rows": 7, "PixelData": bytes(7 * 8 * 2)}
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
+
+# what is given, the settings of convert, the message
+TABLE = {
+    "no such path": (lambda g: g.folder / "absent", {}, "the NCT does not exist"),
+    "empty folder": (lambda g: g.empty(), {}, "the folder or archive is empty"),
+    "no DICOM": (lambda g: g.file("notes.txt", b"hello"), {}, "none of the 1 files is a readable DICOM image"),
+    "header cut off": (lambda g: g.changed(lambda b: b[:180]), {}, "a DICOM file is damaged"),
+    "pixels cut off": (lambda g: g.changed(lambda b: b[:-40]), {}, "the pixel data is damaged or truncated"),
+    "one slice": (lambda g: g.series(z=[0]), {}, "the series has 1 CT slices, at least 10 are needed"),
+    "MR": (lambda g: g.series(Modality="MR"), {}, "modality is MR, not CT"),
+    "dose report": (lambda g: g.series(z=[0], Modality="SR"), {}, "modality is SR, not CT"),
+    "secondary capture": (lambda g: g.series(SOPClassUID=CAPTURE), {}, "secondary capture, a picture of a screen"),
+    "localizer": (lambda g: g.series(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), {}, "localizer"),
+    "MIP": (lambda g: g.series(ImageType=["DERIVED", "SECONDARY", "MIP"]), {}, "projection through slices"),
+    "frames without a place": (
+        lambda g: g.series(z=[0], SOPClassUID=ENHANCED, NumberOfFrames=40),
+        {},
+        "multi-frame image that does not say where each frame lies",
+    ),
+    "two like series": (lambda g: g.two_series(), {}, r"2 series suit equally: .*B30f.*B70f.*nct_series"),
+    "coronal": (lambda g: g.series(ImageOrientationPatient=CORONAL), {}, "the slices are not axial"),
+    "a coronal slice among axial ones": (
+        lambda g: g.series(each={"ImageOrientationPatient": CORONAL}),
+        {},
+        r"orientation changes within the series \(11 slices with .*, 1 slices with .*Split it",
+    ),
+    "a larger slice": (lambda g: g.series(each=TALL), {}, r"slices differ in size \(11 of 8x6, 1 of 8x7\)"),
+    "other pixels in a slice": (
+        lambda g: g.series(each={"PixelSpacing": [0.9, 0.9]}),
+        {},
+        r"pixel spacing differs between slices \(0.7 to 0.9 mm\)",
+    ),
+    "copies": (lambda g: g.series(z=[*range(12), 3]), {}, r"same position: 3.00 mm \(2 slices\)"),
+    "missing slice": (
+        lambda g: g.series(z=[*range(8), *range(9, 14)]),
+        {},
+        r"median gap 1.00 mm, but 2.00 mm at 7.00 mm.*convert.uneven_spacing",
+    ),
+    "a wide gap": (
+        lambda g: g.series(z=[*range(8), *range(30, 38)]),
+        {"uneven_spacing": "resample"},
+        r"23.00 mm at 7.00 mm; a gap is above convert.maximum_gap_mm \(10 mm\)",
+    ),
+    "gantry tilt": (
+        lambda g: g.series(ImageOrientationPatient=TILTED),
+        {"gantry_tilt": "refuse"},
+        r"gantry tilt of 11.5 degrees \(positions from \(-10.0, -20.0, -30.0\) to .*convert.gantry_tilt",
+    ),
+    "slice out of line": (
+        lambda g: g.series(each={"ImagePositionPatient": [-4.0, -20.0, -17.5]}),
+        {},
+        r"displaced sideways, and not along one line: .* at \(-4.0, -20.0, -17.5\) mm",
+    ),
+    "no positions": (lambda g: g.series(ImagePositionPatient=None), {}, "a slice has no valid ImagePositionPatient"),
+    "no rescale": (lambda g: g.series(RescaleSlope=None), {}, "a slice has no valid RescaleSlope"),
+    "density, not HU": (lambda g: g.series(RescaleType="ED"), {}, "the values are ED, not HU"),
+    "damaged archive": (lambda g: g.file("scan.zip", b"no archive"), {}, "the zip archive is damaged"),
+    "zip bomb": (lambda g: g.zipped(2_000_000), {"maximum_unzipped_gb": 0.001}, "zip archives hold more than 0.001 GB"),
+    "damaged image file": (lambda g: g.file("scan.nii.gz", b"garbage"), {}, "cannot be read"),
+    "grey values": (lambda g: g.image(0, 255), {}, "values from 0 to 255 are not those of a chest CT in HU"),
+    "nothing but air": (lambda g: g.image(-1000, -900), {}, "values from -1000 to -900 are not"),
+    "NaN": (lambda g: g.image(np.nan, 100), {}, "NaN"),
+    "NaN in a NIfTI file": (lambda g: g.image(np.nan, 100, "scan.nii.gz"), {}, "NaN"),
+    "no chest": (lambda g: g.series(), {}, "no lungs found: 0 mL of lung, at least 500 mL are expected"),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_bad_input(write_series, tmp_path, name):
+    make, settings, expected = TABLE[name]
+    source = make(Given(write_series, tmp_path))
+    with pytest.raises(PatientError, match=expected) as caught:
+        convert_and_crop(source, tmp_path / "out", settings)
+    assert str(caught.value).startswith("patient p1: ")
+    assert str(tmp_path) in str(caught.value)  # the file or folder concerned
+    assert caught.value.remedy
+    assert not (tmp_path / "out/crop").exists()
+
+
+def convert_and_crop(source: Path, folder: Path, settings: dict) -> None:
+    config = ConvertConfig.model_validate(settings)
+    nct, _ = read_scan(source, patient="p1", phase="nct", series_uid="", config=config)
+    write_image(nct, folder / "nct.nii.gz")
+    write_image(image_like(np.zeros(nct.GetSize()[::-1], np.uint8), nct), folder / "embolus.nii.gz")
+    files = {"nct": folder / "nct.nii.gz", "ctpa_in_nct": None, "embolus": folder / "embolus.nii.gz"}
+    crop_patient("p1", **files, folder=folder / "crop", config=CropConfig())

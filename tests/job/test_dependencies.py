@@ -1,0 +1,84 @@
+"""Which files a stage's rule watches."""
+
+import ast
+import os
+from pathlib import Path
+
+import yaml
+
+import cpmn.job.dependencies as sources
+from cpmn.job.dependencies import ROOT, listing, source_files
+
+
+def names(module):
+    return {str(Path(path).relative_to(ROOT)) for path in source_files(module)}
+
+
+def test_a_module_its_imports_and_their_packages():
+    found = names("cpmn.config.variants")
+    assert found == {
+        "cpmn/__init__.py",
+        "cpmn/errors.py",
+        "cpmn/config/__init__.py",
+        "cpmn/config/section.py",
+        "cpmn/config/train.py",
+        "cpmn/config/variants.py",
+    }
+
+
+def test_a_change_in_training_does_not_touch_preprocessing():
+    for stage in ("phantom", "convert", "register", "propagate", "crop"):
+        watched = names(f"cpmn.{stage}.stage")
+        assert not {name for name in watched if "train" in name or "network" in name or "losses" in name}, stage
+
+
+def test_no_stage_imports_another():
+    stages = ("phantom", "convert", "register", "propagate", "crop", "train", "evaluate", "report")
+    for stage in stages:
+        others = {f"cpmn/{other}/stage.py" for other in stages if other != stage}
+        assert not others & names(f"cpmn.{stage}.stage"), stage
+
+
+def test_losses_and_network_belong_to_training():
+    assert {"cpmn/model/losses.py", "cpmn/model/network.py", "cpmn/config/train.py"} <= names("cpmn.train.stage")
+
+
+def test_dvc_watches_all_that_the_phantom_s_rules_watch():
+    watched = {Path(name) for name in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["phantom"]["deps"]}
+    rules = (ROOT / "workflow/rules/phantom.smk").read_text()
+    scripts = {
+        Path("workflow/scripts", Path(line.strip().strip('"')).name) for line in rules.splitlines() if ".py" in line
+    }
+    assert len(scripts) == 2
+    for path in {*map(Path, names("cpmn.phantom.stage")), *scripts}:
+        assert watched & {path, *path.parents}, path
+
+
+def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
+    (tmp_path / "series").mkdir()
+    for name in ("series/2.dcm", "1.dcm", "{odd}\udcff\n.dcm"):
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (5, 5))
+    before = listing(tmp_path)
+    (tmp_path / ".DS_Store").touch()
+    assert listing(tmp_path) == before
+    os.utime(tmp_path / "series/2.dcm", (4, 4))  # an older file copied over it, with its time
+    assert listing(tmp_path) != before
+    os.utime(tmp_path / "series/2.dcm", (5, 5))
+    assert listing(tmp_path) == before
+    (tmp_path / "series/2.dcm").rename(tmp_path / "2.dcm")
+    assert listing(tmp_path) != before
+
+
+def test_imports_are_those_of_the_parsed_text():
+    for path in (ROOT / "cpmn").rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        parsed = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                parsed |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                parsed |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        assert set(sources._imports(module)) == {
+            name for name in parsed if name[:4] == "cpmn" and sources._exists(name)
+        }, module

@@ -1,0 +1,99 @@
+"""What becomes of a patient that a stage cannot process."""
+
+import pytest
+
+from cpmn.errors import CpmnError, PatientError
+from cpmn.files import write_json
+from cpmn.job.status import (
+    excluded_patients,
+    failed_registrations,
+    left_out,
+    read_status,
+    require_patients,
+    run_patient_stage,
+)
+
+
+def fail():
+    raise PatientError("p1", "the mask is empty", "Check the mask.", "m.nii.gz")
+
+
+def run(folder, work, **changes):
+    settings = {"stage": "crop", "patient": "p1", "outputs": [folder / "out.nii.gz"], "status_path": folder / "s.json"}
+    return run_patient_stage(work, **(settings | changes))
+
+
+def test_success_is_recorded(tmp_path):
+    status = run(tmp_path, lambda: None)
+    assert (
+        status == read_status(tmp_path / "s.json") == {"patient": "p1", "passed": True, "stage": "crop", "reason": ""}
+    )
+
+
+def test_stop_raises_and_writes_nothing(tmp_path):
+    with pytest.raises(PatientError, match=r"patient p1: the mask is empty \(m\.nii\.gz\)\. Check the mask\."):
+        run(tmp_path, fail)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exclude_records_the_reason_and_leaves_empty_outputs(tmp_path):
+    run(tmp_path, fail, on_bad_patient="exclude")
+    assert (tmp_path / "out.nii.gz").read_bytes() == b""
+    assert excluded_patients({"p1": tmp_path / "s.json"})["p1"].startswith("patient p1: the mask is empty")
+
+
+def test_later_stages_skip_and_keep_the_first_reason(tmp_path):
+    run(tmp_path, fail, stage="convert", on_bad_patient="exclude")
+    called = []
+    later = run(tmp_path, lambda: called.append(1), status_path=tmp_path / "later.json", upstream=[tmp_path / "s.json"])
+    assert called == []
+    assert (later["stage"], later["passed"]) == ("convert", False)
+
+
+def test_an_unexpected_failure_is_never_an_exclusion(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path, lambda: 1 / 0, on_bad_patient="exclude")
+
+
+def test_an_error_without_a_patient_gets_one(tmp_path):
+    def unnamed():
+        raise CpmnError("no lungs were found.")
+
+    with pytest.raises(CpmnError, match=r"patient p1: no lungs were found\."):
+        run(tmp_path, unnamed)
+
+
+def test_failed_registrations_are_listed_and_placeholders_skipped(tmp_path):
+    write_json(tmp_path / "a.json", {"passed": False, "reason": "lung_dice 0.3"})
+    write_json(tmp_path / "b.json", {"passed": True, "reason": ""})
+    (tmp_path / "c.json").write_bytes(b"")
+    paths = {name: tmp_path / f"{name}.json" for name in "abc"}
+    assert failed_registrations(paths) == {"a": "registration: lung_dice 0.3"}
+
+
+def test_too_few_patients_left_stops_with_the_reasons():
+    require_patients(5, {"a": "patient a: broken"}, 4)
+    with pytest.raises(CpmnError, match=r"3 of 4 patients are left, min_patients is 4(.|\n)*patient a: broken"):
+        require_patients(4, {"a": "patient a: broken"}, 4)
+
+
+def test_what_an_earlier_run_left_out_is_named_with_the_file_to_make_again(tmp_path):
+    assert left_out(["p1"], tmp_path) == {}
+
+    def write(path, **facts):
+        write_json(tmp_path / path, {"patient": "p", "passed": False, "reason": "", "stage": "crop"} | facts)
+
+    for stage in ("convert", "register", "crop"):  # a failure is handed on by the stages after it
+        write(f"{stage}/bad/status.json", stage="convert", reason="no slices")
+    write("convert/early/status.json", stage="convert", reason="interrupted after this")
+    write("crop/mask/status.json", passed=True)
+    write("crop/mask/vessels.json", reason="no veins")
+    write("register/pair/quality.json", reason="folding")
+    write("register/good/quality.json", passed=True)
+    write("crop/good/status.json", passed=True)
+    assert left_out(["bad", "early", "mask", "pair", "good"], tmp_path) == {
+        str(tmp_path / "convert/bad/status.json"): "no slices",
+        str(tmp_path / "convert/early/status.json"): "interrupted after this",
+        str(tmp_path / "crop/mask/vessels.json"): "no veins",
+        str(tmp_path / "register/pair/status.json"): "patient pair: registration: folding",
+    }

@@ -1,0 +1,407 @@
+"""Prediction of a made-up chest with a small untrained network: every file, and agreement with the other stages."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+from safetensors.torch import save_file
+
+from cpmn.config.convert import ConvertConfig
+from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import EvaluateConfig
+from cpmn.dicom.scan import read_scan
+from cpmn.errors import CpmnError, PatientError
+from cpmn.files import read_json, write_json
+from cpmn.model import ensemble
+from cpmn.model.ensemble import weights_sha256
+from cpmn.model.inference import Prediction
+from cpmn.model.network import build_pathway
+from cpmn.model.plan import Plan, write_plan
+from cpmn.predict import stage
+from cpmn.predict.stage import crop_lungs, predict_series
+from cpmn.scoring.decision import Unseen, fit_decision
+from cpmn.volume.images import read_image, same_grid, write_image
+
+CLOT_INDEX = (14, 35, 45)  # z, y, x: between the lungs
+FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png"}
+
+
+def chest(lung_hu: int = -850) -> sitk.Image:
+    """Elliptic body of 40 HU with spine, two lungs of 1 L, and a spot of 70 HU between them; 4 mm voxels."""
+    z, y, x = np.indices((30, 70, 90))
+    hu = np.full(z.shape, -1000, np.int16)
+    hu[((x - 45) / 40) ** 2 + ((y - 35) / 30) ** 2 < 1] = 40
+    hu[:, 52:58, 41:49] = 500
+    for centre in (25, 65):
+        hu[((x - centre) / 13) ** 2 + ((y - 35) / 19) ** 2 + ((z - 15) / 12) ** 2 < 1] = lung_hu
+    spot = tuple(slice(i - 1, i + 2) for i in CLOT_INDEX)
+    hu[spot] = 70
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((4.0, 4.0, 5.0))
+    image.SetOrigin((-180.0, -140.0, -400.0))
+    return image
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.nii.gz"
+    write_image(chest(), path)
+    return path
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Two folds of an untrained network, and a decision with threshold."""
+    folder = tmp_path / "results"
+    for fold in range(2):
+        where = folder / "train/cpmn" / f"fold-{fold}"
+        where.mkdir(parents=True)
+        plan = Plan.model_validate(
+            {
+                "variant": "cpmn",
+                "fold": fold,
+                "seed": fold,
+                "spacing": (8, 8, 8),
+                "patch_size": (64, 48, 32),
+                "channels": (8, 16),
+                "strides": [(2, 2, 2)],
+                "window_center": 45,
+                "window_scale": 20,
+                "clip": 4,
+                "fingerprint": {},
+                "config": {},
+                "versions": {"cpmn": "0.1.0"},
+            }
+        )
+        write_plan(plan, where)
+        save_file(build_pathway(plan.channels, plan.strides, plan.seed).state_dict(), where / "model.safetensors")
+    write_json(folder / "evaluate/cpmn/decision.json", decision().model_dump(mode="json"))
+    return folder
+
+
+def decision(convert=None, **crop):
+    patients = [
+        Unseen(f"{fold}{label}", label, {fold: {"classification": 4.0 * label - 2, "lesion": 3.0 * label - 4}})
+        for fold in range(2)
+        for label in (0, 1)
+    ]
+    settings = EvaluateConfig.model_validate({})
+    return fit_decision(patients, "cpmn", 2, settings, crop=CropConfig.model_validate(crop), convert=convert)
+
+
+@pytest.fixture
+def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that calls tissue of 60-100 HU an embolus, surely."""
+
+    def predict(_model, nct: sitk.Image, highest_hu: float | None = None, **_options: object) -> Prediction:
+        hu = sitk.GetArrayFromImage(nct)
+        spot = ((hu > 60) & (hu < min(100, highest_hu or 100))).astype(np.float32)
+        return Prediction(spot, spot / 2, 0.99)
+
+    monkeypatch.setattr(ensemble, "predict_case", predict)
+
+
+def test_every_file_is_written_on_the_native_grid(series, results, tmp_path):
+    record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    native = read_image(series)
+    for name in ("prediction", "probability", "cam"):
+        image = read_image(tmp_path / "out" / f"{name}.nii.gz")
+        assert same_grid(image, native), name
+        assert 0 <= sitk.GetArrayViewFromImage(image).min() <= sitk.GetArrayViewFromImage(image).max() <= 1
+    assert read_image(tmp_path / "out/prediction.nii.gz").GetPixelID() == sitk.sitkUInt8
+    assert record == read_json(tmp_path / "out/prediction.json")
+    assert record["model"]["folds"] == 2
+    assert len(record["model"]["sha256"]) == 64
+    assert "Research use only" in record["statement"]
+
+
+def test_same_scan_same_bytes(series, results, tmp_path):
+    for name in ("one", "two"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / name)
+    for file in FILES:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+def test_a_marked_spot_is_found_where_it_lies(series, results, tmp_path, bright_spot):
+    record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    expected = chest().TransformIndexToPhysicalPoint(CLOT_INDEX[::-1])
+    assert (record["decision"], record["positive"]) == ("PE", True)
+    assert record["score"] >= record["threshold"]["value"]
+    assert len(record["lesions"]) == 1
+    assert record["lesions"][0]["centroid_mm"] == pytest.approx(expected, abs=1e-3)
+    assert record["lesions"][0]["volume_ml"] == record["volume_ml"] == pytest.approx(27 * 80 / 1000)
+    assert record["lesions"][0]["mean_probability"] == 1.0
+
+
+def test_score_is_the_decision_rule_on_both_folds(series, results, tmp_path, bright_spot):
+    """Both folds give logit(0.99) and log(2.16 mL + 0.01); normals lie at -2 and -4, standard deviation 1."""
+    record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    expected = ((np.log(99) + 2) + (np.log(27 * 0.08 + 0.01) + 4)) / 2
+    assert record["score"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_overview_shows_the_outline_of_the_prediction(series, results, tmp_path, bright_spot):
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    pixels = np.asarray(Image.open(tmp_path / "out/overview.png").convert("RGB")).astype(int)
+    red = (pixels[..., 0] > 200) & (pixels[..., 1] < 120) & (pixels[..., 2] < 120)
+    left = red[:, : red.shape[1] // 2]
+    assert left.sum() > 20
+
+
+def test_the_crop_is_that_of_the_stage(series, tmp_path):
+    """Same voxels as the stage `crop` writes, for settings other than the default too."""
+    from cpmn.crop.stage import crop_patient
+
+    native = read_image(series)
+    empty = sitk.Image(native.GetSize(), sitk.sitkUInt8)
+    empty.CopyInformation(native)
+    write_image(empty, tmp_path / "embolus.nii.gz")
+    config = CropConfig.model_validate({"margin_mm": 17.0})
+    crop_patient(
+        "p", nct=series, ctpa_in_nct=None, embolus=tmp_path / "embolus.nii.gz", folder=tmp_path / "crop", config=config
+    )
+    expected, own = read_image(tmp_path / "crop/nct.nii.gz"), crop_lungs(native, config)[0]
+    assert same_grid(expected, own)
+    assert np.array_equal(sitk.GetArrayFromImage(expected), sitk.GetArrayFromImage(own))
+
+
+def test_crop_settings_come_from_the_run(series, results, tmp_path, bright_spot, monkeypatch):
+    from cpmn.predict import stage
+
+    seen = []
+    monkeypatch.setattr(
+        stage, "crop_lungs", lambda nct, config: seen.append(config.margin_mm) or crop_lungs(nct, config)
+    )
+    write_json(results / "evaluate/cpmn/decision.json", decision(margin_mm=23.0).model_dump(mode="json"))
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert seen == [23.0]
+
+
+def test_conversion_settings_come_from_the_run(series, results, tmp_path, bright_spot, monkeypatch):
+    from cpmn.predict import stage
+
+    seen = []
+
+    def convert(source, *, config, **others):
+        seen.append(config)
+        return read_scan(source, config=config, **others)
+
+    monkeypatch.setattr(stage, "read_scan", convert)
+    settings = ConvertConfig.model_validate({"preferred_kernel": "B30f", "uneven_spacing": "resample"})
+    path = results / "evaluate/cpmn/decision.json"
+    write_json(path, decision(convert=settings).model_dump(mode="json"))
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    earlier = decision().model_dump(mode="json", exclude={"convert"})  # a run of before they were kept
+    write_json(path, earlier)
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert seen == [settings, ConvertConfig.model_validate({})]
+
+
+def test_phantom_training_is_told_from_the_report(series, results, tmp_path, bright_spot):
+    assert (
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "a")["model"]["trained_on_phantom"]
+        is None
+    )
+    write_json(results / "report/run.json", {"synthetic": True})
+    assert predict_series(series, results=results, variant="cpmn", output=tmp_path / "b")["model"]["trained_on_phantom"]
+
+
+def test_without_a_trained_model_the_message_says_what_to_run(series, tmp_path):
+    with pytest.raises(CpmnError, match="snakemake --cores N"):
+        predict_series(series, results=tmp_path / "none", variant="cpmn", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_variant_names_those_there(series, results, tmp_path):
+    with pytest.raises(CpmnError, match="Variants there: cpmn"):
+        predict_series(series, results=results, variant="other", output=tmp_path / "out")
+
+
+def test_damaged_decision_is_a_clear_error(series, results, tmp_path):
+    path = results / "evaluate/cpmn/decision.json"
+    path.write_text(json.dumps({"variant": "cpmn"}))
+    with pytest.raises(CpmnError, match="not a valid decision file"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_a_decision_of_other_weights_is_refused(series, results, tmp_path, bright_spot):
+    path, out = results / "evaluate/cpmn/decision.json", tmp_path / "out"
+    write_json(path, read_json(path) | {"weights_sha256": weights_sha256(results / "train/cpmn", 2)})
+    assert predict_series(series, results=results, variant="cpmn", output=out)["score"] is not None
+    first, second = (results / f"train/cpmn/fold-{fold}/model.safetensors" for fold in range(2))
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(CpmnError, match="trained again since its decision was fitted"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_missing_scan_is_a_clear_error(results, tmp_path):
+    with pytest.raises(CpmnError, match="does not exist"):
+        predict_series(tmp_path / "nowhere", results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_scan_without_lungs_is_a_clear_error(results, tmp_path):
+    write_image(chest(lung_hu=40), tmp_path / "blank.nii.gz")
+    with pytest.raises(CpmnError, match="no lungs"):
+        predict_series(tmp_path / "blank.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+
+
+@pytest.mark.real_data
+def test_a_real_chest_is_read_from_its_dicom_files(real_data, results, tmp_path):
+    """Untrained network on a real chest: only the way through is tested, on the grid of the publisher's own volume."""
+    folder = real_data / "cip"
+    predict_series(folder / "ct-64Dicom", results=results, variant="cpmn", output=tmp_path / "out")
+    published, own = read_image(folder / "ct-64.nrrd"), read_image(tmp_path / "out/prediction.nii.gz")
+    assert own.GetSize() == published.GetSize()
+    assert own.GetSpacing() == pytest.approx(published.GetSpacing(), abs=1e-3)
+    assert "ct-64" not in (tmp_path / "out/prediction.json").read_text()
+
+
+def test_nothing_is_marked_above_the_highest_hu_of_the_decision(series, results, tmp_path, bright_spot):
+    """The spot is of 70 HU."""
+    for limit, marked in ((75, True), (65, False)):
+        changed = decision().model_copy(update={"highest_hu": limit})
+        write_json(results / "evaluate/cpmn/decision.json", changed.model_dump(mode="json"))
+        record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+        assert bool(record["lesions"]) is marked
+
+
+def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, bright_spot, monkeypatch):
+    changed = decision().model_copy(update={"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True})
+    write_json(results / "evaluate/cpmn/decision.json", changed.model_dump(mode="json"))
+    predict, seen = ensemble.predict_case, []
+    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
+    predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert seen
+    assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
+
+
+def chest_series(write_series, folder="scan", every=1, **tags):
+    stored = sitk.GetArrayFromImage(chest())[::every] + 1024
+    slices, rows, columns = stored.shape
+    tags |= {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
+    tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
+    return write_series(folder, z=5.0 * every * np.arange(slices), **tags)
+
+
+def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, tmp_path, bright_spot):
+    from cpmn.cli import main
+
+    folder, out = chest_series(write_series), tmp_path / "out"
+    assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg"]) == 0
+    assert {path.name for path in out.iterdir()} == FILES | {"prediction.dcm"}
+    segmentation = pydicom.dcmread(out / "prediction.dcm")
+    assert (segmentation.PatientName, segmentation.PatientID) == ("", "")
+    assert segmentation.NumberOfFrames == 3  # the spot's
+    assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg", "--identity"]) == 0
+    assert pydicom.dcmread(out / "prediction.dcm").PatientName == "Doe^Jane"
+    assert main(["predict", str(folder), "-o", str(out), "--results", str(results)]) == 0
+    assert not (out / "prediction.dcm").exists()  # it names the patient who was read before
+
+
+def test_of_several_series_the_record_says_which_was_read(write_series, results, tmp_path, bright_spot, caplog):
+    from cpmn.cli import main
+
+    folder = chest_series(write_series, SeriesInstanceUID="1.1")
+    chest_series(write_series, "scan/thicker", every=2, SeriesInstanceUID="1.2")
+    assert main(["predict", str(folder), "-o", str(tmp_path / "out"), "--results", str(results)]) == 0
+    scan = read_json(tmp_path / "out/prediction.json")["scan"]
+    assert scan["chosen_because"] == "first by the rule 'thinnest slices'"
+    assert len(scan["rejected"]) == 1
+    assert f"2 series can be read; taken is series {scan['series']}" in caplog.text
+    assert (
+        main(["predict", str(folder), "-o", str(tmp_path / "out"), "--results", str(results), "--series-uid", "1.2"])
+        == 0
+    )
+    assert read_json(tmp_path / "out/prediction.json")["scan"]["series"] != scan["series"]
+
+
+def test_equal_series_are_refused_with_what_to_do(write_series, results, tmp_path):
+    folder = chest_series(write_series, SeriesInstanceUID="1.1")
+    chest_series(write_series, "scan/again", SeriesInstanceUID="1.2")
+    with pytest.raises(
+        PatientError, match=r"--series-uid.* convert\.preferred_kernel\. .* stand in .*cpmn/decision\.json"
+    ):
+        predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+def test_two_patients_in_one_folder_are_refused_unless_a_series_is_named(write_series, results, tmp_path, bright_spot):
+    folder, out = chest_series(write_series, SeriesInstanceUID="1.1", PatientID="A"), tmp_path / "out"
+    chest_series(write_series, "scan/other", every=2, SeriesInstanceUID="1.2", PatientID="B")
+    with pytest.raises(PatientError, match=r"CT series of 2 patients: .*one patient, or name the series") as caught:
+        predict_series(folder, results=results, variant="cpmn", output=out)
+    assert "1.1" not in str(caught.value)
+    assert predict_series(folder, results=results, variant="cpmn", output=out, series_uid="1.2")["scan"]["rejected"]
+
+
+def title_of(picture):
+    """Colours that stand in the upper part of the picture, over the two views."""
+    return set(map(tuple, np.asarray(Image.open(picture).convert("RGB"))[:60].reshape(-1, 3).tolist()))
+
+
+@pytest.mark.parametrize(("lowest", "cut"), [(0, []), (8, ["inferior"])])
+def test_a_scan_that_cuts_the_lungs_is_read_with_a_warning(results, tmp_path, bright_spot, lowest, cut):
+    write_image(chest()[:, :, lowest:], tmp_path / "scan.nii.gz")
+    record = predict_series(tmp_path / "scan.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+    assert record["warnings"] == [f"the scan cuts the lungs ({side})" for side in cut]
+    assert read_json(tmp_path / "out/prediction.json")["warnings"] == record["warnings"]
+    assert ((0xB0, 0x00, 0x20) in title_of(tmp_path / "out/overview.png")) == bool(cut)
+
+
+def test_a_scan_with_contrast_medium_is_read_with_a_warning(write_series, results, tmp_path, bright_spot):
+    folder = chest_series(write_series, SeriesDescription="CTPA", ContrastBolusAgent="Iomeprol")
+    record = predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
+    assert "contrast is present" in record["warnings"][0]
+    assert "not expected of an NCT: is it the right scan?" in record["warnings"][0]
+
+
+def test_nothing_of_an_earlier_patient_outlives_a_scan_that_cannot_be_read(series, results, tmp_path, bright_spot):
+    out = tmp_path / "out"
+    predict_series(series, results=results, variant="cpmn", output=out)
+    with pytest.raises(PatientError):
+        predict_series(tmp_path / "lost.nii.gz", results=results, variant="cpmn", output=out)
+    assert list(out.iterdir()) == []
+
+
+def test_an_output_that_is_a_file_is_refused_before_the_scan_is_read(results, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(CpmnError, match=r"out is a file\. Give a folder"):
+        predict_series(tmp_path / "lost.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ['{"synthetic": tr', "[1]", "7"])
+def test_a_damaged_report_is_a_clear_error(series, results, tmp_path, content):
+    (results / "report").mkdir()
+    (results / "report/run.json").write_text(content)
+    with pytest.raises(CpmnError, match=r"run\.json is damaged"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_file_holds_no_series_to_name(series, results, tmp_path):
+    with pytest.raises(PatientError, match="an image file holds none"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out", series_uid="1.2")
+
+
+def test_an_interrupted_reading_leaves_nothing_of_the_scan_before(series, results, tmp_path, bright_spot, monkeypatch):
+    out = tmp_path / "out"
+    predict_series(series, results=results, variant="cpmn", output=out)
+
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "write_overview", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_series(series, results=results, variant="cpmn", output=out)
+    assert {path.name for path in out.iterdir()} == {name for name in FILES if name.endswith(".nii.gz")}
+
+
+def test_an_image_file_has_no_series_to_refer_to(series, results, tmp_path):
+    with pytest.raises(CpmnError, match="--dicom-seg needs a DICOM series"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out", dicom_seg=True)
+    assert not (tmp_path / "out").exists()

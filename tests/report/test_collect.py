@@ -1,0 +1,53 @@
+"""Reading results: exclusions, and what a reason may show."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cpmn.cohort.sheet import Patient
+from cpmn.job.redact import without_paths
+from cpmn.report.collect import collect, number, read_rows
+
+PATIENT = Patient.model_validate({"patient_id": "p1", "nct": "/a/DOE/nct", "ctpa": "/a/DOE/nct2", "label": 0})
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("patient p1: 3 slices (/a/DOE/nct). Add some.", "patient p1: 3 slices (<nct>). Add some."),
+        ("two scans: /a/DOE/nct2 and /a/DOE/nct", "two scans: <ctpa> and <nct>"),
+        ("slice /a/DOE/nct/JANE.dcm is damaged", "slice <nct> is damaged"),
+        ("damaged (/a/DOE/nct/DOE JANE.dcm). Copy it.", "damaged (<nct>). Copy it."),
+        ("damaged (/b/DOE JANE/x.dcm). Copy it.", "damaged (<file>). Copy it."),
+        ("damaged (/b/Scan (1)/DOE JANE/x). Export", "damaged (<file>). Export"),
+        ("cannot read /other/DOE/file.dcm: truncated", "cannot read <file>: truncated"),
+        ("C:\\scans\\DOE\\x.dcm is damaged", "<file> is damaged"),
+        ("sensitivity/specificity 1/2 at 3 mm/s", "sensitivity/specificity 1/2 at 3 mm/s"),
+    ],
+)
+def test_reasons_show_no_paths(reason, shown):
+    assert without_paths(reason, PATIENT) == shown
+
+
+def test_the_last_status_decides(run):
+    results = collect(run.results, run.patients, run.variants)
+    assert list(results.excluded) == ["p05"]
+    (run.results / "crop" / "p05" / "status.json").write_text('{"patient": "p05", "passed": true}', encoding="utf-8")
+    assert collect(run.results, run.patients, run.variants).excluded == {}
+
+
+def test_folds_of_an_earlier_configuration_are_left_out(run):
+    folder = run.results / "train/cpmn"
+    shutil.copytree(folder / "fold-0", folder / "fold-1")
+    assert list(collect(run.results, run.patients, run.variants).history["cpmn"]) == ["fold-0"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("1.5", 1.5), ("", None), ("nan", None), (None, None), ("x", None)])
+def test_number(text, value):
+    assert number(text) == value
+
+
+def test_rows_of_an_absent_and_of_an_empty_file(tmp_path: Path):
+    (tmp_path / "empty.csv").write_bytes(b"")
+    assert read_rows(tmp_path / "absent.csv") == read_rows(tmp_path / "empty.csv") == []

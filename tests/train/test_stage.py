@@ -1,0 +1,463 @@
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import load_file
+
+from cpmn.anatomy.artery_vein import VEIN
+from cpmn.config.train import TrainConfig
+from cpmn.config.variants import BASES, resolve_variant
+from cpmn.errors import CpmnError
+from cpmn.model.inference import load_model, predict_case
+from cpmn.model.network import build_pathway
+from cpmn.model.plan import read_plan
+from cpmn.train.engine import COLUMNS
+from cpmn.train.launch import launch_fold
+from cpmn.train.resume import ResumeFolder
+from cpmn.train.stage import write_weights
+from cpmn.train.training import Run, start_run
+from cpmn.volume.images import image_like, read_image, write_image
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(step: int):
+    def hook(done: int) -> None:
+        if done == step:
+            raise Stopped
+
+    return hook
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def without_time(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_training_writes_the_contract(run_training, tmp_path):
+    folder = run_training(tmp_path / "model")
+    assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "model.safetensors", "plan.json"]
+    plan = read_plan(folder)
+    assert (plan.variant, plan.fold, plan.seed, plan.spacing) == ("cpmn", 0, 0, (3.0, 3.0, 4.0))
+    assert plan.device == "cpu"
+    assert plan.fingerprint["patients"] == 4
+    assert plan.fingerprint["pe"] == 2
+    assert plan.parameters == sum(weight.numel() for weight in load_file(folder / "model.safetensors").values())
+    assert plan.fingerprint["clot_hu"][1] == pytest.approx(95, abs=3)
+    rows = history(folder)
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert all(row["train_mutual"] and row["train_alignment"] and row["train_discrepancy"] for row in rows)
+    assert [bool(row["validation_loss"]) for row in rows] == [False, True, True]
+
+
+def test_model_holds_the_nct_pathway_alone(run_training, tmp_path, crops):
+    folder = run_training(tmp_path)
+    expected = build_pathway((8, 8), read_plan(folder).strides, 0).state_dict()
+    stored = load_file(folder / "model.safetensors")
+    assert {name: value.shape for name, value in stored.items()} == {n: v.shape for n, v in expected.items()}
+    prediction = predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz"))
+    assert prediction.probability.shape == (16, 32, 32)
+
+
+def test_same_seed_same_bytes(run_training, tmp_path, make_config):
+    first, same = run_training(tmp_path / "a"), run_training(tmp_path / "b")
+    other = run_training(tmp_path / "c", make_config(seed=1))
+    assert weights(first) == weights(same) != weights(other)
+    assert (first / "plan.json").read_bytes() == (same / "plan.json").read_bytes()
+    assert without_time(history(first)) == without_time(history(same))
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_resumed_training_equals_an_uninterrupted_one(run_training, tmp_path, step):
+    whole = run_training(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", on_step=stop_after(step))
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [".resume"]
+    steps: list[int] = []
+    resumed = run_training(tmp_path / "cut", on_step=steps.append)
+    assert steps[0] == step // 2 * 2 + 1  # goes on after the last saved step
+    assert weights(resumed) == weights(whole)
+    assert without_time(history(resumed)) == without_time(history(whole))
+    assert not (resumed / ".resume").exists()
+
+
+def test_how_a_training_runs_may_change_while_it_is_interrupted(run_training, tmp_path, make_config):
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "a", make_config(save_every=2), on_step=stop_after(4))
+    steps = []
+    changed = make_config(save_every=3, device="cpu", folds=3, test_fraction=0.5)
+    run_training(tmp_path / "a", changed, on_step=steps.append)
+    assert steps == [5, 6]
+    assert weights(tmp_path / "a") == weights(run_training(tmp_path / "b"))
+
+
+def test_changed_data_start_afresh(run_training, tmp_path, crops):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "model", crops=mine, on_step=stop_after(5))
+    shutil.copy(mine / "n0" / "nct.nii.gz", mine / "n1" / "nct.nii.gz")
+    steps: list[int] = []
+    run_training(tmp_path / "model", crops=mine, on_step=steps.append)
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_epochs_are_reported(run_training, tmp_path):
+    rows: list[dict] = []
+    folder = run_training(tmp_path, on_epoch=rows.append)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert float(history(folder)[-1]["validation_loss"]) == rows[-1]["validation_loss"]
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_base_trains(run_training, tmp_path, base, make_config):
+    config = resolve_variant(make_config(steps=2), base, {})
+    folder = run_training(tmp_path, config, variant=base)
+    assert read_plan(folder).variant == base
+    assert bool(history(folder)[-1]["train_segmentation_ctpa"]) == ("ctpa" in config.pathways)
+
+
+def test_the_baseline_reads_no_ctpa(run_training, tmp_path, crops, make_config):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    for file in mine.glob("*/ctpa.nii.gz"):
+        file.unlink()
+    config = make_config(**BASES["nct_only"])
+    first, second = run_training(tmp_path / "a", config), run_training(tmp_path / "b", config, crops=mine)
+    assert weights(first) == weights(second)
+
+
+def test_patients_without_ctpa_train_too(run_training, tmp_path, crops, arguments):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    (mine / "p0" / "ctpa.nii.gz").unlink()
+    folder = run_training(tmp_path / "model", crops=mine, paired=arguments["paired"] - {"p0"})
+    assert read_plan(folder).fingerprint["paired"] == 3
+
+
+def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
+    starts = {}
+    for base in BASES:
+        config = resolve_variant(make_config(), base, {})
+        run = start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
+        starts[base] = run.pathways["nct"].state_dict()
+        assert set(run.pathways) == set(config.pathways)
+    for base in BASES:
+        assert all(torch.equal(starts[base][name], value) for name, value in starts["cpmn"].items())
+
+
+def test_excluded_patients_are_skipped(run_training, tmp_path, caplog):
+    folder = run_training(tmp_path, excluded={"n1": "registration failed"})
+    assert read_plan(folder).fingerprint["patients"] == 3
+    assert "patient n1 takes no part in train: registration failed" in caplog.text
+
+
+def test_a_diverged_training_leaves_no_model(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match=r"the training diverged: the loss of step \d+ is (nan|inf)\. Lower"):
+        run_training(tmp_path, make_config(learning_rate=1e30))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_written(tmp_path):
+    with pytest.raises(CpmnError, match="weights are not numbers"):
+        write_weights({"weight": torch.tensor([1.0, float("nan")])}, tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_left_to_train_on(run_training, tmp_path):
+    with pytest.raises(CpmnError, match=r"no PE patient is left to train on \(2 patients without PE\)"):
+        run_training(tmp_path, excluded={"p0": "bad", "p1": "bad"})
+
+
+def test_missing_crop(run_training, tmp_path, crops):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    (mine / "p1" / "embolus.nii.gz").unlink()
+    with pytest.raises(CpmnError, match=r"p1/embolus\.nii\.gz\. Run the crop stage first"):
+        run_training(tmp_path / "model", crops=mine)
+
+
+def test_pe_without_clot_in_the_crop(run_training, tmp_path, crops, caplog):
+    mine = tmp_path / "crops"
+    shutil.copytree(crops, mine)
+    shutil.copy(mine / "n0" / "embolus.nii.gz", mine / "p0" / "embolus.nii.gz")
+    run_training(tmp_path / "a", crops=mine)
+    assert "patient p0 has PE but no clot inside the crop" in caplog.text
+    shutil.copy(mine / "n0" / "embolus.nii.gz", mine / "p1" / "embolus.nii.gz")
+    with pytest.raises(CpmnError, match="no PE patient has a clot inside the crop"):
+        run_training(tmp_path / "b", crops=mine)
+
+
+GIVEN = """
+import json, sys
+from pathlib import Path
+from cpmn.config.train import TrainConfig
+from cpmn.train.launch import launch_fold
+from cpmn.train.stage import train_fold
+
+given = json.loads(sys.argv[1])
+given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
+given |= {"config": TrainConfig.model_validate(given["config"])}
+"""
+
+
+def started(call: str, given: dict, config: TrainConfig) -> subprocess.Popen[str]:
+    """A process that makes the call of training, with `given` as its arguments."""
+    values = given | {"config": config.model_dump(), "paired": sorted(given["paired"])}
+    command = [sys.executable, "-c", GIVEN + call, json.dumps(values, default=str)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on(run_training, make_config, arguments, tmp_path):
+    config = make_config(steps=40, save_every=5)
+    call = "train_fold(**given, on_step=lambda step: print(step, flush=True))"
+    process = started(call, arguments | {"folder": tmp_path / "killed"}, config)
+    assert process.stdout
+    for line in process.stdout:
+        if int(line) >= 13:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    steps: list[int] = []
+    resumed = run_training(tmp_path / "killed", config, on_step=steps.append)
+    assert steps[0] >= 11
+    assert weights(resumed) == weights(run_training(tmp_path / "whole", config))
+
+
+@pytest.mark.slow
+def test_a_visible_clot_is_learnt(run_training, tmp_path, make_config):
+    config = make_config(steps=150, batch_size=4, channels=(8, 16), epoch_steps=50, learning_rate=5e-3)
+    folder = run_training(tmp_path, config)
+    last = history(folder)[-1]
+    assert float(last["validation_dice"]) > 0.5
+    assert float(last["validation_auc"]) == 1.0
+
+
+def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_config):
+    config = make_config(
+        foreground_fraction=0.3,
+        vessel_fraction=0.3,
+        elsewhere_fraction=0.2,
+        blood_window=True,
+        absolute_hu=True,
+        visibility_floor=0.2,
+        confidence_floor=0.5,
+        alignment_by_label=True,
+        curriculum_fraction=0.5,
+        simulated_fraction=0.5,
+        flip_axes=("x", "y", "z"),
+        rotation_degrees=15,
+        scaling=0.1,
+        gain=0.1,
+    )
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(3))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+ENGINE = {"accumulation": 2, "ema_decay": 0.5, "patience": 9, "schedule": "poly", "cpu_bfloat16": True}
+
+
+@pytest.mark.parametrize("step", [2, 3, 5])
+def test_all_engine_options_resume_exactly(run_training, tmp_path, make_config, step):
+    config = make_config(**ENGINE, validation_every=1)
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(step))
+    resumed = run_training(tmp_path / "cut", config)
+    assert weights(resumed) == weights(whole)
+    assert without_time(history(resumed)) == without_time(history(whole))
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_pretraining_resumes_exactly(run_training, tmp_path, make_config, step):
+    config = make_config(**BASES["ctpa_pretrained"], save_every=1)
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(step))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+def test_early_stop_keeps_the_best_weights(run_training, tmp_path, make_config, monkeypatch):
+    """Validations of 0.5, 0.7, 0.6, 0.6: the second one's weights, after two without improvement."""
+    scores = iter([0.5, 0.7, 0.6, 0.6, 0.9])
+    kept = []
+
+    def validate(pathway, *_):
+        kept.append({name: value.clone() for name, value in pathway.state_dict().items()})
+        return dict.fromkeys(("validation_loss", "validation_dice", "validation_auc"), 0.0) | {
+            "validation_score": next(scores)
+        }
+
+    monkeypatch.setattr("cpmn.train.engine.validate", validate)
+    folder = run_training(tmp_path, make_config(patience=2, steps=10, epoch_steps=2, validation_every=1))
+    assert [row["step"] for row in history(folder)] == ["2", "4", "6", "8"]
+    stored = load_file(folder / "model.safetensors")
+    assert all(torch.equal(stored[name], value) for name, value in kept[1].items())
+    assert not all(torch.equal(stored[name], value) for name, value in kept[3].items())
+
+
+def test_without_patience_the_last_weights_count(run_training, tmp_path, make_config, monkeypatch):
+    monkeypatch.setattr("cpmn.train.engine.validate", lambda *_: {"validation_score": 0.0})
+    assert len(history(run_training(tmp_path, make_config(validation_every=1)))) == 3
+
+
+def test_pretraining_needs_a_ctpa(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match="pretraining on CTPA needs a PE patient with a CTPA"):
+        run_training(tmp_path, make_config(**BASES["ctpa_pretrained"]), paired={"n0", "n1"})
+
+
+def together(run_arguments, folder: Path, config, processes: int) -> list[dict]:
+    rows: list[dict] = []
+    launch_fold(
+        **(run_arguments | {"threads": processes}),
+        folder=folder,
+        config=config.model_copy(update={"processes": processes}),
+        on_epoch=rows.append,
+    )
+    return rows
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(arguments, tmp_path, make_config):
+    """gloo through torchrun; the gradients are the same sum in another order. One patient has no CTPA."""
+    config = make_config(accumulation=2, ema_decay=0.5, save_every=4)
+    given = arguments | {"paired": arguments["paired"] - {"p0", "n0"}}
+    alone, shared = together(given, tmp_path / "one", config, 1), together(given, tmp_path / "two", config, 2)
+    assert [row["step"] for row in shared] == [2, 4, 6]
+    for one, two in zip(alone, shared, strict=True):
+        for name in COLUMNS:
+            if isinstance(one[name], float) and name != "seconds":
+                assert two[name] == pytest.approx(one[name], rel=1e-3), name
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-5) for name in one)
+    assert not (tmp_path / "two" / ".resume").exists()
+
+
+@pytest.mark.slow
+def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(arguments, tmp_path, make_config):
+    config = make_config(accumulation=2, processes=2, steps=120, validation_every=60)
+    call = 'launch_fold(**given, on_epoch=lambda row: print(row["step"], flush=True))'
+    launcher = started(call, arguments | {"folder": tmp_path / "killed", "threads": 2}, config)
+    assert launcher.stdout
+    assert int(launcher.stdout.readline()) == 2
+    children = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(children) >= 3  # torchrun and its two
+    launcher.kill()
+    launcher.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    assert list((tmp_path / "killed" / ".resume").glob("*/state.pt"))
+    rows = together(arguments, tmp_path / "killed", config, 2)
+    whole = together(arguments, tmp_path / "whole", config, 2)
+    assert rows[0]["step"] > 2
+    assert rows[-1]["train_total"] == pytest.approx(whole[-1]["train_total"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_failing_process_fails_the_fold(arguments, tmp_path, make_config):
+    with pytest.raises(CpmnError, match="training in 2 processes failed"):
+        together(arguments | {"paired": {"p0"}, "crops": tmp_path}, tmp_path, make_config(accumulation=2), 2)
+
+
+def test_shared_parts_are_the_same_weights(tmp_path, make_config):
+    def start(*shared: str) -> Run:
+        config = make_config(shared=shared)
+        return start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path / "-".join(shared), "k" * 64))
+
+    apart, together = start(), start("encoder", "heads")
+    nct, ctpa = together.pathways["nct"], together.pathways["ctpa"]
+    assert ctpa.stem is nct.stem
+    assert ctpa.witness is nct.witness
+    assert ctpa.decode is not nct.decode
+    saved = sum(w.numel() for m in (nct.stem, nct.down, nct.segment, nct.witness) for w in m.parameters())
+    assert sum(w.numel() for w in together.weights()) == sum(w.numel() for w in apart.weights()) - saved
+    for name, value in apart.pathways["nct"].state_dict().items():
+        assert torch.equal(nct.state_dict()[name], value)
+
+
+def test_a_shared_encoder_resumes_exactly(run_training, tmp_path, make_config):
+    config = make_config(shared=("encoder",), channels_last=True)
+    whole = run_training(tmp_path / "whole", config)
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(3))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [{"cpu_bfloat16": True}, {"accumulation": 2, "batch_size": 2, "ema_decay": 0.9}],
+    ids=["bfloat16", "accumulated"],
+)
+def test_options_learn_a_visible_clot_too(run_training, tmp_path, make_config, options):
+    config = make_config(
+        steps=150, epoch_steps=50, learning_rate=5e-3, channels=(8, 16), **({"batch_size": 4} | options)
+    )
+    assert float(history(run_training(tmp_path, config))[-1]["validation_dice"]) > 0.5
+
+
+def test_a_planned_network_trains_and_reads(run_training, tmp_path, crops, make_config):
+    folder = run_training(tmp_path, make_config(planned=True, memory_gb=0.02, steps=2))
+    plan = read_plan(folder)
+    assert plan.channels == (16, 32)  # given were 8 and 8
+    assert plan.training_mb is not None
+    assert plan.training_mb <= 20
+    assert predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz")).probability.shape == (16, 32, 32)
+
+
+@pytest.fixture
+def masked_crops(crops, tmp_path) -> Path:
+    """The crops, and of n0 a vessel mask; n1's was left out, which leaves an empty file."""
+    folder = tmp_path / "masked"
+    shutil.copytree(crops, folder)
+    nct = read_image(folder / "n0" / "nct.nii.gz")
+    vessels = np.where(sitk.GetArrayFromImage(nct) > 0, VEIN, 0).astype(np.uint8)
+    write_image(image_like(vessels, nct), folder / "n0" / "vessels.nii.gz")
+    (folder / "n1" / "vessels.nii.gz").write_bytes(b"")
+    return folder
+
+
+def test_veins_change_the_training_only_if_asked_for(run_training, tmp_path, masked_crops, make_config):
+    def trained(name: str, masked: set[str], **changes) -> bytes:
+        return weights(run_training(tmp_path / name, make_config(**changes), crops=masked_crops, masked=masked))
+
+    plain = trained("plain", set())
+    assert trained("off", {"n0", "n1"}) == plain
+    assert trained("on", {"n0", "n1"}, vein_fraction=0.5) != plain
+
+
+def test_veins_without_a_mask(run_training, tmp_path, masked_crops, make_config):
+    for masked in (set(), {"n1"}):
+        with pytest.raises(
+            CpmnError, match=r"no training patient has a vessel mask with veins\. Name masks in the col"
+        ):
+            run_training(tmp_path / "m", make_config(vein_fraction=0.5), crops=masked_crops, masked=masked)
+
+
+def test_a_lone_ctpa_cannot_be_shuffled(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match="shuffled needs at least two patients with a CTPA"):
+        run_training(tmp_path / "m", make_config(ctpa_source="shuffled"), paired={"p0"})
