@@ -25,8 +25,8 @@ from cpmn.train.engine import train_step
 from cpmn.train.planning import parameters
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.sampling import sample_batch
-from cpmn.train.subjects import Case
-from cpmn.train.training import start_run
+from cpmn.train.subjects import Subject
+from cpmn.train.training import start_training
 
 REPEATS = 7
 SPACING = (2.6, 2.6, 3.5)  # mm; the demo's
@@ -181,13 +181,15 @@ def _ours(folder: Path, pathways: Sequence[str] = ("nct",), **changes: Any) -> t
     base = "cpmn" if len(pathways) > 1 else "nct_only"
     config = resolve_variant(TrainConfig.model_validate({"steps": 10**6, "warmup_fraction": 0} | changes), base, {})
     everywhere = np.argwhere(np.ones(SHAPE, bool)).astype(np.int16)
-    cases = [Case(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())]
-    return step_on(cases, config, SPACING, folder), len(pathways) * parameters(config, SPACING)
+    subjects = [
+        Subject(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())
+    ]
+    return step_on(subjects, config, SPACING, folder), len(pathways) * parameters(config, SPACING)
 
 
-def step_on(cases: Sequence[Case], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
-    """A training step of ours on the next batch of `cases`; `folder` is for its resume points."""
+def step_on(subjects: Sequence[Subject], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
+    """A training step of ours on the next batch of `subjects`; `folder` is for its resume points."""
     device = torch.device("cpu")
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
-    run = start_run(config, strides, device, ResumeFolder(folder, "k" * 64))
-    return lambda: train_step(run, [sample_batch(cases, config, run.step)], config, device)
+    state = start_training(config, strides, device, ResumeFolder(folder, "k" * 64))
+    return lambda: train_step(state, [sample_batch(subjects, config, state.step)], config, device)

@@ -17,7 +17,7 @@ from torch import nn
 from benchmarks.evidence.plan import Inference
 from cpmn.config.train import TrainConfig
 from cpmn.files import write_json
-from cpmn.model.inference import Prediction, TrainedModel, load_model, predict_case
+from cpmn.model.inference import Prediction, TrainedModel, load_model, predict_crop
 from cpmn.model.plan import PLAN_FILE, WEIGHTS_FILE
 from cpmn.train.stage import HISTORY_FILE, train_fold, write_history, write_weights
 from cpmn.train.training import Row
@@ -111,6 +111,6 @@ def _load(folder: Path, how: Inference) -> Reader:
         model = TrainedModel(model.pathway, model.plan.model_copy(update={"patch_size": how.patch_size}), model.device)
 
     def read(crop: sitk.Image) -> Prediction:
-        return predict_case(model, crop, overlap=how.overlap, highest_hu=how.highest_hu, bfloat16=how.bfloat16)
+        return predict_crop(model, crop, overlap=how.overlap, highest_hu=how.highest_hu, bfloat16=how.bfloat16)
 
     return read

@@ -7,7 +7,7 @@ from pydantic import Field
 from cpmn.config.section import Section
 
 READING = {"overlap", "mirror", "highest_hu", "bfloat16"}
-"""Fields that say how a scan is read: those of `cpmn.model.inference.predict_case`, kept in the decision."""
+"""Fields that say how a scan is read: those of `cpmn.model.inference.predict_crop`, kept in the decision."""
 
 
 class EvaluateConfig(Section):

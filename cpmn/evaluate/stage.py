@@ -20,7 +20,7 @@ from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, pat
 from cpmn.files import write_json, write_table
 from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
 from cpmn.model.inference import TrainedModel
-from cpmn.scoring.agreement import Case, Score, mark_lesions, measure_case, read_reference, summarise
+from cpmn.scoring.agreement import Agreement, Score, mark_lesions, measure, read_reference, summarise
 from cpmn.scoring.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
 from cpmn.scoring.metrics import roc_curve
 from cpmn.volume.box import paste
@@ -34,7 +34,7 @@ class Read:
     """One patient read by the models: how it agrees with the reference, and the features of the decision."""
 
     role: Role
-    case: Case
+    agreement: Agreement
     features: dict[int, Features]
 
 
@@ -89,7 +89,7 @@ def evaluate_variant(
     _write_placeholders(folder, roles)
     scores = {name: _score(read, decision) for name, read in reads.items()}
     _write_tables(folder, roles, reads, scores, decision)
-    test = [read.case for read in reads.values() if read.role.split == "test"]
+    test = [read.agreement for read in reads.values() if read.role.split == "test"]
     write_json(folder / "metrics.json", _figures(test, scores, decision, config) | _facts(variant, folds, roles))
     weights = {"weights_sha256": weights_sha256(results / "train" / variant, folds)}
     write_json(folder / "decision.json", decision.model_dump(mode="json") | weights)
@@ -110,7 +110,7 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
         write_image(reference, folder / "reference" / name)
     else:
         _write_empty(folder / "reference" / name)
-    case = measure_case(
+    agreement = measure(
         patient,
         labels,
         reference,
@@ -120,7 +120,7 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
         tolerance_mm=config.surface_tolerance_mm,
         vessels=_vessels(patient, native, results / "crop" / patient.patient_id / "vessels.nii.gz"),
     )
-    return Read(role, case, reading.features)
+    return Read(role, agreement, reading.features)
 
 
 def _vessels(patient: Patient, native: sitk.Image, path: Path) -> np.ndarray | None:
@@ -157,7 +157,7 @@ def _score(read: Read, decision: Decision) -> Score:
 
 
 def _figures(
-    test: Sequence[Case], scores: Mapping[str, Score], decision: Decision, config: EvaluateConfig
+    test: Sequence[Agreement], scores: Mapping[str, Score], decision: Decision, config: EvaluateConfig
 ) -> dict[str, Any]:
     return summarise(test, scores, config) | {"threshold": decision.threshold.model_dump()}
 
@@ -184,7 +184,7 @@ def _write_tables(
     for role in roles:
         read = reads.get(role.patient.patient_id)
         score = scores.get(role.patient.patient_id)
-        rows.append(patient_row(role, read.case if read else None, score, decision.threshold.value))
+        rows.append(patient_row(role, read.agreement if read else None, score, decision.threshold.value))
     rated = (RATIO_COLUMN,) if any(role.patient.vessels for role in roles) else ()
     write_table(folder / "patients.csv", (*PATIENT_COLUMNS, *rated), rows)
     test = [row for row in rows if row["split"] == "test" and "score" in row]

@@ -4,7 +4,7 @@ from typing import Any
 
 from cpmn.cohort.roles import Role
 from cpmn.job.redact import without_paths
-from cpmn.scoring.agreement import Case, Score
+from cpmn.scoring.agreement import Agreement, Score
 from cpmn.scoring.lesions import overlap_match
 
 PATIENT_COLUMNS = (
@@ -45,7 +45,9 @@ COMPARISON_COLUMNS = (
 ROC_COLUMNS = ("fpr", "tpr", "threshold")
 
 
-def patient_row(role: Role, case: Case | None, score: Score | None, threshold: float | None) -> dict[str, Any]:
+def patient_row(
+    role: Role, agreement: Agreement | None, score: Score | None, threshold: float | None
+) -> dict[str, Any]:
     """One row of `patients.csv`; what is not known is empty.
 
     Lesions by overlap: a clot is found when a component shares a voxel with it, a component that shares none is a
@@ -58,13 +60,13 @@ def patient_row(role: Role, case: Case | None, score: Score | None, threshold: f
         "label": role.patient.label,
         "excluded_reason": without_paths(role.excluded_reason, role.patient),
     }
-    if case is None or score is None:
+    if agreement is None or score is None:
         return row
-    row |= {"score": score.value, "threshold": threshold, "predicted_ml": case.predicted_ml}
-    row[RATIO_COLUMN] = case.artery_vein_ratio
+    row |= {"score": score.value, "threshold": threshold, "predicted_ml": agreement.predicted_ml}
+    row[RATIO_COLUMN] = agreement.artery_vein_ratio
     row["decision"] = None if score.positive is None else int(score.positive)
-    if case.lesions is not None:
-        found, false = overlap_match(case.lesions)
-        row |= {"dice": case.dice, "reference_ml": case.reference_ml, "reference": case.reference}
+    if agreement.lesions is not None:
+        found, false = overlap_match(agreement.lesions)
+        row |= {"dice": agreement.dice, "reference_ml": agreement.reference_ml, "reference": agreement.reference}
         row |= {"lesions": len(found), "lesions_found": int(found.sum()), "false_positives": int(false.sum())}
     return row

@@ -1,4 +1,4 @@
-"""What a set's adapter finds: one case per patient."""
+"""What a set's adapter finds: one entry per patient."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from cpmn.errors import CpmnError
 
 
 @dataclass(frozen=True)
-class Case:
+class Entry:
     """A patient of a public set.
 
     Attributes
@@ -22,7 +22,7 @@ class Case:
     mask : reads the embolus mask on the grid of the CTPA (uint16 clot ids); None where the set has none.
         Raises PatientError.
     split : train, validation or test where the set says so.
-    group : person, where one has several cases.
+    group : person, where one has several entries.
     """
 
     patient_id: str

@@ -13,22 +13,22 @@ import numpy as np
 from scipy.io import loadmat
 
 from cpmn.errors import PatientError
-from cpmn.importing.entry import Case, Skipped, required
+from cpmn.importing.entry import Entry, Skipped, required
 from cpmn.importing.masks import mask_of_slices
 
 
-def find_cases(source: Path) -> list[Case | Skipped]:
+def find_entries(source: Path) -> list[Entry | Skipped]:
     """Patients below `source`, which holds CT_scans and GroundTruth. Raises CpmnError if it does not."""
     scans, masks = required(source / "CT_scans", "FUMPE"), required(source / "GroundTruth", "FUMPE")
     folders = sorted(path for path in scans.iterdir() if path.is_dir())
-    return [_case(folder, masks / f"{folder.name}.mat") for folder in folders]
+    return [_entry(folder, masks / f"{folder.name}.mat") for folder in folders]
 
 
-def _case(folder: Path, mask: Path) -> Case | Skipped:
+def _entry(folder: Path, mask: Path) -> Entry | Skipped:
     if not mask.is_file():
         return Skipped(folder.name, f"{mask} does not exist")
     read = partial(read_mask, folder.name, mask)
-    return Case(folder.name, folder, mask=partial(mask_of_slices, folder.name, folder, read))
+    return Entry(folder.name, folder, mask=partial(mask_of_slices, folder.name, folder, read))
 
 
 def read_mask(patient: str, path: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ Final_splits.csv        # impression_id, split
 from pathlib import Path
 
 from cpmn.files import read_table
-from cpmn.importing.entry import Case, Skipped, require_columns, required
+from cpmn.importing.entry import Entry, Skipped, require_columns, required
 
 LABELS = {"True": 1, "False": 0}
 SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
@@ -17,7 +17,7 @@ SUFFIX = ".nii.gz"
 KEY = "impression_id"
 
 
-def find_cases(source: Path) -> list[Case | Skipped]:
+def find_entries(source: Path) -> list[Entry | Skipped]:
     """Images named by `source`/Final_metadata.csv. Raises CpmnError if a sheet is not there or lacks a column."""
     labels, splits = _column(source, "labels", "pe_positive_nlp"), _column(source, "splits", "split")
     images = {path.name.removesuffix(SUFFIX): path for path in sorted(source.rglob(f"*{SUFFIX}"))}
@@ -25,19 +25,19 @@ def find_cases(source: Path) -> list[Case | Skipped]:
     people = {row[KEY]: row.get("person_id") or "" for row in rows}
     named = {row["image_id"].removesuffix(SUFFIX): row[KEY] for row in rows}
     return [
-        _case(name, images.get(name), labels.get(key, ""), splits.get(key, ""), people[key])
+        _entry(name, images.get(name), labels.get(key, ""), splits.get(key, ""), people[key])
         for name, key in named.items()
     ]
 
 
-def _case(name: str, path: Path | None, label: str, split: str, person: str) -> Case | Skipped:
+def _entry(name: str, path: Path | None, label: str, split: str, person: str) -> Entry | Skipped:
     if path is None:
         return Skipped(name, f"there is no {name}{SUFFIX}")
     if label not in LABELS:
         return Skipped(name, f"pe_positive_nlp is {label!r}, not True or False")
     if split not in SPLITS:
         return Skipped(name, f"split is {split!r}, not one of {', '.join(SPLITS)}")
-    return Case(name, path, label=LABELS[label], split=SPLITS[split], group=person)
+    return Entry(name, path, label=LABELS[label], split=SPLITS[split], group=person)
 
 
 def _column(source: Path, sheet: str, column: str) -> dict[str, str]:

@@ -14,14 +14,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.errors import CpmnError, PatientError
-from cpmn.importing.entry import Case, Skipped
+from cpmn.importing.entry import Entry, Skipped
 from cpmn.importing.masks import mask_of_slices
 from cpmn.volume.images import read_image
 
 SUFFIX = ".nii.gz"
 
 
-def find_cases(source: Path) -> list[Case | Skipped]:
+def find_entries(source: Path) -> list[Entry | Skipped]:
     """Patients anywhere below `source`: folders of .dcm files, and the .nii.gz file of the same name.
 
     Raises CpmnError if there is none.
@@ -30,13 +30,13 @@ def find_cases(source: Path) -> list[Case | Skipped]:
     if not folders:
         raise CpmnError(f"{source} holds no folder of .dcm files: this is not READ as it is published.")
     masks = {path.name.removesuffix(SUFFIX): path for path in source.rglob(f"*{SUFFIX}")}
-    return [_case(folder, masks.get(folder.name)) for folder in folders]
+    return [_entry(folder, masks.get(folder.name)) for folder in folders]
 
 
-def _case(folder: Path, mask: Path | None) -> Case | Skipped:
+def _entry(folder: Path, mask: Path | None) -> Entry | Skipped:
     if mask is None:
         return Skipped(folder.name, f"there is no {folder.name}{SUFFIX}")
-    return Case(folder.name, folder, mask=partial(_mask, folder.name, folder, mask))
+    return Entry(folder.name, folder, mask=partial(_mask, folder.name, folder, mask))
 
 
 def _mask(patient: str, folder: Path, path: Path) -> sitk.Image:

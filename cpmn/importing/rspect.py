@@ -10,13 +10,13 @@ import csv
 from pathlib import Path
 
 from cpmn.cohort.sheet import PATIENT_ID
-from cpmn.importing.entry import Case, Skipped, require_columns, required
+from cpmn.importing.entry import Entry, Skipped, require_columns, required
 
 SHEET = "train.csv"
 COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "negative_exam_for_pe", "indeterminate")
 
 
-def find_cases(source: Path) -> list[Case | Skipped]:
+def find_entries(source: Path) -> list[Entry | Skipped]:
     """Studies of `source`/train.csv. Raises CpmnError if it is not there or lacks a column."""
     studies: dict[str, dict[str, str]] = {}
     with required(source / SHEET, "RSPECT").open(newline="", encoding="utf-8-sig") as stream:
@@ -24,10 +24,10 @@ def find_cases(source: Path) -> list[Case | Skipped]:
         require_columns(source / SHEET, reader.fieldnames or [], COLUMNS, "RSPECT")
         for row in reader:  # one per image; all but pe_present_on_image is said of the study
             studies.setdefault(row["StudyInstanceUID"], row)
-    return [_case(source / "train", name, row) for name, row in studies.items()]
+    return [_entry(source / "train", name, row) for name, row in studies.items()]
 
 
-def _case(folder: Path, study: str, row: dict[str, str]) -> Case | Skipped:
+def _entry(folder: Path, study: str, row: dict[str, str]) -> Entry | Skipped:
     series = row["SeriesInstanceUID"]
     if not (PATIENT_ID.fullmatch(study) and PATIENT_ID.fullmatch(series)):
         return Skipped(study, "its UIDs are not RSPECT's")
@@ -35,4 +35,4 @@ def _case(folder: Path, study: str, row: dict[str, str]) -> Case | Skipped:
         return Skipped(study, "indeterminate")
     if not (folder / study / series).is_dir():
         return Skipped(study, f"{folder / study / series} does not exist")
-    return Case(study, folder / study / series, label=int(row["negative_exam_for_pe"] == "0"))
+    return Entry(study, folder / study / series, label=int(row["negative_exam_for_pe"] == "0"))

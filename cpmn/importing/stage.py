@@ -10,15 +10,15 @@ from cpmn.cohort.sheet import PATIENT_ID, REQUIRED_COLUMNS
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_table
 from cpmn.importing import cadpe, fumpe, inspect_set, read, rspect
-from cpmn.importing.entry import Case, Skipped
+from cpmn.importing.entry import Entry, Skipped
 from cpmn.volume.images import write_image
 
-KINDS: dict[str, Callable[[Path], list[Case | Skipped]]] = {
-    "fumpe": fumpe.find_cases,
-    "cad-pe": cadpe.find_cases,
-    "read": read.find_cases,
-    "rspect": rspect.find_cases,
-    "inspect": inspect_set.find_cases,
+KINDS: dict[str, Callable[[Path], list[Entry | Skipped]]] = {
+    "fumpe": fumpe.find_entries,
+    "cad-pe": cadpe.find_entries,
+    "read": read.find_entries,
+    "rspect": rspect.find_entries,
+    "inspect": inspect_set.find_entries,
 }
 OPTIONAL = ("split", "group")
 MASKS = "ctpa_mask"
@@ -48,10 +48,10 @@ def import_dataset(
     if not source.is_dir():
         raise CpmnError(f"{source} is not a folder. Give the folder into which the data set was unpacked.")
     rows, skipped = [], []
-    for case in KINDS[kind](source):
-        taken = case if isinstance(case, Skipped) else _take(case, output)
+    for entry in KINDS[kind](source):
+        taken = entry if isinstance(entry, Skipped) else _take(entry, output)
         (skipped if isinstance(taken, Skipped) else rows).append(taken)
-        done(case.patient_id)
+        done(entry.patient_id)
     if not rows:
         reasons = "\n".join(f"  {one.patient_id}: {one.reason}" for one in skipped)
         raise CpmnError(f"{source} holds no patient that can be taken.\n{reasons}".rstrip())
@@ -60,18 +60,18 @@ def import_dataset(
     return rows, skipped
 
 
-def _take(case: Case, output: Path) -> dict[str, str] | Skipped:
+def _take(entry: Entry, output: Path) -> dict[str, str] | Skipped:
     """A patient's row, after its mask was written."""
-    if not PATIENT_ID.fullmatch(case.patient_id):
-        return Skipped(case.patient_id, "the name cannot be a patient_id: letters, digits, '_' and '-'")
+    if not PATIENT_ID.fullmatch(entry.patient_id):
+        return Skipped(entry.patient_id, "the name cannot be a patient_id: letters, digits, '_' and '-'")
     try:
-        mask = case.mask() if case.mask else None
+        mask = entry.mask() if entry.mask else None
     except PatientError as error:
-        return Skipped(case.patient_id, str(error).removeprefix(f"patient {error.patient}: "))
+        return Skipped(entry.patient_id, str(error).removeprefix(f"patient {error.patient}: "))
     marked = mask is not None and bool(np.any(sitk.GetArrayViewFromImage(mask)))
-    path = Path(MASKS) / f"{case.patient_id}.nii.gz"
+    path = Path(MASKS) / f"{entry.patient_id}.nii.gz"
     if mask is not None and marked:
         write_image(mask, output / path)
-    label = int(marked) if case.label is None else case.label
-    values = {"patient_id": case.patient_id, "ctpa": str(case.ctpa), "nct": "", "ctpa_mask": str(path) * marked}
-    return values | {"label": str(label), "split": case.split, "group": case.group}
+    label = int(marked) if entry.label is None else entry.label
+    values = {"patient_id": entry.patient_id, "ctpa": str(entry.ctpa), "nct": "", "ctpa_mask": str(path) * marked}
+    return values | {"label": str(label), "split": entry.split, "group": entry.group}

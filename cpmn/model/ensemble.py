@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from cpmn.config.evaluate import READING, EvaluateConfig
 from cpmn.files import sha256_of_files
-from cpmn.model.inference import TrainedModel, load_model, predict_case
+from cpmn.model.inference import TrainedModel, load_model, predict_crop
 from cpmn.scoring.decision import Decision, Features, patient_features
 from cpmn.volume.box import paste
 from cpmn.volume.images import image_like, voxel_ml
@@ -48,7 +48,7 @@ def read_crop(
     `settings` say how scans are read (`READING`) and from where on a voxel is marked.
     """
     options, threshold = settings.model_dump(include=READING), settings.segmentation_threshold
-    predictions = {fold: predict_case(model, nct, **options) for fold, model in models.items()}
+    predictions = {fold: predict_crop(model, nct, **options) for fold, model in models.items()}
     return Reading(
         probability=_mean([p.probability for p in predictions.values()]),
         cam=_mean([p.cam for p in predictions.values()]),

@@ -85,7 +85,7 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
 
 
-def predict_case(
+def predict_crop(
     model: TrainedModel,
     nct: sitk.Image,
     *,

@@ -10,11 +10,11 @@ from cpmn.phantom.emboli import Clot, draw_emboli
 from cpmn.phantom.findings import Chest, Findings, draw_findings
 from cpmn.phantom.materials import FIRST_CLOT, Attenuation, Tissue, draw_attenuation
 from cpmn.phantom.motion import Motion, draw_motion
+from cpmn.phantom.pulmonary import PLEURA_MM, airways, bronchi, grow_arteries, grow_veins, lobes_of, lung_points
 from cpmn.phantom.shapes import Shape
 from cpmn.phantom.streams import random_stream
 from cpmn.phantom.torso import Habitus, Part, Size, build_torso, draw_habitus
 from cpmn.phantom.tree import Tree
-from cpmn.phantom.vessels import PLEURA_MM, airways, bronchi, grow_arteries, grow_veins, lobes_of, lung_points
 
 PATIENT_SCALE = ((0.90, 1.04), (0.90, 1.04), (0.92, 1.03))  # spread of sizes (x, y, z); our choice
 

@@ -16,7 +16,7 @@ from cpmn.phantom.torso import Part, Size, Torso
 from cpmn.phantom.tree import Tree
 
 OBLIQUE = (np.array((0.0, -60.0, -62.0)), np.array((0.0, -0.95, 1.0)) / np.hypot(0.95, 1.0))
-"""Point and normal of the plane between upper and lower lobes; the same as in `cpmn.phantom.vessels.lobes_of`."""
+"""Point and normal of the plane between upper and lower lobes; the same as in `cpmn.phantom.pulmonary.lobes_of`."""
 HORIZONTAL_Z = 8.0  # between the right upper and middle lobe
 SHARES = {
     "atelectasis": 0.5,

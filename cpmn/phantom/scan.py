@@ -15,9 +15,9 @@ from cpmn.phantom.image import clean_image, water_area
 from cpmn.phantom.materials import FIRST_CLOT, Tissue
 from cpmn.phantom.motion import Motion
 from cpmn.phantom.noise import PLAIN, Noise, Protocol, draw_protocol, noise_power, slice_noise
+from cpmn.phantom.pulmonary import vessel_shapes
 from cpmn.phantom.render import Canvas, Grid
 from cpmn.phantom.streams import random_stream
-from cpmn.phantom.vessels import vessel_shapes
 
 Phase = Literal["nct", "ctpa"]
 

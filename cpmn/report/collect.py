@@ -46,7 +46,7 @@ class Results:
     conversion: dict[str, dict[str, dict[str, Any]]]
     quality: dict[str, dict[str, Any]]
     metrics: dict[str, dict[str, Any]]
-    cases: dict[str, dict[str, Row]]
+    scored: dict[str, dict[str, Row]]
     roc: dict[str, Curve]
     history: dict[str, dict[str, Curve]]
     plans: dict[str, dict[str, dict[str, Any]]]
@@ -76,7 +76,7 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
         },
         quality=_present({name: read_optional(results / "register" / name / "quality.json") for name in names}),
         metrics={variant: read_optional(evaluate / variant / "metrics.json") for variant in variants},
-        cases={
+        scored={
             variant: {row.get("patient_id", ""): row for row in read_rows(evaluate / variant / "patients.csv")}
             for variant in variants
         },

@@ -36,7 +36,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Verdict:
     """What one variant says about one test patient."""
 
     variant: str
@@ -52,13 +52,13 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Case:
+class Exhibit:
     """One test patient; `slices` are the grey pictures by key, shared by the panels."""
 
     patient: str
     label: int
     label_text: str
-    readings: list[Reading]
+    verdicts: list[Verdict]
     slices: dict[str, dict[str, Any]]
     reference_shown: str
     reference_scored: str
@@ -66,7 +66,7 @@ class Case:
     @property
     def wrong(self) -> int:
         """Number of variants that decided wrongly."""
-        return sum(reading.correct is False for reading in self.readings)
+        return sum(verdict.correct is False for verdict in self.verdicts)
 
 
 @dataclass(frozen=True)
@@ -82,39 +82,39 @@ class Volumes:
     cams: dict[str, np.ndarray]
 
 
-def build_cases(results: Results, config: ReportConfig) -> list[Case]:
+def build_gallery(results: Results, config: ReportConfig) -> list[Exhibit]:
     """Test patients with their pictures, wrong decisions first, at most `maximum_patients`."""
     order = sorted(results.test, key=lambda patient: _failure_rank(results, patient))
     chosen = order[: config.maximum_patients]
-    return [_case(results, patient, config) for patient in tqdm(chosen, desc="test patients", disable=None)]
+    return [_exhibit(results, patient, config) for patient in tqdm(chosen, desc="test patients", disable=None)]
 
 
 def _failure_rank(results: Results, patient: Patient) -> tuple[int, int, float, str]:
-    rows = [cases.get(patient.patient_id) for cases in results.cases.values()]
+    rows = [scored.get(patient.patient_id) for scored in results.scored.values()]
     wrong = sum(decision(row) not in (None, bool(patient.label)) for row in rows)
     missing = sum(decision(row) is None for row in rows)
     dices = [number(row.get("dice")) for row in rows if row]
     return -wrong, -missing, min((d for d in dices if d is not None), default=1.0), patient.patient_id
 
 
-def _case(results: Results, patient: Patient, config: ReportConfig) -> Case:
+def _exhibit(results: Results, patient: Patient, config: ReportConfig) -> Exhibit:
     volumes = _volumes(results, patient)
     slices: dict[str, dict[str, Any]] = {}
-    readings = []
+    verdicts = []
     for index, variant in enumerate(results.variants):
         panel = _panel(volumes, patient, variant, config, slices) if volumes else None
-        readings.append(_reading(results, patient, variant, index, panel))
+        verdicts.append(_verdict(results, patient, variant, index, panel))
     shown = volumes.reference_name if volumes and volumes.reference is not None else ""
-    kind = next((reading.row["reference"] for reading in readings if reading.row.get("reference")), "")
+    kind = next((verdict.row["reference"] for verdict in verdicts if verdict.row.get("reference")), "")
     scored = REFERENCE_TEXT.get(kind, kind)
-    return Case(patient.patient_id, patient.label, LABEL_TEXT[patient.label], readings, slices, shown, scored)
+    return Exhibit(patient.patient_id, patient.label, LABEL_TEXT[patient.label], verdicts, slices, shown, scored)
 
 
-def _reading(results: Results, patient: Patient, variant: str, index: int, panel: Panel | None) -> Reading:
-    row = results.cases[variant].get(patient.patient_id, {})
+def _verdict(results: Results, patient: Patient, variant: str, index: int, panel: Panel | None) -> Verdict:
+    row = results.scored[variant].get(patient.patient_id, {})
     said = decision(row)
     threshold = row.get("threshold") or (results.metrics[variant].get("threshold") or {}).get("value")
-    return Reading(
+    return Verdict(
         variant=variant,
         colour=index,
         score=number(row.get("score")),

@@ -15,7 +15,7 @@ from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.collect import Curve, Results, collect, number, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
-from cpmn.report.gallery import build_cases
+from cpmn.report.gallery import build_gallery
 from cpmn.report.limits import limits
 from cpmn.report.pictures import file_picture
 from cpmn.report.record import run_record, training_seconds
@@ -122,7 +122,7 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         **_registration(found, config),
         **_training(found),
         **_performance(found),
-        "cases": build_cases(found, config.report),
+        "gallery": build_gallery(found, config.report),
     }
 
 
@@ -179,7 +179,7 @@ def _performance(found: Results) -> dict[str, Any]:
         "roc_rows": roc_rows,
         "scores": _scores(found, colours),
         "confusions": [
-            {"variant": variant, "counts": confusion(cases, found.test)} for variant, cases in found.cases.items()
+            {"variant": variant, "counts": confusion(rows, found.test)} for variant, rows in found.scored.items()
         ],
         "lesion_rows": lesion_rows(found),
         "test_counts": {
@@ -202,10 +202,10 @@ def _decision_points(patient: dict[str, dict[str, Any]]) -> dict[str, tuple[floa
 
 def _scores(found: Results, colours: dict[str, int]) -> list[dict[str, Any]]:
     drawn = []
-    for variant, cases in found.cases.items():
+    for variant, rows in found.scored.items():
         scores: dict[int, list[float]] = {0: [], 1: []}
         for patient in found.test:
-            if (score := number(cases.get(patient.patient_id, {}).get("score"))) is not None:
+            if (score := number(rows.get(patient.patient_id, {}).get("score"))) is not None:
                 scores[patient.label].append(score)
         if scores[0] or scores[1]:
             threshold = number((found.metrics[variant].get("threshold") or {}).get("value"))

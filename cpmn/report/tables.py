@@ -132,9 +132,9 @@ def decision(row: Row | None) -> bool | None:
     return {"1": True, "0": False}.get((row or {}).get("decision", ""))
 
 
-def confusion(cases: dict[str, Row], test: list[Patient]) -> Confusion:
+def confusion(scored: dict[str, Row], test: list[Patient]) -> Confusion:
     """Counts of decisions against labels over the test patients."""
-    counts = Counter((patient.label, decision(cases.get(patient.patient_id))) for patient in test)
+    counts = Counter((patient.label, decision(scored.get(patient.patient_id))) for patient in test)
     return Confusion(
         counts[1, True], counts[1, False], counts[0, True], counts[0, False], counts[1, None] + counts[0, None]
     )
@@ -143,8 +143,8 @@ def confusion(cases: dict[str, Row], test: list[Patient]) -> Confusion:
 def lesion_rows(results: Results) -> list[dict[str, Any]]:
     """Per variant over test patients: lesions, those found, and marks that hit none."""
     rows = []
-    for variant, cases in results.cases.items():
-        own = [cases[p.patient_id] for p in results.test if p.patient_id in cases]
+    for variant, scored in results.scored.items():
+        own = [scored[p.patient_id] for p in results.test if p.patient_id in scored]
         sums = {key: _sum(own, key) for key in ("lesions", "lesions_found", "false_positives")}
         rows.append({"variant": variant, "scans": len(own)} | sums)
     return rows
@@ -154,7 +154,7 @@ def reference_kinds(results: Results) -> dict[str, int]:
     """How many test patients were scored against which kind of reference."""
     kinds = Counter()
     for patient in results.test:
-        rows = (cases.get(patient.patient_id, {}) for cases in results.cases.values())
+        rows = (scored.get(patient.patient_id, {}) for scored in results.scored.values())
         kind = next((row["reference"] for row in rows if row.get("reference")), "")
         kinds[REFERENCE_TEXT.get(kind, kind or "not stated")] += 1
     return dict(kinds)

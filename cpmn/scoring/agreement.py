@@ -29,7 +29,7 @@ NOT_NEGATIVE = (0.0, math.inf)
 
 
 @dataclass(frozen=True)
-class Case:
+class Agreement:
     """A prediction and, where there is a reference, how it agrees. Volumes in mL; undefined figures are NaN."""
 
     patient_id: str
@@ -85,7 +85,7 @@ def mark_lesions(probability: np.ndarray, grid: sitk.Image, threshold: float, mi
     return components(probability >= threshold, grid.GetSpacing(), minimum_mm3)
 
 
-def measure_case(
+def measure(
     patient: Patient,
     labels: np.ndarray,
     reference: sitk.Image | None,
@@ -95,7 +95,7 @@ def measure_case(
     probability: np.ndarray | None = None,
     tolerance_mm: float = 1.0,
     vessels: np.ndarray | None = None,
-) -> Case:
+) -> Agreement:
     """Compare numbered components `labels` (z, y, x) with a reference of clot ids, both on `grid`.
 
     `probability` (z, y, x) gives the components their confidence; surfaces are compared for PE patients only.
@@ -105,9 +105,9 @@ def measure_case(
     predicted_ml = float((labels != 0).sum()) * unit
     ratio = math.nan if vessels is None else artery_vein_ratio(labels, vessels, unit)
     if reference is None:
-        return Case(patient.patient_id, patient.label, predicted_ml, artery_vein_ratio=ratio)
+        return Agreement(patient.patient_id, patient.label, predicted_ml, artery_vein_ratio=ratio)
     clots = sitk.GetArrayFromImage(reference)
-    return Case(
+    return Agreement(
         patient_id=patient.patient_id,
         label=patient.label,
         predicted_ml=predicted_ml,
@@ -121,28 +121,30 @@ def measure_case(
     )
 
 
-def summarise(cases: Sequence[Case], scores: Mapping[str, Score], config: EvaluateConfig) -> dict[str, Any]:
+def summarise(agreements: Sequence[Agreement], scores: Mapping[str, Score], config: EvaluateConfig) -> dict[str, Any]:
     """All figures over patients: blocks `patient`, `voxel` and `lesion` of `Estimate`s, and the kind of `reference`.
 
     Where patients have vessel masks there is a block `artery_vein` too.
     """
-    kinds = [case.reference or "none" for case in cases]
+    kinds = [agreement.reference or "none" for agreement in agreements]
     counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
     several = ", ".join(f"{kind} ({count})" for kind, count in counts.items())
     return {
         "reference": several if len(counts) > 1 else "".join(counts),
-        "patient": patient_figures(cases, scores, config),
-        "voxel": voxel_figures(cases, config),
-        "lesion": lesion_figures(cases, config),
-        **artery_vein_figures(cases, scores, config),
+        "patient": patient_figures(agreements, scores, config),
+        "voxel": voxel_figures(agreements, config),
+        "lesion": lesion_figures(agreements, config),
+        **artery_vein_figures(agreements, scores, config),
     }
 
 
-def patient_figures(cases: Sequence[Case], scores: Mapping[str, Score], config: EvaluateConfig) -> dict[str, Estimate]:
+def patient_figures(
+    agreements: Sequence[Agreement], scores: Mapping[str, Score], config: EvaluateConfig
+) -> dict[str, Estimate]:
     """Sensitivity, specificity and the like from the decisions; AUC, AP and calibration from the scores."""
-    scored = [case for case in cases if case.patient_id in scores]
-    own = [scores[case.patient_id] for case in scored]
-    labels = [case.label for case in scored]
+    scored = [agreement for agreement in agreements if agreement.patient_id in scores]
+    own = [scores[agreement.patient_id] for agreement in scored]
+    labels = [agreement.label for agreement in scored]
     decided = [(label, score.positive) for label, score in zip(labels, own, strict=True) if score.positive is not None]
     values = [score.value for score in own]
     return {
@@ -153,29 +155,32 @@ def patient_figures(cases: Sequence[Case], scores: Mapping[str, Score], config: 
     }
 
 
-def voxel_figures(cases: Sequence[Case], config: EvaluateConfig) -> dict[str, Estimate]:
+def voxel_figures(agreements: Sequence[Agreement], config: EvaluateConfig) -> dict[str, Estimate]:
     """Agreement over PE patients with a reference (no prediction is Dice 0), and false volume over the others."""
-    pe = [case for case in cases if case.label == 1 and case.reference_ml > 0]
-    normal = [case for case in cases if case.label == 0 and case.reference]
+    pe = [agreement for agreement in agreements if agreement.label == 1 and agreement.reference_ml > 0]
+    normal = [agreement for agreement in agreements if agreement.label == 0 and agreement.reference]
     over = partial(_mean_of_defined, config=config)
     share, volume = partial(over, bounds=metrics.SHARE), partial(over, bounds=NOT_NEGATIVE)
-    differences = [case.predicted_ml - case.reference_ml for case in pe]
-    shared, sizes = [2 * case.shared_ml for case in pe], [case.predicted_ml + case.reference_ml for case in pe]
+    differences = [agreement.predicted_ml - agreement.reference_ml for agreement in pe]
+    shared, sizes = (
+        [2 * agreement.shared_ml for agreement in pe],
+        [agreement.predicted_ml + agreement.reference_ml for agreement in pe],
+    )
     return {
-        "dice": share([case.dice for case in pe]),
+        "dice": share([agreement.dice for agreement in pe]),
         "dice_pooled": metrics.ratio(shared, sizes, n=len(pe), **_options(config)),
-        "nsd": share([case.surface["nsd"] for case in pe]),
-        "assd_mm": volume([case.surface["assd_mm"] for case in pe]),
-        "hd95_mm": volume([case.surface["hd95_mm"] for case in pe]),
+        "nsd": share([agreement.surface["nsd"] for agreement in pe]),
+        "assd_mm": volume([agreement.surface["assd_mm"] for agreement in pe]),
+        "hd95_mm": volume([agreement.surface["hd95_mm"] for agreement in pe]),
         "volume_difference_ml": over(differences),
         "absolute_volume_difference_ml": volume([abs(value) for value in differences]),
-        "false_positive_volume_ml": volume([case.predicted_ml for case in normal]),
+        "false_positive_volume_ml": volume([agreement.predicted_ml for agreement in normal]),
     }
 
 
-def lesion_figures(cases: Sequence[Case], config: EvaluateConfig) -> dict[str, Any]:
+def lesion_figures(agreements: Sequence[Agreement], config: EvaluateConfig) -> dict[str, Any]:
     """Overlap and CAD-PE figures over all patients with a reference; intervals resample patients, not clots."""
-    lesions = [case.lesions for case in cases if case.lesions is not None]
+    lesions = [agreement.lesions for agreement in agreements if agreement.lesions is not None]
     figures: dict[str, Any] = {}
     for suffix, fraction in OVERLAP_FRACTIONS.items():
         figures |= _detection(lesions, partial(overlap_match, fraction=fraction), suffix, config)
@@ -193,18 +198,22 @@ def lesion_figures(cases: Sequence[Case], config: EvaluateConfig) -> dict[str, A
 
 
 def artery_vein_figures(
-    cases: Sequence[Case], scores: Mapping[str, Score], config: EvaluateConfig
+    agreements: Sequence[Agreement], scores: Mapping[str, Score], config: EvaluateConfig
 ) -> dict[str, dict[str, Estimate]]:
     """AUC of the artery/vein ratio as a patient score, and beside it that of `scores` on the same patients.
 
     Empty where nobody has a ratio. The ratio enters no decision.
     """
-    rated = [case for case in cases if math.isfinite(case.artery_vein_ratio) and case.patient_id in scores]
+    rated = [
+        agreement
+        for agreement in agreements
+        if math.isfinite(agreement.artery_vein_ratio) and agreement.patient_id in scores
+    ]
     if not rated:
         return {}
-    labels = [case.label for case in rated]
-    ratios = [case.artery_vein_ratio for case in rated]
-    values = [scores[case.patient_id].value for case in rated]
+    labels = [agreement.label for agreement in rated]
+    ratios = [agreement.artery_vein_ratio for agreement in rated]
+    values = [scores[agreement.patient_id].value for agreement in rated]
     auc = partial(metrics.auc, labels, level=config.confidence)
     return {"artery_vein": {"auc_of_ratio": auc(ratios), "auc_of_score": auc(values)}}
 

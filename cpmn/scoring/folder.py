@@ -13,7 +13,7 @@ from cpmn.cohort.csv import read_sheet
 from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError, PatientError
-from cpmn.scoring.agreement import Case, Score, mark_lesions, measure_case, read_reference, summarise
+from cpmn.scoring.agreement import Agreement, Score, mark_lesions, measure, read_reference, summarise
 from cpmn.volume.images import holds_ids, read_image
 
 logger = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ def score_predictions(
     missing = [patient.patient_id for patient in patients if patient not in present]
     if missing:
         logger.warning("%d patients of the cohort have no prediction and are not scored", len(missing))
-    cases = [_measure(patient, predictions, config) for patient in tqdm(present, desc="score", disable=None)]
+    agreements = [_measure(patient, predictions, config) for patient in tqdm(present, desc="score", disable=None)]
     table = scores or predictions / "scores.csv"
-    given = _read_scores(table, cases) if scores or table.is_file() else _volume_scores(cases)
-    return summarise(cases, given, config) | {
+    given = _read_scores(table, agreements) if scores or table.is_file() else _volume_scores(agreements)
+    return summarise(agreements, given, config) | {
         "score_source": table.name if scores or table.is_file() else "predicted volume in mL; positive above zero",
-        "scored": [case.patient_id for case in cases],
+        "scored": [agreement.patient_id for agreement in agreements],
         "not_scored": missing,
     }
 
@@ -68,7 +68,7 @@ def _mask_path(folder: Path, patient: Patient) -> Path:
     return folder / f"{patient.patient_id}.nii.gz"
 
 
-def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Case:
+def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Agreement:
     prediction = read_image(_mask_path(folder, patient))
     mask = sitk.GetArrayFromImage(prediction)
     if not holds_ids(mask):
@@ -76,14 +76,14 @@ def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Case:
         raise PatientError(patient.patient_id, "the prediction is no mask", remedy, _mask_path(folder, patient))
     reference, name = read_reference(patient, prediction, None, "the prediction")
     labels = mark_lesions(mask != 0, prediction, 0.5, config.minimum_lesion_mm3)
-    return measure_case(patient, labels, reference, name, prediction, tolerance_mm=config.surface_tolerance_mm)
+    return measure(patient, labels, reference, name, prediction, tolerance_mm=config.surface_tolerance_mm)
 
 
-def _volume_scores(cases: list[Case]) -> dict[str, Score]:
-    return {case.patient_id: Score(case.predicted_ml, case.predicted_ml > 0) for case in cases}
+def _volume_scores(agreements: list[Agreement]) -> dict[str, Score]:
+    return {agreement.patient_id: Score(agreement.predicted_ml, agreement.predicted_ml > 0) for agreement in agreements}
 
 
-def _read_scores(path: Path, cases: list[Case]) -> dict[str, Score]:
+def _read_scores(path: Path, agreements: list[Agreement]) -> dict[str, Score]:
     if not path.is_file():
         raise CpmnError(f"scores file {path} does not exist. Give a CSV with the columns patient_id,score[,decision].")
     sheet = read_sheet(path)
@@ -93,11 +93,11 @@ def _read_scores(path: Path, cases: list[Case]) -> dict[str, Score]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise CpmnError(f"{path}: patient {twice[0]} stands in {names.count(twice[0])} rows. Give one row per patient.")
     rows = dict(zip(names, sheet.rows, strict=True))
-    absent = [case.patient_id for case in cases if case.patient_id not in rows]
+    absent = [agreement.patient_id for agreement in agreements if agreement.patient_id not in rows]
     if absent:
         raise CpmnError(f"{path} has no score of {', '.join(absent)}. Give one row per predicted patient.")
     try:
-        return {case.patient_id: _score(rows[case.patient_id]) for case in cases}
+        return {agreement.patient_id: _score(rows[agreement.patient_id]) for agreement in agreements}
     except (TypeError, ValueError) as error:
         raise CpmnError(f"{path}: {error}. The columns are patient_id,score[,decision]; decision is 0 or 1.") from error
 

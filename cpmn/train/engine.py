@@ -24,8 +24,8 @@ from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.processes import ALONE, World
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.sampling import Batch
-from cpmn.train.subjects import Case
-from cpmn.train.training import Best, Row, Run, new_optimiser, start_run, state_of
+from cpmn.train.subjects import Subject
+from cpmn.train.training import Best, Row, Training, new_optimiser, snapshot, start_training
 from cpmn.train.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,8 @@ STEPS_AHEAD = 4  # ours: of samples while a GPU computes; on a processor they wo
 
 
 def train(
-    training: Sequence[Case],
-    validation: Sequence[Case],
+    training: Sequence[Subject],
+    validation: Sequence[Subject],
     config: TrainConfig,
     spacing: Spacing,
     *,
@@ -48,10 +48,10 @@ def train(
     on_epoch: Callable[[Row], None] | None = None,
     on_step: Callable[[int], None] | None = None,
     world: World = ALONE,
-) -> Run:
+) -> Training:
     """Train for `config.steps` steps, going on where `resume` left off; returns the finished run.
 
-    spacing : of the cases' working grid, (x, y, z) in mm.
+    spacing : of the subjects' working grid, (x, y, z) in mm.
     on_epoch : called with every new row of the history.
     on_step : called after every step with the number of steps done; what it raises ends the training.
     world : the processes that share the step's batches.
@@ -60,68 +60,68 @@ def train(
     if _wants_bfloat16(config, device) and not has_bfloat16(device):
         logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
     strides = pooling_strides(spacing, config.patch_size, len(config.channels))
-    run = start_run(config, strides, device, resume)
+    state = start_training(config, strides, device, resume)
     quiet = None if world.writes else True
-    sampled = Sampler(training, config, run.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
-    progress = tqdm(total=config.steps, initial=run.step, desc="training", unit="step", disable=quiet)
+    sampled = Sampler(training, config, state.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
+    progress = tqdm(total=config.steps, initial=state.step, desc="training", unit="step", disable=quiet)
     with progress, sampled:
-        while run.step < config.steps and not _stopped(run, config):
+        while state.step < config.steps and not _stopped(state, config):
             started = time.monotonic()
-            if run.step and run.step == config.pretraining_steps:
-                run.optimiser, run.schedule = new_optimiser(run.pathways, config, run.step)
-            parts = train_step(run, sampled.next_step(), config, device, world)
+            if state.step and state.step == config.pretraining_steps:
+                state.optimiser, state.schedule = new_optimiser(state.pathways, config, state.step)
+            parts = train_step(state, sampled.next_step(), config, device, world)
             progress.update()
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()}, refresh=False)
-            if run.step % config.epoch_steps == 0 or run.step == config.steps:
-                run.rows.append(_epoch_row(run, validation, spacing, config, device, world))
-                run.sums = {}
-                run.rows[-1]["seconds"] = round(run.seconds + time.monotonic() - started, 3)
+            if state.step % config.epoch_steps == 0 or state.step == config.steps:
+                state.rows.append(_epoch_row(state, validation, spacing, config, device, world))
+                state.sums = {}
+                state.rows[-1]["seconds"] = round(state.seconds + time.monotonic() - started, 3)
                 if on_epoch:
-                    on_epoch(run.rows[-1])
-            run.seconds += time.monotonic() - started
-            if run.step % config.save_every == 0 and world.writes:
-                resume.save(state_of(run))
+                    on_epoch(state.rows[-1])
+            state.seconds += time.monotonic() - started
+            if state.step % config.save_every == 0 and world.writes:
+                resume.save(snapshot(state))
             if on_step:
-                on_step(run.step)
-    return run
+                on_step(state.step)
+    return state
 
 
-def final_weights(run: Run) -> dict[str, Tensor]:
+def final_weights(state: Training) -> dict[str, Tensor]:
     """Weights of the model: those of the best validation where the training may stop early, else the last ones."""
-    if run.best is not None:
-        logger.info("keeping the weights of step %d, validation score %.4f", run.best.step, run.best.score)
-        return run.best.weights
-    return run.reader().state_dict()
+    if state.best is not None:
+        logger.info("keeping the weights of step %d, validation score %.4f", state.best.step, state.best.score)
+        return state.best.weights
+    return state.reader().state_dict()
 
 
 def train_step(
-    run: Run, batches: Iterable[Batch], config: TrainConfig, device: torch.device, world: World = ALONE
+    state: Training, batches: Iterable[Batch], config: TrainConfig, device: torch.device, world: World = ALONE
 ) -> dict[str, float]:
     """One optimiser step on the mean gradient of the step's batches; returns the mean loss parts.
 
     Raises CpmnError if the loss is not a finite number: such weights must not end as a model.
     """
-    run.optimiser.zero_grad(set_to_none=True)
+    state.optimiser.zero_grad(set_to_none=True)
     found = []
     for batch in batches:
         with _precision(config, device):
-            losses = training_loss(run.networks, _on_device(batch, device, config), config, run.step)
+            losses = training_loss(state.networks, _on_device(batch, device, config), config, state.step)
         (losses["total"] / config.accumulation).backward()
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # waits for a GPU once
         found.append(dict(zip(losses, values, strict=True)))
         if not math.isfinite(found[-1]["total"]):
             raise CpmnError(
-                f"the training diverged: the loss of step {run.step + 1} is {found[-1]['total']}. Lower "
+                f"the training diverged: the loss of step {state.step + 1} is {found[-1]['total']}. Lower "
                 f"train.learning_rate ({config.learning_rate:g}) or train.gradient_clip ({config.gradient_clip:g})."
             )
-    world.add_gradients(run.weights())
-    _clip(run, config)
-    run.optimiser.step()
-    run.schedule.step()
-    run.step += 1
-    if run.average is not None:
-        run.average.update_parameters(run.pathways["nct"])
-    return _add_up(run, world.gather(found))
+    world.add_gradients(state.weights())
+    _clip(state, config)
+    state.optimiser.step()
+    state.schedule.step()
+    state.step += 1
+    if state.average is not None:
+        state.average.update_parameters(state.pathways["nct"])
+    return _add_up(state, world.gather(found))
 
 
 def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
@@ -141,42 +141,47 @@ def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch
     return batch
 
 
-def _clip(run: Run, config: TrainConfig) -> None:
+def _clip(state: Training, config: TrainConfig) -> None:
     """Each pathway on its own: the NCT's step must not depend on the CTPA's gradient. Shared weights: all together."""
-    groups = [run.weights()] if config.shared else [pathway.parameters() for pathway in run.pathways.values()]
+    groups = [state.weights()] if config.shared else [pathway.parameters() for pathway in state.pathways.values()]
     for group in groups:
         nn.utils.clip_grad_norm_(group, config.gradient_clip)
 
 
-def _add_up(run: Run, found: Sequence[dict[str, float]]) -> dict[str, float]:
+def _add_up(state: Training, found: Sequence[dict[str, float]]) -> dict[str, float]:
     for name, value in (item for parts in found for item in parts.items()):
-        total, count = run.sums.get(name, [0.0, 0.0])
-        run.sums[name] = [total + value, count + 1]
+        total, count = state.sums.get(name, [0.0, 0.0])
+        state.sums[name] = [total + value, count + 1]
     names = dict.fromkeys(name for parts in found for name in parts)
     known = {name: [parts[name] for parts in found if name in parts] for name in names}
     return {name: sum(values) / len(values) for name, values in known.items()}
 
 
 def _epoch_row(
-    run: Run, validation: Sequence[Case], spacing: Spacing, config: TrainConfig, device: torch.device, world: World
+    state: Training,
+    validation: Sequence[Subject],
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
 ) -> Row:
-    epoch = -(-run.step // config.epoch_steps)
+    epoch = -(-state.step // config.epoch_steps)
     row: Row = dict.fromkeys(COLUMNS)
-    row |= {"epoch": epoch, "step": run.step, "learning_rate": run.schedule.get_last_lr()[0]}
-    row |= {f"train_{name}": total / count for name, (total, count) in run.sums.items()}
-    if run.step == config.steps or epoch % config.validation_every == 0:
-        row |= validate(run.reader(), validation, spacing, config, device, world)
-        _remember_best(run, row["validation_score"], config)
+    row |= {"epoch": epoch, "step": state.step, "learning_rate": state.schedule.get_last_lr()[0]}
+    row |= {f"train_{name}": total / count for name, (total, count) in state.sums.items()}
+    if state.step == config.steps or epoch % config.validation_every == 0:
+        row |= validate(state.reader(), validation, spacing, config, device, world)
+        _remember_best(state, row["validation_score"], config)
     known = {name: value for name, value in row.items() if isinstance(value, float)}
-    logger.info("epoch %d, step %d: %s", epoch, run.step, ", ".join(f"{k} {v:.4g}" for k, v in known.items()))
+    logger.info("epoch %d, step %d: %s", epoch, state.step, ", ".join(f"{k} {v:.4g}" for k, v in known.items()))
     return row
 
 
-def _check_patience(validation: Sequence[Case], config: TrainConfig) -> None:
+def _check_patience(validation: Sequence[Subject], config: TrainConfig) -> None:
     """Warn where the training cannot stop early, since its score needs patients of both classes."""
     if not config.patience:
         return
-    known = {case.label for case in validation if not case.label or case.shows_clot}
+    known = {subject.label for subject in validation if not subject.label or subject.shows_clot}
     for label, name in ((1, "PE patient with clot in the crop"), (0, "patient without PE")):
         if label not in known:
             logger.warning(
@@ -186,16 +191,16 @@ def _check_patience(validation: Sequence[Case], config: TrainConfig) -> None:
             )
 
 
-def _remember_best(run: Run, score: float | None, config: TrainConfig) -> None:
+def _remember_best(state: Training, score: float | None, config: TrainConfig) -> None:
     """Pretraining on CTPA does not count: it has not seen an NCT yet."""
-    if not config.patience or score is None or math.isnan(score) or run.step <= config.pretraining_steps:
+    if not config.patience or score is None or math.isnan(score) or state.step <= config.pretraining_steps:
         return
-    if run.best is None or score > run.best.score:
-        weights = {name: value.detach().clone() for name, value in run.reader().state_dict().items()}
-        run.best = Best(score, run.step, weights)
+    if state.best is None or score > state.best.score:
+        weights = {name: value.detach().clone() for name, value in state.reader().state_dict().items()}
+        state.best = Best(score, state.step, weights)
     else:
-        run.best.since += 1
+        state.best.since += 1
 
 
-def _stopped(run: Run, config: TrainConfig) -> bool:
-    return run.best is not None and run.best.since >= config.patience
+def _stopped(state: Training, config: TrainConfig) -> bool:
+    return state.best is not None and state.best.since >= config.patience

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from cpmn.config.train import TrainConfig
 from cpmn.train.processes import World
 from cpmn.train.sampling import Batch, sample_batch
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 
 
 class Sampler:
@@ -17,8 +17,8 @@ class Sampler:
     number of steps that threads work ahead; 0 samples each batch when it is asked for.
     """
 
-    def __init__(self, cases: Sequence[Case], config: TrainConfig, first: int, world: World, *, ahead: int):
-        self.cases, self.config, self.parts = cases, config, world.share(range(config.accumulation))
+    def __init__(self, subjects: Sequence[Subject], config: TrainConfig, first: int, world: World, *, ahead: int):
+        self.subjects, self.config, self.parts = subjects, config, world.share(range(config.accumulation))
         self.step, self.submitted = first, first
         self.waiting: deque[list[Future[Batch]]] = deque()
         self.ahead = ahead
@@ -42,4 +42,4 @@ class Sampler:
         return (future.result() for future in self.waiting.popleft())
 
     def _sample(self, step: int, part: int) -> Batch:
-        return sample_batch(self.cases, self.config, step, part)
+        return sample_batch(self.subjects, self.config, step, part)

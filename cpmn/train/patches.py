@@ -21,7 +21,7 @@ def cut(array: np.ndarray | None, place: Place, size: tuple[int, ...], outside: 
     `order` 0.
     """
     if array is None:
-        raise ValueError(f"patient {place.case.patient} has no such image")
+        raise ValueError(f"patient {place.subject.patient} has no such image")
     if place.matrix is not None:
         part = _interpolated(array, place, size, outside, order)
     else:

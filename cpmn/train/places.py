@@ -1,4 +1,4 @@
-"""Where the patches of a training step lie, a pure function of (cases, configuration, step).
+"""Where the patches of a training step lie, a pure function of (subjects, configuration, step).
 
 Every step draws from generators of its own, seeded by the configuration's seed and the step. Hence a resumed training
 sees the same patches as an uninterrupted one, and variants that share the seed share places. Places are chosen by the
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 
 Kind = Literal["clot", "vessel", "vein", "elsewhere", "lung"]
 AXES = ("z", "y", "x")
@@ -29,7 +29,7 @@ class Place:
     simulated : whether a simulated embolus is put in.
     """
 
-    case: Case
+    subject: Subject
     corner: tuple[int, ...]
     kind: Kind
     flips: tuple[bool, ...] = (False, False, False)
@@ -42,7 +42,7 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
     return np.random.default_rng([config.seed, step, stream, *([part] if part else [])])
 
 
-def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
+def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
     """Places of a batch's patches: clots first, then clot-free vessel, veins, what is far from the lungs and near them.
 
     Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
@@ -50,18 +50,18 @@ def sample_places(cases: Sequence[Case], config: TrainConfig, step: int, part: i
     """
     random, extra = (generator(config, step, part, stream) for stream in (0, 4))
     kinds = _kinds(config, generator(config, step, part, 8).random())
-    return [_vary(_place(cases, config, random, kind), config, extra) for kind in kinds]
+    return [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
 
 
 def sample_donors(
-    places: Sequence[Place], cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0
+    places: Sequence[Place], subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0
 ) -> list[Place]:
     """For each place one of the same kind in another patient with CTPA, who brings the label too."""
     random, extra = (generator(config, step, part, stream) for stream in (3, 5))
-    donors = [case for case in cases if case.ctpa is not None]
+    donors = [subject for subject in subjects if subject.ctpa is not None]
     result = []
     for place in places:
-        others = [case for case in donors if case is not place.case] or donors
+        others = [subject for subject in donors if subject is not place.subject] or donors
         result.append(_vary(_place(others, config, random, _available(place.kind, others)), config, extra))
     return result
 
@@ -83,24 +83,24 @@ def _kinds(config: TrainConfig, offset: float) -> list[Kind]:
     return [list(shares)[index] for index in chosen]
 
 
-def _available(kind: Kind, cases: Sequence[Case]) -> Kind:
-    return kind if any(len(_voxels(case, kind)) for case in cases) else "lung"
+def _available(kind: Kind, subjects: Sequence[Subject]) -> Kind:
+    return kind if any(len(_voxels(subject, kind)) for subject in subjects) else "lung"
 
 
-def _voxels(case: Case, kind: Kind) -> np.ndarray:
-    return getattr(case, f"{kind}_voxels")
+def _voxels(subject: Subject, kind: Kind) -> np.ndarray:
+    return getattr(subject, f"{kind}_voxels")
 
 
-def _place(cases: Sequence[Case], config: TrainConfig, random: np.random.Generator, kind: Kind) -> Place:
-    choices = [case for case in cases if len(_voxels(case, kind))] or list(cases)
-    case = choices[int(random.integers(len(choices)))]
-    voxels = _voxels(case, kind) if len(_voxels(case, kind)) else case.lung_voxels
+def _place(subjects: Sequence[Subject], config: TrainConfig, random: np.random.Generator, kind: Kind) -> Place:
+    choices = [subject for subject in subjects if len(_voxels(subject, kind))] or list(subjects)
+    subject = choices[int(random.integers(len(choices)))]
+    voxels = _voxels(subject, kind) if len(_voxels(subject, kind)) else subject.lung_voxels
     patch = np.array(config.patch_size[::-1])
     jitter = random.integers(-(patch // 4), patch // 4 + 1)
     centre = voxels[random.integers(len(voxels))] + jitter
-    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(case.nct.shape) - patch, 0))
+    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(subject.nct.shape) - patch, 0))
     left_right = bool(random.integers(2)) and "x" in config.flip_axes
-    return Place(case, tuple(int(i) for i in corner), kind, (False, False, left_right))
+    return Place(subject, tuple(int(i) for i in corner), kind, (False, False, left_right))
 
 
 def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Place:
@@ -110,9 +110,9 @@ def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Pla
     matrix = None
     if config.rotation_degrees or config.scaling:
         factor = (1 + config.scaling) ** size
-        matrix = rotation_matrix(angles * config.rotation_degrees, factor, place.case.spacing)
+        matrix = rotation_matrix(angles * config.rotation_degrees, factor, place.subject.spacing)
     clot_free = place.kind in ("vessel", "vein")  # hard negatives stay what they were chosen for
-    possible = place.case.label == 0 and len(place.case.vessel_voxels) > 0 and not clot_free
+    possible = place.subject.label == 0 and len(place.subject.vessel_voxels) > 0 and not clot_free
     simulated = possible and chance < config.simulated_fraction
     return replace(place, flips=(*flips, place.flips[2]), matrix=matrix, simulated=simulated)
 

@@ -1,4 +1,4 @@
-"""Patches of a training step, a pure function of (cases, configuration, step)."""
+"""Patches of a training step, a pure function of (subjects, configuration, step)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cpmn.config.train import Phase, TrainConfig
 from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places
 from cpmn.train.simulate import draw_contrast, insert_embolus, recontrast
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 from cpmn.train.visibility import floor_at, label_weight, patch_visibility
 from cpmn.volume.grid import normalise
 from cpmn.volume.images import AIR_HU
@@ -83,11 +83,11 @@ class Cut:
     reached: np.ndarray | None = None
 
 
-def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int = 0) -> Batch:
+def sample_batch(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> Batch:
     """Batch number `part` of `step`. On average `foreground_fraction` of its patches centre near a clot."""
     if step < config.pretraining_steps:
-        return _pretraining_batch(cases, config, step, part)
-    places = sample_places(cases, config, step, part)
+        return _pretraining_batch(subjects, config, step, part)
+    places = sample_places(subjects, config, step, part)
     cuts = _cuts(places, config, step, generator(config, step, part, 6))
     nct = _phase(cuts, "nct", config, generator(config, step, part, 1))
     if "ctpa" not in config.pathways:
@@ -95,12 +95,12 @@ def sample_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: in
     noise = generator(config, step, part, 2)
     if config.ctpa_source == "nct":
         return Batch(nct, _phase(cuts, "nct", config, noise), list(range(len(places))))
-    paired = [row for row, place in enumerate(places) if place.case.ctpa is not None and _is_shown(cuts[row])]
+    paired = [row for row, place in enumerate(places) if place.subject.ctpa is not None and _is_shown(cuts[row])]
     if not paired:
         return Batch(nct, None, [])
     fed = [cuts[row] for row in paired]
     if config.ctpa_source == "shuffled":
-        donors = sample_donors([places[row] for row in paired], cases, config, step, part)
+        donors = sample_donors([places[row] for row in paired], subjects, config, step, part)
         fed = _cuts(donors, config, step, generator(config, step, part, 7))
     ctpa = _phase(fed, "ctpa", config, noise)
     return Batch(nct, ctpa, paired, reached=ctpa.weight)
@@ -111,9 +111,9 @@ def _is_shown(one: Cut) -> bool:
     return one.reached is None or float(one.reached.mean()) >= SHOWN_SHARE
 
 
-def _pretraining_batch(cases: Sequence[Case], config: TrainConfig, step: int, part: int) -> Batch:
+def _pretraining_batch(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int) -> Batch:
     """CTPA patches, in their own window, for the NCT pathway to start from."""
-    places = sample_places([case for case in cases if case.ctpa is not None], config, step, part)
+    places = sample_places([subject for subject in subjects if subject.ctpa is not None], config, step, part)
     cuts = _cuts(places, config, step, generator(config, step, part, 6))
     return Batch(_phase(cuts, "ctpa", config, generator(config, step, part, 1)), None, [])
 
@@ -123,22 +123,22 @@ def _cuts(places: Sequence[Place], config: TrainConfig, step: int, random: np.ra
 
 
 def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generator) -> Cut:
-    size, case = config.patch_size[::-1], place.case
-    nct = cut(case.nct, place, size, AIR_HU)
-    ctpa = cut(case.ctpa, place, size, AIR_HU) if case.ctpa is not None else None
-    clot = cut(case.embolus, place, size, 0) > 0
+    size, subject = config.patch_size[::-1], place.subject
+    nct = cut(subject.nct, place, size, AIR_HU)
+    ctpa = cut(subject.ctpa, place, size, AIR_HU) if subject.ctpa is not None else None
+    clot = cut(subject.embolus, place, size, 0) > 0
     vessel = _vessel(nct, ctpa, config) if config.discrepancy_weight > 0 else np.zeros_like(clot)
     made = np.zeros_like(clot)
     possible = config.clot_contrast_fraction > 0 and bool(clot.any())
     if possible and random.random() < config.clot_contrast_fraction:
-        nct, made = recontrast(nct, clot, spacing=case.spacing, step=step, config=config, random=random), clot
-    vessels = voxels_in_patch(case.vessel_voxels, place, size) if place.simulated else ()
+        nct, made = recontrast(nct, clot, spacing=subject.spacing, step=step, config=config, random=random), clot
+    vessels = voxels_in_patch(subject.vessel_voxels, place, size) if place.simulated else ()
     if len(vessels):
         at, contrast = vessels[random.integers(len(vessels))], draw_contrast(step, config, random)
-        nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=case.spacing, contrast=contrast, random=random)
+        nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=subject.spacing, contrast=contrast, random=random)
     weight = _weight(place, clot, made, nct, step, config)
-    reached = None if case.reached is None else cut(case.reached, place, size, 1, order=0) > 0
-    return Cut(nct, ctpa, clot | made, vessel & ~(clot | made), weight, case.window_center, reached)
+    reached = None if subject.reached is None else cut(subject.reached, place, size, 1, order=0) > 0
+    return Cut(nct, ctpa, clot | made, vessel & ~(clot | made), weight, subject.window_center, reached)
 
 
 def _weight(
@@ -148,14 +148,14 @@ def _weight(
 
     made : clots that were put into `nct` or got another contrast there. The place of those put in is known.
     """
-    weights, case, size = [], place.case, clot.shape
-    if case.visibility is not None:
-        seen = cut(case.visibility, place, size, 0, order=0)
+    weights, subject, size = [], place.subject, clot.shape
+    if subject.visibility is not None:
+        seen = cut(subject.visibility, place, size, 0, order=0)
         if made.any():
-            seen = np.where(made, patch_visibility(nct, made, case.spacing, config), seen)
+            seen = np.where(made, patch_visibility(nct, made, subject.spacing, config), seen)
         weights.append(label_weight(seen, clot | made, floor_at(step, config)))
-    if case.confidence is not None:
-        weights.append(label_weight(cut(case.confidence, place, size, 0, order=0), clot, config.confidence_floor))
+    if subject.confidence is not None:
+        weights.append(label_weight(cut(subject.confidence, place, size, 0, order=0), clot, config.confidence_floor))
     return np.prod(weights, axis=0) if weights else None
 
 

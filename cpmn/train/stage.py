@@ -26,7 +26,7 @@ from cpmn.train.fingerprint import fingerprint
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
-from cpmn.train.subjects import Case, crop_files, load_cases
+from cpmn.train.subjects import Subject, crop_files, load_subjects
 from cpmn.train.training import Row
 
 logger = logging.getLogger(__name__)
@@ -96,18 +96,20 @@ def train_fold(
     with joined_world(config.accumulation) as world:
         with world.first_process_first():
             resume = ResumeFolder(folder / ".resume", key)
-            read = partial(load_cases, crops=crops, labels=labels, spacing=spacing, cache=resume.volumes, config=config)
+            read = partial(
+                load_subjects, crops=crops, labels=labels, spacing=spacing, cache=resume.volumes, config=config
+            )
             training, validation = (
                 read(parts["train"], paired=paired, masked=masked, annotated=annotated),
                 read(parts["validation"], paired=set()),
             )
         training = _usable(training, config)
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
-        run = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
+        state = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
         if world.writes:
             write_plan(plan, folder)
-            write_history(run.rows, folder / HISTORY_FILE)
-            write_weights(final_weights(run), folder / WEIGHTS_FILE)
+            write_history(state.rows, folder / HISTORY_FILE)
+            write_weights(final_weights(state), folder / WEIGHTS_FILE)
             resume.remove()
 
 
@@ -167,33 +169,35 @@ def _check_classes(training: Sequence[str], labels: dict[str, int]) -> None:
         )
 
 
-def _usable(cases: list[Case], config: TrainConfig) -> list[Case]:
-    """Cases to train on. Raises CpmnError if they cannot serve the settings."""
-    cases = _with_clots(cases)
-    if config.pretraining_fraction and not any(case.ctpa is not None and len(case.clot_voxels) for case in cases):
+def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
+    """Subjects to train on. Raises CpmnError if they cannot serve the settings."""
+    subjects = _with_clots(subjects)
+    if config.pretraining_fraction and not any(
+        subject.ctpa is not None and len(subject.clot_voxels) for subject in subjects
+    ):
         raise CpmnError("pretraining on CTPA needs a PE patient with a CTPA. Set train.pretraining_fraction to 0.")
-    if config.vein_fraction and not any(len(case.vein_voxels) for case in cases):
+    if config.vein_fraction and not any(len(subject.vein_voxels) for subject in subjects):
         raise CpmnError(
             "train.vein_fraction asks for patches on veins, but no training patient has a vessel mask with veins. "
             "Name masks in the column vessels of cohort.csv, or set train.vein_fraction to 0."
         )
-    if config.ctpa_source == "shuffled" and sum(case.ctpa is not None for case in cases) < 2:
+    if config.ctpa_source == "shuffled" and sum(subject.ctpa is not None for subject in subjects) < 2:
         raise CpmnError("train.ctpa_source shuffled needs at least two patients with a CTPA, to feed one the other's.")
-    return cases
+    return subjects
 
 
-def _with_clots(cases: list[Case]) -> list[Case]:
-    """Cases whose label can be trusted: a PE patient without any clot voxel in the crop would teach that clots are not.
+def _with_clots(subjects: list[Subject]) -> list[Subject]:
+    """Subjects whose label can be trusted: a PE patient without clot in the crop would teach that clots are not.
 
     Raises CpmnError if no PE patient is left.
     """
     kept = []
-    for case in cases:
-        if case.label and not len(case.clot_voxels):
-            logger.warning("patient %s has PE but no clot inside the crop: it is left out of training", case.patient)
+    for subject in subjects:
+        if subject.label and not len(subject.clot_voxels):
+            logger.warning("patient %s has PE but no clot inside the crop: it is left out of training", subject.patient)
         else:
-            kept.append(case)
-    if not any(case.label for case in kept):
+            kept.append(subject)
+    if not any(subject.label for subject in kept):
         raise CpmnError("no PE patient has a clot inside the crop. Look at the crops and at the propagated labels.")
     return kept
 

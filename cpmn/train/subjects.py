@@ -30,7 +30,7 @@ CANDIDATES = 20_000  # our choice: at most so many voxels are kept as possible p
 
 
 @dataclass(frozen=True)
-class Case:
+class Subject:
     """One patient on the working grid; arrays are (z, y, x), memory-mapped.
 
     nct, ctpa : int16 HU; `ctpa` is None where the patient has none or it is not used.
@@ -75,7 +75,7 @@ def crop_files(folder: Path, with_ctpa: bool, with_vessels: bool = False) -> dic
     return {name: folder / f"{name}.nii.gz" for name in names}
 
 
-def load_cases(
+def load_subjects(
     patients: Sequence[str],
     *,
     crops: Path,
@@ -86,30 +86,30 @@ def load_cases(
     config: TrainConfig | None = None,
     masked: Collection[str] = (),
     annotated: Collection[str] = (),
-) -> list[Case]:
-    """Cases of `patients`, resampled once and read from `cache`; `paired` ones with CTPA, `masked` ones with veins.
+) -> list[Subject]:
+    """Subjects of `patients`, resampled once and read from `cache`; `paired` ones with CTPA, `masked` ones with veins.
 
     What only some settings need (vessels, visibility, confidence) is computed if `config` asks for it; labels of
     `annotated` patients were drawn on the NCT and need no confidence.
     """
-    cases = []
+    subjects = []
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
-        case = _kept_case(patient, labels[patient], cache / patient, spacing)
-        if case is None:
+        subject = _kept_subject(patient, labels[patient], cache / patient, spacing)
+        if subject is None:
             files = crop_files(crops / patient, patient in paired, patient in masked)
             carried = patient in paired and patient not in annotated
             _write_arrays(_working_arrays(patient, files, spacing, config, carried), cache / patient)
-            case = _read_case(patient, labels[patient], cache / patient, spacing)
-        cases.append(case)
-    return cases
+            subject = _read_subject(patient, labels[patient], cache / patient, spacing)
+        subjects.append(subject)
+    return subjects
 
 
-def _kept_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case | None:
-    """The case that an earlier start wrote; None if it did not finish, or its files never reached the disk."""
+def _kept_subject(patient: str, label: int, folder: Path, spacing: Spacing) -> Subject | None:
+    """The subject that an earlier start wrote; None if it did not finish, or its files never reached the disk."""
     if not (folder / "complete").exists():
         return None
     try:
-        return _read_case(patient, label, folder, spacing)
+        return _read_subject(patient, label, folder, spacing)
     except (OSError, ValueError, EOFError) as error:
         logger.warning("volumes of %s cannot be read (%r): they are made again", patient, error)
         shutil.rmtree(folder)
@@ -224,12 +224,12 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
     (folder / "complete").touch()
 
 
-def _read_case(patient: str, label: int, folder: Path, spacing: Spacing) -> Case:
+def _read_subject(patient: str, label: int, folder: Path, spacing: Spacing) -> Subject:
     names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
     names += ("elsewhere_voxels", "visibility", "confidence", "reached", "window_center")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }
     center = arrays.pop("window_center", None)
-    case = Case(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)
-    return case if center is None else replace(case, window_center=float(center))
+    subject = Subject(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)
+    return subject if center is None else replace(subject, window_center=float(center))

@@ -31,7 +31,7 @@ class Best:
 
 
 @dataclass
-class Run:
+class Training:
     """A training in progress; `sums` add up the parts' (value, count) since the last row.
 
     networks : what is called, the pathways themselves or their compiled form.
@@ -59,7 +59,9 @@ class Run:
         return list(dict.fromkeys(w for pathway in self.pathways.values() for w in pathway.parameters()))
 
 
-def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder) -> Run:
+def start_training(
+    config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder
+) -> Training:
     """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
     pathways = {
         phase: build_pathway(config.channels, strides, seed, config.absolute_hu).to(device)
@@ -72,15 +74,15 @@ def start_run(config: TrainConfig, strides: Sequence[Sequence[int]], device: tor
     if "ctpa" in pathways:
         share_modules(pathways["nct"], pathways["ctpa"], config.shared)
     compiled = {phase: torch.compile(pathway) for phase, pathway in pathways.items()} if config.compile else pathways
-    state = resume.load()
-    optimiser, schedule = new_optimiser(pathways, config, state["step"] if state else 0)
-    run = Run(pathways, compiled, optimiser, schedule)
+    saved = resume.load()
+    optimiser, schedule = new_optimiser(pathways, config, saved["step"] if saved else 0)
+    state = Training(pathways, compiled, optimiser, schedule)
     if config.ema_decay:
-        run.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(config.ema_decay))
-    if state is not None:
-        _restore(run, state)
-        logger.info("going on at step %d of %d", run.step, config.steps)
-    return run
+        state.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(config.ema_decay))
+    if saved is not None:
+        _restore(state, saved)
+        logger.info("going on at step %d of %d", state.step, config.steps)
+    return state
 
 
 def moving_average(decay: float) -> Callable[[PARAM_LIST, PARAM_LIST, Tensor | int], None]:
@@ -115,27 +117,27 @@ def new_optimiser(
     return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
 
 
-def state_of(run: Run) -> dict[str, Any]:
-    """Everything that `start_run` needs to go on as if nothing had happened: tensors and plain values."""
+def snapshot(state: Training) -> dict[str, Any]:
+    """Everything that `start_training` needs to go on as if nothing had happened: tensors and plain values."""
     return {
-        "pathways": {phase: pathway.state_dict() for phase, pathway in run.pathways.items()},
-        "average": run.average.state_dict() if run.average is not None else None,
-        "best": vars(run.best) if run.best is not None else None,
-        "optimiser": run.optimiser.state_dict(),
-        "schedule": run.schedule.state_dict(),
-        "step": run.step,
-        "seconds": run.seconds,
-        "rows": run.rows,
-        "sums": run.sums,
+        "pathways": {phase: pathway.state_dict() for phase, pathway in state.pathways.items()},
+        "average": state.average.state_dict() if state.average is not None else None,
+        "best": vars(state.best) if state.best is not None else None,
+        "optimiser": state.optimiser.state_dict(),
+        "schedule": state.schedule.state_dict(),
+        "step": state.step,
+        "seconds": state.seconds,
+        "rows": state.rows,
+        "sums": state.sums,
     }
 
 
-def _restore(run: Run, state: dict[str, Any]) -> None:
-    for phase, pathway in run.pathways.items():
-        pathway.load_state_dict(state["pathways"][phase])
-    if run.average is not None:
-        run.average.load_state_dict(state["average"])
-    run.best = Best(**state["best"]) if state["best"] else None
-    run.optimiser.load_state_dict(state["optimiser"])
-    run.schedule.load_state_dict(state["schedule"])
-    run.step, run.seconds, run.rows, run.sums = state["step"], state["seconds"], state["rows"], state["sums"]
+def _restore(state: Training, saved: dict[str, Any]) -> None:
+    for phase, pathway in state.pathways.items():
+        pathway.load_state_dict(saved["pathways"][phase])
+    if state.average is not None:
+        state.average.load_state_dict(saved["average"])
+    state.best = Best(**saved["best"]) if saved["best"] else None
+    state.optimiser.load_state_dict(saved["optimiser"])
+    state.schedule.load_state_dict(saved["schedule"])
+    state.step, state.seconds, state.rows, state.sums = saved["step"], saved["seconds"], saved["rows"], saved["sums"]

@@ -11,7 +11,7 @@ from cpmn.model.losses import classification_loss, segmentation_loss
 from cpmn.model.network import Pathway
 from cpmn.scoring import metrics, overlap
 from cpmn.train.processes import ALONE, World
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 from cpmn.volume.grid import normalise
 from cpmn.volume.images import AIR_HU
 
@@ -21,13 +21,13 @@ THRESHOLD = 0.5
 
 def validate(
     pathway: Pathway,
-    cases: Sequence[Case],
+    subjects: Sequence[Subject],
     spacing: Spacing,
     config: TrainConfig,
     device: torch.device,
     world: World = ALONE,
 ) -> dict[str, float | None]:
-    """`validation_{loss,dice,auc,score}` on the working grid (`spacing`); None if undefined. `world` shares the cases.
+    """`validation_{loss,dice,auc,score}` on the working grid (`spacing`); None if undefined; `world` shares them.
 
     loss : mean over patients of Dice + cross-entropy + classification_weight x class cross-entropy, on whole crops.
     dice : mean over PE patients with clot in the crop, at probability 0.5; no prediction counts 0.
@@ -35,11 +35,11 @@ def validate(
     score : what early stopping follows: mean of dice and auc, the two tasks' goals (our choice); None without auc.
     """
     pathway.eval()
-    rows = world.gather([_validate_case(pathway, case, spacing, config, device) for case in world.share(cases)])
+    rows = world.gather([_validate_subject(pathway, one, spacing, config, device) for one in world.share(subjects)])
     pathway.train()
     losses, dices, logits = (np.array([row[i] for row in rows]) for i in range(3))
-    labels = np.array([case.label for case in cases], int)
-    asked = np.array([case.shows_clot for case in cases], bool)
+    labels = np.array([subject.label for subject in subjects], int)
+    asked = np.array([subject.shows_clot for subject in subjects], bool)
     dice = float(dices[asked].mean()) if asked.any() else None
     auc = metrics.area(labels, logits) if 0 < labels.sum() < len(labels) else None
     return {
@@ -50,19 +50,19 @@ def validate(
     }
 
 
-def _validate_case(
-    pathway: Pathway, case: Case, spacing: Spacing, config: TrainConfig, device: torch.device
+def _validate_subject(
+    pathway: Pathway, subject: Subject, spacing: Spacing, config: TrainConfig, device: torch.device
 ) -> tuple[float, float, float]:
     def intensities(hu: np.ndarray) -> np.ndarray:
-        return normalise(hu, case.window_center, config.window_scale, config.clip)
+        return normalise(hu, subject.window_center, config.window_scale, config.clip)
 
-    volume = torch.from_numpy(intensities(np.asarray(case.nct))).to(device)
+    volume = torch.from_numpy(intensities(np.asarray(subject.nct))).to(device)
     background = float(intensities(np.array([AIR_HU]))[0])
     output = predict_volume(pathway, volume, spacing, config.patch_size, overlap=OVERLAP, background=background)
-    clot = torch.from_numpy(np.array(case.embolus)).to(device, torch.float32)
-    label = torch.tensor([float(case.label)], device=device)
+    clot = torch.from_numpy(np.array(subject.embolus)).to(device, torch.float32)
+    label = torch.tensor([float(subject.label)], device=device)
     logits = torch.logit(output.probability, eps=1e-6)
     loss = segmentation_loss(logits[None, None], [], clot[None, None])
     loss = loss + config.classification_weight * classification_loss(output.class_logit[None], label)
     marked = (output.probability >= THRESHOLD).cpu().numpy()
-    return float(loss), overlap.dice(marked, np.asarray(case.embolus)), float(output.class_logit)
+    return float(loss), overlap.dice(marked, np.asarray(subject.embolus)), float(output.class_logit)

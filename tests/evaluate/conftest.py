@@ -123,7 +123,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
         return int(folder.name.removeprefix("fold-"))
 
     monkeypatch.setattr(ensemble, "load_model", load)
-    monkeypatch.setattr(ensemble, "predict_case", predict)
+    monkeypatch.setattr(ensemble, "predict_crop", predict)
 
 
 @pytest.fixture

@@ -87,8 +87,8 @@ def test_each_validation_patient_is_scored_by_the_fold_that_did_not_train_on_it(
 @pytest.fixture
 def calls(tree, monkeypatch) -> list[int]:
     """Folds whose models have read a patient, in order."""
-    predict, seen = ensemble.predict_case, []
-    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: seen.append(m) or predict(m, nct, **o))
+    predict, seen = ensemble.predict_crop, []
+    monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(m) or predict(m, nct, **o))
     return seen
 
 
@@ -326,8 +326,8 @@ def test_vessel_masks_change_no_score_and_no_other_figure(tree):
 
 
 def test_scans_are_read_as_the_settings_say(tree, monkeypatch):
-    predict, seen = ensemble.predict_case, []
-    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
+    predict, seen = ensemble.predict_crop, []
+    monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
     settings = {"overlap": 0.25, "mirror": True, "highest_hu": 120.0, "bfloat16": True}
     folder = tree.evaluate(**settings)
     assert seen

@@ -23,7 +23,7 @@ def test_folds_are_averaged_and_keep_features_of_their_own(nct, monkeypatch):
     def predict(model: float, *_, **__) -> Prediction:
         return Prediction(np.full((2, 2, 2), model, np.float32), np.full((2, 2, 2), model / 2, np.float32), model)
 
-    monkeypatch.setattr(ensemble, "predict_case", predict)
+    monkeypatch.setattr(ensemble, "predict_crop", predict)
     models = {0: 0.2, 3: 0.6, 4: 0.7}
     reading = read_crop(models, nct, EvaluateConfig.model_validate({"segmentation_threshold": 0.5}))  # pyright: ignore
     assert reading.probability == pytest.approx(np.full((2, 2, 2), 0.5))
@@ -44,7 +44,7 @@ def test_settings_of_reading_reach_every_fold(nct, monkeypatch):
         seen.append((model, options))
         return Prediction(np.zeros((2, 2, 2), np.float32), np.zeros((2, 2, 2), np.float32), 0.5)
 
-    monkeypatch.setattr(ensemble, "predict_case", predict)
+    monkeypatch.setattr(ensemble, "predict_crop", predict)
     chosen = {"overlap": 0.25, "mirror": True, "highest_hu": 150.0, "bfloat16": True}
     read_crop({0: "a", 1: "b"}, nct, EvaluateConfig.model_validate(chosen))  # pyright: ignore
     assert seen == [("a", chosen), ("b", chosen)]

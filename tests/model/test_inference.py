@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import cpmn.model.devices as devices
 from cpmn.errors import CpmnError
-from cpmn.model.inference import CLASS_ML, load_model, pool_volume, predict_case, predict_volume
+from cpmn.model.inference import CLASS_ML, load_model, pool_volume, predict_crop, predict_volume
 from cpmn.model.network import Pathway, PathwayOutput, build_pathway, pool_evidence
 from cpmn.model.plan import Plan, write_plan
 from cpmn.volume.images import image_like
@@ -137,7 +137,7 @@ def test_windows_agree_with_monai():
 
 
 def test_prediction_lies_on_the_native_grid(folder, nct):
-    prediction = predict_case(load_model(folder), nct)
+    prediction = predict_crop(load_model(folder), nct)
     for values in (prediction.probability, prediction.cam):
         assert values.shape == (14, 21, 25)
         assert values.dtype == np.float32
@@ -146,7 +146,7 @@ def test_prediction_lies_on_the_native_grid(folder, nct):
 
 
 def test_prediction_repeats(folder, nct):
-    first, second = (predict_case(load_model(folder), nct) for _ in range(2))
+    first, second = (predict_crop(load_model(folder), nct) for _ in range(2))
     assert np.array_equal(first.probability, second.probability)
     assert np.array_equal(first.cam, second.cam)
     assert first.class_probability == second.class_probability
@@ -158,7 +158,7 @@ def test_prediction_follows_the_orientation_of_the_file(folder):
     nct.SetSpacing((3.0, 3.0, 4.0))
     turned = sitk.DICOMOrient(nct, "RAI")
     model = load_model(folder)
-    straight, flipped = predict_case(model, nct), predict_case(model, turned)
+    straight, flipped = predict_crop(model, nct), predict_crop(model, turned)
     restored = sitk.GetImageFromArray(flipped.probability)
     restored.CopyInformation(turned)
     assert np.allclose(sitk.GetArrayFromImage(sitk.DICOMOrient(restored, "LPS")), straight.probability, atol=1e-5)
@@ -171,7 +171,7 @@ def test_a_window_on_the_blood_reads_two_patients_of_unlike_blood_alike(folder):
     raised = image_like((sitk.GetArrayFromImage(image) + 12).astype(np.int16), image)
     fixed = load_model(folder)
     relative = replace(fixed, plan=fixed.plan.model_copy(update={"blood_window": True}))
-    by_model = [[predict_case(model, scan, overlap=0.0) for scan in (image, raised)] for model in (fixed, relative)]
+    by_model = [[predict_crop(model, scan, overlap=0.0) for scan in (image, raised)] for model in (fixed, relative)]
     change = [np.abs(one.probability - other.probability).max() for one, other in by_model]
     assert change[1] < 1e-6 < change[0]
 
@@ -216,7 +216,7 @@ def test_an_output_that_is_no_number(folder, nct):
     model = load_model(folder, "cpu")
     model.pathway.stem.convolution.weight.data.fill_(3e38)
     with pytest.raises(CpmnError, match="output for this scan is not a number"):
-        predict_case(model, nct)
+        predict_crop(model, nct)
 
 
 def test_mirroring_makes_the_reading_symmetric(folder):
@@ -264,7 +264,7 @@ def test_mixed_precision_reads_nearly_the_same(folder, monkeypatch):
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(50, 20, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)
     model = load_model(folder, "cpu")
-    exact, mixed = predict_case(model, nct), predict_case(model, nct, bfloat16=True)
+    exact, mixed = predict_crop(model, nct), predict_crop(model, nct, bfloat16=True)
     assert not (mixed.probability == exact.probability).all()
     assert mixed.probability.dtype == np.float32
     assert np.abs(mixed.probability - exact.probability).max() < 0.02
@@ -275,7 +275,7 @@ def test_nothing_is_found_above_the_highest_hu(folder):
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 50, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)
     model = load_model(folder)
-    limited, free = predict_case(model, nct, highest_hu=120), predict_case(model, nct)
+    limited, free = predict_crop(model, nct, highest_hu=120), predict_crop(model, nct)
     above = sitk.GetArrayFromImage(nct) > 120
     assert not limited.probability[above].any()
     assert free.probability[above].all()

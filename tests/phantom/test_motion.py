@@ -9,9 +9,9 @@ from cpmn.config.phantom import PhantomConfig
 from cpmn.errors import CpmnError
 from cpmn.phantom.anatomy import Anatomy, build_anatomy
 from cpmn.phantom.motion import Bell, Motion, Term
+from cpmn.phantom.pulmonary import lung_points
 from cpmn.phantom.scan import motion_image, phase_grid
 from cpmn.phantom.torso import Size
-from cpmn.phantom.vessels import lung_points
 
 PATIENTS = [patient_id(index) for index in range(6)]
 

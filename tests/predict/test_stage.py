@@ -102,7 +102,7 @@ def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
         spot = ((hu > 60) & (hu < min(100, highest_hu or 100))).astype(np.float32)
         return Prediction(spot, spot / 2, 0.99)
 
-    monkeypatch.setattr(ensemble, "predict_case", predict)
+    monkeypatch.setattr(ensemble, "predict_crop", predict)
 
 
 def test_every_file_is_written_on_the_native_grid(series, results, tmp_path):
@@ -274,8 +274,8 @@ def test_nothing_is_marked_above_the_highest_hu_of_the_decision(series, results,
 def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, bright_spot, monkeypatch):
     changed = decision().model_copy(update={"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True})
     write_json(results / "evaluate/cpmn/decision.json", changed.model_dump(mode="json"))
-    predict, seen = ensemble.predict_case, []
-    monkeypatch.setattr(ensemble, "predict_case", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
+    predict, seen = ensemble.predict_crop, []
+    monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     assert seen
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)

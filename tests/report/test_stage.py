@@ -152,8 +152,8 @@ def test_all_patients_are_in_the_table(finished):
 def test_each_test_patient_has_pictures_for_each_variant(finished):
     page = finished.page
     reader = Reader(page)
-    cases = [tag["aria-labelledby"] for tag in reader.named("article")]
-    assert sorted(cases) == [f"case-{name}" for name in finished.test]
+    articles = [tag["aria-labelledby"] for tag in reader.named("article")]
+    assert sorted(articles) == [f"patient-{name}" for name in finished.test]
     # reference and prediction outlines, whole and close-up, two variants, two PE patients
     assert sum(tag.get("class") == "reference" for tag in reader.named("path")) == 8
     assert sum(tag.get("class") == "prediction" for tag in reader.named("path")) == 8
@@ -257,7 +257,7 @@ def test_number_of_pictured_patients_is_limited_failures_first(run):
     run.config = load_config({"report": {"maximum_patients": 2}})
     page = run.write()
     reader = Reader(page)
-    assert [tag["aria-labelledby"] for tag in reader.named("article")] == ["case-p03", "case-p02"]
+    assert [tag["aria-labelledby"] for tag in reader.named("article")] == ["patient-p03", "patient-p02"]
     assert "2 of 4 test patients are shown" in page
     assert len([tag for tag in reader.named("img") if tag["alt"].startswith("Registration")]) == 2
 

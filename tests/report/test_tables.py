@@ -39,7 +39,7 @@ def test_test_patient_that_failed_quality_control_stays(run):
 
 def test_confusion_counts_every_test_patient_once(run):
     results = results_of(run)
-    counts = confusion(results.cases["cpmn"], results.test)
+    counts = confusion(results.scored["cpmn"], results.test)
     assert (counts.true_positive, counts.false_negative, counts.false_positive, counts.true_negative) == (1, 1, 1, 1)
     missing = confusion({}, results.test)
     assert missing.undecided == 4

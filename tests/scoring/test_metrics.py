@@ -1,4 +1,4 @@
-"""Figures against published values, hand-worked cases and independent routes."""
+"""Figures against published values, hand-worked agreements and independent routes."""
 
 import math
 

@@ -83,7 +83,7 @@ def arguments(crops: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def run_training(arguments: dict[str, Any], make_config: Callable[..., TrainConfig]) -> Callable[..., Path]:
-    """Run `train_fold` on the tiny crops into a folder; keywords override its arguments."""
+    """Training `train_fold` on the tiny crops into a folder; keywords override its arguments."""
 
     def run(folder: Path, config: TrainConfig | None = None, **changes: Any) -> Path:
         train_fold(folder=folder, config=config or make_config(), **(arguments | changes))

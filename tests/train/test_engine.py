@@ -15,7 +15,7 @@ from cpmn.train.engine import final_weights, train_step
 from cpmn.train.objective import training_loss
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.sampling import Batch, PhasePatches
-from cpmn.train.training import Run, moving_average, start_run
+from cpmn.train.training import Training, moving_average, start_training
 from tests.train.test_objective import phase
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def start(tmp_path, make_config):
 
     def new(**changes):
         config = make_config(**({"learning_rate": RATE} | changes))
-        return start_run(config, ((2, 2, 2),), CPU, ResumeFolder(tmp_path, "k" * 64)), config
+        return start_training(config, ((2, 2, 2),), CPU, ResumeFolder(tmp_path, "k" * 64)), config
 
     return new
 
@@ -38,26 +38,26 @@ def batch(seed: int) -> Batch:
     return Batch(phase(seed), phase(seed + 100), [0, 1, 2])
 
 
-def gradients(run: Run) -> list[Tensor]:
-    return [weight.grad for weight in run.weights() if weight.grad is not None]
+def gradients(state: Training) -> list[Tensor]:
+    return [weight.grad for weight in state.weights() if weight.grad is not None]
 
 
 def norm(weights) -> float:
     return math.sqrt(sum(float((weight.grad**2).sum()) for weight in weights))
 
 
-def rates(run: Run, steps: int) -> list[float]:
+def rates(state: Training, steps: int) -> list[float]:
     found = []
     for _ in range(steps):
-        found.append(run.optimiser.param_groups[0]["lr"])
-        run.optimiser.step()
-        run.schedule.step()
+        found.append(state.optimiser.param_groups[0]["lr"])
+        state.optimiser.step()
+        state.schedule.step()
     return found
 
 
 def test_one_cycle_rises_to_the_learning_rate_and_falls_to_almost_nothing(start):
-    run, _ = start(schedule="one_cycle", steps=100)
-    found = rates(run, 100)
+    state, _ = start(schedule="one_cycle", steps=100)
+    found = rates(state, 100)
     assert max(found) == pytest.approx(RATE, rel=1e-3)
     assert found[0] == pytest.approx(RATE / 25)
     assert 25 <= found.index(max(found)) <= 35  # PyTorch's rise takes three tenths
@@ -65,27 +65,27 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls_to_almost_nothing(start)
 
 
 def test_poly_falls_with_a_power_of_nine_tenths(start):
-    run, _ = start(schedule="poly", steps=10)
-    assert rates(run, 10) == pytest.approx([RATE * (1 - t / 11) ** 0.9 for t in range(10)])
+    state, _ = start(schedule="poly", steps=10)
+    assert rates(state, 10) == pytest.approx([RATE * (1 - t / 11) ** 0.9 for t in range(10)])
 
 
 def test_a_constant_rate_stays(start):
-    run, _ = start(schedule="constant", steps=10)
-    assert rates(run, 10) == pytest.approx([RATE] * 10)
+    state, _ = start(schedule="constant", steps=10)
+    assert rates(state, 10) == pytest.approx([RATE] * 10)
 
 
 def test_the_average_follows_the_weights_and_is_what_reads(start):
     """m <- d m + (1 - d) w after each step, d = min(decay, (1 + n) / (10 + n)); the first step's weights start it."""
-    run, config = start(ema_decay=0.2)
+    state, config = start(ema_decay=0.2)
     followed: dict[str, Tensor] = {}
     for step, decay in enumerate((None, 2 / 11, 0.2, 0.2)):
-        train_step(run, [batch(step)], config, CPU)
-        now = {name: value.clone() for name, value in run.pathways["nct"].state_dict().items()}
+        train_step(state, [batch(step)], config, CPU)
+        now = {name: value.clone() for name, value in state.pathways["nct"].state_dict().items()}
         followed = {name: decay * followed[name] + (1 - decay) * now[name] for name in now} if decay else now
-    kept = final_weights(run)
+    kept = final_weights(state)
     for name, value in followed.items():
         assert torch.allclose(kept[name], value, atol=1e-7), name
-    assert not all(torch.equal(kept[name], value) for name, value in run.pathways["nct"].state_dict().items())
+    assert not all(torch.equal(kept[name], value) for name, value in state.pathways["nct"].state_dict().items())
 
 
 def test_the_first_weights_fade_from_the_average_of_a_short_training():
@@ -96,23 +96,23 @@ def test_the_first_weights_fade_from_the_average_of_a_short_training():
 
 
 def test_each_pathway_is_clipped_by_its_own_gradient(start):
-    run, config = start(gradient_clip=1.0)
+    state, config = start(gradient_clip=1.0)
     for name, size in (("nct", 10.0), ("ctpa", 0.001)):
-        for weight in run.pathways[name].parameters():
+        for weight in state.pathways[name].parameters():
             weight.grad = torch.full_like(weight, size)
-    before = norm(run.pathways["ctpa"].parameters())
-    engine._clip(run, config)
+    before = norm(state.pathways["ctpa"].parameters())
+    engine._clip(state, config)
     assert before < 1
-    assert norm(run.pathways["nct"].parameters()) == pytest.approx(1.0, rel=1e-3)
-    assert norm(run.pathways["ctpa"].parameters()) == pytest.approx(before)
+    assert norm(state.pathways["nct"].parameters()) == pytest.approx(1.0, rel=1e-3)
+    assert norm(state.pathways["ctpa"].parameters()) == pytest.approx(before)
 
 
 def test_pathways_that_share_weights_are_clipped_together(start):
-    run, config = start(gradient_clip=1.0, shared=("encoder",))
-    for weight in run.weights():
+    state, config = start(gradient_clip=1.0, shared=("encoder",))
+    for weight in state.weights():
         weight.grad = torch.ones_like(weight)
-    engine._clip(run, config)
-    assert norm(run.weights()) == pytest.approx(1.0, rel=1e-3)
+    engine._clip(state, config)
+    assert norm(state.weights()) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_a_patch_counts_alike_however_a_step_is_cut_into_batches(start):
@@ -122,21 +122,21 @@ def test_a_patch_counts_alike_however_a_step_is_cut_into_batches(start):
     whole, cut = [Batch(nct, ctpa, [0])], [Batch(parts[0], ctpa, [0]), Batch(parts[1], None, [])]
     found = []
     for batches in (whole, cut):
-        run, config = start(accumulation=len(batches), gradient_clip=1e9)
-        train_step(run, batches, config, CPU)
-        found.append([weight.grad.clone() for weight in run.pathways["ctpa"].parameters() if weight.grad is not None])
+        state, config = start(accumulation=len(batches), gradient_clip=1e9)
+        train_step(state, batches, config, CPU)
+        found.append([weight.grad.clone() for weight in state.pathways["ctpa"].parameters() if weight.grad is not None])
     assert found[0]
     for one, two in zip(*found, strict=True):
         assert torch.allclose(one, two, atol=1e-6)
 
 
 def test_accumulated_batches_give_their_mean_gradient(start):
-    run, config = start(accumulation=2, gradient_clip=1e9)
-    batches, weights = [batch(0), batch(1)], run.weights()
-    losses = [training_loss(run.networks, one, config, 0)["total"] for one in batches]
+    state, config = start(accumulation=2, gradient_clip=1e9)
+    batches, weights = [batch(0), batch(1)], state.weights()
+    losses = [training_loss(state.networks, one, config, 0)["total"] for one in batches]
     apart = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
-    parts = train_step(run, batches, config, CPU)
-    for found, one, two in zip(gradients(run), *apart, strict=True):
+    parts = train_step(state, batches, config, CPU)
+    for found, one, two in zip(gradients(state), *apart, strict=True):
         assert torch.allclose(found, (one + two) / 2, atol=1e-6)
     assert parts["total"] == pytest.approx(sum(loss.item() for loss in losses) / 2, rel=1e-5)
 
@@ -147,7 +147,7 @@ def test_accumulated_batches_give_their_mean_gradient(start):
 )
 def test_bfloat16_on_the_cpu_is_what_the_step_computes_in(start, monkeypatch, given, there, expected):
     monkeypatch.setattr(devices, "has_bfloat16", lambda _device: there)
-    run, config = start(cpu_bfloat16=given)
+    state, config = start(cpu_bfloat16=given)
     seen = []
 
     def loss(*arguments):
@@ -155,9 +155,9 @@ def test_bfloat16_on_the_cpu_is_what_the_step_computes_in(start, monkeypatch, gi
         return training_loss(*arguments)
 
     monkeypatch.setattr(engine, "training_loss", loss)
-    train_step(run, [batch(0)], config, CPU)
+    train_step(state, [batch(0)], config, CPU)
     assert seen == [expected]
-    assert all(gradient.dtype == torch.float32 for gradient in gradients(run))
+    assert all(gradient.dtype == torch.float32 for gradient in gradients(state))
 
 
 def test_compiled_networks_are_used_and_change_nothing(start, monkeypatch):
@@ -165,8 +165,8 @@ def test_compiled_networks_are_used_and_change_nothing(start, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     (plain, config), (compiled, _) = start(), start(compile=True)
     assert all(isinstance(network, torch._dynamo.OptimizedModule) for network in compiled.networks.values())
-    for run in (plain, compiled):
-        train_step(run, [batch(0)], config, CPU)
+    for state in (plain, compiled):
+        train_step(state, [batch(0)], config, CPU)
     for name, value in plain.pathways["nct"].state_dict().items():
         assert torch.equal(compiled.pathways["nct"].state_dict()[name], value)
 
@@ -199,9 +199,9 @@ def test_early_stop_without_both_classes_to_validate_on_says_so(run_training, tm
 
 @pytest.mark.parametrize("first", [math.nan, None])
 def test_a_score_that_is_none_or_no_number_is_never_the_best(start, first):
-    run, config = start(patience=5)
-    run.step = 1
+    state, config = start(patience=5)
+    state.step = 1
     for score in (first, 0.3, 0.2):
-        engine._remember_best(run, score, config)
-    assert run.best is not None
-    assert (run.best.score, run.best.since) == (0.3, 1)
+        engine._remember_best(state, score, config)
+    assert state.best is not None
+    assert (state.best.score, state.best.since) == (0.3, 1)

@@ -9,50 +9,50 @@ import cpmn.train.feed as feed
 from cpmn.config.train import TrainConfig
 from cpmn.train.feed import Sampler
 from cpmn.train.processes import World
-from cpmn.train.subjects import load_cases
+from cpmn.train.subjects import load_subjects
 from tests.train.conftest import LABELS, PATIENTS, SPACING, TINY
 
 
 @pytest.fixture
-def cases(crops, tmp_path):
+def subjects(crops, tmp_path):
     config = TrainConfig.model_validate(TINY)
-    return load_cases(
+    return load_subjects(
         PATIENTS, crops=crops, labels=LABELS, spacing=SPACING, cache=tmp_path, config=config, paired=set()
     )
 
 
-def sampled(cases, ahead: int, world: World) -> list[torch.Tensor]:
+def sampled(subjects, ahead: int, world: World) -> list[torch.Tensor]:
     """Patches of the third step on."""
     config = TrainConfig.model_validate(TINY | {"accumulation": 2})
-    with Sampler(cases, config, 2, world, ahead=ahead) as sampler:
+    with Sampler(subjects, config, 2, world, ahead=ahead) as sampler:
         return [batch.nct.patches for _ in range(2, config.steps) for batch in sampler.next_step()]
 
 
 @pytest.mark.parametrize("world", [World(), World(rank=1, size=2)])
-def test_ahead_or_not_the_batches_are_the_same(cases, world):
-    now, ahead = sampled(cases, 0, world), sampled(cases, 3, world)
+def test_ahead_or_not_the_batches_are_the_same(subjects, world):
+    now, ahead = sampled(subjects, 0, world), sampled(subjects, 3, world)
     assert len(now) == len(ahead) == 4 * 2 // world.size
     assert all(torch.equal(one, two) for one, two in zip(now, ahead, strict=True))
     assert not torch.equal(now[0], now[1])
 
 
-def test_it_works_so_many_steps_ahead_and_no_further_than_the_last(cases, monkeypatch):
-    monkeypatch.setattr(feed, "sample_batch", lambda _cases, _config, step, _part: step)
+def test_it_works_so_many_steps_ahead_and_no_further_than_the_last(subjects, monkeypatch):
+    monkeypatch.setattr(feed, "sample_batch", lambda _subjects, _config, step, _part: step)
     config = TrainConfig.model_validate(TINY)
-    with Sampler(cases, config, 0, World(), ahead=2) as sampler:
+    with Sampler(subjects, config, 0, World(), ahead=2) as sampler:
         assert [(list(sampler.next_step()), sampler.submitted) for _ in range(config.steps)] == [
             ([step], min(step + 3, config.steps)) for step in range(config.steps)
         ]
 
 
-def test_a_fault_while_sampling_ahead_reaches_the_training_and_no_thread_stays(cases, monkeypatch):
+def test_a_fault_while_sampling_ahead_reaches_the_training_and_no_thread_stays(subjects, monkeypatch):
     def fail(*_):
         raise ValueError("damaged")
 
     monkeypatch.setattr(feed, "sample_batch", fail)
     with (
         pytest.raises(ValueError, match="damaged"),
-        Sampler(cases, TrainConfig.model_validate(TINY), 0, World(), ahead=2) as sampler,
+        Sampler(subjects, TrainConfig.model_validate(TINY), 0, World(), ahead=2) as sampler,
     ):
         list(sampler.next_step())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sampling")]

@@ -3,7 +3,7 @@ import pytest
 
 from cpmn.train.patches import cut, voxels_in_patch
 from cpmn.train.places import Place, rotation_matrix
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 from cpmn.volume.images import AIR_HU
 
 SHAPE = (12, 30, 30)
@@ -12,7 +12,7 @@ SHAPE = (12, 30, 30)
 def place(corner: tuple[int, int, int], **changes) -> Place:
     nothing = np.zeros((0, 3), np.int16)
     empty = np.zeros(SHAPE, np.uint8)
-    return Place(Case("a", 0, empty.astype(np.int16), None, empty, nothing, nothing), corner, "lung", **changes)
+    return Place(Subject("a", 0, empty.astype(np.int16), None, empty, nothing, nothing), corner, "lung", **changes)
 
 
 def test_flips_mirror_their_axes():

@@ -9,24 +9,24 @@ from cpmn.config.train import TrainConfig
 from cpmn.train import simulate
 from cpmn.train.places import sample_places
 from cpmn.train.sampling import sample_batch
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 
 SHAPE = (12, 30, 30)
 
 
-def case(name: str, clot: bool, ctpa: bool = True) -> Case:
+def subject(name: str, clot: bool, ctpa: bool = True) -> Subject:
     random = np.random.default_rng(len(name) + clot)
     embolus = np.zeros(SHAPE, np.uint8)
     if clot:
         embolus[5:7, 10:14, 10:14] = 1
     hu = [random.integers(-100, 100, SHAPE).astype(np.int16) for _ in range(2)]
     everywhere = np.argwhere(np.ones(SHAPE, bool)).astype(np.int16)
-    return Case(name, int(clot), hu[0], hu[1] if ctpa else None, embolus, np.argwhere(embolus), everywhere)
+    return Subject(name, int(clot), hu[0], hu[1] if ctpa else None, embolus, np.argwhere(embolus), everywhere)
 
 
 @pytest.fixture
-def cases() -> list[Case]:
-    return [case("a", True), case("bb", False), case("ccc", True), case("dddd", False)]
+def subjects() -> list[Subject]:
+    return [subject("a", True), subject("bb", False), subject("ccc", True), subject("dddd", False)]
 
 
 @pytest.fixture
@@ -37,40 +37,42 @@ def config() -> Callable[..., TrainConfig]:
     return make
 
 
-def test_batches_are_a_function_of_seed_and_step(cases, config):
-    first, same = sample_batch(cases, config(), 3), sample_batch(cases, config(), 3)
+def test_batches_are_a_function_of_seed_and_step(subjects, config):
+    first, same = sample_batch(subjects, config(), 3), sample_batch(subjects, config(), 3)
     assert torch.equal(first.nct.patches, same.nct.patches)
     assert first.ctpa is not None
     assert same.ctpa is not None
     assert torch.equal(first.ctpa.patches, same.ctpa.patches)
-    for other in (sample_batch(cases, config(), 4), sample_batch(cases, config(seed=1), 3)):
+    for other in (sample_batch(subjects, config(), 4), sample_batch(subjects, config(seed=1), 3)):
         assert not torch.equal(first.nct.patches, other.nct.patches)
 
 
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
-def test_variants_share_the_nct_patches(cases, config, change):
-    plain, other = sample_batch(cases, config(), 5), sample_batch(cases, config(**change), 5)
+def test_variants_share_the_nct_patches(subjects, config, change):
+    plain, other = sample_batch(subjects, config(), 5), sample_batch(subjects, config(**change), 5)
     assert torch.equal(plain.nct.patches, other.nct.patches)
     assert torch.equal(plain.nct.clot, other.nct.clot)
 
 
-def test_each_patient_is_seen_about_its_own_centre_and_the_ctpa_about_the_common_one(cases, config):
+def test_each_patient_is_seen_about_its_own_centre_and_the_ctpa_about_the_common_one(subjects, config):
     plain = config(clip=100.0)
-    raised = [replace(one, window_center=one.window_center + 2 * plain.window_scale) for one in cases]
-    batch, other = (sample_batch(some, plain, 3) for some in (cases, raised))
+    raised = [replace(one, window_center=one.window_center + 2 * plain.window_scale) for one in subjects]
+    batch, other = (sample_batch(some, plain, 3) for some in (subjects, raised))
     assert torch.allclose(other.nct.patches, batch.nct.patches - 2, atol=1e-5)
     assert batch.ctpa is not None
     assert other.ctpa is not None
     assert torch.equal(other.ctpa.patches, batch.ctpa.patches)
 
 
-def test_one_pathway_reads_no_ctpa(cases, config):
-    batch = sample_batch([case("x", True, ctpa=False), case("yy", False, ctpa=False)], config(pathways=("nct",)), 0)
+def test_one_pathway_reads_no_ctpa(subjects, config):
+    batch = sample_batch(
+        [subject("x", True, ctpa=False), subject("yy", False, ctpa=False)], config(pathways=("nct",)), 0
+    )
     assert batch.ctpa is None
 
 
-def test_shapes_and_range(cases, config):
-    batch = sample_batch(cases, config(), 0)
+def test_shapes_and_range(subjects, config):
+    batch = sample_batch(subjects, config(), 0)
     assert batch.ctpa is not None
     for phase in (batch.nct, batch.ctpa):
         assert phase.patches.shape == phase.clot.shape == phase.vessel.shape == (4, 1, 8, 16, 16)
@@ -79,17 +81,17 @@ def test_shapes_and_range(cases, config):
     assert torch.equal(batch.nct.clot, batch.ctpa.clot)
 
 
-def test_foreground_patches_hold_clot(cases, config):
+def test_foreground_patches_hold_clot(subjects, config):
     for step in range(10):
-        batch = sample_batch(cases, config(foreground_fraction=0.5), step)
+        batch = sample_batch(subjects, config(foreground_fraction=0.5), step)
         assert batch.nct.present[:2].tolist() == [1, 1]
         assert torch.equal(batch.nct.present, batch.nct.clot.flatten(1).amax(1))
-    places = [place for step in range(50) for place in sample_places(cases, config(foreground_fraction=0), step)]
-    assert {place.case.patient for place in places} == {"a", "bb", "ccc", "dddd"}
+    places = [place for step in range(50) for place in sample_places(subjects, config(foreground_fraction=0), step)]
+    assert {place.subject.patient for place in places} == {"a", "bb", "ccc", "dddd"}
 
 
-def test_vessel_is_blood_like_and_free_of_clot(cases, config):
-    batch = sample_batch(cases, config(pathways=("nct",), noise_hu=0, shift_hu=0), 1)
+def test_vessel_is_blood_like_and_free_of_clot(subjects, config):
+    batch = sample_batch(subjects, config(pathways=("nct",), noise_hu=0, shift_hu=0), 1)
     assert (batch.nct.vessel * batch.nct.clot).sum() == 0
     inside = batch.nct.patches[batch.nct.vessel > 0]
     assert inside.numel()
@@ -97,14 +99,14 @@ def test_vessel_is_blood_like_and_free_of_clot(cases, config):
     assert inside.max() <= 1.5
 
 
-def test_own_ctpa_tells_vessel_from_other_soft_tissue(cases, config):
+def test_own_ctpa_tells_vessel_from_other_soft_tissue(subjects, config):
     """These made-up CTPA stay below 150 HU: nothing in them is an opacified vessel."""
-    assert sample_batch(cases, config(), 1).nct.vessel.sum() == 0
-    assert sample_batch(cases, config(ctpa_source="shuffled"), 1).nct.vessel.sum() > 0
+    assert sample_batch(subjects, config(), 1).nct.vessel.sum() == 0
+    assert sample_batch(subjects, config(ctpa_source="shuffled"), 1).nct.vessel.sum() > 0
 
 
 def test_both_phases_share_the_place_but_not_the_noise(config):
-    twin = case("a", True)
+    twin = subject("a", True)
     twin = replace(twin, ctpa=twin.nct)
     windows = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0}
     clean = sample_batch([twin], config(noise_hu=0, shift_hu=0, **windows), 2)
@@ -116,21 +118,21 @@ def test_both_phases_share_the_place_but_not_the_noise(config):
 
 
 def test_patients_without_ctpa_train_the_nct_pathway_alone(config):
-    cases = [case("a", True, ctpa=False), case("bb", True), case("ccc", False, ctpa=False)]
-    batch, places = sample_batch(cases, config(), 0), sample_places(cases, config(), 0)
-    assert batch.paired == [row for row, place in enumerate(places) if place.case.patient == "bb"]
+    subjects = [subject("a", True, ctpa=False), subject("bb", True), subject("ccc", False, ctpa=False)]
+    batch, places = sample_batch(subjects, config(), 0), sample_places(subjects, config(), 0)
+    assert batch.paired == [row for row, place in enumerate(places) if place.subject.patient == "bb"]
     assert (len(batch.ctpa.patches) if batch.ctpa else 0) == len(batch.paired)
-    assert sample_batch([cases[0]], config(), 0).ctpa is None
+    assert sample_batch([subjects[0]], config(), 0).ctpa is None
 
 
 def test_where_the_ctpa_does_not_reach_nothing_is_taught_or_compared(config):
-    plain = case("bb", True)
+    plain = subject("bb", True)
     reached = np.ones(SHAPE, np.uint8)
     reached[:6] = 0  # through the clot
-    cases, steps = [replace(plain, reached=reached)], range(12)
+    subjects, steps = [replace(plain, reached=reached)], range(12)
     shown = []
     for step in steps:
-        batch, same = sample_batch(cases, config(), step), sample_batch([plain], config(), step)
+        batch, same = sample_batch(subjects, config(), step), sample_batch([plain], config(), step)
         assert torch.equal(batch.nct.patches, same.nct.patches)
         assert torch.equal(batch.nct.clot, same.nct.clot)
         assert batch.nct.weight is None
@@ -148,21 +150,21 @@ def test_where_the_ctpa_does_not_reach_nothing_is_taught_or_compared(config):
         shown += shares.tolist()
     assert min(shown) < 1
     assert len(shown) < 4 * len(steps), "patches of which the CTPA shows less than half are unpaired"
-    control = sample_batch(cases, config(ctpa_source="nct"), 0)
+    control = sample_batch(subjects, config(ctpa_source="nct"), 0)
     assert (control.reached, control.paired) == (None, [0, 1, 2, 3])
 
 
-def test_the_nct_control_feeds_the_nct_twice(cases, config):
-    batch = sample_batch(cases, config(ctpa_source="nct", noise_hu=0, shift_hu=0), 0)
+def test_the_nct_control_feeds_the_nct_twice(subjects, config):
+    batch = sample_batch(subjects, config(ctpa_source="nct", noise_hu=0, shift_hu=0), 0)
     assert batch.ctpa is not None
     assert torch.equal(batch.ctpa.patches, batch.nct.patches)
 
 
-def test_the_shuffled_control_feeds_other_patients_with_their_own_label(cases, config):
+def test_the_shuffled_control_feeds_other_patients_with_their_own_label(subjects, config):
     quiet = config(ctpa_source="shuffled", noise_hu=0, shift_hu=0)
     own = config(noise_hu=0, shift_hu=0)
     for step in range(5):
-        shuffled, plain = sample_batch(cases, quiet, step), sample_batch(cases, own, step)
+        shuffled, plain = sample_batch(subjects, quiet, step), sample_batch(subjects, own, step)
         assert shuffled.ctpa is not None
         assert plain.ctpa is not None
         assert not any(torch.equal(a, b) for a, b in zip(shuffled.ctpa.patches, plain.ctpa.patches, strict=True))
@@ -170,7 +172,7 @@ def test_the_shuffled_control_feeds_other_patients_with_their_own_label(cases, c
 
 
 def test_spatial_variation_is_the_same_in_both_phases(config):
-    twin = case("a", True)
+    twin = subject("a", True)
     twin = replace(twin, ctpa=twin.nct, spacing=(1.0, 1.0, 2.0))
     same = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0, "noise_hu": 0, "shift_hu": 0}
     varied = config(rotation_degrees=20, scaling=0.2, flip_axes=("x", "y", "z"), **same)
@@ -182,7 +184,7 @@ def test_spatial_variation_is_the_same_in_both_phases(config):
 
 
 def test_gain_is_drawn_for_each_phase(config):
-    twin = case("a", True)
+    twin = subject("a", True)
     twin = replace(twin, ctpa=twin.nct)
     same = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0, "noise_hu": 0, "shift_hu": 0, "clip": 100.0}
     plain, gained = sample_batch([twin], config(**same), 2), sample_batch([twin], config(gain=0.2, **same), 2)
@@ -197,14 +199,14 @@ def test_gain_is_drawn_for_each_phase(config):
     assert torch.allclose(gained.nct.patches[0], plain.nct.patches[0] * factors[0][0], atol=1e-4)
 
 
-def test_options_move_no_patch(cases, config):
+def test_options_move_no_patch(subjects, config):
     options = {"rotation_degrees": 10, "simulated_fraction": 1.0, "scaling": 0.1, "gain": 0.1, "vessel_fraction": 0.25}
     for step in range(5):
-        plain, varied = sample_places(cases, config(), step), sample_places(cases, config(**options), step)
-        assert [(p.case.patient, p.corner) for p in plain[:2]] == [(p.case.patient, p.corner) for p in varied[:2]]
+        plain, varied = sample_places(subjects, config(), step), sample_places(subjects, config(**options), step)
+        assert [(p.subject.patient, p.corner) for p in plain[:2]] == [(p.subject.patient, p.corner) for p in varied[:2]]
 
 
-def with_tube(name: str, label: int) -> Case:
+def with_tube(name: str, label: int) -> Subject:
     """A vessel of 45 HU through lung; the CTPA shows it at 350 HU."""
     nct, ctpa, tube = np.full(SHAPE, -850, np.int16), np.full(SHAPE, -850, np.int16), np.zeros(SHAPE, bool)
     tube[:, 11:19, 11:19] = True
@@ -212,36 +214,36 @@ def with_tube(name: str, label: int) -> Case:
     everywhere, vessel = (np.argwhere(mask).astype(np.int16) for mask in (np.ones(SHAPE, bool), tube))
     embolus = np.zeros(SHAPE, np.uint8)
     embolus[5:7, 13:16, 13:16] = label
-    return Case(name, label, nct, ctpa, embolus, np.argwhere(embolus), everywhere, vessel, spacing=(1.0, 1.0, 1.0))
+    return Subject(name, label, nct, ctpa, embolus, np.argwhere(embolus), everywhere, vessel, spacing=(1.0, 1.0, 1.0))
 
 
 def test_hard_negatives_centre_on_vessel(config):
-    cases = [with_tube("p", 1), with_tube("n", 0)]
-    places = [p for step in range(20) for p in sample_places(cases, config(vessel_fraction=0.5), step)]
+    subjects = [with_tube("p", 1), with_tube("n", 0)]
+    places = [p for step in range(20) for p in sample_places(subjects, config(vessel_fraction=0.5), step)]
     assert [place.kind for place in places[:4]] == ["clot", "clot", "vessel", "vessel"]
-    assert {place.case.patient for place in places if place.kind == "vessel"} == {"p", "n"}
-    batch = sample_batch(cases, config(vessel_fraction=0.5), 0)
+    assert {place.subject.patient for place in places if place.kind == "vessel"} == {"p", "n"}
+    batch = sample_batch(subjects, config(vessel_fraction=0.5), 0)
     assert (batch.nct.vessel[2:].flatten(1).sum(1) > 0).all()
 
 
-def test_nothing_centres_on_vessel_where_there_is_none(cases, config):
-    assert len(sample_batch(cases, config(vessel_fraction=0.5), 0).nct.patches) == 4
+def test_nothing_centres_on_vessel_where_there_is_none(subjects, config):
+    assert len(sample_batch(subjects, config(vessel_fraction=0.5), 0).nct.patches) == 4
 
 
 def test_simulated_emboli_go_into_normals_alone(config):
-    cases = [with_tube("p", 1), with_tube("n", 0)]
+    subjects = [with_tube("p", 1), with_tube("n", 0)]
     on = config(simulated_fraction=1.0, foreground_fraction=0, simulated_hu=(35, 35), steps=100, noise_hu=0, shift_hu=0)
     off = on.model_copy(update={"simulated_fraction": 0.0})
     seen = 0
     for step in range(8):
-        simulated, plain = sample_batch(cases, on, step), sample_batch(cases, off, step)
+        simulated, plain = sample_batch(subjects, on, step), sample_batch(subjects, off, step)
         assert simulated.ctpa is not None
         assert plain.ctpa is not None
-        for row, place in enumerate(sample_places(cases, on, step)):
+        for row, place in enumerate(sample_places(subjects, on, step)):
             added = (simulated.nct.clot - plain.nct.clot)[row] > 0
             seen += bool(added.any())
             assert simulated.nct.present[row] == simulated.nct.clot[row].amax()
-            if place.case.label or not added.any():
+            if place.subject.label or not added.any():
                 assert torch.equal(simulated.nct.patches[row], plain.nct.patches[row])
                 continue
             assert simulated.nct.patches[row][added].mean() > plain.nct.patches[row][added].mean() + 0.5
@@ -251,14 +253,14 @@ def test_simulated_emboli_go_into_normals_alone(config):
 
 
 def test_so_many_of_the_simulated_emboli_are_darker_than_blood(config):
-    cases = [with_tube("p", 1), with_tube("n", 0)]
+    subjects = [with_tube("p", 1), with_tube("n", 0)]
     quiet = {"foreground_fraction": 0, "simulated_hu": (35, 35), "steps": 100, "noise_hu": 0, "shift_hu": 0}
     off = config(simulated_fraction=0.0, **quiet)
     for fraction, expected in ((1.0, (0.0, 0.0)), (0.5, (0.3, 0.7)), (0.0, (1.0, 1.0))):
         on = config(simulated_fraction=1.0, simulated_dark_fraction=fraction, **quiet)
         brighter = []
         for step in range(24):
-            simulated, plain = sample_batch(cases, on, step).nct, sample_batch(cases, off, step).nct
+            simulated, plain = sample_batch(subjects, on, step).nct, sample_batch(subjects, off, step).nct
             for row in range(len(plain.clot)):
                 if (added := (simulated.clot - plain.clot)[row] > 0).any():
                     brighter.append(bool((simulated.patches - plain.patches)[row][added].mean() > 0))
@@ -269,12 +271,12 @@ def test_so_many_of_the_simulated_emboli_are_darker_than_blood(config):
 def test_labelled_clots_with_another_contrast_weigh_in_full_and_the_ctpa_stays(config):
     """The clots of this patient are invisible on the NCT and ignored, but for the half that gets a contrast."""
     tube = with_tube("p", 1)
-    cases = [replace(tube, visibility=np.zeros(tube.embolus.shape, np.uint8)), with_tube("n", 0)]
+    subjects = [replace(tube, visibility=np.zeros(tube.embolus.shape, np.uint8)), with_tube("n", 0)]
     quiet = {"visibility_floor": 0.0, "simulated_hu": (35, 35), "steps": 100, "noise_hu": 0, "shift_hu": 0}
     quiet |= {"visible_hu": 10.0}  # reached by each, whatever its rim takes
     heavy = []
     for step in range(24):
-        off, on = (sample_batch(cases, config(clot_contrast_fraction=part, **quiet), step) for part in (0.0, 0.5))
+        off, on = (sample_batch(subjects, config(clot_contrast_fraction=part, **quiet), step) for part in (0.0, 0.5))
         assert off.ctpa is not None
         assert on.ctpa is not None
         assert torch.equal(off.ctpa.patches, on.ctpa.patches)
@@ -301,28 +303,28 @@ def test_made_clots_weigh_by_their_contrast_whatever_the_place_is_trusted(config
     monkeypatch.setattr(simulate, "CONTRAST_SD_HU", 0.0)
     nothing = np.zeros(SHAPE, np.uint8)
     full = np.where(with_tube("p", 1).embolus, 255, 0).astype(np.uint8)
-    cases = [replace(with_tube("p", 1), visibility=nothing, confidence=full)]
-    cases += [replace(with_tube("n", 0), visibility=nothing, confidence=nothing)]
+    subjects = [replace(with_tube("p", 1), visibility=nothing, confidence=full)]
+    subjects += [replace(with_tube("n", 0), visibility=nothing, confidence=nothing)]
     weights = {"visibility_floor": 0.0, "confidence_floor": 0.0, "visible_hu": 20, "invisible_hu": 4}
     made = {"simulated_fraction": 1.0, "clot_contrast_fraction": 1.0, "simulated_hu": (12, 12)}
     settings, kinds = config(**weights, **made), set()
     for step in range(4):
-        nct = sample_batch(cases, settings, step).nct
+        nct = sample_batch(subjects, settings, step).nct
         assert nct.weight is not None
         found = nct.weight[nct.clot > 0].numpy()
         assert weight[0] <= found.min() <= found.max() <= weight[1]
         assert (nct.weight[nct.clot == 0] == 1).all()
-        places = sample_places(cases, settings, step)
-        kinds |= {place.case.label for place, clot in zip(places, nct.present, strict=True) if clot}
+        places = sample_places(subjects, settings, step)
+        kinds |= {place.subject.label for place, clot in zip(places, nct.present, strict=True) if clot}
     assert kinds == {0, 1}
 
 
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
 def test_variants_share_the_simulated_emboli_too(config, change):
-    cases = [with_tube("p", 1), with_tube("n", 0)]
+    subjects = [with_tube("p", 1), with_tube("n", 0)]
     for step in range(4):
         settings = {"simulated_fraction": 1.0, "clot_contrast_fraction": 0.5}
-        plain, other = (sample_batch(cases, config(**settings, **c), step).nct for c in ({}, change))
+        plain, other = (sample_batch(subjects, config(**settings, **c), step).nct for c in ({}, change))
         assert torch.equal(plain.patches, other.patches)
         assert torch.equal(plain.clot, other.clot)
         assert plain.present[2:].any()
@@ -330,9 +332,9 @@ def test_variants_share_the_simulated_emboli_too(config, change):
 
 def test_label_weights_of_visibility_and_confidence_multiply(config):
     fifth = np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8)
-    case = replace(with_tube("p", 1), visibility=fifth, confidence=fifth)
+    subject = replace(with_tube("p", 1), visibility=fifth, confidence=fifth)
     settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "confidence_floor": 0.0}
-    batch = sample_batch([case], config(**settings), 0).nct
+    batch = sample_batch([subject], config(**settings), 0).nct
     assert batch.weight is not None
     assert batch.weight[batch.clot > 0].numpy() == pytest.approx((0.2 + 0.8 * 0.5) * 0.2, abs=1e-6)
     assert batch.weight[batch.clot == 0].min() == 1
@@ -365,13 +367,13 @@ def test_a_contrast_scan_shows_every_clot_and_weighs_all_labels(config, source, 
 def test_internal_negatives_centre_on_veins_of_those_with_a_mask(config):
     vein = np.zeros(SHAPE, bool)
     vein[:, 15, 15] = True
-    masked = replace(case("bb", False), vein_voxels=np.argwhere(vein).astype(np.int16))
-    cases = [case("a", True), masked, case("dddd", False)]
+    masked = replace(subject("bb", False), vein_voxels=np.argwhere(vein).astype(np.int16))
+    subjects = [subject("a", True), masked, subject("dddd", False)]
     settings = config(vein_fraction=0.25, vessel_fraction=0.25, foreground_fraction=0.25)
-    places = [place for step in range(20) for place in sample_places(cases, settings, step)]
+    places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
     assert [place.kind for place in places[:4]] == ["clot", "vessel", "vein", "lung"]
     negatives = [place for place in places if place.kind == "vein"]
-    assert {place.case.patient for place in negatives} == {"bb"}
+    assert {place.subject.patient for place in negatives} == {"bb"}
     for place in negatives:  # a patch of 8 x 16 x 16 that is moved by a quarter at most holds its centre
         assert all(corner <= 15 < corner + 16 for corner in place.corner[1:])
 
@@ -379,21 +381,23 @@ def test_internal_negatives_centre_on_veins_of_those_with_a_mask(config):
 def test_patches_beyond_the_lungs_are_shown_if_asked_for(config):
     corner = np.zeros(SHAPE, bool)
     corner[:, 0, 0] = True
-    cases = [replace(case(n, n == "a"), elsewhere_voxels=np.argwhere(corner).astype(np.int16)) for n in ("a", "bb")]
+    subjects = [
+        replace(subject(n, n == "a"), elsewhere_voxels=np.argwhere(corner).astype(np.int16)) for n in ("a", "bb")
+    ]
     settings = config(foreground_fraction=0.5, elsewhere_fraction=0.25)
-    places = [place for step in range(20) for place in sample_places(cases, settings, step)]
+    places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
     assert [place.kind for place in places[:4]] == ["clot", "clot", "elsewhere", "lung"]
     outside = [place for place in places if place.kind == "elsewhere"]
-    assert {place.case.patient for place in outside} == {"a", "bb"}
+    assert {place.subject.patient for place in outside} == {"a", "bb"}
     assert all(place.corner[1:] == (0, 0) for place in outside)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
 def test_shares_hold_on_average_however_small_the_batch(config, batch):
-    cases = [replace(with_tube(n, n == "a"), elsewhere_voxels=np.zeros((1, 3), np.int16)) for n in ("a", "bb")]
+    subjects = [replace(with_tube(n, n == "a"), elsewhere_voxels=np.zeros((1, 3), np.int16)) for n in ("a", "bb")]
     shares = {"clot": 0.5, "vessel": 0.1, "elsewhere": 0.25, "lung": 0.15}
     settings = config(batch_size=batch, foreground_fraction=0.5, vessel_fraction=0.1, elsewhere_fraction=0.25)
-    batches = [[place.kind for place in sample_places(cases, settings, step)] for step in range(600)]
+    batches = [[place.kind for place in sample_places(subjects, settings, step)] for step in range(600)]
     assert {len(kinds) for kinds in batches} == {batch}
     for kind, share in shares.items():
         counts = [kinds.count(kind) for kinds in batches]
@@ -402,16 +406,18 @@ def test_shares_hold_on_average_however_small_the_batch(config, batch):
 
 
 def test_hard_negatives_get_no_simulated_embolus(config):
-    cases = [with_tube("p", 1), replace(with_tube("n", 0), vein_voxels=with_tube("n", 0).vessel_voxels)]
+    subjects = [with_tube("p", 1), replace(with_tube("n", 0), vein_voxels=with_tube("n", 0).vessel_voxels)]
     settings = config(vessel_fraction=0.25, vein_fraction=0.25, foreground_fraction=0.25, simulated_fraction=1.0)
-    places = [place for step in range(20) for place in sample_places(cases, settings, step)]
+    places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
     assert not any(place.simulated for place in places if place.kind in ("vessel", "vein"))
     assert any(place.simulated for place in places if place.kind == "lung")
 
 
-def test_gain_changes_no_other_patchs_noise(cases, config):
+def test_gain_changes_no_other_patchs_noise(subjects, config):
     """Every patch less its gained signal is the same noise, in the second of a batch too."""
-    flat = [replace(one, nct=np.full_like(one.nct, 45), window_center=45.0) for one in cases]  # the gain's own centre
+    flat = [
+        replace(one, nct=np.full_like(one.nct, 45), window_center=45.0) for one in subjects
+    ]  # the gain's own centre
     plain, gained = (sample_batch(flat, config(gain=gain, pathways=("nct",)), 1).nct.patches for gain in (0.0, 0.3))
     assert torch.allclose(plain, gained, atol=1e-5)
 
@@ -428,14 +434,14 @@ def test_a_turned_clot_keeps_its_visibility_at_its_rim(config):
         assert nct.weight[nct.clot > 0].min() == 1
 
 
-def test_without_anything_beyond_the_lungs_patches_lie_near_them(cases, config):
-    places = sample_places(cases, config(elsewhere_fraction=1.0, foreground_fraction=0.0), 0)
+def test_without_anything_beyond_the_lungs_patches_lie_near_them(subjects, config):
+    places = sample_places(subjects, config(elsewhere_fraction=1.0, foreground_fraction=0.0), 0)
     assert len(places) == 4
 
 
-def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(cases, config):
-    assert not [place for place in sample_places(cases, config(), 0) if place.kind == "vein"]
+def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(subjects, config):
+    assert not [place for place in sample_places(subjects, config(), 0) if place.kind == "vein"]
     two = config(batch_size=2, foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.25)
-    assert all(len(sample_places(cases, two, step)) == 2 for step in range(10))
+    assert all(len(sample_places(subjects, two, step)) == 2 for step in range(10))
     with pytest.raises(ValueError, match="vein_fraction, elsewhere_fraction must not exceed 1 together"):
         config(foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.5)

@@ -17,14 +17,14 @@ from cpmn.anatomy.artery_vein import VEIN
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
-from cpmn.model.inference import load_model, predict_case
+from cpmn.model.inference import load_model, predict_crop
 from cpmn.model.network import build_pathway
 from cpmn.model.plan import read_plan
 from cpmn.train.engine import COLUMNS
 from cpmn.train.launch import launch_fold
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.stage import write_weights
-from cpmn.train.training import Run, start_run
+from cpmn.train.training import Training, start_training
 from cpmn.volume.images import image_like, read_image, write_image
 
 
@@ -75,7 +75,7 @@ def test_model_holds_the_nct_pathway_alone(run_training, tmp_path, crops):
     expected = build_pathway((8, 8), read_plan(folder).strides, 0).state_dict()
     stored = load_file(folder / "model.safetensors")
     assert {name: value.shape for name, value in stored.items()} == {n: v.shape for n, v in expected.items()}
-    prediction = predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz"))
+    prediction = predict_crop(load_model(folder), read_image(crops / "p2" / "nct.nii.gz"))
     assert prediction.probability.shape == (16, 32, 32)
 
 
@@ -159,9 +159,9 @@ def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
     starts = {}
     for base in BASES:
         config = resolve_variant(make_config(), base, {})
-        run = start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
-        starts[base] = run.pathways["nct"].state_dict()
-        assert set(run.pathways) == set(config.pathways)
+        state = start_training(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
+        starts[base] = state.pathways["nct"].state_dict()
+        assert set(state.pathways) == set(config.pathways)
     for base in BASES:
         assert all(torch.equal(starts[base][name], value) for name, value in starts["cpmn"].items())
 
@@ -384,9 +384,11 @@ def test_a_failing_process_fails_the_fold(arguments, tmp_path, make_config):
 
 
 def test_shared_parts_are_the_same_weights(tmp_path, make_config):
-    def start(*shared: str) -> Run:
+    def start(*shared: str) -> Training:
         config = make_config(shared=shared)
-        return start_run(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path / "-".join(shared), "k" * 64))
+        return start_training(
+            config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path / "-".join(shared), "k" * 64)
+        )
 
     apart, together = start(), start("encoder", "heads")
     nct, ctpa = together.pathways["nct"], together.pathways["ctpa"]
@@ -426,7 +428,7 @@ def test_a_planned_network_trains_and_reads(run_training, tmp_path, crops, make_
     assert plan.channels == (16, 32)  # given were 8 and 8
     assert plan.training_mb is not None
     assert plan.training_mb <= 20
-    assert predict_case(load_model(folder), read_image(crops / "p2" / "nct.nii.gz")).probability.shape == (16, 32, 32)
+    assert predict_crop(load_model(folder), read_image(crops / "p2" / "nct.nii.gz")).probability.shape == (16, 32, 32)
 
 
 @pytest.fixture

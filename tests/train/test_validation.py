@@ -8,22 +8,22 @@ import torch
 import cpmn.train.validation as validation
 from cpmn.config.train import TrainConfig
 from cpmn.model.network import build_pathway
-from cpmn.train.subjects import Case
+from cpmn.train.subjects import Subject
 from cpmn.train.validation import validate
 
 
-def case(label: int) -> Case:
+def subject(label: int) -> Subject:
     shape = (8, 16, 16)
     voxels = np.zeros((0, 3), np.int16)
     embolus = np.zeros(shape, np.uint8)
     embolus[2:4, 2:4, 2:4] = label
-    return Case("p", label, np.full(shape, 45, np.int16), None, embolus, voxels, voxels)
+    return Subject("p", label, np.full(shape, 45, np.int16), None, embolus, voxels, voxels)
 
 
 def test_validation_of_an_untrained_network():
     config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
-    result = validate(pathway, [case(1), case(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    result = validate(pathway, [subject(1), subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
     assert result["validation_dice"] == 0  # nothing reaches a probability of 0.5
     assert result["validation_auc"] == 0.5  # both scans are alike
     assert result["validation_loss"] == pytest.approx(1.0 + 0.05 - 0.5 * 0.5 * math.log(0.01 * 0.5), abs=0.15)
@@ -33,7 +33,7 @@ def test_validation_of_an_untrained_network():
 def test_what_has_no_patients_is_none():
     config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
-    normal = validate(pathway, [case(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    normal = validate(pathway, [subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
     assert normal["validation_dice"] is None
     assert normal["validation_auc"] is None
     assert normal["validation_loss"] is not None
@@ -43,8 +43,8 @@ def test_what_has_no_patients_is_none():
 def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
     config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
-    outside = replace(case(0), label=1)
-    found = validate(pathway, [outside, case(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    outside = replace(subject(0), label=1)
+    found = validate(pathway, [outside, subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
     assert found["validation_dice"] is None
     assert found["validation_auc"] == 0.5
 
@@ -52,10 +52,10 @@ def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
 def test_the_score_is_the_mean_of_dice_and_auc(monkeypatch):
     """Dice 0.2 and 0.6 in PE patients (the normal's does not count), one of two normals above one of two: AUC 3/4."""
     rows = iter([(1.0, 0.2, 2.0), (1.0, 0.9, 1.0), (1.0, 0.6, 0.5), (1.0, 0.9, 0.0)])
-    monkeypatch.setattr(validation, "_validate_case", lambda *_: next(rows))
+    monkeypatch.setattr(validation, "_validate_subject", lambda *_: next(rows))
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
-    cases = [case(label) for label in (1, 0, 1, 0)]
-    found = validate(pathway, cases, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"))
+    subjects = [subject(label) for label in (1, 0, 1, 0)]
+    found = validate(pathway, subjects, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"))
     assert found == pytest.approx(
         {"validation_loss": 1.0, "validation_dice": 0.4, "validation_auc": 0.75, "validation_score": 0.575}
     )

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from cpmn.phantom.chest.vessels import Vessels
+from cpmn.phantom.chest.vasculature import Vessels
 from cpmn.phantom.difficulty import draw_contrasts
 from cpmn.phantom.emboli import CTPA_HU, draw_volumes
 

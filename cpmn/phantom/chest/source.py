@@ -11,7 +11,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
 from cpmn.phantom.chest.noise import Texture, measure_texture
-from cpmn.phantom.chest.vessels import Vessels, find_vessels
+from cpmn.phantom.chest.vasculature import Vessels, find_vessels
 from cpmn.phantom.render import Grid
 
 CANONICAL_MM = (264.0, 172.0, 230.0)  # extent (x, y, z) of the built-in phantom's lungs, whose motion is used

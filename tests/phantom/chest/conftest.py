@@ -7,7 +7,7 @@ import pytest
 
 from cpmn.phantom.chest.noise import Texture
 from cpmn.phantom.chest.source import Chest
-from cpmn.phantom.chest.vessels import Vessels
+from cpmn.phantom.chest.vasculature import Vessels
 from cpmn.phantom.render import Grid
 
 SHAPE, SPACING = (24, 48, 64), (4.0, 4.0, 6.0)

@@ -11,7 +11,7 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json
 from cpmn.phantom.chest.source import read_chest
 from cpmn.phantom.chest.stage import Pair, _write_sheet, write_pair
-from cpmn.phantom.chest.vessels import arterial_parts, find_carina
+from cpmn.phantom.chest.vasculature import arterial_parts, find_carina
 from cpmn.volume.images import read_image
 
 
