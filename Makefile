@@ -36,6 +36,7 @@ lint-style: setup
 	ruff check
 	ruff format --check
 	snakefmt --check workflow
+	lint-imports
 	python -m cpmn.config.generate --check
 
 lint-types: setup

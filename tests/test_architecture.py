@@ -1,0 +1,21 @@
+"""The folders are the architecture: `[tool.importlinter]` in pyproject.toml says who may import whom."""
+
+import tomllib
+
+from importlinter.cli import lint_imports
+
+from tests.conftest import ROOT
+
+STAGES = ["phantom", "convert", "register", "propagate", "crop", "track", "train", "evaluate", "report", "predict"]
+
+
+def test_no_stage_imports_another_and_shared_packages_import_no_stage(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == 0
+
+
+def test_every_stage_has_a_package_and_stands_beside_the_others():
+    (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (beside,) = [layer.split(" | ") for layer in contract["layers"] if "convert" in layer]
+    assert set(STAGES) <= set(beside)
+    assert all((ROOT / "cpmn" / name / "__init__.py").is_file() for name in beside)
