@@ -1,0 +1,61 @@
+"""`cpmn` against its controls and without its parts, on the patients of `mixed` that no choice was made on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpmn.scoring.metrics import Estimate
+from study import statistics as st
+from study.tables import RESULTS, patients_tested
+
+PRIMARY = "mixed"
+DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
+CONTROLS = (*DECIDING, "nct_only")  # the family that Holm's correction counts
+ABLATIONS = ("shuffled_ctpa", "ctpa_pretrained", "no_ifa", "no_mutual", "no_ifd")
+CHOSEN_WITH = 0  # seed of every trial, so that the recipe suits it if any
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`cpmn` minus another variant over the seeds that both have.
+
+    `student` is the interval of the AUC by Student's t, absent with one seed; `fresh_auc` leaves out the seed that all
+    choices were made with, absent where there is no other.
+    """
+
+    versus: str
+    seeds: tuple[int, ...]
+    auc: Estimate
+    student: Estimate
+    by_seed: tuple[float, ...]
+    fresh_auc: Estimate | None
+    dice: Estimate
+    p_of_dice: float
+
+
+def compared(others: Sequence[str] = (*CONTROLS, *ABLATIONS), folder: Path = RESULTS) -> list[Comparison]:
+    """`cpmn` minus each of the `others`."""
+    readings = variants(PRIMARY, folder)
+    return [_compare(other, *st.of_common_seeds(readings["cpmn"], readings[other])) for other in others]
+
+
+def variants(difficulty: str, folder: Path = RESULTS) -> dict[str, st.Readings]:
+    """Readings of the test cohort by variant."""
+    groups = patients_tested(difficulty, folder).groupby("variant")
+    return {str(name): st.readings_of(rows) for name, rows in groups}
+
+
+def _compare(name: str, first: st.Readings, second: st.Readings) -> Comparison:
+    fresh = [seed for seed in first.seeds if seed != CHOSEN_WITH]
+    pair = st.of_seeds(first, fresh), st.of_seeds(second, fresh)
+    overlap, p_of_dice = st.difference(st.dice, first, second)
+    return Comparison(
+        versus=name,
+        seeds=first.seeds,
+        auc=st.difference(st.auc, first, second)[0],
+        student=st.wider(st.auc, first, second),
+        by_seed=tuple(st.differences_by_seed(st.auc, first, second).tolist()),
+        fresh_auc=st.difference(st.auc, *pair)[0] if fresh else None,
+        dice=overlap,
+        p_of_dice=p_of_dice,
+    )

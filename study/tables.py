@@ -1,0 +1,45 @@
+"""The kept tables of a study: what its pages are computed from.
+
+| file | a row is |
+|---|---|
+| `runs.csv` | one training and its reading: steps, minutes, commit |
+| `patients.csv.gz` | one patient, read by one run: score, decision, Dice, volumes in mL |
+| `clots.csv.gz` | one clot of the test cohort: volume in mL, HU over blood, whether a run's marks found it |
+
+`cohort` is `calibration`, which score and threshold were fitted on, or `test`. A clot is `found` (1) where a mark that
+touches it has a `confidence` (expected mL) above that of all but one mark per patient without PE.
+"""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cpmn.files import written_atomically
+
+RESULTS = Path(__file__).parent / "results"
+RUNS, PATIENTS, CLOTS = "runs.csv", "patients.csv.gz", "clots.csv.gz"
+
+
+def read(name: str, folder: Path = RESULTS) -> pd.DataFrame:
+    """A kept table; empty cells are NaN."""
+    return pd.read_csv(folder / name)
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, compressed if its name ends in `.gz`: same rows, same bytes (no time and no name inside)."""
+    content = table.to_csv(index=False).encode()
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def where(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """The rows that have the `wanted` value in each named column."""
+    return table.loc[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
+
+
+def patients_tested(difficulty: str, folder: Path = RESULTS) -> pd.DataFrame:
+    """Rows of the test cohort of a difficulty, by patient and run."""
+    return where(read(PATIENTS, folder), difficulty=difficulty, cohort="test")
