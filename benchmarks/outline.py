@@ -2,21 +2,22 @@
 
 They subtract from the scan what they know of it, average the rest over artery alone, and mark what is brighter, or
 brighter or darker, than a limit. The width of the average, the limit and which of both are chosen on every second
-patient and used on the others. Beside them a network of `docs/benchmark.md` on the same patients and voxels.
+patient and used on the others. Beside them a network of `docs/protocol.md` on the same patients and voxels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from scipy import ndimage
 from tqdm import tqdm
 
-from benchmarks.evidence.plan import RESULTS, Difficulty, Plan, Role, cohort_patients, load_plan, phantom_config
-from benchmarks.evidence.statistics import cohort_rows
 from benchmarks.kept import kept
+from cpmn.cohort.phantom import patient_id, phantom_label
 from cpmn.config.phantom import PhantomConfig
+from cpmn.config.root import load_config
 from cpmn.files import sha256_of_files, sha256_of_json
 from cpmn.job.dependencies import source_files
 from cpmn.phantom.anatomy import build_anatomy, without_emboli
@@ -26,42 +27,47 @@ from cpmn.phantom.scan import scan_phase
 from cpmn.scoring import metrics
 from cpmn.scoring.overlap import dice
 from cpmn.volume.voxels import smoothed_inside
+from study import tables
 
 SIGMAS_MM = (0.5, 0.75, 1.0, 1.5, 2.0)
 LIMITS_HU = tuple(range(3, 20))
 ARTERY = 0.5  # a voxel is artery where at least this share of it is, as a voxel is clot in the truth
 PATIENTS = 20  # with PE
-STUDIES: tuple[tuple[Difficulty, Role, str], ...] = (
-    ("learnable", "development", "learnable/trials/nct_only-2"),
-    ("mixed", "opened", "mixed/trials/nct_only-15"),
-    ("learnable", "test", "learnable/nct_only-s0"),
-)
-"""Cohorts that choices were made on with the best `nct_only` there, and the locked one with what read it once."""
+STUDIES = (("learnable", "development", 2001), ("mixed", "opened", 3002), ("learnable", "test", 4001))
+"""Cohorts of the study by seed: two that choices were made on, and a locked one."""
+NETWORK = {"difficulty": "learnable", "run": "nct_only-s0"}  # of the locked one, which it read once
+CONFIG = Path(__file__).parents[1] / "config" / "benchmark.yaml"
 CACHE = Path("results/benchmarks/outline")
 
 
 def measure() -> Iterator[dict[str, Any]]:
     """Rows (difficulty, cohort, reader, Dice with interval over patients)."""
-    plan = load_plan()
-    for study in STUDIES:
-        yield from measure_study(plan, *study)
+    for difficulty, cohort, seed in STUDIES:
+        phantom = load_config(yaml.safe_load(CONFIG.read_text(encoding="utf-8"))).phantom
+        config = phantom.model_copy(update={"seed": seed, "difficulty": difficulty})
+        names = [patient_id(n) for n in range(2 * PATIENTS) if phantom_label(seed, n)][:PATIENTS]  # a half has PE
+        where = {"difficulty": difficulty, "cohort": cohort}
+        yield from (where | row for row in reader_rows(config, names, CACHE / difficulty / cohort))
+        if cohort == "test":
+            yield where | network_row(names)
 
 
-def measure_study(plan: Plan, difficulty: Difficulty, role: Role, run: str) -> Iterator[dict[str, Any]]:
-    """The rows of one cohort, a `run` of the evidence among them."""
-    config, where = phantom_config(plan, difficulty, role), {"difficulty": difficulty, "cohort": role}
-    names = [name for name, label in cohort_patients(plan, difficulty, role).items() if label][:PATIENTS]
+def reader_rows(config: PhantomConfig, names: Sequence[str], cache: Path) -> Iterator[dict[str, Any]]:
+    """The readers' rows (reader, Dice with interval) of one cohort's patients."""
     key = sha256_of_json([config.model_dump(mode="json"), sha256_of_files(source_files("benchmarks.outline"))])
     records = [
-        kept(CACHE / difficulty / role / f"{name}.json", key, lambda name=name: outline(config, name))
+        kept(cache / f"{name}.json", key, lambda name=name: outline(config, name))
         for name in tqdm(names, unit="patient", disable=None)
     ]
     for reader in records[0]["dice"]:
         chosen = cross_fitted(np.array([record["dice"][reader] for record in records]))
-        yield where | {"reader": reader, **metrics.mean(chosen)}
-    rows = {row["patient_id"]: row for row in cohort_rows(RESULTS / run / "patients.csv", role)}
-    network = [float(rows[name]["dice"] or 0) for name in names]
-    yield where | {"reader": f"network ({run})", **metrics.mean(network)}
+        yield {"reader": reader, **metrics.mean(chosen)}
+
+
+def network_row(names: Sequence[str]) -> dict[str, Any]:
+    """The row of the network that read these patients of the locked cohort."""
+    read = tables.where(tables.read(tables.PATIENTS), cohort="test", **NETWORK).set_index("patient_id")["dice"]
+    return {"reader": "network ({difficulty}/{run})".format(**NETWORK), **metrics.mean(read.loc[list(names)].tolist())}
 
 
 def outline(config: PhantomConfig, name: str) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from cpmn.files import written_atomically
 
 RESULTS = Path(__file__).parent / "results"
 RUNS, PATIENTS, CLOTS = "runs.csv", "patients.csv.gz", "clots.csv.gz"
+DECIMALS = {"score": 12, "threshold": 12, "dice": 4, "reference_ml": 3, "predicted_ml": 3, "ml": 3, "confidence": 3}
+DECIMALS |= {"noise_hu": 2, "contrast_hu": 2}
+"""Digits that are kept: of scores so many that no two patients of a run come to stand level."""
 
 
 def read(name: str, folder: Path = RESULTS) -> pd.DataFrame:
@@ -29,8 +32,11 @@ def read(name: str, folder: Path = RESULTS) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, compressed if its name ends in `.gz`: same rows, same bytes (no time and no name inside)."""
-    content = table.to_csv(index=False).encode()
+    """Write a table, compressed if its name ends in `.gz`: same rows, same bytes (no time and no name inside).
+
+    Rows of a patient or clot should stand together, whatever the run: that is what makes the file small.
+    """
+    content = table.round(DECIMALS).to_csv(index=False).encode()
     with written_atomically(path) as temporary:
         temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 

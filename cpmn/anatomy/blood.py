@@ -28,7 +28,7 @@ def blood_hu(nct: sitk.Image) -> float | None:
     nct : NCT (or the crop to its lungs' box) in HU, any axes.
 
     Taken from the tissue between the front 60 % of the lungs in their upper 40 %, averaged to about 4 mm and one such
-    voxel away from fat, lung and bone. Ours; error in 2,190 phantoms of `docs/benchmark.md`: 0.1 HU (SD 1.6).
+    voxel away from fat, lung and bone. Ours; error in 2,190 phantoms of `docs/protocol.md`: 0.1 HU (SD 1.6).
     """
     nct = sitk.DICOMOrient(nct, "LPS")
     try:

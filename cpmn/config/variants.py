@@ -10,7 +10,7 @@ from cpmn.errors import CpmnError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a patient's: it names folders, files and MLflow runs
 COST_OF_CPMN = 2.2
-"""Time of a `cpmn` step over that of a `nct_only` step: 2.18 (2.09 to 2.42) by `python -m benchmarks evidence cost`."""
+"""Time of a `cpmn` step over that of a `nct_only` step: 2.18 (2.09 to 2.42; `docs/protocol.md`)."""
 
 BASES: dict[str, dict[str, Any]] = {
     "cpmn": {},

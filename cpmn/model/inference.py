@@ -192,7 +192,7 @@ def pool_volume(evidence: Tensor, prior: Tensor, voxel_ml: float) -> Tensor:
     `evidence` e (a logit) and `prior` p (probability of clot) are (z, y, x) with voxels of `voxel_ml`: what both tasks
     agree on. Ours. The rule of the patches, `cpmn.model.network.pool_evidence`, does worse on volumes, where the
     exponential of a few false peaks outweighs the rest: AUC 0.49, 0.80, 0.84 against 0.82, 0.80, 0.84 in three short
-    trainings (14 phantom patients of seed 2024). `CLASS_ML` was chosen on development cohort A of `docs/benchmark.md`
+    trainings (14 phantom patients of seed 2024). `CLASS_ML` was chosen on the development cohort of `docs/protocol.md`
     (60 patients, three trainings): AUC 0.980, 0.973, 1.000 at 0.5 mL; 0.988, 0.989, 1.000 at 1; 0.986, 0.984, 0.998
     at 2.
     """

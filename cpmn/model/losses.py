@@ -196,7 +196,7 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
     F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
     structured knowledge distillation (Liu et al., CVPR 2019); the softmax, the temperature and the grid are ours.
     `weight` as in `alignment_loss`: a place's row counts by its mean. The objective gives it the coarsest features
-    alone, and it is small: 0.00002 of a loss of 0.9 at its default weight (`docs/benchmark.md`).
+    alone, and it is small: 0.00002 of a loss of 0.9 at its default weight (`docs/protocol.md`).
     """
     cells = [min(n, AFFINITY_CELLS) for n in first.shape[2:]]
 
