@@ -4,5 +4,5 @@
     python -m study figure     # draw docs/images/forest.png
 
 `results/` holds what the pages need and no more: one row a patient and run, one a clot and run, one a run. A further
-study puts its own tables beside these and names them in `tables`.
+study keeps tables of the same form in a folder of its own there, which every function here takes as `folder`.
 """

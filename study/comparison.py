@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpmn.scoring.metrics import Estimate
-from study import statistics as st
+from study import uncertainty as un
 from study.tables import RESULTS, patients_tested
 
 PRIMARY = "mixed"
@@ -36,26 +36,26 @@ class Comparison:
 def compared(others: Sequence[str] = (*CONTROLS, *ABLATIONS), folder: Path = RESULTS) -> list[Comparison]:
     """`cpmn` minus each of the `others`."""
     readings = variants(PRIMARY, folder)
-    return [_compare(other, *st.of_common_seeds(readings["cpmn"], readings[other])) for other in others]
+    return [_compare(other, *un.of_common_seeds(readings["cpmn"], readings[other])) for other in others]
 
 
-def variants(difficulty: str, folder: Path = RESULTS) -> dict[str, st.Readings]:
+def variants(difficulty: str, folder: Path = RESULTS) -> dict[str, un.Readings]:
     """Readings of the test cohort by variant."""
     groups = patients_tested(difficulty, folder).groupby("variant")
-    return {str(name): st.readings_of(rows) for name, rows in groups}
+    return {str(name): un.readings_of(rows) for name, rows in groups}
 
 
-def _compare(name: str, first: st.Readings, second: st.Readings) -> Comparison:
+def _compare(name: str, first: un.Readings, second: un.Readings) -> Comparison:
     fresh = [seed for seed in first.seeds if seed != CHOSEN_WITH]
-    pair = st.of_seeds(first, fresh), st.of_seeds(second, fresh)
-    overlap, p_of_dice = st.difference(st.dice, first, second)
+    pair = un.of_seeds(first, fresh), un.of_seeds(second, fresh)
+    overlap, p_of_dice = un.difference(un.dice, first, second)
     return Comparison(
         versus=name,
         seeds=first.seeds,
-        auc=st.difference(st.auc, first, second)[0],
-        student=st.wider(st.auc, first, second),
-        by_seed=tuple(st.differences_by_seed(st.auc, first, second).tolist()),
-        fresh_auc=st.difference(st.auc, *pair)[0] if fresh else None,
+        auc=un.difference(un.auc, first, second)[0],
+        student=un.wider(un.auc, first, second),
+        by_seed=tuple(un.differences_by_seed(un.auc, first, second).tolist()),
+        fresh_auc=un.difference(un.auc, *pair)[0] if fresh else None,
         dice=overlap,
         p_of_dice=p_of_dice,
     )

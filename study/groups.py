@@ -7,8 +7,8 @@ import pandas as pd
 
 from benchmarks.clotgroups import CONTRASTS_HU
 from cpmn.phantom.difficulty import ISODENSE
-from study.statistics import Readings, auc
 from study.tables import CLOTS, RESULTS, read, where
+from study.uncertainty import Readings, auc
 
 PARTS = 3
 

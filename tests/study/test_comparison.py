@@ -3,7 +3,7 @@
 import pytest
 
 from study.comparison import CONTROLS, DECIDING, Comparison, compared, variants
-from study.statistics import auc
+from study.uncertainty import auc
 
 HEADLINE = {
     "nct_nct": (-0.006, -0.024, 0.012),

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from study.groups import clots_found, thirds, visible_ml
-from study.statistics import Readings
 from study.tables import CLOTS, write
+from study.uncertainty import Readings
 
 COLUMNS = ["difficulty", "run", "patient_id", "clot_id", "ml", "contrast_hu", "found"]
 

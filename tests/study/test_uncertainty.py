@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.statistics import (
+from study.uncertainty import (
     Readings,
     auc,
     dice,
