@@ -5,8 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpmn.scoring.metrics import Estimate
-from study import uncertainty as un
 from study.tables import RESULTS, patients_tested
+from study.uncertainty import (
+    Readings,
+    auc,
+    dice,
+    difference,
+    differences_by_seed,
+    of_common_seeds,
+    of_seeds,
+    readings_of,
+    wider,
+)
 
 PRIMARY = "mixed"
 DECIDING = ("nct_nct", "nct_only_long")  # controls that cpmn must be ahead of
@@ -36,26 +46,26 @@ class Comparison:
 def compared(others: Sequence[str] = (*CONTROLS, *ABLATIONS), folder: Path = RESULTS) -> list[Comparison]:
     """`cpmn` minus each of the `others`."""
     readings = variants(PRIMARY, folder)
-    return [_compare(other, *un.of_common_seeds(readings["cpmn"], readings[other])) for other in others]
+    return [_compare(other, *of_common_seeds(readings["cpmn"], readings[other])) for other in others]
 
 
-def variants(difficulty: str, folder: Path = RESULTS) -> dict[str, un.Readings]:
+def variants(difficulty: str, folder: Path = RESULTS) -> dict[str, Readings]:
     """Readings of the test cohort by variant."""
     groups = patients_tested(difficulty, folder).groupby("variant")
-    return {str(name): un.readings_of(rows) for name, rows in groups}
+    return {str(name): readings_of(rows) for name, rows in groups}
 
 
-def _compare(name: str, first: un.Readings, second: un.Readings) -> Comparison:
+def _compare(name: str, first: Readings, second: Readings) -> Comparison:
     fresh = [seed for seed in first.seeds if seed != CHOSEN_WITH]
-    pair = un.of_seeds(first, fresh), un.of_seeds(second, fresh)
-    overlap, p_of_dice = un.difference(un.dice, first, second)
+    pair = of_seeds(first, fresh), of_seeds(second, fresh)
+    overlap, p_of_dice = difference(dice, first, second)
     return Comparison(
         versus=name,
         seeds=first.seeds,
-        auc=un.difference(un.auc, first, second)[0],
-        student=un.wider(un.auc, first, second),
-        by_seed=tuple(un.differences_by_seed(un.auc, first, second).tolist()),
-        fresh_auc=un.difference(un.auc, *pair)[0] if fresh else None,
+        auc=difference(auc, first, second)[0],
+        student=wider(auc, first, second),
+        by_seed=tuple(differences_by_seed(auc, first, second).tolist()),
+        fresh_auc=difference(auc, *pair)[0] if fresh else None,
         dice=overlap,
         p_of_dice=p_of_dice,
     )

@@ -11,10 +11,10 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from cpmn.scoring.metrics import Estimate
-from study import uncertainty as un
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
+from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of
 
 PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
@@ -133,11 +133,11 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Lines:
     yield ""
 
 
-def _mixed_row(name: str, patients: pd.DataFrame, readings: un.Readings) -> list[str]:
+def _mixed_row(name: str, patients: pd.DataFrame, readings: Readings) -> list[str]:
     *_, area, overlap, false_ml = _single(patients)
     if len(readings.seeds) > 1:
-        area, overlap = (_with_interval(un.value_of(figure, readings)) for figure in (un.auc, un.dice))
-    found = un.found_where_cleared(readings, SPECIFICITY).mean() / readings.pe.shape[1]
+        area, overlap = (_with_interval(value_of(figure, readings)) for figure in (auc, dice))
+    found = found_where_cleared(readings, SPECIFICITY).mean() / readings.pe.shape[1]
     positive = patients.groupby("label").agg({"decision": "mean"})["decision"].to_dict()
     own = f"{_percent(positive[1])}, {_percent(1 - positive[0])}"
     cells = [NAMES[name], str(len(readings.seeds)), _percent(found), own, area, overlap, false_ml]

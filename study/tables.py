@@ -11,6 +11,7 @@ touches it has a `confidence` (expected mL) above that of all but one mark per p
 """
 
 import gzip
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from cpmn.files import written_atomically
 
 RESULTS = Path(__file__).parent / "results"
 RUNS, PATIENTS, CLOTS = "runs.csv", "patients.csv.gz", "clots.csv.gz"
-DECIMALS = {"score": 12, "threshold": 12, "dice": 4, "reference_ml": 3, "predicted_ml": 3, "ml": 3, "confidence": 3}
+DECIMALS: dict[Hashable, int] = {
+    "score": 12,
+    "threshold": 12,
+    "dice": 4,
+    "reference_ml": 3,
+    "predicted_ml": 3,
+    "ml": 3,
+    "confidence": 3,
+}
 DECIMALS |= {"noise_hu": 2, "contrast_hu": 2}
 """Digits that are kept: of scores so many that no two patients of a run come to stand level."""
 
