@@ -32,7 +32,7 @@ DECIMALS: dict[Hashable, int] = {
     "confidence": 3,
 }
 DECIMALS |= {"noise_hu": 2, "contrast_hu": 2}
-"""Digits that are kept: of scores so many that no two patients of a run come to stand level."""
+"""Digits that are kept: of scores so many that rounding brings no two patients of a run level."""
 
 
 def read(name: str, folder: Path = RESULTS) -> pd.DataFrame:
