@@ -8,6 +8,9 @@
 
 `cohort` is `calibration`, which score and threshold were fitted on, or `test`. A clot is `found` (1) where a mark that
 touches it has a `confidence` (expected mL) above that of all but one mark per patient without PE.
+
+A further study keeps tables of the same form in a folder of its own under `results`, which the functions here and in
+`comparison` and `groups` take as `folder`.
 """
 
 import gzip
