@@ -94,7 +94,7 @@ def _add_import(commands: Commands) -> None:
         help="make a cohort sheet and masks from a public PE data set",
         description="Write DEST/cohort.csv and DEST/ctpa_mask from a public set as it was unpacked; its scans stay "
         "where they are. No public set holds a non-contrast CT of the same patients: the column nct stays empty until "
-        "you fill it in. See docs/public-data.md.",
+        "you fill it in. See docs/how-to/public-data.md.",
     )
     added.add_argument("kind", metavar="KIND", type=str.lower, choices=DATASETS, help=", ".join(DATASETS))
     added.add_argument("source", metavar="SRC", type=_path, help="folder of the unpacked set")

@@ -10,8 +10,8 @@ from cpmn.config.section import Section
 class RegisterConfig(Section):
     """ANTs affine and deformable registration at a working resolution, and the limits of its quality control.
 
-    The values are our choice, from trials on phantom pairs (docs/preprocessing/register.md); what is published of CPMN
-    does not state its registration.
+    The values are our choice, from trials on phantom pairs (docs/reference/register.md): CPMN's
+    abstract states no registration.
     """
 
     engine: Literal["ants", "greedy"] = Field(

@@ -23,7 +23,7 @@ from cpmn.volume.images import write_image
 RAS = np.diag([-1.0, -1.0, 1.0])  # to and from LPS
 AFFINE = "-a -m NCC 2x2x2 -n 40x20x0"  # our choice: half the working resolution is enough before a deformable step
 PADDING_MM = 30.0  # our choice: greedy does not hold the box's edge still, so the warp needs room to fade by smoothing
-DEFORMABLE = "-m NCC 2x2x2 -sv"  # radius 2 and stationary velocity: what measured best (docs/preprocessing/register.md)
+DEFORMABLE = "-m NCC 2x2x2 -sv"  # radius 2 and stationary velocity: what measured best (docs/reference/register.md)
 
 
 def load_greedy() -> Any:
