@@ -1,1 +1,1 @@
-"""The network that reads a scan: layers, losses, plan, sliding windows, ensemble, devices."""
+"""The network that reads a scan, and what trains it: layers, losses, plan, sliding windows, ensemble, devices."""

@@ -1,10 +1,12 @@
 """The loss terms of CPMN, each a function of its own.
 
-CPMN (Bai et al., MICCAI 2024, arXiv 2407.11529) names its parts - joint segmentation and classification, mutual
-learning of two pathways, Inter-Feature Alignment (IFA), Intra-Feature Discrepancy (IFD) - but the formulas are not
-public to us. What follows takes the closest published formulation, named in each docstring; what has no source is
-marked "ours". Tensors are (batch, channels, z, y, x). Every term is a mean over voxels, so that its weight does not
-depend on the patch size; every term is finite and, without anything to compare, exactly zero.
+The abstract of CPMN (Bai et al., MICCAI 2024, arXiv 2407.11529) names the parts: joint segmentation and classification,
+mutual learning of two pathways, Inter-Feature Alignment (IFA), Intra-Feature Discrepancy (IFD). Only the abstract was
+at hand, and it gives no formulas. Each term here takes the closest published formulation, named in its docstring; what
+has no source is marked "ours".
+
+Tensors are (batch, channels, z, y, x). Every term is a mean over voxels, so that its weight does not depend on the
+patch size. Every term is finite and, where there is nothing to compare, exactly zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,9 +44,10 @@ def segmentation_loss(
 ) -> Tensor:
     """Dice + binary cross-entropy with deep supervision, weights 1, 1/2, 1/4, ... normalised (nnU-Net).
 
-    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there.
-    `weight` of each voxel's label (ours; None is 1) scales its share of both; a coarse voxel with clot weighs as its
-    heaviest clot voxel, one without as the mean of what it covers. Scalar.
+    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there. Scalar.
+
+    `weight` of each voxel's label (ours; None is 1) scales its share of both terms. On coarser levels a voxel with clot
+    weighs as much as its heaviest clot voxel, one without clot as the mean of what it covers.
     """
     total, weights = logits.new_zeros(()), 0.0
     for level, prediction in enumerate([logits, *deep_logits]):
@@ -99,12 +102,16 @@ def compared(
     constant: Constant = "peer",
     symmetric: bool = False,
 ) -> Tensor:
-    """term(student, teacher) of the two pathways' values, `first` NCT and `second` CTPA. Scalar.
+    """Compare the pathways' values by `term`(student, teacher), in one way or both. Scalar.
 
-    constant : who gets no gradient. "peer": both ways, each time the peer (deep mutual learning's choice);
-        "ctpa": one way, the CTPA pathway only teaches; "none": both ways, gradients everywhere. The choice is ours.
-    symmetric : term(a, b) is term(b, a), so that both ways are one value, computed once: its gradient to each side is
-        that of the way in which the other is constant.
+    Parameters
+    ----------
+    first, second : values of the NCT and of the CTPA pathway.
+    constant : which side gets no gradient (the choice is ours).
+        "peer": term(first, second) + term(second, first), the teacher constant each time, as in deep mutual learning;
+        "ctpa": term(first, second) alone, `second` constant: the CTPA pathway only teaches;
+        "none": the same sum as "peer", and both sides learn from both terms.
+    symmetric : whether term(a, b) equals term(b, a). Then it is computed once, with value and gradients of the sum.
     """
     if constant == "ctpa":
         return term(first, second.detach())
@@ -127,12 +134,9 @@ def mutual_loss(
 
         D(sg z2 || z1) + D(sg z1 || z2),   D = `bernoulli_divergence`, sg = constant
 
-    `first` and `second` z are segmentation logits (batch, 1, z, y, x) or class logits (batch,), `weight` is of their
-    shape.
-
-    `F.kl_div(reduction="batchmean")` would grow with the patch volume; this is a mean over voxels, each times its
-    `weight` (ours; None is 1): a clot that the NCT cannot show is no more to be learnt from the peer than from its
-    label.
+    `first` and `second` z are segmentation logits (batch, 1, z, y, x) or class logits (batch,). `weight` is of their
+    shape and scales each element's share (ours; None is 1): what the NCT cannot show is to be learnt neither from the
+    peer nor from the label. A mean, because `F.kl_div(reduction="batchmean")` would grow with the patch volume.
     """
 
     def divergence(student: Tensor, teacher: Tensor) -> Tensor:
@@ -153,10 +157,12 @@ def alignment_loss(
         mean_l mean_v [1 - cos(F1_l(v), sg F2_l(v))] + mean_l mean_v [1 - cos(sg F1_l(v), F2_l(v))]
 
     `first` and `second` are the pathways' features (batch, channels, z, y, x) by level. The form follows dual-path
-    multiphase networks (Hyper-Pairing Network, Zhou et al., MICCAI 2019). With `tolerance` t > 0 each
-    voxel is compared with the best match among the peer's voxels within t along one axis (ours): registration is
-    never exact. `weight` (batch, 1, z, y, x) at full resolution scales each voxel's share (ours; None is 1), on coarser
-    levels by its mean.
+    multiphase networks (Hyper-Pairing Network, Zhou et al., MICCAI 2019).
+
+    tolerance : registration is never exact, so that each voxel is compared with its best match among the peer's voxels
+        within so many voxels along one axis (ours); 0 is the voxel itself.
+    weight : (batch, 1, z, y, x) at full resolution, scales each voxel's share (ours; None is 1). Coarser levels take
+        its mean.
     """
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -195,8 +201,8 @@ def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", we
 
     F are unit feature vectors on a grid pooled to at most `AFFINITY_CELLS` per axis. Affinity matching is known from
     structured knowledge distillation (Liu et al., CVPR 2019); the softmax, the temperature and the grid are ours.
-    `weight` as in `alignment_loss`: a place's row counts by its mean. The objective gives it the coarsest features
-    alone, and it is small: 0.00002 of a loss of 0.9 at its default weight (`docs/protocol.md`).
+    `weight` as in `alignment_loss`: a place's row counts by its mean. The objective compares the coarsest features
+    alone, and the term is small: 0.00002 of a loss of 0.9 at its default weight (docs/protocol.md).
     """
     cells = [min(n, AFFINITY_CELLS) for n in first.shape[2:]]
 
@@ -225,11 +231,12 @@ def discrepancy_loss(features: Tensor, clot: Tensor, backgrounds: Sequence[Tenso
 
         mean over patches with clot and over backgrounds of w max(0, cos(mu_clot, mu_background) - margin)
 
-    mu are means of `features` over a mask (masked average pooling); masks are (batch, 1, z, y, x), 0/1 or weights
-    between, of the features' size. Kin: the foreground/background contrast of ConDSeg (Lei et al., arXiv 2412.08345).
-    Which backgrounds are hard - the ring round the clot and clot-free vessel - and the margin are ours. A patch whose
-    clot or background is empty contributes nothing; without any the loss is exactly zero. w is the patch's heaviest
-    clot voxel (ours): a cosine has no scale, so that a faint clot would count fully by its mean alone.
+    mu are means of `features` over a mask (masked average pooling). Masks are (batch, 1, z, y, x), 0/1 or weights
+    between, of the features' size. w is the patch's heaviest clot voxel (ours): a cosine has no scale, and a faint clot
+    would count fully. A patch whose clot or background is empty contributes nothing; without any clot the loss is 0.
+
+    Kin: the foreground/background contrast of ConDSeg (Lei et al., arXiv 2412.08345). Ours are the margin and which
+    backgrounds are hard: the ring round the clot, and clot-free vessel.
     """
     total, count = features.new_zeros(()), features.new_zeros(())
     foreground, heaviest = _masked_mean(features, clot), clot.flatten(1).amax(1)

@@ -1,1 +1,4 @@
-"""How good a reading is: overlap, lesions, patients, decision, comparison."""
+"""How good a reading is: metrics, overlap, lesions, agreement with the reference, decision, comparison.
+
+`decision` fits the patient's score and threshold; `agreement` makes the figures of `metrics.json`.
+"""

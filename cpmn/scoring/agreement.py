@@ -60,8 +60,10 @@ def read_reference(
     """Clot ids on the native NCT grid and the name of their source: `nct_truth`, else `nct_mask`, else `propagated`.
 
     A patient without PE and without any of the three has an empty reference by its label. Returns (None, "") where
-    there is none. Raises PatientError for a reference that does not lie on `grid`, that of the converted NCT or of
-    what `grid_name` names (see `cpmn.volume.images.on_grid_of`), or that holds anything but whole numbers to 65535.
+    there is none.
+
+    Raises PatientError for a reference that does not lie on `grid` (see `cpmn.volume.images.on_grid_of`), which
+    `grid_name` names in the message, or that holds anything but whole numbers to 65535.
     """
     given = {"nct_truth": patient.nct_truth, "nct_mask": patient.nct_mask, "propagated": propagated}
     name, path = next(((name, path) for name, path in given.items() if path), ("", None))

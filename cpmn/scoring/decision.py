@@ -1,18 +1,17 @@
 """From a fold's outputs to one patient score and one decision.
 
-The same rule serves `evaluate`, which fits it on patients that no model of theirs trained on, and `predict`, which
-applies what `evaluate` wrote to `decision.json`. These patients are the cohort's calibration patients where it names
-any, else the validation patients, each read by the fold that held it out:
+`evaluate` fits the rule and writes it to `decision.json`; `predict` applies it. It is fitted on the cohort's
+calibration patients where the sheet names any, else on the validation patients, each read by the fold that held it out:
 
 1. each fold's model gives two features of a patient: the logit of its class probability, and the log of its lesion
    evidence (probability-weighted volume of what it marks);
 2. features are standardised on *the normals that the fold did not train on*, because networks trained apart do not
-   agree on what a normal chest looks like; a patient seen by several folds gets the mean of the standardised features;
-3. the features are combined: by logistic regression when there are enough such patients, without a feature that it
-   would count against PE; else by their mean;
+   agree on what a normal chest looks like. A patient seen by several folds gets the mean of the standardised features;
+3. the features are combined, by logistic regression where there are enough such patients, else by their mean. A feature
+   that the regression would count against PE is left out;
 4. the threshold is the lowest that reaches the target specificity on the same normals. Test patients are never read.
 
-All of this is our choice: the CPMN paper's decision rule is not public.
+All of this is our choice: of CPMN only the abstract was at hand, which states no decision rule.
 """
 
 import math

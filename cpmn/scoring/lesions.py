@@ -1,9 +1,11 @@
 """Matching predicted components to clots.
 
-Two rules, both against the clot ids of the reference as they are: overlap of voxels (a component that touches a clot),
-and the CAD-PE challenge's rule (Gonzalez 2020), where each component is a *mark*, one point with a confidence, that
-hits every clot within epsilon mm. Clots are never re-labelled after a dilation, as some ports of the rule do:
-touching dilations would merge clots and shrink the denominator.
+There are two rules, both against the clot ids of the reference as they are:
+
+- overlap of voxels: a component hits the clots that it touches;
+- the CAD-PE challenge's (Gonzalez 2020): a component is a *mark*, one point with a confidence, and hits every clot
+  within epsilon mm. Clots are never re-labelled after a dilation, as some ports of the rule do: touching dilations
+  would merge clots and shrink the denominator.
 
 Masks are arrays (z, y, x); spacings and points are (x, y, z) in mm, points relative to the centre of voxel 0.
 """

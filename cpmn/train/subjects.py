@@ -87,10 +87,17 @@ def load_subjects(
     masked: Collection[str] = (),
     annotated: Collection[str] = (),
 ) -> list[Subject]:
-    """Subjects of `patients`, resampled once and read from `cache`; `paired` ones with CTPA, `masked` ones with veins.
+    """Subjects of `patients`, resampled once to `spacing` (x, y, z) in mm and then read from `cache`.
 
-    What only some settings need (vessels, visibility, confidence) is computed if `config` asks for it; labels of
-    `annotated` patients were drawn on the NCT and need no confidence.
+    Parameters
+    ----------
+    crops : folder of the crops, one folder a patient.
+    labels : 1 = PE, 0 = none, by patient.
+    paired, masked : patients with a CTPA; patients whose veins are wanted.
+    config : settings; what only some of them need (vessels, visibility, confidence) is computed if they ask for it.
+    annotated : patients whose labels were drawn on the NCT and need no confidence.
+
+    Raises PatientError if a crop's images lie on different grids.
     """
     subjects = []
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
@@ -147,17 +154,18 @@ def _working_arrays(
 
 
 def _reached(ctpa: np.ndarray) -> np.ndarray:
-    """Where a registered CTPA shows something: `register` fills what it does not reach with AIR_HU.
+    """Where a registered CTPA shows something (bool): `register` fills what it does not reach with AIR_HU.
 
-    Noise brings single voxels of air down to that too: what counts is the majority within REACHED_VOXELS.
+    The majority within REACHED_VOXELS decides, because noise brings single voxels of air down to AIR_HU too.
     """
     return ndimage.uniform_filter((ctpa > AIR_HU).astype(np.float32), REACHED_VOXELS) > 0.5
 
 
 def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
-    """Clot that patches are centred on: the others, if any, where some weigh nothing throughout the training.
+    """Clot voxels (bool) that patches may be centred on: those that teach, if any do, else all.
 
-    Where clots are shown at another contrast each of them has something to teach.
+    A clot teaches nothing if its label weighs nothing in every step. That is so if it is invisible on the NCT, weights
+    start at 0 and never rise, and no clot is shown at another contrast.
     """
     clot = arrays["embolus"] > 0
     if config is None or config.visibility_floor > 0 or config.curriculum_fraction or config.clot_contrast_fraction:

@@ -1,1 +1,1 @@
-"""Images as arrays with a geometry: files, grids, boxes, transforms."""
+"""Images as arrays with a geometry: files, grids, boxes, transforms, and the working grid that the network sees."""
