@@ -14,7 +14,7 @@ Axis = Literal["x", "y", "z"]
 
 
 class TrainConfig(Section):
-    """Everything that a training depends on. Values are our choice unless a source is given: the paper states none."""
+    """What a training depends on. Values are our choice unless a source is given: CPMN's abstract states none."""
 
     variants: tuple[str, ...] = Field(
         default=("cpmn", "nct_only"), min_length=1, description="Names of the variants to train and compare."

@@ -1,1 +1,1 @@
-"""Stage `train`: splits of the cohort, and one training per variant and fold."""
+"""Stage `train`: one training per variant and fold. `objective` adds up the loss terms of `cpmn.model.losses`."""

@@ -1,8 +1,8 @@
 """Clots made visible on the NCT, from easy to hard: simulated ones in patients without any, and labelled ones.
 
-The idea of training on simulated clots of growing difficulty is SPTA's (see README, related work); shapes and numbers
-are ours, and so is giving another contrast to clots that were labelled on the CTPA. Geometry follows the NCT and its
-label alone, so that variants without CTPA see the same clots.
+The idea of training on simulated clots of growing difficulty is SPTA's (see `cpmn.anatomy.artery_vein`); shapes and
+numbers are ours, and so is giving another contrast to clots that were labelled on the CTPA. Geometry follows the NCT
+and its label alone, so that variants without CTPA see the same clots.
 """
 
 import cc3d
