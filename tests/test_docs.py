@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import yaml
 from snakemake.cli import get_argument_parser
 
+import cpmn
 from cpmn.cli import parser as cpmn_parser
 
 ROOT = Path(__file__).parents[1]
@@ -121,3 +123,11 @@ def test_snakemake_targets_and_presets_exist():
         for preset in options.configfile or []:  # the option takes all words that follow, a target too
             assert preset.suffix == ".yaml", call
             assert preset.parent != Path("config") or (ROOT / preset).is_file(), call
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == cpmn.__version__
+    assert f"arXiv {citation['preferred-citation']['identifiers'][0]['value'].split(':')[1]}" in _text(
+        ROOT / "README.md"
+    )
