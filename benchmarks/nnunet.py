@@ -70,7 +70,7 @@ def write_case(folder: Path, name: str, image: np.ndarray, clot: np.ndarray, con
     from nnunetv2.training.dataloading import nnunet_dataset  # pyright: ignore[reportMissingImports]
 
     where, volume = np.argwhere(clot), image[None]
-    blocks, chunks = nnunet_dataset.comp_blosc2_params(volume.shape, config.patch_size[::-1])
+    blocks, chunks = nnunet_dataset.comp_blosc2_params(volume.shape, config.network.patch_size[::-1])
     located = {"class_locations": {1: np.column_stack([np.zeros(len(where), int), where])}}
     layout = {"chunks": chunks, "blocks": blocks, "chunks_seg": chunks, "blocks_seg": blocks}
     path = str(folder / "nnUNet_preprocessed" / DATASET / ARRAYS / name)
@@ -81,7 +81,7 @@ def matched_plans(config: TrainConfig, spacing: Spacing, pathways: int = 1) -> t
     """The plan whose widths come closest to the weights of so many pathways of ours, and its number of weights."""
     target, best = pathways * parameters(config, spacing), None
     for factor in np.linspace(0.6, 1.1, 26) * pathways**0.5:
-        plans = make_plans(config, spacing, [max(4, round(n * factor)) for n in config.channels])
+        plans = make_plans(config, spacing, [max(4, round(n * factor)) for n in config.network.channels])
         size = _weights(plans)
         if best is None or abs(size - target) < abs(best[1] - target):
             best = (plans, size)
@@ -102,7 +102,7 @@ def _weights(plans: dict[str, Any]) -> int:
 
 def make_plans(config: TrainConfig, spacing: Spacing, widths: list[int]) -> dict[str, Any]:
     """A plan as nnU-Net writes it: PlainConvUNet, its default layers, our patch, batch and strides (z, y, x)."""
-    strides = [[1, 1, 1], *(list(s[::-1]) for s in pooling_strides(spacing, config.patch_size, len(widths)))]
+    strides = [[1, 1, 1], *(list(s[::-1]) for s in pooling_strides(spacing, config.network.patch_size, len(widths)))]
     layers = {
         "n_stages": len(widths),
         "features_per_stage": widths,
@@ -122,8 +122,8 @@ def make_plans(config: TrainConfig, spacing: Spacing, widths: list[int]) -> dict
     configuration = {
         "data_identifier": ARRAYS,
         "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": config.batch_size,
-        "patch_size": list(config.patch_size[::-1]),
+        "batch_size": config.sampling.batch_size,
+        "patch_size": list(config.network.patch_size[::-1]),
         "spacing": list(spacing[::-1]),
         "normalization_schemes": ["CTNormalization"],
         "use_mask_for_norm": [False],

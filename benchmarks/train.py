@@ -33,23 +33,20 @@ SPACING = (2.6, 2.6, 3.5)  # mm; the demo's
 SHAPE = (48, 80, 96)  # z, y, x; about a crop of the demo
 BOTH = "cpmn, both pathways"
 PEER, LARGE_PEER = "nnU-Net v2 trainer", "nnU-Net v2 trainer, as many weights as both pathways"
-VARIANTS: dict[str, dict[str, Any]] = {  # settings by trainer of ours; compiled ones name the plain one's operations
+VARIANTS: dict[str, dict[str, Any]] = {  # changes of `train.machine` by trainer of ours
     "cpmn, NCT pathway": {},
-    "cpmn, NCT pathway, bfloat16": {"cpu_bfloat16": True},
+    "cpmn, NCT pathway, bfloat16": {"bfloat16": True},
     "cpmn, NCT pathway, channels last": {"channels_last": True},
-    BOTH: {"pathways": ("nct", "ctpa")},
-    BOTH + ", bfloat16": {"pathways": ("nct", "ctpa"), "cpu_bfloat16": True},
-    "cpmn, NCT pathway, compiled": {"compile": True},
-    "cpmn, NCT pathway, bfloat16, compiled": {"cpu_bfloat16": True, "compile": True},
+    BOTH: {},
+    BOTH + ", bfloat16": {"bfloat16": True},
 }
 TRAINERS = (*VARIANTS, PEER, LARGE_PEER)
-COMPILED = ", compiled"
 BFLOAT16 = ", bfloat16"
 MATRIX = 1024  # side of the product that measures the peak
 STEPS_TO_THE_PEAK = 3
 
 Step = Callable[[], object]
-Facts = tuple[float, float | None]  # floating-point operations of a step; bytes kept for the backward pass, if known
+Facts = tuple[float, float]  # floating-point operations of a step; bytes kept for the backward pass
 
 
 def measure() -> list[dict]:
@@ -62,13 +59,7 @@ def measure() -> list[dict]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         made = {trainer: _make(trainer, Path(name) / str(n)) for n, trainer in enumerate(TRAINERS)}
-        facts: dict[str, Facts] = {}
-        for trainer, (step, _) in made.items():
-            if COMPILED in trainer:  # neither counter nor hooks see into a compiled graph
-                facts[trainer] = (facts[trainer.replace(COMPILED, "")][0], None)
-                print(f"{trainer}: {_compile(step):.0f} s before the first step", flush=True)
-            else:
-                facts[trainer] = _facts(step)
+        facts = {trainer: _facts(step) for trainer, (step, _) in made.items()}
         times: dict[str, list[float]] = {trainer: [] for trainer in TRAINERS}
         peaks: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
         for _ in range(REPEATS):
@@ -85,7 +76,7 @@ def measure() -> list[dict]:
 def _make(trainer: str, folder: Path) -> tuple[Step, int]:
     """A training step, and the number of weights that it trains."""
     if trainer in VARIANTS:
-        return _ours(folder, **VARIANTS[trainer])
+        return _ours(folder, "cpmn" if trainer.startswith(BOTH) else "nct_only", VARIANTS[trainer])
     volumes = [((hu / 100).astype(np.float32), clot) for hu, clot in _volumes()]
     return nnunet.new_step(volumes, TrainConfig(), SPACING, folder, pathways=2 if trainer == LARGE_PEER else 1)
 
@@ -125,18 +116,9 @@ def _row(
         "ratio_range": f"{ratios.min():.2f} to {ratios.max():.2f}",
         "gflop": round(flops / 1e9, 2),
         "share_of_matrix_peak": round(flops / float(np.median(seconds)) / peak, 2),
-        "kept_for_backward_mb": "" if kept is None else round(kept / 1e6, 1),
+        "kept_for_backward_mb": round(kept / 1e6, 1),
         "memory_added_mb": round(added / 1e6),
     }
-
-
-def _compile(step: Step) -> float:
-    """Seconds until the first step is done, which compiles; a second one compiles what depends on the first."""
-    began = time.perf_counter()
-    step()
-    waited = time.perf_counter() - began
-    step()
-    return waited
 
 
 def _facts(step: Step) -> Facts:
@@ -177,19 +159,19 @@ def _volumes() -> list[tuple[np.ndarray, np.ndarray]]:
     return result
 
 
-def _ours(folder: Path, pathways: Sequence[str] = ("nct",), **changes: Any) -> tuple[Step, int]:
-    base = "cpmn" if len(pathways) > 1 else "nct_only"
-    config = resolve_variant(TrainConfig.model_validate({"steps": 10**6, "warmup_fraction": 0} | changes), base, {})
+def _ours(folder: Path, base: str, machine: dict[str, Any]) -> tuple[Step, int]:
+    settings = {"schedule": {"steps": 10**6}, "loss": {"warmup_fraction": 0}, "machine": machine}
+    config = resolve_variant(TrainConfig.model_validate(settings), base, {})
     everywhere = np.argwhere(np.ones(SHAPE, bool)).astype(np.int16)
     subjects = [
         Subject(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())
     ]
-    return step_on(subjects, config, SPACING, folder), len(pathways) * parameters(config, SPACING)
+    return step_on(subjects, config, SPACING, folder), len(config.network.pathways) * parameters(config, SPACING)
 
 
 def step_on(subjects: Sequence[Subject], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
     """A training step of ours on the next batch of `subjects`; `folder` is for its resume points."""
     device = torch.device("cpu")
-    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
+    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
     state = start_training(config, strides, device, ResumeFolder(folder, "k" * 64))
     return lambda: train_step(state, [sample_batch(subjects, config, state.step)], config, device)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cpmn.cohort.sheet import Patient
+from cpmn.config.keys import dotted
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
 
@@ -65,10 +66,11 @@ def check_plans(paths: Iterable[Path], settings: Mapping[str, Any]) -> None:
 
     They differ for the same reason as splits do: weights that a version control brought back look new to Snakemake.
     """
-    planned = ("patch_size", "channels") if settings["planned"] else ()
+    planned = ("network.patch_size", "network.channels") if settings["network"]["planned"] else ()
+    wanted = {key: value for key, value in dotted(settings).items() if key not in planned}
     for path in paths:
-        found = read_json(path)["config"]
-        other = [key for key, value in settings.items() if key not in planned and found.get(key) != value]
+        found = dotted(read_json(path)["config"])
+        other = [key for key, value in wanted.items() if found.get(key) != value]
         if other:
             raise CpmnError(
                 f"{path.parent} was trained with other settings than this run's: {', '.join(sorted(other))}. Bring "

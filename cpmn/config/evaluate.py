@@ -47,7 +47,7 @@ class EvaluateConfig(Section):
         description="Whether scans are read in mixed precision (bfloat16): on GPUs and on processors with "
         "AVX512-BF16 or AMX, which are faster so; others read in float32.",
     )
-    confidence: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
+    interval_level: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
     bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")
     minimum_lesion_mm3: float = Field(default=2.0, ge=0, description="Predicted components below are dropped, in mm3.")
     seed: int = Field(default=0, ge=0, description="Seed of the bootstrap.")

@@ -64,8 +64,7 @@ def configuration() -> str:
 def explanation() -> str:
     """`config/README.md`: how to configure, then every key with its default and meaning."""
     defaults = Config()
-    sections = {key: value for key, value in defaults if isinstance(value, BaseModel)}
-    top = {key: field for key, field in Config.model_fields.items() if key not in sections}
+    top, sections = _parted(defaults)
     lines = [
         "<!-- Written by `make generate`; edit cpmn/config/*.py and docs/configuration.md instead. -->",
         (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8"),
@@ -73,9 +72,7 @@ def explanation() -> str:
         *_table("", top, defaults),
     ]
     for key, section in sections.items():
-        name = Config.model_fields[key].alias or key
-        lines += ["", f"### `{name}`", "", inspect.cleandoc(str(type(section).__doc__)), ""]
-        lines += _table(f"{name}.", type(section).model_fields, section)
+        lines += _explained(Config.model_fields[key].alias or key, section)
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +124,20 @@ def _described(section: BaseModel, depth: int) -> Iterator[str]:
                 field.description or "", 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
             )
             yield f"{indent}{key}: {_inline(value)}"
+
+
+def _parted(section: BaseModel) -> tuple[dict[str, FieldInfo], dict[str, BaseModel]]:
+    """Keys of a section that hold values, and the sections inside it."""
+    sections = {key: value for key, value in section if isinstance(value, BaseModel)}
+    return {key: field for key, field in type(section).model_fields.items() if key not in sections}, sections
+
+
+def _explained(name: str, section: BaseModel) -> list[str]:
+    """A section's heading, meaning and keys, then the sections inside it."""
+    values, inner = _parted(section)
+    lines = ["", f"### `{name}`", "", inspect.cleandoc(str(type(section).__doc__)), ""]
+    lines += _table(f"{name}.", values, section)
+    return lines + [line for key, part in inner.items() for line in _explained(f"{name}.{key}", part)]
 
 
 def _table(prefix: str, fields: Mapping[str, FieldInfo], section: BaseModel) -> list[str]:

@@ -19,7 +19,3 @@ class PropagateConfig(Section):
         gt=0,
         description="Largest accepted distance between corner voxels of a mask and of its scan, in mm.",
     )
-    confidence: bool = Field(
-        default=False,
-        description="Also write confidence.nii.gz: how far a carried label can be trusted in each voxel (0-1).",
-    )

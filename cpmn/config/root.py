@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.config.mistakes import wrong_keys
 from cpmn.config.phantom import PhantomConfig
 from cpmn.config.propagate import PropagateConfig
 from cpmn.config.register import RegisterConfig
@@ -14,7 +15,7 @@ from cpmn.config.report import ReportConfig
 from cpmn.config.section import Section
 from cpmn.config.track import TrackConfig
 from cpmn.config.train import TrainConfig
-from cpmn.config.variants import resolve_variant, wrong_keys
+from cpmn.config.variants import resolve_variant
 from cpmn.errors import CpmnError
 
 

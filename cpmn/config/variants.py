@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cpmn.config.keys import merged
+from cpmn.config.mistakes import wrong_keys
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 
@@ -14,14 +16,14 @@ COST_OF_CPMN = 2.2
 
 BASES: dict[str, dict[str, Any]] = {
     "cpmn": {},
-    "no_ifa": {"alignment_weight": 0.0},
-    "no_ifd": {"discrepancy_weight": 0.0},
-    "no_mutual": {"mutual_weight": 0.0},
-    "nct_only": {"pathways": ("nct",)},
-    "nct_nct": {"ctpa_source": "nct"},
-    "shuffled_ctpa": {"ctpa_source": "shuffled"},
-    "nct_only_long": {"pathways": ("nct",), "steps_times": COST_OF_CPMN},
-    "ctpa_pretrained": {"pathways": ("nct",), "pretraining_fraction": 0.5},
+    "no_ifa": {"loss": {"alignment_weight": 0.0}},
+    "no_ifd": {"loss": {"discrepancy_weight": 0.0}},
+    "no_mutual": {"loss": {"mutual_weight": 0.0}},
+    "nct_only": {"network": {"pathways": ("nct",)}},
+    "nct_nct": {"sampling": {"ctpa_source": "nct"}},
+    "shuffled_ctpa": {"sampling": {"ctpa_source": "shuffled"}},
+    "nct_only_long": {"network": {"pathways": ("nct",)}, "steps_times": COST_OF_CPMN},
+    "ctpa_pretrained": {"network": {"pathways": ("nct",)}, "schedule": {"pretraining_fraction": 0.5}},
 }
 """Overrides of the known bases; `cpmn` has all parts. `nct_only` is the honest baseline that never sees a CTPA and
 keeps everything that needs none (both tasks, Intra-Feature Discrepancy), so that the difference is what CTPA adds;
@@ -37,7 +39,8 @@ def base_of(name: str, custom: dict[str, dict[str, Any]]) -> str:
 def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, Any]]) -> TrainConfig:
     """Training settings of variant `name`: the section, then the base's overrides, then the variant's own.
 
-    Raises CpmnError for a variant that is neither a known base nor defined under `variants`.
+    Sections are merged key by key. Raises CpmnError for a variant that is neither a known base nor defined under
+    `variants`.
     """
     if not NAME.fullmatch(name):
         raise CpmnError(f"variants: '{name}' names folders and files. Use letters, digits, _ and -, 64 at most.")
@@ -47,27 +50,17 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
     base = base_of(name, custom)
     if base not in BASES:
         raise CpmnError(f"variants.{name}.base: '{base}' is not a known base. Choose from: {', '.join(BASES)}.")
-    values = train.model_dump() | BASES[base] | custom.get(name, {})
+    values = merged(merged(train.model_dump(), BASES[base]), custom.get(name, {}))
     values.pop("base", None)
-    times = values.pop("steps_times", 1.0)
+    times = _times(name, values.pop("steps_times", 1.0))
     try:
-        return TrainConfig.model_validate(values | {"steps": _times(name, values["steps"], times)})
+        resolved = TrainConfig.model_validate(values)
+        return resolved.changed(schedule={"steps": round(resolved.schedule.steps * times)})
     except ValidationError as error:
         raise CpmnError("configuration is not valid:\n" + wrong_keys(error, "variants", name)) from error
 
 
-def wrong_keys(error: ValidationError, *section: str) -> str:
-    """One line per wrong key: its dotted name, what is wrong, what was given (not where the section as a whole is)."""
-    lines = []
-    for item in error.errors():
-        key = ".".join(map(str, (*section, *item["loc"])))
-        given = f" (given: {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
-        problem = "is not a setting" if item["type"] == "extra_forbidden" else item["msg"]
-        lines.append(f"  {key}: {problem}{given}")
-    return "\n".join(lines)
-
-
-def _times(name: str, steps: int, times: Any) -> int:
+def _times(name: str, times: Any) -> float:
     if not isinstance(times, int | float) or times <= 0:
         raise CpmnError(f"variants.{name}.steps_times: {times!r} is not a number above 0.")
-    return round(steps * times) if times != 1 else steps
+    return times

@@ -77,22 +77,19 @@ def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | Non
     return functional.binary_cross_entropy_with_logits(class_logit, label, weight)
 
 
-def bernoulli_divergence(
-    teacher_logits: Tensor, student_logits: Tensor, temperature: float = 1.0, weight: Tensor | None = None
-) -> Tensor:
-    """Mean over elements of T^2 KL(teacher || student) of Bernoulli distributions given by their logits. Scalar.
+def bernoulli_divergence(teacher_logits: Tensor, student_logits: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over elements of KL(teacher || student) of Bernoulli distributions given by their logits. Scalar.
 
-        T^2 [p log(p / q) + (1 - p) log((1 - p) / (1 - q))],   p = sigmoid(teacher / T), q = sigmoid(student / T)
+        p log(p / q) + (1 - p) log((1 - p) / (1 - q)),   p = sigmoid(teacher), q = sigmoid(student)
 
-    A temperature T above 1 softens both; T^2 keeps the gradients' size (Hinton 2015). Gradients flow to both sides:
-    detach the teacher where it is to be a constant. `weight` scales each element's share, 1 if None.
+    Gradients flow to both sides: detach the teacher where it is to be a constant. `weight` scales each element's share,
+    1 if None.
     """
-    teacher_logits, student_logits = teacher_logits / temperature, student_logits / temperature
     positive = functional.logsigmoid(teacher_logits) - functional.logsigmoid(student_logits)
     negative = functional.logsigmoid(-teacher_logits) - functional.logsigmoid(-student_logits)
     probability = torch.sigmoid(teacher_logits)
     divergence = probability * positive + (1 - probability) * negative
-    return temperature**2 * (divergence if weight is None else weight * divergence).mean()
+    return (divergence if weight is None else weight * divergence).mean()
 
 
 def compared(
@@ -123,13 +120,7 @@ def compared(
     return term(first, second) + term(second, first)
 
 
-def mutual_loss(
-    first: Tensor,
-    second: Tensor,
-    temperature: float = 1.0,
-    constant: Constant = "peer",
-    weight: Tensor | None = None,
-) -> Tensor:
+def mutual_loss(first: Tensor, second: Tensor, constant: Constant = "peer", weight: Tensor | None = None) -> Tensor:
     """Deep mutual learning (Zhang 2018, CVPR) of two pathways' logits of one task, see `compared`. Scalar.
 
         D(sg z2 || z1) + D(sg z1 || z2),   D = `bernoulli_divergence`, sg = constant
@@ -140,7 +131,7 @@ def mutual_loss(
     """
 
     def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-        return bernoulli_divergence(teacher, student, temperature, weight)
+        return bernoulli_divergence(teacher, student, weight)
 
     return compared(divergence, first, second, constant)
 

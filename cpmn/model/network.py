@@ -140,15 +140,6 @@ def pool_evidence(evidence: Tensor, prior: Tensor) -> Tensor:
     return torch.logsumexp(evidence.flatten(1) + weight, dim=1) - torch.logsumexp(weight, dim=1)
 
 
-PARTS_OF_A_PATHWAY = {"encoder": ("stem", "down"), "decoder": ("reduce", "decode"), "heads": ("segment", "witness")}
-
-
-def share_modules(owner: Pathway, borrower: Pathway, parts: Sequence[str]) -> None:
-    """Let `borrower` use the `owner`'s very modules for `parts`, names of `PARTS_OF_A_PATHWAY`."""
-    for name in (name for part in parts for name in PARTS_OF_A_PATHWAY[part]):
-        setattr(borrower, name, getattr(owner, name))
-
-
 def all_finite(weights: Mapping[str, Tensor]) -> bool:
     """Whether every weight is a number, which those of a diverged training are not."""
     return all(bool(torch.isfinite(value).all()) for value in weights.values())

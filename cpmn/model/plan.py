@@ -41,7 +41,7 @@ class Plan(BaseModel):
         default=False, description="Whether the patient's own blood, where it can be measured, is the centre instead."
     )
     window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
-    clip: float | None = Field(gt=0, description="Normalised intensities are clipped to +- this; null: asinh of them.")
+    clip: float = Field(gt=0, description="Normalised intensities are clipped to +- this.")
     fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")
     config: dict[str, Any] = Field(description="Resolved settings of the training.")
     device: str | None = Field(default=None, description="What trained it: cpu or the GPU's name; null: not recorded.")
@@ -89,8 +89,8 @@ def pooling_strides(
         halved = (current < 2 * current.min()) & (size % 2 == 0) & (size >= 2 * SMALLEST_EDGE)
         if not halved.any():
             raise CpmnError(
-                f"train.patch_size {tuple(patch_size)} cannot be halved for level {level + 1} of {levels}. "
-                "Give sizes that are multiples of a larger power of two, or fewer train.channels."
+                f"train.network.patch_size {tuple(patch_size)} cannot be halved for level {level + 1} of {levels}. "
+                "Give sizes that are multiples of a larger power of two, or fewer train.network.channels."
             )
         stride = np.where(halved, 2, 1)
         current, size = current * stride, size // stride

@@ -7,7 +7,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.cohort.sheet import Patient
-from cpmn.confidence import confidence_map
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.propagate.labels import Clot, propagate_labels
@@ -31,8 +30,7 @@ def propagate_patient(
     """Write the patient's clot ids (uint16) on the native NCT grid to `output`.
 
     An `nct_mask` in the cohort sheet replaces propagation; otherwise `ctpa_mask` is carried over by the transform of
-    `register`. A patient with label 0 gets an image of zeros. With `config.confidence`, a patient with a CTPA also gets
-    `confidence.nii.gz` beside `output` (float32, 0-1).
+    `register`. A patient with label 0 gets an image of zeros.
 
     Parameters
     ----------
@@ -53,9 +51,6 @@ def propagate_patient(
     else:
         labels = _no_clots(scan)
     write_image(labels, output)
-    if config.confidence and ctpa and affine and warp:
-        weights = confidence_map(scan, _read_scan(patient, ctpa), load_transform(affine, warp))
-        write_image(weights, output.with_name("confidence.nii.gz"))
 
 
 def _propagated(

@@ -150,8 +150,8 @@ def patient_figures(
     decided = [(label, score.positive) for label, score in zip(labels, own, strict=True) if score.positive is not None]
     values = [score.value for score in own]
     return {
-        **_decision_figures(decided, config.confidence),
-        "auc": metrics.auc(labels, values, config.confidence),
+        **_decision_figures(decided, config.interval_level),
+        "auc": metrics.auc(labels, values, config.interval_level),
         "average_precision": metrics.average_precision(labels, values, **_options(config)),
         **_calibration_figures(labels, own, config),
     }
@@ -216,7 +216,7 @@ def artery_vein_figures(
     labels = [agreement.label for agreement in rated]
     ratios = [agreement.artery_vein_ratio for agreement in rated]
     values = [scores[agreement.patient_id].value for agreement in rated]
-    auc = partial(metrics.auc, labels, level=config.confidence)
+    auc = partial(metrics.auc, labels, level=config.interval_level)
     return {"artery_vein": {"auc_of_ratio": auc(ratios), "auc_of_score": auc(values)}}
 
 
@@ -242,7 +242,7 @@ def _calibration_figures(labels: Sequence[int], scores: Sequence[Score], config:
     return {
         "brier": metrics.brier(labels, values, **_options(config)),
         "ece": metrics.expected_calibration_error(labels, values),
-        **metrics.calibration_line(labels, values, config.confidence),
+        **metrics.calibration_line(labels, values, config.interval_level),
     }
 
 
@@ -281,7 +281,7 @@ def _mean_of_defined(
 
 
 def _options(config: EvaluateConfig) -> dict[str, Any]:
-    return {"samples": config.bootstrap_samples, "level": config.confidence, "seed": config.seed}
+    return {"samples": config.bootstrap_samples, "level": config.interval_level, "seed": config.seed}
 
 
 def _word(number: float) -> str:

@@ -40,7 +40,7 @@ def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics
         lambda system, index: statistic(tables[system][index]),
         len(tables[0]),
         samples=config.bootstrap_samples,
-        level=config.confidence,
+        level=config.interval_level,
         seed=config.seed,
     )
     return figure, test(tables) if test is not None else p

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cpmn.config.keys import dotted
 from cpmn.files import sha256_of_files, sha256_of_json
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def send_parameters(client: Any, run: Any, settings: Mapping[str, Any]) -> None:
     """Send nested settings as dotted names, those that `run` has not got."""
     from mlflow.entities import Param
 
-    values = {key: str(value)[:LONGEST_PARAMETER] for key, value in flatten(settings).items()}
+    values = {key: str(value)[:LONGEST_PARAMETER] for key, value in dotted(settings).items()}
     missing = [Param(key, value) for key, value in values.items() if key not in run.data.params]
     for first in range(0, len(missing), PARAMETERS_AT_ONCE):
         client.log_batch(run.info.run_id, params=missing[first : first + PARAMETERS_AT_ONCE])
@@ -147,17 +148,6 @@ def end(client: Any, run_id: str) -> None:
     """Mark a run as finished; one that is keeps the time at which it ended."""
     if client.get_run(run_id).info.status != "FINISHED":
         client.set_terminated(run_id)
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Any]:

@@ -1,9 +1,7 @@
 """The training loop: AdamW on both pathways, a history row per epoch, resume points.
 
-By default the weights that count are the last ones: the one-cycle schedule ends at a learning rate of nearly zero, and
-with no choice by validation the validation scores stay out-of-sample, as the decision threshold needs them (our
-choice). With `patience` the weights of the best validation count, and calibration patients (column `split` of
-`cohort.csv`) should fit the threshold.
+The weights that count are the last ones: the one-cycle schedule ends at a learning rate of nearly zero, and with no
+choice by validation the validation scores stay out-of-sample, as the decision threshold needs them (our choice).
 """
 
 import logging
@@ -12,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
@@ -25,12 +23,12 @@ from cpmn.train.processes import ALONE, World
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.sampling import Batch
 from cpmn.train.subjects import Subject
-from cpmn.train.training import Best, Row, Training, new_optimiser, snapshot, start_training
+from cpmn.train.training import Row, Training, new_optimiser, snapshot, start_training
 from cpmn.train.validation import validate
 
 logger = logging.getLogger(__name__)
 
-VALIDATION = ("validation_loss", "validation_dice", "validation_auc", "validation_score")
+VALIDATION = ("validation_loss", "validation_dice", "validation_auc")
 COLUMNS = ("epoch", "step", "learning_rate", "seconds", *(f"train_{part}" for part in PARTS), *VALIDATION)
 """Columns of `history.csv`; a value that was not computed (a term switched off, no validation) is empty."""
 
@@ -49,49 +47,41 @@ def train(
     on_step: Callable[[int], None] | None = None,
     world: World = ALONE,
 ) -> Training:
-    """Train for `config.steps` steps, going on where `resume` left off; returns the finished run.
+    """Train for `schedule.steps` steps, going on where `resume` left off; returns the finished run.
 
     spacing : of the subjects' working grid, (x, y, z) in mm.
     on_epoch : called with every new row of the history.
     on_step : called after every step with the number of steps done; what it raises ends the training.
     world : the processes that share the step's batches.
     """
-    _check_patience(validation, config)
+    schedule = config.schedule
     if _wants_bfloat16(config, device) and not has_bfloat16(device):
         logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
-    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
+    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
     state = start_training(config, strides, device, resume)
     quiet = None if world.writes else True
     sampled = Sampler(training, config, state.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
-    progress = tqdm(total=config.steps, initial=state.step, desc="training", unit="step", disable=quiet)
+    progress = tqdm(total=schedule.steps, initial=state.step, desc="training", unit="step", disable=quiet)
     with progress, sampled:
-        while state.step < config.steps and not _stopped(state, config):
+        while state.step < schedule.steps:
             started = time.monotonic()
-            if state.step and state.step == config.pretraining_steps:
-                state.optimiser, state.schedule = new_optimiser(state.pathways, config, state.step)
+            if state.step and state.step == schedule.pretraining_steps:
+                state.optimiser, state.schedule = new_optimiser(state.pathways, schedule, state.step)
             parts = train_step(state, sampled.next_step(), config, device, world)
             progress.update()
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()}, refresh=False)
-            if state.step % config.epoch_steps == 0 or state.step == config.steps:
+            if state.step % schedule.epoch_steps == 0 or state.step == schedule.steps:
                 state.rows.append(_epoch_row(state, validation, spacing, config, device, world))
                 state.sums = {}
                 state.rows[-1]["seconds"] = round(state.seconds + time.monotonic() - started, 3)
                 if on_epoch:
                     on_epoch(state.rows[-1])
             state.seconds += time.monotonic() - started
-            if state.step % config.save_every == 0 and world.writes:
+            if state.step % config.machine.save_every == 0 and world.writes:
                 resume.save(snapshot(state))
             if on_step:
                 on_step(state.step)
     return state
-
-
-def final_weights(state: Training) -> dict[str, Tensor]:
-    """Weights of the model: those of the best validation where the training may stop early, else the last ones."""
-    if state.best is not None:
-        logger.info("keeping the weights of step %d, validation score %.4f", state.best.step, state.best.score)
-        return state.best.weights
-    return state.reader().state_dict()
 
 
 def train_step(
@@ -101,18 +91,19 @@ def train_step(
 
     Raises CpmnError if the loss is not a finite number: such weights must not end as a model.
     """
+    schedule = config.schedule
     state.optimiser.zero_grad(set_to_none=True)
     found = []
     for batch in batches:
         with _precision(config, device):
-            losses = training_loss(state.networks, _on_device(batch, device, config), config, state.step)
-        (losses["total"] / config.accumulation).backward()
+            losses = training_loss(state.pathways, _on_device(batch, device, config), config, state.step)
+        (losses["total"] / config.machine.accumulation).backward()
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # waits for a GPU once
         found.append(dict(zip(losses, values, strict=True)))
         if not math.isfinite(found[-1]["total"]):
             raise CpmnError(
-                f"the training diverged: the loss of step {state.step + 1} is {found[-1]['total']}. Lower "
-                f"train.learning_rate ({config.learning_rate:g}) or train.gradient_clip ({config.gradient_clip:g})."
+                f"the training diverged: the loss of step {state.step + 1} is {found[-1]['total']}. Lower learning_rate"
+                f" ({schedule.learning_rate:g}) or gradient_clip ({schedule.gradient_clip:g}) in train.schedule."
             )
     world.add_gradients(state.weights())
     _clip(state, config)
@@ -129,12 +120,13 @@ def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 def _wants_bfloat16(config: TrainConfig, device: torch.device) -> bool:
-    return config.mixed_precision if device.type == "cuda" else config.cpu_bfloat16
+    wanted = config.machine.bfloat16
+    return device.type == "cuda" if wanted == "auto" else wanted
 
 
 def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:
     batch = batch.to(device)
-    if config.channels_last:
+    if config.machine.channels_last:
         for phase in (batch.nct, batch.ctpa):
             if phase is not None:
                 phase.patches = phase.patches.contiguous(memory_format=torch.channels_last_3d)
@@ -142,10 +134,9 @@ def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch
 
 
 def _clip(state: Training, config: TrainConfig) -> None:
-    """Each pathway on its own: the NCT's step must not depend on the CTPA's gradient. Shared weights: all together."""
-    groups = [state.weights()] if config.shared else [pathway.parameters() for pathway in state.pathways.values()]
-    for group in groups:
-        nn.utils.clip_grad_norm_(group, config.gradient_clip)
+    """Each pathway on its own: the NCT's step must not depend on the CTPA's gradient."""
+    for pathway in state.pathways.values():
+        nn.utils.clip_grad_norm_(pathway.parameters(), config.schedule.gradient_clip)
 
 
 def _add_up(state: Training, found: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -165,42 +156,13 @@ def _epoch_row(
     device: torch.device,
     world: World,
 ) -> Row:
-    epoch = -(-state.step // config.epoch_steps)
+    schedule = config.schedule
+    epoch = -(-state.step // schedule.epoch_steps)
     row: Row = dict.fromkeys(COLUMNS)
     row |= {"epoch": epoch, "step": state.step, "learning_rate": state.schedule.get_last_lr()[0]}
     row |= {f"train_{name}": total / count for name, (total, count) in state.sums.items()}
-    if state.step == config.steps or epoch % config.validation_every == 0:
+    if state.step == schedule.steps or epoch % schedule.validation_every == 0:
         row |= validate(state.reader(), validation, spacing, config, device, world)
-        _remember_best(state, row["validation_score"], config)
     known = {name: value for name, value in row.items() if isinstance(value, float)}
     logger.info("epoch %d, step %d: %s", epoch, state.step, ", ".join(f"{k} {v:.4g}" for k, v in known.items()))
     return row
-
-
-def _check_patience(validation: Sequence[Subject], config: TrainConfig) -> None:
-    """Warn where the training cannot stop early, since its score needs patients of both classes."""
-    if not config.patience:
-        return
-    known = {subject.label for subject in validation if not subject.label or subject.shows_clot}
-    for label, name in ((1, "PE patient with clot in the crop"), (0, "patient without PE")):
-        if label not in known:
-            logger.warning(
-                "train.patience has no effect: the validation patients hold no %s. All steps run, and the last weights "
-                "count",
-                name,
-            )
-
-
-def _remember_best(state: Training, score: float | None, config: TrainConfig) -> None:
-    """Pretraining on CTPA does not count: it has not seen an NCT yet."""
-    if not config.patience or score is None or math.isnan(score) or state.step <= config.pretraining_steps:
-        return
-    if state.best is None or score > state.best.score:
-        weights = {name: value.detach().clone() for name, value in state.reader().state_dict().items()}
-        state.best = Best(score, state.step, weights)
-    else:
-        state.best.since += 1
-
-
-def _stopped(state: Training, config: TrainConfig) -> bool:
-    return state.best is not None and state.best.since >= config.patience

@@ -18,7 +18,7 @@ class Sampler:
     """
 
     def __init__(self, subjects: Sequence[Subject], config: TrainConfig, first: int, world: World, *, ahead: int):
-        self.subjects, self.config, self.parts = subjects, config, world.share(range(config.accumulation))
+        self.subjects, self.config, self.parts = subjects, config, world.share(range(config.machine.accumulation))
         self.step, self.submitted = first, first
         self.waiting: deque[list[Future[Batch]]] = deque()
         self.ahead = ahead
@@ -36,7 +36,7 @@ class Sampler:
         step, self.step = self.step, self.step + 1
         if self.pool is None:
             return (self._sample(step, part) for part in self.parts)
-        while self.submitted <= min(step + self.ahead, self.config.steps - 1):
+        while self.submitted <= min(step + self.ahead, self.config.schedule.steps - 1):
             self.waiting.append([self.pool.submit(self._sample, self.submitted, part) for part in self.parts])
             self.submitted += 1
         return (future.result() for future in self.waiting.popleft())

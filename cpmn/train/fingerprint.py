@@ -1,6 +1,6 @@
 """What the training patients' crops look like, which the plan follows from; sees training patients only."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from cpmn.volume.images import read_image
 PERCENTILES = (5, 50, 95)
 
 
-def fingerprint(patients: Sequence[str], crops: Path, labels: dict[str, int], paired: set[str]) -> dict[str, Any]:
+def fingerprint(patients: Sequence[str], crops: Path, labels: dict[str, int], paired: Set[str]) -> dict[str, Any]:
     """Counts; spacing (x, y, z) in mm and size in voxels with their ranges; NCT intensities in HU.
 
     Axes are those of the working grid (LPS order). `lung_hu` and `clot_hu` hold the 5th, 50th and 95th percentile:
@@ -34,7 +34,7 @@ def fingerprint(patients: Sequence[str], crops: Path, labels: dict[str, int], pa
     return {
         "patients": len(patients),
         "pe": sum(labels[patient] for patient in patients),
-        "paired": len(paired.intersection(patients)),
+        "paired": len(paired & set(patients)),
         "median_spacing": [round(float(s), 6) for s in np.median(spacings, axis=0)],
         "median_size": [int(n) for n in np.median(sizes, axis=0)],
         "spacing_range": [np.round(limit, 6).tolist() for limit in (np.min(spacings, 0), np.max(spacings, 0))],

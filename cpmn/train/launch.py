@@ -7,12 +7,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cpmn
-from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.files import write_json
+from cpmn.train.fold import FoldJob
 from cpmn.train.stage import train_fold
 from cpmn.train.training import Row
 
@@ -20,27 +18,21 @@ ROWS_FILE = "rows.jsonl"
 POLL_SECONDS = 1.0
 
 
-def launch_fold(
-    *, config: TrainConfig, threads: int, splits: dict[str, Any], on_epoch: Callable[[Row], None], **arguments: Any
-) -> None:
-    """`train_fold` with the same arguments, in `config.processes` processes that share `threads`.
+def launch_fold(job: FoldJob, on_epoch: Callable[[Row], None]) -> None:
+    """`train_fold` in as many processes as the configuration says, which share the job's threads.
 
     Raises CpmnError if a process fails; the reasons stand in the log above.
     """
-    if config.processes == 1:
-        train_fold(config=config, threads=threads, splits=splits, on_epoch=on_epoch, **arguments)
+    processes = job.config.machine.processes
+    if processes == 1:
+        train_fold(job, on_epoch=on_epoch)
         return
-    given = arguments | {
-        "config": config.model_dump(mode="json"),
-        "threads": max(1, threads // config.processes),
-        "splits": {"folds": {str(arguments["fold"]): splits["folds"][arguments["fold"]]}},
-        **{name: sorted(arguments.get(name, ())) for name in ("paired", "masked", "annotated")},
-    }
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "arguments.json"
-        write_json(path, given)
+        path = Path(scratch) / "job.json"
+        own = job.model_copy(update={"threads": max(1, job.threads // processes)})
+        path.write_text(own.model_dump_json(), encoding="utf-8")
         # they hold the other end of this pipe, which closes however this process ends: they end with it
-        process = subprocess.Popen(_torchrun(config.processes, path), env=_environment(), stdin=subprocess.PIPE)
+        process = subprocess.Popen(_torchrun(processes, path), env=_environment(), stdin=subprocess.PIPE)
         try:
             for row in _rows(path.with_name(ROWS_FILE), process):
                 on_epoch(row)
@@ -48,7 +40,7 @@ def launch_fold(
             process.terminate()
             process.wait()
     if process.returncode:
-        raise CpmnError(f"training in {config.processes} processes failed (exit code {process.returncode}): see above.")
+        raise CpmnError(f"training in {processes} processes failed (exit code {process.returncode}): see above.")
 
 
 def _torchrun(processes: int, path: Path) -> list[str]:

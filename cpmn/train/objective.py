@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cpmn.config.train import TrainConfig
+from cpmn.config.train.loss import LossConfig
 from cpmn.model.losses import (
     affinity_loss,
     alignment_loss,
@@ -21,7 +21,8 @@ from cpmn.model.losses import (
 from cpmn.model.network import PathwayOutput
 from cpmn.train.sampling import Batch, PhasePatches
 
-Term = Literal["discrepancy", "alignment", "mutual"]
+ALIGNMENT_LEVEL = 1  # ours: the finest that is aligned; full resolution is the most phase-specific
+AFFINITY_WEIGHT = 0.1  # ours: of the affinity term inside Inter-Feature Alignment
 PARTS = (
     "total",
     "segmentation",
@@ -60,28 +61,28 @@ def training_loss(
 ) -> dict[str, Tensor]:
     """Loss parts of a step (scalars), among them `total`, the one to descend.
 
-        total = sum over pathways [segmentation + w_c classification + r_d w_d discrepancy]
-                + r_m w_m mutual + r_a w_a (alignment + w_f affinity)
+        total = sum over pathways [segmentation + w_c classification + r w_d discrepancy]
+                + r w_m mutual + r w_a (alignment + AFFINITY_WEIGHT affinity)
 
-    with r each term's warm-up ramp. `pathways` take patches (batch, 1, z, y, x) by phase, "nct" and perhaps "ctpa". The
+    with r the warm-up's ramp. `pathways` take patches (batch, 1, z, y, x) by phase, "nct" and perhaps "ctpa". The
     second line compares the two phases and exists for patches with a CTPA only. What is said of these counts by their
     share of the batch, so that each patch counts alike however a step is cut into batches.
     """
-    objective = Objective()
+    objective, rise = Objective(), ramp(step, config.schedule.steps, config.loss.warmup_fraction)
     nct = pathways["nct"](batch.nct.patches)
-    _add_supervised(objective, nct, batch.nct, config, step)
+    _add_supervised(objective, nct, batch.nct, config.loss, rise)
     if batch.ctpa is not None:
         paired = objective.of(len(batch.paired) / len(batch.nct.patches))
         ctpa = pathways["ctpa"](batch.ctpa.patches)
-        _add_supervised(paired, ctpa, batch.ctpa, config, step, "_ctpa")
-        if _compares(config):
-            _add_mutual(paired, _rows(nct, batch.paired), ctpa, batch, config, step)
+        _add_supervised(paired, ctpa, batch.ctpa, config.loss, rise, "_ctpa")
+        if config.loss.alignment_weight > 0 or config.loss.mutual_weight > 0:
+            _add_comparisons(paired, _rows(nct, batch.paired), ctpa, batch, config.loss, rise)
     total = sum(objective.weighted, start=batch.nct.patches.new_zeros(()))
     return {"total": total, **objective.parts}
 
 
 def _add_supervised(
-    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: TrainConfig, step: int, suffix: str = ""
+    objective: Objective, output: PathwayOutput, phase: PhasePatches, config: LossConfig, rise: float, suffix: str = ""
 ) -> None:
     objective.add(
         f"segmentation{suffix}",
@@ -102,55 +103,38 @@ def _add_supervised(
             backgrounds = [background * phase.weight for background in backgrounds]
         return discrepancy_loss(output.features[0], clot, backgrounds)
 
-    objective.add(f"discrepancy{suffix}", _weight("discrepancy", step, config), discrepancy)
+    objective.add(f"discrepancy{suffix}", rise * config.discrepancy_weight, discrepancy)
 
 
-def _weight(term: Term, step: int, config: TrainConfig) -> float:
-    """Weight of an extra term at `step`, after its warm-up."""
-    own = getattr(config, f"{term}_warmup")
-    rise = ramp(step, config.steps, config.warmup_fraction if own is None else own)
-    return rise * getattr(config, f"{term}_weight")
-
-
-def _compares(config: TrainConfig) -> bool:
-    """Whether any term compares the phases."""
-    return config.alignment_weight > 0 or config.mutual_weight > 0
-
-
-def _add_mutual(
-    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, step: int
+def _add_comparisons(
+    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig, rise: float
 ) -> None:
-    """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `alignment_level` down.
+    """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `ALIGNMENT_LEVEL` down.
 
     Where the CTPA does not reach there is nothing to compare.
     """
-    constant, levels, reached = config.constant, slice(config.alignment_level, None), batch.reached
-    shown = _times(_paired(batch.nct.weight if config.alignment_by_label else None, batch), reached)
-
-    def predictions() -> Tensor:
-        pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-        share = None if reached is None else reached.flatten(1).mean(1)
-        weights = (
-            _times(_paired(batch.nct.weight, batch), reached),
-            _times(_paired(batch.nct.present_weight(), batch), share),
-        )
-        segmentation, classification = (
-            mutual_loss(*pair, config.mutual_temperature, constant, weight)
-            for pair, weight in zip(pairs, weights, strict=True)
-        )
-        return segmentation + classification
+    constant, levels, reached = config.constant, slice(ALIGNMENT_LEVEL, None), batch.reached
 
     def alignment() -> Tensor:
-        return alignment_loss(nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant, shown)
+        return alignment_loss(
+            nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant, reached
+        )
 
-    weight = _weight("alignment", step, config)
-    objective.add("mutual", _weight("mutual", step, config), predictions)
+    def affinity() -> Tensor:
+        return affinity_loss(nct.features[-1], ctpa.features[-1], constant, reached)
+
+    weight = rise * config.alignment_weight
+    objective.add("mutual", rise * config.mutual_weight, lambda: _mutual(nct, ctpa, batch, config))
     objective.add("alignment", weight, alignment)
-    objective.add(
-        "affinity",
-        weight * config.affinity_weight,
-        lambda: affinity_loss(nct.features[-1], ctpa.features[-1], constant, shown),
-    )
+    objective.add("affinity", weight * AFFINITY_WEIGHT, affinity)
+
+
+def _mutual(nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig) -> Tensor:
+    share = None if batch.reached is None else batch.reached.flatten(1).mean(1)
+    voxels = _times(_paired(batch.nct.weight, batch), batch.reached)
+    patches = _times(_paired(batch.nct.present_weight(), batch), share)
+    segmentation = mutual_loss(nct.logits, ctpa.logits, config.constant, voxels)
+    return segmentation + mutual_loss(nct.class_logit, ctpa.class_logit, config.constant, patches)
 
 
 def _paired(weight: Tensor | None, batch: Batch) -> Tensor | None:

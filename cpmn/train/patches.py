@@ -1,16 +1,15 @@
 """Cutting patches from volumes, and what varies them.
 
-Flips, rotation and scaling belong to the place, so that the phases stay aligned; noise, offset and gain are drawn for
-each phase, since two scans never share them.
+Flips, rotation and scaling belong to the place, so that the phases stay aligned; noise and offset are drawn for each
+phase, since two scans never share them.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from cpmn.config.train import TrainConfig
+from cpmn.config.train.augmentation import AugmentationConfig
 from cpmn.train.places import Place
 
 
@@ -64,11 +63,7 @@ def _interpolated(array: np.ndarray, place: Place, size: tuple[int, ...], outsid
     return np.rint(values).astype(array.dtype)
 
 
-def augmented(hu: np.ndarray, center: float, config: TrainConfig, random: np.random.Generator) -> np.ndarray:
-    """HU with white noise, an offset and, if wanted, a gain about `center`, all drawn from `random`."""
+def augmented(hu: np.ndarray, config: AugmentationConfig, random: np.random.Generator) -> np.ndarray:
+    """HU with white noise and an offset, both drawn from `random`."""
     sd, shift = random.uniform(0, config.noise_hu), random.normal(0, config.shift_hu)
-    noise = random.standard_normal(hu.shape, dtype=np.float32)
-    if config.gain:
-        factor = math.exp(random.spawn(1)[0].uniform(-1, 1) * math.log1p(config.gain))  # shifts no later patch's noise
-        hu = (hu - np.float32(center)) * np.float32(factor) + center
-    return hu + np.float32(sd) * noise + np.float32(shift)
+    return hu + np.float32(sd) * random.standard_normal(hu.shape, dtype=np.float32) + np.float32(shift)

@@ -13,9 +13,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train.sampling import SamplingConfig
 from cpmn.train.subjects import Subject
 
-Kind = Literal["clot", "vessel", "vein", "elsewhere", "lung"]
+Kind = Literal["clot", "vein", "elsewhere", "lung"]
 AXES = ("z", "y", "x")
 
 
@@ -43,13 +44,13 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
 
 
 def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
-    """Places of a batch's patches: clots first, then clot-free vessel, veins, what is far from the lungs and near them.
+    """Places of a batch's patches: clots first, then veins, what is far from the lungs and near them.
 
     Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
     moves no patch.
     """
     random, extra = (generator(config, step, part, stream) for stream in (0, 4))
-    kinds = _kinds(config, generator(config, step, part, 8).random())
+    kinds = _kinds(config.sampling, generator(config, step, part, 8).random())
     return [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
 
 
@@ -66,14 +67,13 @@ def sample_donors(
     return result
 
 
-def _kinds(config: TrainConfig, offset: float) -> list[Kind]:
+def _kinds(config: SamplingConfig, offset: float) -> list[Kind]:
     """Kinds of a batch's patches by systematic sampling with a random `offset` (0 to below 1).
 
     A share that is a whole number of patches gets that number in every batch, any other on average over the steps.
     """
     shares: dict[Kind, float] = {
         "clot": config.foreground_fraction,
-        "vessel": config.vessel_fraction,
         "vein": config.vein_fraction,
         "elsewhere": config.elsewhere_fraction,
         "lung": 1.0,  # what is left
@@ -95,25 +95,25 @@ def _place(subjects: Sequence[Subject], config: TrainConfig, random: np.random.G
     choices = [subject for subject in subjects if len(_voxels(subject, kind))] or list(subjects)
     subject = choices[int(random.integers(len(choices)))]
     voxels = _voxels(subject, kind) if len(_voxels(subject, kind)) else subject.lung_voxels
-    patch = np.array(config.patch_size[::-1])
+    patch = np.array(config.network.patch_size[::-1])
     jitter = random.integers(-(patch // 4), patch // 4 + 1)
     centre = voxels[random.integers(len(voxels))] + jitter
     corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(subject.nct.shape) - patch, 0))
-    left_right = bool(random.integers(2)) and "x" in config.flip_axes
+    left_right = bool(random.integers(2)) and "x" in config.augmentation.flip_axes
     return Place(subject, tuple(int(i) for i in corner), kind, (False, False, left_right))
 
 
 def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Place:
     """The place with the optional flips, rotation, scaling and simulated embolus; as it was where all are off."""
+    varied = config.augmentation
     coins, angles, size, chance = random.random(2), random.uniform(-1, 1, 3), random.uniform(-1, 1), random.random()
-    flips = tuple(axis in config.flip_axes and coin < 0.5 for axis, coin in zip("zy", coins, strict=True))
+    flips = tuple(axis in varied.flip_axes and coin < 0.5 for axis, coin in zip("zy", coins, strict=True))
     matrix = None
-    if config.rotation_degrees or config.scaling:
-        factor = (1 + config.scaling) ** size
-        matrix = rotation_matrix(angles * config.rotation_degrees, factor, place.subject.spacing)
-    clot_free = place.kind in ("vessel", "vein")  # hard negatives stay what they were chosen for
-    possible = place.subject.label == 0 and len(place.subject.vessel_voxels) > 0 and not clot_free
-    simulated = possible and chance < config.simulated_fraction
+    if varied.rotation_degrees or varied.scaling:
+        factor = (1 + varied.scaling) ** size
+        matrix = rotation_matrix(angles * varied.rotation_degrees, factor, place.subject.spacing)
+    possible = place.subject.label == 0 and len(place.subject.vessel_voxels) > 0 and place.kind != "vein"
+    simulated = possible and chance < config.sampling.simulated_fraction
     return replace(place, flips=(*flips, place.flips[2]), matrix=matrix, simulated=simulated)
 
 

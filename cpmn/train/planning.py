@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from cpmn.config.train import Phase, Spacing, TrainConfig
+from cpmn.config.train.network import NetworkConfig
 from cpmn.errors import CpmnError
 from cpmn.model.devices import has_bfloat16
 from cpmn.model.network import EVIDENCE_LEVEL, build_pathway
@@ -31,38 +32,44 @@ LOSS_MAPS = 2  # about so many more where two pathways' features are compared
 
 
 def planned(config: TrainConfig, images: dict[str, Any], spacing: Spacing) -> TrainConfig:
-    """`config` with patch_size and channels from the fingerprint `images`, if `config.planned`.
+    """`config` with patch_size and channels from the fingerprint `images`, if `network.planned`.
 
-    Raises CpmnError if not even the smallest patch fits `memory_gb`, or the planned network has no `alignment_level`.
+    Raises CpmnError if not even the smallest patch fits `memory_gb`.
     """
-    if not config.planned:
+    if not config.network.planned:
         return config
     for edge_mm, width in _sizes(images, spacing):
         patch = _patch(edge_mm, images["median_size"], images["median_spacing"], spacing)
-        candidate = config.model_copy(update={"patch_size": patch, "channels": _channels(patch, spacing, width)})
-        costliest = candidate.model_copy(update={"pathways": get_args(Phase), "alignment_weight": 1.0})
-        if training_bytes(costliest, spacing) > config.memory_gb * 1e9:
-            continue
-        if not candidate.has_alignment_level():
-            levels = len(candidate.channels)
-            raise CpmnError(f"train.alignment_level must be below {levels}, the levels that train.planned gives here.")
-        return candidate
+        size = {"patch_size": patch, "channels": _channels(patch, spacing, width)}
+        if _costliest_bytes(config, size, spacing) <= config.network.memory_gb * 1e9:
+            return config.changed(network=size)
     raise CpmnError(
-        f"train.memory_gb {config.memory_gb} holds no network at a spacing of {spacing} mm and a batch of "
-        f"{config.batch_size}. Give more memory, a smaller train.batch_size or a coarser train.spacing."
+        f"train.network.memory_gb {config.network.memory_gb} holds no network at a spacing of {spacing} mm and a batch "
+        f"of {config.sampling.batch_size}. Give more memory, a smaller train.sampling.batch_size or a coarser "
+        "train.network.spacing."
     )
+
+
+def _costliest_bytes(config: TrainConfig, size: dict[str, Any], spacing: Spacing) -> int:
+    """Memory of two pathways that are aligned, whatever the variant trains."""
+    network = size | {"pathways": get_args(Phase)}
+    aligned = config.changed(network=network, loss={"alignment_weight": 1.0}, schedule={"pretraining_fraction": 0.0})
+    return training_bytes(aligned, spacing)
 
 
 def check_memory(config: TrainConfig, spacing: Spacing, device: torch.device) -> None:
     """Raises CpmnError if the training does not fit into the device's free memory, which its processes share on CPU."""
     on_cuda = device.type == "cuda"
     free = torch.cuda.mem_get_info(device)[0] if on_cuda else min(psutil.virtual_memory().available, job_limit())
-    mixed = on_cuda and config.mixed_precision and has_bfloat16(device)
-    needed = training_bytes(config, spacing) * (MIXED_SHARE if mixed else 1) * (1 if on_cuda else config.processes)
+    mixed = on_cuda and config.machine.bfloat16 is not False and has_bfloat16(device)
+    needed = (
+        training_bytes(config, spacing) * (MIXED_SHARE if mixed else 1) * (1 if on_cuda else config.machine.processes)
+    )
     if needed > free:
         raise CpmnError(
             f"training needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {device.type}. "
-            "Give a smaller train.batch_size (with train.accumulation), train.patch_size or train.channels."
+            "Give a smaller train.sampling.batch_size (with train.machine.accumulation), train.network.patch_size or "
+            "train.network.channels."
         )
 
 
@@ -77,25 +84,27 @@ def job_limit(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/
 
 def parameters(config: TrainConfig, spacing: Spacing) -> int:
     """Weights of the NCT pathway alone, which is all that reads scans."""
+    network = config.network
     with torch.device("meta"):
-        pathway = build_pathway(config.channels, _strides(config, spacing), 0, config.absolute_hu)
+        pathway = build_pathway(network.channels, _strides(network, spacing), 0, network.absolute_hu)
     return sum(weight.numel() for weight in pathway.parameters())
 
 
 def training_bytes(config: TrainConfig, spacing: Spacing) -> int:
     """Memory of weights, optimiser and feature maps, from shapes alone; within a third of what is kept (tested)."""
-    sizes = [math.prod(config.patch_size)]
-    for stride in _strides(config, spacing):
+    network, both = config.network, len(config.network.pathways) > 1
+    sizes = [math.prod(network.patch_size)]
+    for stride in _strides(network, spacing):
         sizes.append(sizes[-1] // math.prod(stride))
     maps = [MAPS_FINEST, *[MAPS_ELSEWHERE] * (len(sizes) - 2), MAPS_BOTTLENECK]
-    more = LOSS_MAPS if len(config.pathways) > 1 and config.alignment_weight else 0
-    values = sum((n + more) * width * size for n, width, size in zip(maps, config.channels, sizes, strict=True))
+    more = LOSS_MAPS if both and config.loss.alignment_weight else 0
+    values = sum((n + more) * width * size for n, width, size in zip(maps, network.channels, sizes, strict=True))
     values += sizes[0] * 8 + sizes[EVIDENCE_LEVEL] * 4  # masks, logits and their losses
-    per_pathway = config.batch_size * values + WEIGHT_COPIES * parameters(config, spacing)
-    return FLOAT_BYTES * per_pathway * len(config.pathways)
+    per_pathway = config.sampling.batch_size * values + WEIGHT_COPIES * parameters(config, spacing)
+    return FLOAT_BYTES * per_pathway * len(network.pathways)
 
 
-def _strides(config: TrainConfig, spacing: Spacing) -> tuple[tuple[int, int, int], ...]:
+def _strides(config: NetworkConfig, spacing: Spacing) -> tuple[tuple[int, int, int], ...]:
     return pooling_strides(spacing, config.patch_size, len(config.channels))
 
 

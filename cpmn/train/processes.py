@@ -93,7 +93,9 @@ def joined_world(accumulation: int) -> Iterator[World]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if distributed.is_torchelastic_launched() else 1
     if accumulation % size:
-        raise CpmnError(f"{size} processes need train.accumulation to be a multiple of {size}, not {accumulation}.")
+        raise CpmnError(
+            f"{size} processes need train.machine.accumulation to be a multiple of {size}, not {accumulation}."
+        )
     if size == 1:
         yield ALONE
         return

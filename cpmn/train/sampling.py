@@ -9,11 +9,12 @@ from torch import Tensor
 
 from cpmn.anatomy.vessels import BLOOD_HU
 from cpmn.config.train import Phase, TrainConfig
+from cpmn.config.train.network import NetworkConfig
 from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_donors, sample_places
-from cpmn.train.simulate import draw_contrast, insert_embolus, recontrast
+from cpmn.train.simulate import draw_contrast, insert_embolus
 from cpmn.train.subjects import Subject
-from cpmn.train.visibility import floor_at, label_weight, patch_visibility
+from cpmn.train.visibility import label_weight, patch_visibility
 from cpmn.volume.grid import normalise
 from cpmn.volume.images import AIR_HU
 
@@ -25,7 +26,7 @@ OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pul
 class PhasePatches:
     """Patches of one phase, (batch, 1, z, y, x), and what is known of them.
 
-    patches : normalised intensities; clot : 0/1; vessel : 0/1, blood-like and free of clot (a hard negative);
+    patches : normalised intensities; clot : 0/1; vessel : 0/1, blood-like and free of clot (hard background);
     present : (batch,) 0/1, whether any clot lies in the patch; weight : of each voxel's label, None if all are 1.
     """
 
@@ -85,21 +86,21 @@ class Cut:
 
 def sample_batch(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> Batch:
     """Batch number `part` of `step`. On average `foreground_fraction` of its patches centre near a clot."""
-    if step < config.pretraining_steps:
+    if step < config.schedule.pretraining_steps:
         return _pretraining_batch(subjects, config, step, part)
     places = sample_places(subjects, config, step, part)
     cuts = _cuts(places, config, step, generator(config, step, part, 6))
     nct = _phase(cuts, "nct", config, generator(config, step, part, 1))
-    if "ctpa" not in config.pathways:
+    if "ctpa" not in config.network.pathways:
         return Batch(nct, None, [])
     noise = generator(config, step, part, 2)
-    if config.ctpa_source == "nct":
+    if config.sampling.ctpa_source == "nct":
         return Batch(nct, _phase(cuts, "nct", config, noise), list(range(len(places))))
     paired = [row for row, place in enumerate(places) if place.subject.ctpa is not None and _is_shown(cuts[row])]
     if not paired:
         return Batch(nct, None, [])
     fed = [cuts[row] for row in paired]
-    if config.ctpa_source == "shuffled":
+    if config.sampling.ctpa_source == "shuffled":
         donors = sample_donors([places[row] for row in paired], subjects, config, step, part)
         fed = _cuts(donors, config, step, generator(config, step, part, 7))
     ctpa = _phase(fed, "ctpa", config, noise)
@@ -123,53 +124,45 @@ def _cuts(places: Sequence[Place], config: TrainConfig, step: int, random: np.ra
 
 
 def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generator) -> Cut:
-    size, subject = config.patch_size[::-1], place.subject
+    size, subject = config.network.patch_size[::-1], place.subject
     nct = cut(subject.nct, place, size, AIR_HU)
     ctpa = cut(subject.ctpa, place, size, AIR_HU) if subject.ctpa is not None else None
     clot = cut(subject.embolus, place, size, 0) > 0
-    vessel = _vessel(nct, ctpa, config) if config.discrepancy_weight > 0 else np.zeros_like(clot)
+    vessel = _vessel(nct, ctpa, config) if config.loss.discrepancy_weight > 0 else np.zeros_like(clot)
     made = np.zeros_like(clot)
-    possible = config.clot_contrast_fraction > 0 and bool(clot.any())
-    if possible and random.random() < config.clot_contrast_fraction:
-        nct, made = recontrast(nct, clot, spacing=subject.spacing, step=step, config=config, random=random), clot
     vessels = voxels_in_patch(subject.vessel_voxels, place, size) if place.simulated else ()
     if len(vessels):
         at, contrast = vessels[random.integers(len(vessels))], draw_contrast(step, config, random)
         nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=subject.spacing, contrast=contrast, random=random)
-    weight = _weight(place, clot, made, nct, step, config)
+    weight = _weight(place, clot, made, nct, config)
     reached = None if subject.reached is None else cut(subject.reached, place, size, 1, order=0) > 0
     return Cut(nct, ctpa, clot | made, vessel & ~(clot | made), weight, subject.window_center, reached)
 
 
 def _weight(
-    place: Place, clot: np.ndarray, made: np.ndarray, nct: np.ndarray, step: int, config: TrainConfig
+    place: Place, clot: np.ndarray, made: np.ndarray, nct: np.ndarray, config: TrainConfig
 ) -> np.ndarray | None:
-    """Label weights of a patch: how well clots are seen times how far their place is trusted; None for all alike.
-
-    made : clots that were put into `nct` or got another contrast there. The place of those put in is known.
-    """
-    weights, subject, size = [], place.subject, clot.shape
-    if subject.visibility is not None:
-        seen = cut(subject.visibility, place, size, 0, order=0)
-        if made.any():
-            seen = np.where(made, patch_visibility(nct, made, subject.spacing, config), seen)
-        weights.append(label_weight(seen, clot | made, floor_at(step, config)))
-    if subject.confidence is not None:
-        weights.append(label_weight(cut(subject.confidence, place, size, 0, order=0), clot, config.confidence_floor))
-    return np.prod(weights, axis=0) if weights else None
+    """Label weights of a patch by how well its clots are seen, those `made` in `nct` among them; None for all alike."""
+    subject = place.subject
+    if subject.visibility is None:
+        return None
+    seen = cut(subject.visibility, place, clot.shape, 0, order=0)
+    if made.any():
+        seen = np.where(made, patch_visibility(nct, made, subject.spacing, config.loss), seen)
+    return label_weight(seen, clot | made, config.loss.visibility_floor)
 
 
 def _vessel(nct: np.ndarray, ctpa: np.ndarray | None, config: TrainConfig) -> np.ndarray:
     """Vessel-like voxels: of blood's HU on NCT and, where the patient's own CTPA is in use, filled with contrast."""
     blood = (nct >= BLOOD_HU[0]) & (nct <= BLOOD_HU[1])
-    own_ctpa = "ctpa" in config.pathways and config.ctpa_source == "ctpa"
+    own_ctpa = "ctpa" in config.network.pathways and config.sampling.ctpa_source == "ctpa"
     return blood & (ctpa >= OPACIFIED_HU) if own_ctpa and ctpa is not None else blood
 
 
 def _phase(cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.random.Generator) -> PhasePatches:
-    seen = [_window(one, phase, config) for one in cuts]
+    seen = [_window(one, phase, config.network) for one in cuts]
     images = [
-        normalise(augmented(hu, center, config, noise), center, scale, config.clip)
+        normalise(augmented(hu, config.augmentation, noise), center, scale, config.network.clip)
         for hu, center, scale in seen
         if hu is not None
     ]
@@ -187,7 +180,7 @@ def _weights(weights: Sequence[np.ndarray | None]) -> Tensor | None:
     return _tensor([np.ones(shapes[0]) if values is None else values for values in weights]) if shapes else None
 
 
-def _window(one: Cut, phase: Phase, config: TrainConfig) -> tuple[np.ndarray | None, float, float]:
+def _window(one: Cut, phase: Phase, config: NetworkConfig) -> tuple[np.ndarray | None, float, float]:
     """HU of a phase's patch, the centre of its window and the HU per unit of intensity."""
     if phase == "nct":
         return one.nct, one.window_center, config.window_scale

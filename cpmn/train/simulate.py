@@ -1,8 +1,7 @@
-"""Clots made visible on the NCT, from easy to hard: simulated ones in patients without any, and labelled ones.
+"""Simulated clots in patients without any, from easy to hard.
 
-The idea of training on simulated clots of growing difficulty is SPTA's (see `cpmn.anatomy.artery_vein`); shapes and
-numbers are ours, and so is giving another contrast to clots that were labelled on the CTPA. Geometry follows the NCT
-and its label alone, so that variants without CTPA see the same clots.
+The idea of training on simulated clots of growing difficulty is SPTA's (see `cpmn.anatomy.artery_vein`); shapes and numbers
+are ours. Geometry follows the NCT alone, so that variants without CTPA see the same clots.
 """
 
 import cc3d
@@ -11,7 +10,6 @@ from scipy import ndimage
 
 from cpmn.anatomy.vessels import SMOOTHING_VOXELS, blood_like
 from cpmn.config.train import Spacing, TrainConfig
-from cpmn.train.visibility import contrast_to_blood
 from cpmn.volume.voxels import smoothed_inside
 
 RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
@@ -23,32 +21,13 @@ FEWEST_VOXELS = 4  # ours: less is noise, not a clot
 
 def contrast_at(step: int, config: TrainConfig) -> float:
     """Mean contrast (HU above blood on NCT) at `step`: linear from `simulated_hu[0]` to `simulated_hu[1]`."""
-    start, end = config.simulated_hu
-    return start + (end - start) * step / max(1, config.steps - 1)
+    start, end = config.sampling.simulated_hu
+    return start + (end - start) * step / max(1, config.schedule.steps - 1)
 
 
 def draw_contrast(step: int, config: TrainConfig, random: np.random.Generator) -> float:
-    """Contrast of a clot at `step` in HU, spread about the schedule's; `simulated_dark_fraction` of them are dark."""
-    mean = contrast_at(step, config)
-    dark = config.simulated_dark_fraction > 0 and random.random() < config.simulated_dark_fraction
-    return (-mean if dark else mean) + random.normal(0, CONTRAST_SD_HU)
-
-
-def recontrast(
-    nct: np.ndarray, clot: np.ndarray, *, spacing: Spacing, step: int, config: TrainConfig, random: np.random.Generator
-) -> np.ndarray:
-    """The NCT's patch in HU (z, y, x) with each connected piece of `clot` (bool) at a contrast drawn for `step`.
-
-    A piece is raised or lowered by what its own contrast to the blood round it lacks; noise and texture stay. So every
-    clot that was labelled, however isodense, teaches how a clot of that shape at that place looks. Its smoothed rim
-    takes part of the contrast, from the smallest most.
-    """
-    pieces = np.asarray(cc3d.connected_components(clot))
-    shift, steps = np.zeros(nct.shape, np.float32), np.array(spacing[::-1])
-    for piece in range(1, pieces.max() + 1):
-        here = pieces == piece
-        shift[here] = draw_contrast(step, config, random) - contrast_to_blood(nct, here, ~clot, steps)
-    return nct + ndimage.gaussian_filter(shift, EDGE_VOXELS)
+    """Contrast of a clot at `step` in HU, spread about the schedule's."""
+    return contrast_at(step, config) + random.normal(0, CONTRAST_SD_HU)
 
 
 def insert_embolus(

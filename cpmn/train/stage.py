@@ -3,11 +3,10 @@
 import csv
 import io
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import SimpleITK as sitk
 import torch
@@ -21,8 +20,9 @@ from cpmn.files import write_text, written_atomically
 from cpmn.model.devices import choose_device, device_name
 from cpmn.model.network import all_finite
 from cpmn.model.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
-from cpmn.train.engine import COLUMNS, final_weights, train
+from cpmn.train.engine import COLUMNS, train
 from cpmn.train.fingerprint import fingerprint
+from cpmn.train.fold import FoldJob
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
@@ -33,83 +33,44 @@ logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.csv"
 PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
-NO_RESULT = {"variants", "folds", "test_fraction", "validation_fraction", "device", "processes", "save_every"}
+NO_RESULT = {
+    **dict.fromkeys(("variants", "folds", "test_fraction", "validation_fraction"), True),
+    "machine": {"device", "processes", "save_every"},
+}
 """Settings that change who takes part, which is known by then, or how a training runs: one goes on with others."""
-Parts = dict[str, list[str]]
+
+Hook = Callable[[Row], None] | None
 
 
-def train_fold(
-    *,
-    variant: str,
-    fold: int,
-    splits: dict[str, Any],
-    crops: Path,
-    excluded: dict[str, str],
-    folder: Path,
-    config: TrainConfig,
-    threads: int,
-    labels: dict[str, int],
-    paired: set[str],
-    masked: Collection[str] = (),
-    annotated: Collection[str] = (),
-    on_epoch: Callable[[Row], None] | None = None,
-    on_step: Callable[[int], None] | None = None,
-) -> None:
+def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], None] | None = None) -> None:
     """Train one variant on one fold and write `model.safetensors` (the NCT pathway), `plan.json`, `history.csv`.
 
-    Parameters
-    ----------
-    variant, fold : names for the plan; `config` is the variant's resolved configuration.
-    splits : contents of `splits.json`.
-    crops : folder with `{patient}/{nct,ctpa,embolus,lung,vessels}.nii.gz`; nothing else is read.
-    excluded : patients that take no part, with the reason (failed stages, failed registration).
-    labels : 1 = PE, 0 = not, for every patient.
-    paired : patients with a usable CTPA; the others train the NCT pathway alone.
-    masked : patients with a vessel mask, of which `vein_fraction` takes the veins.
-    annotated : patients whose label was drawn on the NCT, not carried from the CTPA (see `confidence_floor`).
     on_epoch : called with every new row of the history.
     on_step : called after every step (see `cpmn.train.engine.train`).
 
-    An interrupted training goes on from `folder/.resume/`. Same input, seed, threads and machine: same bytes (CPU).
-    Raises CpmnError if there is nothing to train on.
+    An interrupted training goes on from `.resume/` in the job's folder. Same input, seed, threads and machine: same
+    bytes (CPU). Raises CpmnError if there is nothing to train on.
     """
-    torch.set_num_threads(threads)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    device = own_device(choose_device(config.device))
-    parts = {part: _taking_part(splits["folds"][fold][part], excluded, part) for part in ("train", "validation")}
-    patients = parts["train"] + parts["validation"]
-    paired = paired.intersection(patients) if _reads_ctpa(config) else set()
-    masked = _usable_masks(masked, parts["train"], crops) if config.vein_fraction else set()
-    files = _existing_files(patients, crops, paired, masked)
-    _check_classes(parts["train"], labels)
-    result = config.model_dump(exclude=NO_RESULT)
-    settings = {"variant": variant, "config": result, "parts": parts, "paired": sorted(paired)}
-    if config.confidence_floor < 1:
-        settings["annotated"] = sorted(annotated)
-    key = resume_key(settings | {"labels": [labels[p] for p in patients]}, files)
-    images = fingerprint(parts["train"], crops, labels, paired)
-    spacing = config.spacing or tuple(images["median_spacing"])
-    config = planned(config, images, spacing)
-    check_memory(config, spacing, device)
-    plan = _plan(variant, fold, config, images, spacing, device)  # before the steps, should it be refused
-
-    with joined_world(config.accumulation) as world:
+    torch.set_num_threads(job.threads)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(job.threads)
+    device = own_device(choose_device(job.config.machine.device))
+    job = _of_those_who_take_part(job)
+    _check_classes(job)
+    key = _key(job)
+    job, plan = _planned(job, device)  # before the steps, should it be refused
+    with joined_world(job.config.machine.accumulation) as world:
         with world.first_process_first():
-            resume = ResumeFolder(folder / ".resume", key)
-            read = partial(
-                load_subjects, crops=crops, labels=labels, spacing=spacing, cache=resume.volumes, config=config
-            )
-            training, validation = (
-                read(parts["train"], paired=paired, masked=masked, annotated=annotated),
-                read(parts["validation"], paired=set()),
-            )
-        training = _usable(training, config)
+            resume = ResumeFolder(job.folder / ".resume", key)
+            training, validation = _subjects(job, plan.spacing, resume.volumes)
+        training = _usable(training, job.config)
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
-        state = train(training, validation, config, spacing, device=device, resume=resume, world=world, **hooks)
+        state = train(
+            training, validation, job.config, plan.spacing, device=device, resume=resume, world=world, **hooks
+        )
         if world.writes:
-            write_plan(plan, folder)
-            write_history(state.rows, folder / HISTORY_FILE)
-            write_weights(final_weights(state), folder / WEIGHTS_FILE)
+            write_plan(plan, job.folder)
+            write_history(state.rows, job.folder / HISTORY_FILE)
+            write_weights(state.reader().state_dict(), job.folder / WEIGHTS_FILE)
             resume.remove()
 
 
@@ -129,60 +90,90 @@ def write_weights(state: dict[str, Tensor], path: Path) -> None:
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     if not all_finite(weights):
-        raise CpmnError("the training diverged in its last step: weights are not numbers. Lower train.learning_rate.")
+        raise CpmnError(
+            "the training diverged in its last step: weights are not numbers. Lower train.schedule.learning_rate."
+        )
     with written_atomically(path) as temporary:
         save_file(weights, temporary)
 
 
-def _reads_ctpa(config: TrainConfig) -> bool:
-    return ("ctpa" in config.pathways and config.ctpa_source != "nct") or config.pretraining_fraction > 0
+def _of_those_who_take_part(job: FoldJob) -> FoldJob:
+    """The job without excluded patients, and without CTPA and masks that this training does not read."""
+    parts = {part: _taking_part(getattr(job, part), job.excluded, part) for part in ("training", "validation")}
+    patients = {patient for part in parts.values() for patient in part}
+    paired = job.paired & patients if _reads_ctpa(job.config) else frozenset()
+    masked = job.masked & set(parts["training"]) if job.config.sampling.vein_fraction else frozenset()
+    masked = frozenset(patient for patient in masked if _is_usable(job.crops / patient / "vessels.nii.gz"))
+    return job.model_copy(update=parts | {"paired": paired, "masked": masked, "excluded": {}})
 
 
-def _taking_part(patients: Sequence[str], excluded: dict[str, str], part: str) -> list[str]:
+def _taking_part(patients: Sequence[str], excluded: Mapping[str, str], part: str) -> tuple[str, ...]:
     for patient in patients:
         if patient in excluded:
             logger.warning("patient %s takes no part in %s: %s", patient, part, excluded[patient])
-    return [patient for patient in patients if patient not in excluded]
+    return tuple(patient for patient in patients if patient not in excluded)
 
 
-def _usable_masks(masked: Collection[str], patients: Sequence[str], crops: Path) -> set[str]:
-    """Those of `patients` whose vessel mask was not left out by the crop stage, which leaves an empty file."""
-    paths = {patient: crops / patient / "vessels.nii.gz" for patient in patients if patient in masked}
-    return {patient for patient, path in paths.items() if not path.is_file() or path.stat().st_size}
+def _reads_ctpa(config: TrainConfig) -> bool:
+    second = "ctpa" in config.network.pathways and config.sampling.ctpa_source != "nct"
+    return second or config.schedule.pretraining_fraction > 0
 
 
-def _existing_files(patients: Sequence[str], crops: Path, paired: set[str], masked: set[str]) -> dict[str, list[Path]]:
-    found = {patient: crop_files(crops / patient, patient in paired, patient in masked) for patient in patients}
-    files = {patient: list(paths.values()) for patient, paths in found.items()}
+def _is_usable(mask: Path) -> bool:
+    """Whether the crop stage did not leave a vessel mask out, for which it writes an empty file."""
+    return not mask.is_file() or mask.stat().st_size > 0
+
+
+def _key(job: FoldJob) -> str:
+    """What the result depends on (see `resume_key`)."""
+    settings = job.model_dump(mode="json", include={"variant", "training", "validation", "labels"})
+    settings |= {"config": job.config.model_dump(mode="json", exclude=NO_RESULT), "paired": sorted(job.paired)}
+    return resume_key(settings, _existing_files(job))
+
+
+def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
+    files = {
+        patient: list(crop_files(job.crops / patient, patient in job.paired, patient in job.masked).values())
+        for patient in job.patients
+    }
     missing = [str(path) for paths in files.values() for path in paths if not path.is_file()]
     if missing:
         raise CpmnError(f"training needs {', '.join(missing)}. Run the crop stage first, or exclude the patient.")
     return files
 
 
-def _check_classes(training: Sequence[str], labels: dict[str, int]) -> None:
-    positives = sum(labels[patient] for patient in training)
-    if not positives:
+def _check_classes(job: FoldJob) -> None:
+    if not any(job.labels[patient] for patient in job.training):
         raise CpmnError(
-            f"no PE patient is left to train on ({len(training)} patients without PE). "
+            f"no PE patient is left to train on ({len(job.training)} patients without PE). "
             "See the reasons of exclusion above; mend these patients or add others."
         )
+
+
+def _subjects(job: FoldJob, spacing: Spacing, cache: Path) -> tuple[list[Subject], list[Subject]]:
+    """Training and validation subjects; validation reads no CTPA."""
+    read = partial(load_subjects, crops=job.crops, labels=job.labels, spacing=spacing, cache=cache, config=job.config)
+    return read(job.training, paired=job.paired, masked=job.masked), read(job.validation, paired=frozenset())
 
 
 def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
     """Subjects to train on. Raises CpmnError if they cannot serve the settings."""
     subjects = _with_clots(subjects)
-    if config.pretraining_fraction and not any(
+    if config.schedule.pretraining_fraction and not any(
         subject.ctpa is not None and len(subject.clot_voxels) for subject in subjects
     ):
-        raise CpmnError("pretraining on CTPA needs a PE patient with a CTPA. Set train.pretraining_fraction to 0.")
-    if config.vein_fraction and not any(len(subject.vein_voxels) for subject in subjects):
         raise CpmnError(
-            "train.vein_fraction asks for patches on veins, but no training patient has a vessel mask with veins. "
-            "Name masks in the column vessels of cohort.csv, or set train.vein_fraction to 0."
+            "pretraining on CTPA needs a PE patient with a CTPA. Set train.schedule.pretraining_fraction to 0."
         )
-    if config.ctpa_source == "shuffled" and sum(subject.ctpa is not None for subject in subjects) < 2:
-        raise CpmnError("train.ctpa_source shuffled needs at least two patients with a CTPA, to feed one the other's.")
+    if config.sampling.vein_fraction and not any(len(subject.vein_voxels) for subject in subjects):
+        raise CpmnError(
+            "train.sampling.vein_fraction asks for patches on veins, but no training patient has a vessel mask with "
+            "veins. Name masks in the column vessels of cohort.csv, or set train.sampling.vein_fraction to 0."
+        )
+    if config.sampling.ctpa_source == "shuffled" and sum(subject.ctpa is not None for subject in subjects) < 2:
+        raise CpmnError(
+            "train.sampling.ctpa_source shuffled needs at least two patients with a CTPA, to feed one the other's."
+        )
     return subjects
 
 
@@ -202,27 +193,32 @@ def _with_clots(subjects: list[Subject]) -> list[Subject]:
     return kept
 
 
-def _plan(
-    variant: str, fold: int, config: TrainConfig, images: dict[str, Any], spacing: Spacing, device: torch.device
-) -> Plan:
-    return Plan(
+def _planned(job: FoldJob, device: torch.device) -> tuple[FoldJob, Plan]:
+    """The job with the network that is trained, and its plan. Raises CpmnError if it does not fit the memory."""
+    images = fingerprint(job.training, job.crops, job.labels, job.paired)
+    spacing = job.config.network.spacing or tuple(images["median_spacing"])
+    config = planned(job.config, images, spacing)
+    check_memory(config, spacing, device)
+    network = config.network
+    plan = Plan(
         format=1,
-        variant=variant,
-        fold=fold,
+        variant=job.variant,
+        fold=job.fold,
         seed=config.seed,
         spacing=spacing,
-        patch_size=config.patch_size,
-        channels=config.channels,
-        strides=pooling_strides(spacing, config.patch_size, len(config.channels)),
+        patch_size=network.patch_size,
+        channels=network.channels,
+        strides=pooling_strides(spacing, network.patch_size, len(network.channels)),
         parameters=parameters(config, spacing),
         training_mb=round(training_bytes(config, spacing) / 1e6),
-        window_center=config.window_center,
-        blood_window=config.blood_window,
-        absolute_hu=config.absolute_hu,
-        window_scale=config.window_scale,
-        clip=config.clip,
+        window_center=network.window_center,
+        blood_window=network.blood_window,
+        absolute_hu=network.absolute_hu,
+        window_scale=network.window_scale,
+        clip=network.clip,
         fingerprint=images,
         config=config.model_dump(mode="json"),
         device=device_name(device),
         versions={"cpmn": cpmn.__version__} | {name: metadata.version(name) for name in PACKAGES},
     )
+    return job.model_copy(update={"config": config}), plan

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from cpmn.anatomy.artery_vein import VEIN
 from cpmn.anatomy.blood import window_center
 from cpmn.anatomy.vessels import lung_vessels
-from cpmn.confidence import confidence_map
 from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train.network import NetworkConfig
 from cpmn.errors import PatientError
 from cpmn.files import written_atomically
-from cpmn.train.visibility import LEVELS, visibility_map
+from cpmn.train.visibility import visibility_map
 from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample, working_image
 from cpmn.volume.images import AIR_HU, describe_grid, read_image, same_grid
 
@@ -36,11 +36,10 @@ class Subject:
     nct, ctpa : int16 HU; `ctpa` is None where the patient has none or it is not used.
     embolus : uint8, 1 = clot.
     clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
-    vessel_voxels : the same on clot-free vessel; empty unless the settings use it.
+    vessel_voxels : the same on clot-free vessel, where simulated emboli go; empty unless the settings use it.
     vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
     elsewhere_voxels : the same beyond `LUNG_MARGIN_MM` of the lungs; empty unless the settings use it.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
-    confidence : uint8, 255 x how far a label carried from the CTPA can be trusted; None unless the settings use it.
     reached : uint8, 1 = the CTPA shows this place; None where it shows the whole volume.
     spacing : of the voxels, (x, y, z) in mm.
     window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
@@ -57,10 +56,9 @@ class Subject:
     vein_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     elsewhere_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     visibility: np.ndarray | None = None
-    confidence: np.ndarray | None = None
     reached: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
-    window_center: float = TrainConfig.model_fields["window_center"].default
+    window_center: float = NetworkConfig.model_fields["window_center"].default
 
     @property
     def shows_clot(self) -> bool:
@@ -80,12 +78,11 @@ def load_subjects(
     *,
     crops: Path,
     labels: dict[str, int],
-    paired: set[str],
+    paired: Collection[str],
     spacing: Spacing,
     cache: Path,
     config: TrainConfig | None = None,
     masked: Collection[str] = (),
-    annotated: Collection[str] = (),
 ) -> list[Subject]:
     """Subjects of `patients`, resampled once to `spacing` (x, y, z) in mm and then read from `cache`.
 
@@ -94,8 +91,7 @@ def load_subjects(
     crops : folder of the crops, one folder a patient.
     labels : 1 = PE, 0 = none, by patient.
     paired, masked : patients with a CTPA; patients whose veins are wanted.
-    config : settings; what only some of them need (vessels, visibility, confidence) is computed if they ask for it.
-    annotated : patients whose labels were drawn on the NCT and need no confidence.
+    config : settings; what only some of them need (vessels, visibility) is computed if they ask for it.
 
     Raises PatientError if a crop's images lie on different grids.
     """
@@ -104,8 +100,7 @@ def load_subjects(
         subject = _kept_subject(patient, labels[patient], cache / patient, spacing)
         if subject is None:
             files = crop_files(crops / patient, patient in paired, patient in masked)
-            carried = patient in paired and patient not in annotated
-            _write_arrays(_working_arrays(patient, files, spacing, config, carried), cache / patient)
+            _write_arrays(_working_arrays(patient, files, spacing, config), cache / patient)
             subject = _read_subject(patient, labels[patient], cache / patient, spacing)
         subjects.append(subject)
     return subjects
@@ -124,7 +119,7 @@ def _kept_subject(patient: str, label: int, folder: Path, spacing: Spacing) -> S
 
 
 def _working_arrays(
-    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None, carried: bool
+    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None
 ) -> dict[str, np.ndarray]:
     images = _read_images(patient, files)
     phases = [name for name in ("nct", "ctpa") if name in images]
@@ -133,24 +128,25 @@ def _working_arrays(
         arrays["reached"] = reached.astype(np.uint8)
     arrays["embolus"] = working_label(images["embolus"], spacing)
     if config:
-        arrays["window_center"] = np.array(window_center(images["nct"], config.window_center, config.blood_window))
+        arrays["window_center"] = _window_center(images["nct"], config.network)
     lung = working_label(images["lung"], spacing)
     near = _near_lung(lung, spacing)
     arrays["lung_voxels"] = _candidates(near)
-    if config and config.elsewhere_fraction:
+    if config and config.sampling.elsewhere_fraction:
         arrays["elsewhere_voxels"] = _candidates(~near & (arrays["embolus"] == 0))
-    if config and (config.vessel_fraction or config.simulated_fraction):
+    if config and config.sampling.simulated_fraction:
         arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
     if "vessels" in images:
         veins = working_label(images["vessels"] == VEIN, spacing) > 0
         arrays["vein_voxels"] = _candidates(veins & (arrays["embolus"] == 0))
-    if config and config.visibility_floor < 1:
-        arrays["visibility"] = visibility_map(images["nct"], images["embolus"], arrays["embolus"], spacing, config)
+    if config and config.loss.visibility_floor < 1:
+        arrays["visibility"] = visibility_map(images["nct"], images["embolus"], arrays["embolus"], spacing, config.loss)
     arrays["clot_voxels"] = _candidates(_sampled_clot(arrays, config))
-    if config and config.confidence_floor < 1 and carried:
-        trust = confidence_map(images["nct"], images["ctpa"], sitk.Transform(3, sitk.sitkIdentity))
-        arrays["confidence"] = _levels(working_image(trust, spacing))
     return arrays
+
+
+def _window_center(nct: sitk.Image, config: NetworkConfig) -> np.ndarray:
+    return np.array(window_center(nct, config.window_center, config.blood_window))
 
 
 def _reached(ctpa: np.ndarray) -> np.ndarray:
@@ -164,11 +160,10 @@ def _reached(ctpa: np.ndarray) -> np.ndarray:
 def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> np.ndarray:
     """Clot voxels (bool) that patches may be centred on: those that teach, if any do, else all.
 
-    A clot teaches nothing if its label weighs nothing in every step. That is so if it is invisible on the NCT, weights
-    start at 0 and never rise, and no clot is shown at another contrast.
+    A clot that is invisible on the NCT teaches nothing where its label weighs 0.
     """
     clot = arrays["embolus"] > 0
-    if config is None or config.visibility_floor > 0 or config.curriculum_fraction or config.clot_contrast_fraction:
+    if config is None or config.loss.visibility_floor > 0:
         return clot
     seen = clot & (arrays["visibility"] > 0)
     return seen if seen.any() else clot
@@ -185,10 +180,6 @@ def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:
 
 def _hounsfield(image: sitk.Image) -> np.ndarray:
     return np.rint(np.clip(sitk.GetArrayFromImage(image), AIR_HU, 3071)).astype(np.int16)
-
-
-def _levels(share: sitk.Image) -> np.ndarray:
-    return np.rint(LEVELS * np.clip(sitk.GetArrayFromImage(share), 0, 1)).astype(np.uint8)
 
 
 def working_label(label: sitk.Image, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -234,7 +225,7 @@ def _write_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 
 def _read_subject(patient: str, label: int, folder: Path, spacing: Spacing) -> Subject:
     names = ("nct", "ctpa", "embolus", "clot_voxels", "lung_voxels", "vessel_voxels", "vein_voxels")
-    names += ("elsewhere_voxels", "visibility", "confidence", "reached", "window_center")
+    names += ("elsewhere_voxels", "visibility", "reached", "window_center")
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }

@@ -10,41 +10,26 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from cpmn.config.train import TrainConfig
-from cpmn.model.network import Pathway, PathwayOutput, build_pathway, share_modules
+from cpmn.config.train.schedule import ScheduleConfig
+from cpmn.model.network import Pathway, build_pathway
 from cpmn.train.resume import ResumeFolder
 
 logger = logging.getLogger(__name__)
 
-POLY_POWER = 0.9  # nnU-Net v2's schedule
-
 Row = dict[str, Any]
-
-
-@dataclass
-class Best:
-    """The best validation so far: its `score`, the `step`, the NCT pathway's weights and validations `since`."""
-
-    score: float
-    step: int
-    weights: dict[str, Tensor]
-    since: int = 0
 
 
 @dataclass
 class Training:
     """A training in progress; `sums` add up the parts' (value, count) since the last row.
 
-    networks : what is called, the pathways themselves or their compiled form.
     average : the NCT pathway's moving average, None if off.
-    best : None unless the training may stop early.
     """
 
     pathways: dict[str, Pathway]
-    networks: Mapping[str, Callable[..., PathwayOutput]]
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     average: AveragedModel | None = None
-    best: Best | None = None
     step: int = 0
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
@@ -55,33 +40,30 @@ class Training:
         return cast(Pathway, self.average.module) if self.average is not None else self.pathways["nct"]
 
     def weights(self) -> list[nn.Parameter]:
-        """All weights, shared ones once."""
-        return list(dict.fromkeys(w for pathway in self.pathways.values() for w in pathway.parameters()))
+        """All pathways' weights."""
+        return [weight for pathway in self.pathways.values() for weight in pathway.parameters()]
 
 
 def start_training(
     config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder
 ) -> Training:
     """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
+    network, schedule = config.network, config.schedule
     pathways = {
-        phase: build_pathway(config.channels, strides, seed, config.absolute_hu).to(device)
+        phase: build_pathway(network.channels, strides, seed, network.absolute_hu).to(device)
         for phase, seed in (("nct", 2 * config.seed), ("ctpa", 2 * config.seed + 1))
-        if phase in config.pathways
+        if phase in network.pathways
     }
-    if config.channels_last:
+    if config.machine.channels_last:
         for pathway in pathways.values():
             pathway.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
-    if "ctpa" in pathways:
-        share_modules(pathways["nct"], pathways["ctpa"], config.shared)
-    compiled = {phase: torch.compile(pathway) for phase, pathway in pathways.items()} if config.compile else pathways
     saved = resume.load()
-    optimiser, schedule = new_optimiser(pathways, config, saved["step"] if saved else 0)
-    state = Training(pathways, compiled, optimiser, schedule)
-    if config.ema_decay:
-        state.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(config.ema_decay))
+    state = Training(pathways, *new_optimiser(pathways, schedule, saved["step"] if saved else 0))
+    if schedule.ema_decay:
+        state.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(schedule.ema_decay))
     if saved is not None:
         _restore(state, saved)
-        logger.info("going on at step %d of %d", state.step, config.steps)
+        logger.info("going on at step %d of %d", state.step, schedule.steps)
     return state
 
 
@@ -100,7 +82,7 @@ def moving_average(decay: float) -> Callable[[PARAM_LIST, PARAM_LIST, Tensor | i
 
 
 def new_optimiser(
-    pathways: Mapping[str, Pathway], config: TrainConfig, step: int
+    pathways: Mapping[str, Pathway], config: ScheduleConfig, step: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW and its schedule for the phase of training that `step` is in: pretraining and the rest have one each.
 
@@ -108,13 +90,9 @@ def new_optimiser(
     """
     boundary = config.pretraining_steps
     steps = boundary if step < boundary else config.steps - boundary
-    weights = list(dict.fromkeys(w for pathway in pathways.values() for w in pathway.parameters()))
+    weights = [weight for pathway in pathways.values() for weight in pathway.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    if config.schedule == "one_cycle":
-        return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps + 1)
-    if config.schedule == "poly":
-        return optimiser, torch.optim.lr_scheduler.PolynomialLR(optimiser, steps + 1, POLY_POWER)
-    return optimiser, torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps + 1)
 
 
 def snapshot(state: Training) -> dict[str, Any]:
@@ -122,7 +100,6 @@ def snapshot(state: Training) -> dict[str, Any]:
     return {
         "pathways": {phase: pathway.state_dict() for phase, pathway in state.pathways.items()},
         "average": state.average.state_dict() if state.average is not None else None,
-        "best": vars(state.best) if state.best is not None else None,
         "optimiser": state.optimiser.state_dict(),
         "schedule": state.schedule.state_dict(),
         "step": state.step,
@@ -137,7 +114,6 @@ def _restore(state: Training, saved: dict[str, Any]) -> None:
         pathway.load_state_dict(saved["pathways"][phase])
     if state.average is not None:
         state.average.load_state_dict(saved["average"])
-    state.best = Best(**saved["best"]) if saved["best"] else None
     state.optimiser.load_state_dict(saved["optimiser"])
     state.schedule.load_state_dict(saved["schedule"])
     state.step, state.seconds, state.rows, state.sums = saved["step"], saved["seconds"], saved["rows"], saved["sums"]

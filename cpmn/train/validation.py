@@ -27,12 +27,11 @@ def validate(
     device: torch.device,
     world: World = ALONE,
 ) -> dict[str, float | None]:
-    """`validation_{loss,dice,auc,score}` on the working grid (`spacing`); None if undefined; `world` shares them.
+    """`validation_{loss,dice,auc}` on the working grid (`spacing`); None if undefined; `world` shares them.
 
     loss : mean over patients of Dice + cross-entropy + classification_weight x class cross-entropy, on whole crops.
     dice : mean over PE patients with clot in the crop, at probability 0.5; no prediction counts 0.
     auc : of the patients' class logits; None unless there are patients of both classes.
-    score : what early stopping follows: mean of dice and auc, the two tasks' goals (our choice); None without auc.
     """
     pathway.eval()
     rows = world.gather([_validate_subject(pathway, one, spacing, config, device) for one in world.share(subjects)])
@@ -46,7 +45,6 @@ def validate(
         "validation_loss": float(losses.mean()) if len(rows) else None,
         "validation_dice": dice,
         "validation_auc": auc,
-        "validation_score": (dice + auc) / 2 if dice is not None and auc is not None else None,
     }
 
 
@@ -54,15 +52,16 @@ def _validate_subject(
     pathway: Pathway, subject: Subject, spacing: Spacing, config: TrainConfig, device: torch.device
 ) -> tuple[float, float, float]:
     def intensities(hu: np.ndarray) -> np.ndarray:
-        return normalise(hu, subject.window_center, config.window_scale, config.clip)
+        return normalise(hu, subject.window_center, config.network.window_scale, config.network.clip)
 
     volume = torch.from_numpy(intensities(np.asarray(subject.nct))).to(device)
     background = float(intensities(np.array([AIR_HU]))[0])
-    output = predict_volume(pathway, volume, spacing, config.patch_size, overlap=OVERLAP, background=background)
+    patch = config.network.patch_size
+    output = predict_volume(pathway, volume, spacing, patch, overlap=OVERLAP, background=background)
     clot = torch.from_numpy(np.array(subject.embolus)).to(device, torch.float32)
     label = torch.tensor([float(subject.label)], device=device)
     logits = torch.logit(output.probability, eps=1e-6)
     loss = segmentation_loss(logits[None, None], [], clot[None, None])
-    loss = loss + config.classification_weight * classification_loss(output.class_logit[None], label)
+    loss = loss + config.loss.classification_weight * classification_loss(output.class_logit[None], label)
     marked = (output.probability >= THRESHOLD).cpu().numpy()
     return float(loss), overlap.dice(marked, np.asarray(subject.embolus)), float(output.class_logit)

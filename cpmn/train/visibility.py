@@ -1,7 +1,7 @@
 """How well each clot can be told from blood on the NCT, and what its label weighs in training.
 
 Most clots are nearly isodense on NCT (domain facts, section 4): their labels teach the network to mark every artery.
-Weighting labels by visibility, and letting the invisible ones in later (a curriculum), are ours.
+Weighting labels by visibility is ours.
 """
 
 import cc3d
@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from cpmn.anatomy.vessels import BLOOD_HU, SOFT_HU
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train import Spacing
+from cpmn.config.train.loss import LossConfig
 from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample
 
 RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
@@ -28,7 +29,7 @@ def clot_visibility(
     return _visibility(hu, ids, np.array(nct.GetSpacing()[::-1]), visible_hu, invisible_hu)
 
 
-def patch_visibility(hu: np.ndarray, clot: np.ndarray, spacing: Spacing, config: TrainConfig) -> np.ndarray:
+def patch_visibility(hu: np.ndarray, clot: np.ndarray, spacing: Spacing, config: LossConfig) -> np.ndarray:
     """`LEVELS` x the visibility of each connected piece of `clot` (bool) in a patch in HU (z, y, x); 0 elsewhere."""
     ids = np.asarray(cc3d.connected_components(clot)).astype(int)
     seen = _visibility(hu, ids, np.array(spacing[::-1]), config.visible_hu, config.invisible_hu)
@@ -69,7 +70,7 @@ def _within(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 
 
 def visibility_map(
-    nct: sitk.Image, embolus: sitk.Image, clot: np.ndarray, spacing: Spacing, config: TrainConfig
+    nct: sitk.Image, embolus: sitk.Image, clot: np.ndarray, spacing: Spacing, config: LossConfig
 ) -> np.ndarray:
     """uint8 (z, y, x) on the working grid: 255 x visibility of the nearest clot; 0 without any.
 
@@ -100,15 +101,7 @@ def _working_ids(embolus: sitk.Image, spacing: Spacing) -> np.ndarray:
     return sitk.GetArrayFromImage(resample(embolus, grid, sitk.sitkNearestNeighbor))
 
 
-def floor_at(step: int, config: TrainConfig) -> float:
-    """Label weight of an invisible clot at `step`: `visibility_floor`, risen to 1 at the curriculum's end."""
-    if not config.curriculum_fraction:
-        return config.visibility_floor
-    risen = min(1.0, step / (config.curriculum_fraction * config.steps))
-    return config.visibility_floor + (1 - config.visibility_floor) * risen
-
-
 def label_weight(visibility: np.ndarray, clot: np.ndarray, floor: float) -> np.ndarray:
-    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor; v: visibility or confidence."""
+    """Weight of each voxel's label, float32: 1 outside clots, inside v + (1 - v) floor; v: `visibility` / 255."""
     seen = visibility.astype(np.float32) / LEVELS
     return np.where(clot, seen + (1 - seen) * np.float32(floor), np.float32(1)).astype(np.float32)

@@ -52,11 +52,7 @@ def resample(image: sitk.Image, grid: sitk.Image, interpolator: int = sitk.sitkL
     return resampler.Execute(image)
 
 
-def normalise(hu: np.ndarray, center: float, scale: float, clip: float | None) -> np.ndarray:
-    """Network intensities, float32: (HU - center) / scale, clipped to +- clip.
-
-    With `clip` None asinh of it instead: nearly linear within `scale` of the centre and logarithmic beyond, so that
-    lung, fat and bone stay apart and the share of lung in a vessel's border can be told (ours).
-    """
+def normalise(hu: np.ndarray, center: float, scale: float, clip: float) -> np.ndarray:
+    """Network intensities, float32: (HU - center) / scale, clipped to +- clip."""
     intensities = (hu.astype(np.float32) - np.float32(center)) / np.float32(scale)
-    return np.arcsinh(intensities) if clip is None else np.clip(intensities, -clip, clip)
+    return np.clip(intensities, -clip, clip)

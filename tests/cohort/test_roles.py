@@ -25,21 +25,23 @@ def test_splits_of_another_version_are_refused(tmp_path):
 
 def test_models_of_other_settings_are_refused(tmp_path):
     """Half the steps' model is back after `dvc checkout`, and Snakemake remembers the run with all of them."""
-    config = load_config({"train": {"steps": 1000}})
+    config = load_config({"train": {"schedule": {"steps": 1000}}})
     settings, path = variant_settings(config, "cpmn"), tmp_path / "fold-0" / "plan.json"
     trained = resolve_variant(config.train, "cpmn", config.variants)
     write_json(path, {"config": trained.model_dump(mode="json")})
     check_plans([path], settings)
-    write_json(path, {"config": trained.model_copy(update={"steps": 500}).model_dump(mode="json")})
-    with pytest.raises(CpmnError, match=r"trained with other settings than this run's: steps\. .*dvc checkout"):
+    write_json(path, {"config": trained.changed(schedule={"steps": 500}).model_dump(mode="json")})
+    with pytest.raises(
+        CpmnError, match=r"trained with other settings than this run's: schedule\.steps\. .*dvc checkout"
+    ):
         check_plans([path], settings)
 
 
 def test_a_planned_patch_is_no_other_setting(tmp_path):
-    config = load_config({"train": {"planned": True}})
+    config = load_config({"train": {"network": {"planned": True}}})
     trained = resolve_variant(config.train, "cpmn", config.variants)
     write_json(
         tmp_path / "plan.json",
-        {"config": trained.model_copy(update={"patch_size": (32, 32, 32)}).model_dump(mode="json")},
+        {"config": trained.changed(network={"patch_size": (32, 32, 32)}).model_dump(mode="json")},
     )
     check_plans([tmp_path / "plan.json"], variant_settings(config, "cpmn"))

@@ -1,7 +1,10 @@
 """Files that are written from the code agree with it."""
 
+from collections.abc import Iterator
+
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from cpmn.config.generate import ROOT, files, pins
 from cpmn.config.root import Config, load_config
@@ -27,9 +30,13 @@ def test_environments_pin_as_pyproject_does():
         assert set(requirements) <= set(pins("dev").values()), path
 
 
+def undescribed(section: BaseModel, prefix: str = "") -> Iterator[str]:
+    for name, field in type(section).model_fields.items():
+        if not field.description:
+            yield prefix + name
+        if isinstance(value := getattr(section, name), BaseModel):
+            yield from undescribed(value, f"{prefix}{name}.")
+
+
 def test_every_key_of_every_section_is_described():
-    for name, field in Config.model_fields.items():
-        assert field.description, name
-        section = getattr(Config(), name)
-        for key, inner in getattr(type(section), "model_fields", {}).items():
-            assert inner.description, f"{name}.{key}"
+    assert not list(undescribed(Config()))

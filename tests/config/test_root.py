@@ -20,15 +20,22 @@ def test_preset_is_valid(name):
         ({"trian": {}}, "trian: is not a setting"),
         ({"train": {"variants": []}}, "train.variants: Tuple should have at least 1 item"),
         ({"train": {"stpes": 4}}, "train.stpes: is not a setting"),
-        ({"train": {"steps": "many"}}, "train.steps: Input should be a valid integer"),
-        ({"train": {"clip": float("inf")}}, "train.clip: Input should be a finite number"),
-        ({"train": {"window_center": float("nan")}}, "train.window_center: Input should be a finite number"),
-        ({"train": {"steps": 0}}, "train.steps: Input should be greater than or equal to 1"),
+        ({"train": {"schedule": {"steps": "many"}}}, "train.schedule.steps: Input should be a valid integer"),
+        ({"train": {"network": {"clip": float("inf")}}}, "train.network.clip: Input should be a finite number"),
+        (
+            {"train": {"network": {"window_center": float("nan")}}},
+            "train.network.window_center: Input should be a finite number",
+        ),
+        ({"train": {"schedule": {"steps": 0}}}, "train.schedule.steps: Input should be greater than or equal to 1"),
         ({"on_bad_patient": "ignore"}, "on_bad_patient: Input should be 'stop' or 'exclude' (given: 'ignore')"),
         ({"train": {"variants": ["cpmm"]}}, "train.variants: 'cpmm' is not known"),
         ({"variants": {"x": {"base": "y"}}, "train": {"variants": ["x"]}}, "variants.x.base: 'y' is not a known base"),
-        ({"variants": {"x": {"batch_size": -1}}}, "variants.x.batch_size: Input should be greater than"),
-        ({"variants": {"x": {"stpes": 4}}}, "variants.x.stpes: is not a setting"),
+        (
+            {"variants": {"x": {"sampling": {"batch_size": -1}}}},
+            "variants.x.sampling.batch_size: Input should be greater than",
+        ),
+        ({"variants": {"x": {"schedule": {"stpes": 4}}}}, "variants.x.schedule.stpes: is not a setting"),
+        ({"variants": {"x": {"loss": 4}}}, "variants.x.loss: Input should be a valid dictionary"),
         ({"variants": {"../../evil": {}}}, "variants: '../../evil' names folders and files"),
         ({"variants": {"summary.json": {}}}, "variants: 'summary.json' names folders and files"),
     ],
@@ -40,18 +47,24 @@ def test_wrong_key_is_named(values, message):
 
 
 def test_variant_is_section_then_base_then_own():
-    config = load_config({"variants": {"cpmn-s2": {"base": "cpmn", "seed": 2}}, "train": {"steps": 7}})
+    config = load_config({"variants": {"cpmn-s2": {"base": "cpmn", "seed": 2}}, "train": {"schedule": {"steps": 7}}})
     resolved = resolve_variant(config.train, "cpmn-s2", config.variants)
-    assert (resolved.steps, resolved.seed) == (7, 2)
-    assert resolve_variant(config.train, "no_ifa", {}).alignment_weight == 0
-    assert resolve_variant(config.train, "nct_only", {}).pathways == ("nct",)
+    assert (resolved.schedule.steps, resolved.seed) == (7, 2)
+    assert resolve_variant(config.train, "no_ifa", {}).loss.alignment_weight == 0
+    assert resolve_variant(config.train, "nct_only", {}).network.pathways == ("nct",)
+
+
+def test_a_variant_changes_single_keys_of_a_section():
+    train = load_config({"train": {"loss": {"mutual_weight": 0.1, "alignment_weight": 0.2}}}).train
+    loss = resolve_variant(train, "strong", {"strong": {"base": "no_ifd", "loss": {"alignment_weight": 2.0}}}).loss
+    assert (loss.mutual_weight, loss.alignment_weight, loss.discrepancy_weight) == (0.1, 2.0, 0.0)
 
 
 def test_a_variant_may_train_longer():
     custom = {"long": {"base": "nct_only", "steps_times": 2.5}, "wrong": {"steps_times": "twice"}}
-    train = load_config({"train": {"steps": 10}}).train
-    assert resolve_variant(train, "long", custom).steps == 25
-    assert resolve_variant(train, "nct_only_long", {}).steps > 15
+    train = load_config({"train": {"schedule": {"steps": 10}}}).train
+    assert resolve_variant(train, "long", custom).schedule.steps == 25
+    assert resolve_variant(train, "nct_only_long", {}).schedule.steps > 15
     with pytest.raises(CpmnError, match=r"variants\.wrong\.steps_times: 'twice' is not a number above 0"):
         resolve_variant(train, "wrong", custom)
 
@@ -59,10 +72,9 @@ def test_a_variant_may_train_longer():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"foreground_fraction": 0.8, "vessel_fraction": 0.4}, "must not exceed 1 together"),
-        ({"alignment_level": 4}, "alignment_level must be below 4"),
-        ({"pretraining_fraction": 0.5}, "pretraining_fraction is for one pathway"),
-        ({"processes": 2}, "accumulation must be a multiple of processes, 2"),
+        ({"sampling": {"foreground_fraction": 0.8, "vein_fraction": 0.4}}, "must not exceed 1 together"),
+        ({"schedule": {"pretraining_fraction": 0.5}}, "pretraining_fraction is for one pathway"),
+        ({"machine": {"processes": 2}}, "accumulation must be a multiple of processes, 2"),
     ],
 )
 def test_settings_that_do_not_go_together(changes, message):

@@ -20,9 +20,11 @@ def test_a_module_its_imports_and_their_packages():
         "cpmn/__init__.py",
         "cpmn/errors.py",
         "cpmn/config/__init__.py",
+        "cpmn/config/keys.py",
+        "cpmn/config/mistakes.py",
         "cpmn/config/section.py",
-        "cpmn/config/train.py",
         "cpmn/config/variants.py",
+        *(f"cpmn/config/train/{path.name}" for path in (ROOT / "cpmn/config/train").glob("*.py")),
     }
 
 
@@ -40,7 +42,7 @@ def test_no_stage_imports_another():
 
 
 def test_losses_and_network_belong_to_training():
-    assert {"cpmn/model/losses.py", "cpmn/model/network.py", "cpmn/config/train.py"} <= names("cpmn.train.stage")
+    assert {"cpmn/model/losses.py", "cpmn/model/network.py", "cpmn/config/train/loss.py"} <= names("cpmn.train.stage")
 
 
 def test_dvc_watches_all_that_the_phantom_s_rules_watch():

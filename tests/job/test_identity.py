@@ -67,7 +67,7 @@ def test_record_names_variants_with_base_and_seed(tmp_path):
     values = {"variants": {"s2": {"base": "cpmn", "seed": 2}}, "train": {"variants": ["s2", "nct_only"]}}
     record = describe_run(user_config(tmp_path, **values))
     assert (record["variants"]["s2"]["base"], record["variants"]["s2"]["seed"]) == ("cpmn", 2)
-    assert record["variants"]["nct_only"]["settings"]["pathways"] == ["nct"]
+    assert record["variants"]["nct_only"]["settings"]["network"]["pathways"] == ["nct"]
     assert record["cohort"] == "study"
 
 

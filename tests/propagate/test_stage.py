@@ -89,15 +89,6 @@ def test_a_mask_stored_with_turned_axes_is_the_same_mask(case):
     np.testing.assert_array_equal(result, marked((5, 6, 6), (8, 9, 9)))
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_weights_are_written_if_wanted(case, wanted):
-    case.run(0, PropagateConfig(confidence=wanted))
-    path = case.folder / "propagate" / "confidence.nii.gz"
-    assert path.is_file() == wanted
-    if wanted:
-        assert same_grid(read_image(path), read_image(case.nct))
-
-
 def test_label_0_gives_zeros(case):
     assert not case.run(0).any()
 

@@ -9,14 +9,15 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.config.train import TrainConfig
+from cpmn.train.fold import FoldJob
 from cpmn.train.stage import train_fold
 from cpmn.volume.images import write_image
+from tests.settings import train_config
 
 SIZE = (16, 32, 32)  # z, y, x
 SPACING = (3.0, 3.0, 4.0)  # x, y, z in mm
 PATIENTS = ("n0", "p0", "n1", "p1", "n2", "p2")
 LABELS = {patient: int(patient.startswith("p")) for patient in PATIENTS}
-SPLITS = {"seed": 0, "method": "", "test": [], "folds": [{"train": list(PATIENTS[:4]), "validation": ["n2", "p2"]}]}
 TINY = {
     "patch_size": (16, 16, 8),
     "channels": (8, 8),
@@ -61,32 +62,39 @@ def make_config() -> Callable[..., TrainConfig]:
     """The tiny settings with changes."""
 
     def make(**changes: Any) -> TrainConfig:
-        return TrainConfig.model_validate(TINY | changes)
+        return train_config(**(TINY | changes))
 
     return make
 
 
 @pytest.fixture
-def arguments(crops: Path) -> dict[str, Any]:
-    """Arguments of `train_fold` but for `folder` and `config`."""
-    return {
-        "variant": "cpmn",
-        "fold": 0,
-        "splits": SPLITS,
-        "crops": crops,
-        "excluded": {},
-        "threads": 1,
-        "labels": LABELS,
-        "paired": set(PATIENTS),
-    }
+def make_job(crops: Path, make_config: Callable[..., TrainConfig]) -> Callable[..., FoldJob]:
+    """Training on the tiny crops into a folder, with changes."""
+
+    def make(folder: Path, config: TrainConfig | None = None, **changes: Any) -> FoldJob:
+        given = {
+            "variant": "cpmn",
+            "fold": 0,
+            "config": config or make_config(),
+            "training": PATIENTS[:4],
+            "validation": ("n2", "p2"),
+            "labels": LABELS,
+            "paired": PATIENTS,
+            "crops": crops,
+            "folder": folder,
+        }
+        return FoldJob.model_validate(given | changes)
+
+    return make
 
 
 @pytest.fixture
-def run_training(arguments: dict[str, Any], make_config: Callable[..., TrainConfig]) -> Callable[..., Path]:
-    """Training `train_fold` on the tiny crops into a folder; keywords override its arguments."""
+def run_training(make_job: Callable[..., FoldJob]) -> Callable[..., Path]:
+    """Training it; `on_epoch` and `on_step` go to `train_fold`, other keywords change the job."""
 
     def run(folder: Path, config: TrainConfig | None = None, **changes: Any) -> Path:
-        train_fold(folder=folder, config=config or make_config(), **(arguments | changes))
+        hooks = {name: changes.pop(name) for name in ("on_epoch", "on_step") if name in changes}
+        train_fold(make_job(folder, config, **changes), **hooks)
         return folder
 
     return run

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 import cpmn.train.feed as feed
-from cpmn.config.train import TrainConfig
 from cpmn.train.feed import Sampler
 from cpmn.train.processes import World
 from cpmn.train.subjects import load_subjects
+from tests.settings import train_config
 from tests.train.conftest import LABELS, PATIENTS, SPACING, TINY
 
 
 @pytest.fixture
 def subjects(crops, tmp_path):
-    config = TrainConfig.model_validate(TINY)
+    config = train_config(**TINY)
     return load_subjects(
         PATIENTS, crops=crops, labels=LABELS, spacing=SPACING, cache=tmp_path, config=config, paired=set()
     )
@@ -23,9 +23,9 @@ def subjects(crops, tmp_path):
 
 def sampled(subjects, ahead: int, world: World) -> list[torch.Tensor]:
     """Patches of the third step on."""
-    config = TrainConfig.model_validate(TINY | {"accumulation": 2})
+    config = train_config(**TINY, accumulation=2)
     with Sampler(subjects, config, 2, world, ahead=ahead) as sampler:
-        return [batch.nct.patches for _ in range(2, config.steps) for batch in sampler.next_step()]
+        return [batch.nct.patches for _ in range(2, config.schedule.steps) for batch in sampler.next_step()]
 
 
 @pytest.mark.parametrize("world", [World(), World(rank=1, size=2)])
@@ -38,10 +38,10 @@ def test_ahead_or_not_the_batches_are_the_same(subjects, world):
 
 def test_it_works_so_many_steps_ahead_and_no_further_than_the_last(subjects, monkeypatch):
     monkeypatch.setattr(feed, "sample_batch", lambda _subjects, _config, step, _part: step)
-    config = TrainConfig.model_validate(TINY)
+    config = train_config(**TINY)
     with Sampler(subjects, config, 0, World(), ahead=2) as sampler:
-        assert [(list(sampler.next_step()), sampler.submitted) for _ in range(config.steps)] == [
-            ([step], min(step + 3, config.steps)) for step in range(config.steps)
+        assert [(list(sampler.next_step()), sampler.submitted) for _ in range(config.schedule.steps)] == [
+            ([step], min(step + 3, config.schedule.steps)) for step in range(config.schedule.steps)
         ]
 
 
@@ -52,7 +52,7 @@ def test_a_fault_while_sampling_ahead_reaches_the_training_and_no_thread_stays(s
     monkeypatch.setattr(feed, "sample_batch", fail)
     with (
         pytest.raises(ValueError, match="damaged"),
-        Sampler(subjects, TrainConfig.model_validate(TINY), 0, World(), ahead=2) as sampler,
+        Sampler(subjects, train_config(**TINY), 0, World(), ahead=2) as sampler,
     ):
         list(sampler.next_step())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sampling")]

@@ -6,7 +6,6 @@ import torch
 import cpmn.train.objective as objective
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
-from cpmn.errors import CpmnError
 from cpmn.model.losses import (
     affinity_loss,
     alignment_loss,
@@ -16,8 +15,9 @@ from cpmn.model.losses import (
     segmentation_loss,
 )
 from cpmn.model.network import Pathway, build_pathway
-from cpmn.train.objective import PARTS, training_loss
+from cpmn.train.objective import AFFINITY_WEIGHT, ALIGNMENT_LEVEL, PARTS, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
+from tests.settings import in_sections, train_config
 
 STRIDES = ((2, 2, 2),)
 
@@ -25,8 +25,8 @@ STRIDES = ((2, 2, 2),)
 @pytest.fixture
 def config() -> Callable[..., TrainConfig]:
     def make(base: str = "cpmn", **changes: object) -> TrainConfig:
-        small = TrainConfig.model_validate({"channels": (8, 8), "warmup_fraction": 0})
-        return resolve_variant(small, "mine", {"mine": {"base": base} | changes})
+        small = train_config(channels=(8, 8), warmup_fraction=0)
+        return resolve_variant(small, "mine", {"mine": {"base": base} | in_sections(**changes)})
 
     return make
 
@@ -45,8 +45,8 @@ def phase(seed: int, rows: int = 3) -> PhasePatches:
 
 
 def test_all_parts_add_up(pathways, config):
-    settings = config()
-    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), settings, 0)
+    settings = config().loss
+    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), config(), 0)
     assert set(parts) == set(PARTS)
     supervised = sum(
         parts[f"segmentation{s}"]
@@ -54,7 +54,7 @@ def test_all_parts_add_up(pathways, config):
         + settings.discrepancy_weight * parts[f"discrepancy{s}"]
         for s in ("", "_ctpa")
     )
-    alignment = settings.alignment_weight * (parts["alignment"] + settings.affinity_weight * parts["affinity"])
+    alignment = settings.alignment_weight * (parts["alignment"] + AFFINITY_WEIGHT * parts["affinity"])
     expected = supervised + settings.mutual_weight * parts["mutual"] + alignment
     assert parts["total"].item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -95,8 +95,8 @@ def test_unpaired_patches_take_no_part_in_comparisons(pathways, config):
         assert parts[name].item() == pytest.approx(reference[name].item(), rel=1e-4)
     without = training_loss(pathways, Batch(nct, None, []), config(), 0)
     assert set(without) == {"total", "segmentation", "classification", "discrepancy"}
-    weights = config()
-    ours = parts["alignment"] + weights.affinity_weight * parts["affinity"]
+    weights = config().loss
+    ours = parts["alignment"] + AFFINITY_WEIGHT * parts["affinity"]
     extra = parts["segmentation_ctpa"] + weights.classification_weight * parts["classification_ctpa"]
     extra += weights.discrepancy_weight * parts["discrepancy_ctpa"]
     extra += weights.mutual_weight * parts["mutual"] + weights.alignment_weight * ours
@@ -119,50 +119,11 @@ def test_warm_up_holds_the_extra_terms_back(pathways, config):
     assert early["total"] < late["total"]
 
 
-def test_each_extra_term_has_a_warm_up_of_its_own(pathways, config):
-    batch = Batch(phase(0), phase(1), [0, 1, 2])
-    nothing = {"alignment_weight": 0, "mutual_weight": 0, "discrepancy_weight": 0}
-    plain = training_loss(pathways, batch, config(**nothing), 0)["total"]
-    for term in ("alignment", "mutual", "discrepancy"):
-        alone = nothing | {f"{term}_weight": 1.0, "affinity_weight": 0, "steps": 100}
-        slow = training_loss(pathways, batch, config(**alone, **{f"{term}_warmup": 0.5}), 24)["total"]
-        whole = training_loss(pathways, batch, config(**alone), 24)["total"]
-        assert ((slow - plain) / (whole - plain)).item() == pytest.approx(0.5, rel=0.01)
-
-
 def test_a_teacher_gets_no_gradient_from_comparisons(pathways, config):
     parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), config(constant="ctpa"), 0)
     weight = pathways["ctpa"].stem.convolution.weight
     for name in ("mutual", "alignment", "affinity"):
         assert torch.autograd.grad(parts[name], weight, retain_graph=True, allow_unused=True) == (None,)
-
-
-def test_alignment_starts_at_its_level(pathways, config):
-    batch = Batch(phase(0), phase(1), [0, 1, 2])
-    values = [training_loss(pathways, batch, config(alignment_level=n), 0)["alignment"].item() for n in (0, 1)]
-    assert values[0] != values[1]
-    with pytest.raises(CpmnError, match=r"variants\.mine: Value error, alignment_level must be below 2"):
-        config(alignment_level=2)
-
-
-def test_alignment_follows_the_label_weights_of_the_paired_patches_alone_if_asked(pathways, config):
-    nct, ctpa = phase(0), phase(1, rows=2)
-    nct.weight = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1, 1).expand(3, 1, 8, 8, 8)
-
-    def aligned(paired: list[int], **changes: object) -> torch.Tensor:
-        batch = Batch(nct, ctpa, paired)
-        parts = training_loss(pathways, batch, config(constant="ctpa", visibility_floor=0.0, **changes), 0)
-        return torch.stack([parts["alignment"], parts["affinity"]])
-
-    heavy, light = (aligned(rows, alignment_by_label=True) for rows in ([2, 2], [0, 0]))
-    assert light.tolist() == [0, 0]
-    assert torch.equal(heavy, aligned([2, 2]))
-    assert (aligned([0, 0]) > 0).all()
-    assert torch.allclose(aligned([1, 1], alignment_by_label=True), aligned([1, 1]) / 2)
-    nct.weight = None
-    assert torch.equal(aligned([0, 1], alignment_by_label=True), aligned([0, 1]))
-    with pytest.raises(CpmnError, match="alignment_by_label needs label weights"):
-        config(alignment_by_label=True)
 
 
 def test_phases_are_compared_only_where_the_ctpa_reaches(pathways, config):
@@ -177,13 +138,13 @@ def test_phases_are_compared_only_where_the_ctpa_reaches(pathways, config):
 
     with torch.no_grad():
         one, two = (pathways[name](p.patches) for name, p in (("nct", nct), ("ctpa", ctpa)))
-        levels = slice(settings.alignment_level, None)
+        levels = slice(ALIGNMENT_LEVEL, None)
         features = (one.features[levels], two.features[levels])
         expected = {
-            "alignment": alignment_loss(*features, settings.alignment_tolerance, "ctpa", half),
+            "alignment": alignment_loss(*features, settings.loss.alignment_tolerance, "ctpa", half),
             "affinity": affinity_loss(one.features[-1], two.features[-1], "ctpa", half),
-            "mutual": mutual_loss(one.logits, two.logits, settings.mutual_temperature, "ctpa", half)
-            + mutual_loss(one.class_logit, two.class_logit, settings.mutual_temperature, "ctpa", torch.full((3,), 0.5)),
+            "mutual": mutual_loss(one.logits, two.logits, "ctpa", half)
+            + mutual_loss(one.class_logit, two.class_logit, "ctpa", torch.full((3,), 0.5)),
         }
     found = compared(half)
     for name, value in expected.items():
@@ -296,19 +257,11 @@ def test_clots_are_set_against_their_ring_and_against_clot_free_vessel_beyond_it
         assert found != pytest.approx(discrepancy_loss(fine, nct.clot, other).item(), rel=1e-4)
 
 
-def test_settings_reach_the_comparisons(pathways, config):
-    """Temperature, tolerance and level, against the terms called by hand."""
+def test_the_tolerance_reaches_the_alignment_below_full_resolution(pathways, config):
     both = {"nct": phase(0), "ctpa": phase(1)}
     batch = Batch(both["nct"], both["ctpa"], [0, 1, 2])
-    nct, ctpa = (pathways[name](one.patches) for name, one in both.items())
-    found = training_loss(pathways, batch, config(mutual_temperature=3.0, alignment_tolerance=1, alignment_level=0), 0)
-    pairs = ((nct.logits, ctpa.logits), (nct.class_logit, ctpa.class_logit))
-    mutual = sum(mutual_loss(*pair, 3.0).item() for pair in pairs)
-    assert found["mutual"].item() == pytest.approx(mutual, rel=1e-4)
-    assert found["alignment"].item() == pytest.approx(alignment_loss(nct.features, ctpa.features, 1).item(), rel=1e-4)
-    assert found["affinity"].item() == pytest.approx(
-        affinity_loss(nct.features[-1], ctpa.features[-1]).item(), rel=1e-4
-    )
-    plain = training_loss(pathways, batch, config(alignment_level=0), 0)
-    assert plain["mutual"].item() != pytest.approx(found["mutual"].item(), rel=1e-3)
-    assert plain["alignment"] > found["alignment"]  # the best match within a voxel is no worse than the voxel itself
+    nct, ctpa = (pathways[name](one.patches).features[ALIGNMENT_LEVEL:] for name, one in both.items())
+    strict, lenient = (training_loss(pathways, batch, config(alignment_tolerance=n), 0)["alignment"] for n in (0, 1))
+    assert strict.item() == pytest.approx(alignment_loss(nct, ctpa).item(), rel=1e-4)
+    assert lenient.item() == pytest.approx(alignment_loss(nct, ctpa, 1).item(), rel=1e-4)
+    assert lenient < strict  # the best match within a voxel is no worse than the voxel itself

@@ -11,6 +11,7 @@ from cpmn.model.plan import pooling_strides
 from cpmn.train.objective import training_loss
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.sampling import Batch, PhasePatches
+from tests.settings import train_config
 
 THIN, THICK = (1.5, 1.5, 1.5), (0.8, 0.8, 5.0)
 CROP = {"median_size": [180, 140, 120], "median_spacing": [1.5, 1.5, 2.0]}
@@ -18,9 +19,9 @@ CROP = {"median_size": [180, 140, 120], "median_spacing": [1.5, 1.5, 2.0]}
 
 def kept_bytes(config: TrainConfig, spacing: tuple[float, float, float]) -> int:
     """What PyTorch really keeps for the backward pass, and four copies of the weights."""
-    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
-    pathways = {phase: build_pathway(config.channels, strides, 0) for phase in config.pathways}
-    size = (config.batch_size, 1, *config.patch_size[::-1])
+    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
+    pathways = {phase: build_pathway(config.network.channels, strides, 0) for phase in config.network.pathways}
+    size = (config.sampling.batch_size, 1, *config.network.patch_size[::-1])
     clot = torch.zeros(size)
     clot[:, :, 2:4, 2:4, 2:4] = 1
     phases = [PhasePatches(torch.randn(size), clot, 1 - clot, torch.ones(size[0])) for _ in range(2)]
@@ -46,7 +47,7 @@ def kept_bytes(config: TrainConfig, spacing: tuple[float, float, float]) -> int:
         ({"patch_size": (32, 32, 8), "channels": (16, 32), "batch_size": 2}, THICK),
         ({"patch_size": (48, 48, 48), "batch_size": 1, "pathways": ("nct",)}, THIN),
         ({"alignment_tolerance": 2}, THIN),
-        ({"constant": "none", "mutual_temperature": 2.0}, THIN),
+        ({"constant": "none"}, THIN),
         ({"alignment_weight": 0, "mutual_weight": 0, "discrepancy_weight": 0}, THIN),
     ],
     ids=[
@@ -55,23 +56,16 @@ def kept_bytes(config: TrainConfig, spacing: tuple[float, float, float]) -> int:
     ],
 )
 def test_the_estimate_is_near_what_is_kept(changes, spacing):
-    config = TrainConfig.model_validate(changes)
+    config = train_config(**changes)
     assert training_bytes(config, spacing) == pytest.approx(kept_bytes(config, spacing), rel=1 / 3)
 
 
 def test_parameters_are_those_of_one_pathway():
     config = TrainConfig()
-    pathway = build_pathway(config.channels, pooling_strides(THIN, config.patch_size, len(config.channels)), 0)
+    pathway = build_pathway(
+        config.network.channels, pooling_strides(THIN, config.network.patch_size, len(config.network.channels)), 0
+    )
     assert parameters(config, THIN) == sum(weight.numel() for weight in pathway.parameters())
-
-
-def test_a_planned_network_must_have_the_level_that_is_aligned():
-    small = {"planned": True, "memory_gb": 0.3}
-    levels = len(planned(TrainConfig.model_validate(small), CROP, THIN).channels)
-    with pytest.raises(CpmnError, match=f"alignment_level must be below {levels}, the levels that train.planned"):
-        planned(TrainConfig.model_validate(small | {"alignment_level": levels}), CROP, THIN)
-    deep = {"planned": True, "alignment_level": 4, "alignment_weight": 0.0}
-    assert TrainConfig.model_validate(deep).alignment_level == 4
 
 
 def test_what_is_given_stays_unless_planned():
@@ -81,20 +75,20 @@ def test_what_is_given_stays_unless_planned():
 @pytest.mark.parametrize("spacing", [THIN, THICK, (2.6, 2.6, 3.5)])
 @pytest.mark.parametrize("memory", [0.2, 1.0, 8.0])
 def test_a_plan_fits_its_budget_and_the_crop(spacing, memory):
-    config = planned(TrainConfig.model_validate({"planned": True, "memory_gb": memory}), CROP, spacing)
+    config = planned(train_config(planned=True, memory_gb=memory), CROP, spacing)
     assert training_bytes(config, spacing) <= memory * 1e9
-    extents = [n * s for n, s in zip(config.patch_size, spacing, strict=True)]
+    extents = [n * s for n, s in zip(config.network.patch_size, spacing, strict=True)]
     assert all(n <= max(m * s, 8 * v) for n, m, s, v in zip(extents, *CROP.values(), spacing, strict=True))
-    assert all(n % 8 == 0 for n in config.patch_size)
-    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
-    assert min(n // math.prod(s[axis] for s in strides) for axis, n in enumerate(config.patch_size)) >= 2
+    assert all(n % 8 == 0 for n in config.network.patch_size)
+    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
+    assert min(n // math.prod(s[axis] for s in strides) for axis, n in enumerate(config.network.patch_size)) >= 2
     TrainConfig.model_validate(config.model_dump())
 
 
 def test_more_memory_never_gives_a_smaller_patch():
     budgets = (0.2, 0.5, 1.0, 2.0, 4.0)
-    plans = [planned(TrainConfig.model_validate({"planned": True, "memory_gb": m}), CROP, THIN) for m in budgets]
-    voxels = [math.prod(plan.patch_size) for plan in plans]
+    plans = [planned(train_config(planned=True, memory_gb=m), CROP, THIN) for m in budgets]
+    voxels = [math.prod(plan.network.patch_size) for plan in plans]
     assert voxels == sorted(voxels)
     assert voxels[-1] > voxels[0]
 
@@ -103,18 +97,15 @@ def test_more_memory_never_gives_a_smaller_patch():
 def test_variants_that_are_compared_get_the_same_network(memory):
     """The budget holds the costliest of them, so that the cheaper ones do not grow into it."""
     variants = ({}, {"pathways": ("nct",)}, {"alignment_weight": 0.0}, {"pathways": ("nct",), "alignment_weight": 0.0})
-    plans = [
-        planned(TrainConfig.model_validate({"planned": True, "memory_gb": memory} | variant), CROP, THIN)
-        for variant in variants
-    ]
-    assert len({(plan.patch_size, plan.channels) for plan in plans}) == 1
+    plans = [planned(train_config(planned=True, memory_gb=memory, **variant), CROP, THIN) for variant in variants]
+    assert len({(plan.network.patch_size, plan.network.channels) for plan in plans}) == 1
     assert max(training_bytes(plan, THIN) for plan in plans) <= memory * 1e9
 
 
 def test_memory_beyond_the_whole_crop_widens_the_network():
     def channels(memory: float) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-        plan = planned(TrainConfig.model_validate({"planned": True, "memory_gb": memory}), CROP, THIN)
-        return plan.patch_size, plan.channels
+        plan = planned(train_config(planned=True, memory_gb=memory), CROP, THIN)
+        return plan.network.patch_size, plan.network.channels
 
     whole = (176, 136, 160)  # the crop of 180 x 140 x 120 at 1.5 x 1.5 x 2 mm, in multiples of 8
     assert channels(1000) == (whole, (32, 64, 128, 256, 256))
@@ -124,8 +115,8 @@ def test_memory_beyond_the_whole_crop_widens_the_network():
 
 
 def test_a_budget_that_holds_nothing():
-    with pytest.raises(CpmnError, match=r"train\.memory_gb 0\.001 holds no network"):
-        planned(TrainConfig.model_validate({"planned": True, "memory_gb": 0.001}), CROP, THIN)
+    with pytest.raises(CpmnError, match=r"train\.network\.memory_gb 0\.001 holds no network"):
+        planned(train_config(planned=True, memory_gb=0.001), CROP, THIN)
 
 
 def test_a_job_s_own_limit_counts(tmp_path, monkeypatch):
@@ -139,7 +130,7 @@ def test_a_job_s_own_limit_counts(tmp_path, monkeypatch):
     assert planning.job_limit(tmp_path / "absent", root) == math.inf
     monkeypatch.setattr(planning, "job_limit", lambda: 10**8)
     with pytest.raises(CpmnError, match=r"0\.1 GB are free on cpu"):
-        check_memory(TrainConfig.model_validate({"patch_size": (64, 64, 64)}), THIN, torch.device("cpu"))
+        check_memory(train_config(patch_size=(64, 64, 64)), THIN, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("bfloat16", "fits"), [(True, True), (False, False)])
@@ -159,15 +150,15 @@ def test_bfloat16_takes_less_of_a_gpu(monkeypatch, bfloat16, fits):
 def test_too_little_memory_is_said_before_it_is_taken(monkeypatch):
     memory = type("Memory", (), {"available": 10**8})
     monkeypatch.setattr(planning.psutil, "virtual_memory", lambda: memory)
-    config = TrainConfig.model_validate({"patch_size": (64, 64, 64)})
+    config = train_config(patch_size=(64, 64, 64))
     with pytest.raises(CpmnError, match=r"needs about \d+\.\d GB of memory and 0\.1 GB are free on cpu"):
         check_memory(config, THIN, torch.device("cpu"))
 
 
 def test_processes_of_one_machine_share_its_memory(monkeypatch):
-    config = TrainConfig.model_validate({"accumulation": 2, "processes": 2})
+    config = train_config(accumulation=2, processes=2)
     one = training_bytes(config, THIN)
     monkeypatch.setattr(planning.psutil, "virtual_memory", lambda: type("Memory", (), {"available": int(1.5 * one)}))
-    check_memory(config.model_copy(update={"processes": 1}), THIN, torch.device("cpu"))
+    check_memory(config.changed(machine={"processes": 1}), THIN, torch.device("cpu"))
     with pytest.raises(CpmnError, match="needs about"):
         check_memory(config, THIN, torch.device("cpu"))

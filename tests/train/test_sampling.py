@@ -10,6 +10,7 @@ from cpmn.train import simulate
 from cpmn.train.places import sample_places
 from cpmn.train.sampling import sample_batch
 from cpmn.train.subjects import Subject
+from tests.settings import train_config
 
 SHAPE = (12, 30, 30)
 
@@ -32,7 +33,7 @@ def subjects() -> list[Subject]:
 @pytest.fixture
 def config() -> Callable[..., TrainConfig]:
     def make(**changes: object) -> TrainConfig:
-        return TrainConfig.model_validate({"patch_size": (16, 16, 8), "batch_size": 4} | changes)
+        return train_config(**({"patch_size": (16, 16, 8), "batch_size": 4} | changes))
 
     return make
 
@@ -56,7 +57,7 @@ def test_variants_share_the_nct_patches(subjects, config, change):
 
 def test_each_patient_is_seen_about_its_own_centre_and_the_ctpa_about_the_common_one(subjects, config):
     plain = config(clip=100.0)
-    raised = [replace(one, window_center=one.window_center + 2 * plain.window_scale) for one in subjects]
+    raised = [replace(one, window_center=one.window_center + 2 * plain.network.window_scale) for one in subjects]
     batch, other = (sample_batch(some, plain, 3) for some in (subjects, raised))
     assert torch.allclose(other.nct.patches, batch.nct.patches - 2, atol=1e-5)
     assert batch.ctpa is not None
@@ -183,24 +184,8 @@ def test_spatial_variation_is_the_same_in_both_phases(config):
     assert not torch.equal(batch.nct.patches, plain.nct.patches)
 
 
-def test_gain_is_drawn_for_each_phase(config):
-    twin = subject("a", True)
-    twin = replace(twin, ctpa=twin.nct)
-    same = {"ctpa_window_center": 45.0, "ctpa_window_scale": 20.0, "noise_hu": 0, "shift_hu": 0, "clip": 100.0}
-    plain, gained = sample_batch([twin], config(**same), 2), sample_batch([twin], config(gain=0.2, **same), 2)
-    assert plain.ctpa is not None
-    assert gained.ctpa is not None
-    factors = [
-        (after.patches / before.patches).flatten(1).nanmedian(1).values
-        for before, after in ((plain.nct, gained.nct), (plain.ctpa, gained.ctpa))
-    ]
-    assert ((factors[0] - 1).abs() <= 0.2001).all()
-    assert not torch.allclose(factors[0], factors[1])
-    assert torch.allclose(gained.nct.patches[0], plain.nct.patches[0] * factors[0][0], atol=1e-4)
-
-
 def test_options_move_no_patch(subjects, config):
-    options = {"rotation_degrees": 10, "simulated_fraction": 1.0, "scaling": 0.1, "gain": 0.1, "vessel_fraction": 0.25}
+    options = {"rotation_degrees": 10, "simulated_fraction": 1.0, "scaling": 0.1, "vein_fraction": 0.25}
     for step in range(5):
         plain, varied = sample_places(subjects, config(), step), sample_places(subjects, config(**options), step)
         assert [(p.subject.patient, p.corner) for p in plain[:2]] == [(p.subject.patient, p.corner) for p in varied[:2]]
@@ -217,23 +202,10 @@ def with_tube(name: str, label: int) -> Subject:
     return Subject(name, label, nct, ctpa, embolus, np.argwhere(embolus), everywhere, vessel, spacing=(1.0, 1.0, 1.0))
 
 
-def test_hard_negatives_centre_on_vessel(config):
-    subjects = [with_tube("p", 1), with_tube("n", 0)]
-    places = [p for step in range(20) for p in sample_places(subjects, config(vessel_fraction=0.5), step)]
-    assert [place.kind for place in places[:4]] == ["clot", "clot", "vessel", "vessel"]
-    assert {place.subject.patient for place in places if place.kind == "vessel"} == {"p", "n"}
-    batch = sample_batch(subjects, config(vessel_fraction=0.5), 0)
-    assert (batch.nct.vessel[2:].flatten(1).sum(1) > 0).all()
-
-
-def test_nothing_centres_on_vessel_where_there_is_none(subjects, config):
-    assert len(sample_batch(subjects, config(vessel_fraction=0.5), 0).nct.patches) == 4
-
-
 def test_simulated_emboli_go_into_normals_alone(config):
     subjects = [with_tube("p", 1), with_tube("n", 0)]
     on = config(simulated_fraction=1.0, foreground_fraction=0, simulated_hu=(35, 35), steps=100, noise_hu=0, shift_hu=0)
-    off = on.model_copy(update={"simulated_fraction": 0.0})
+    off = on.changed(sampling={"simulated_fraction": 0.0})
     seen = 0
     for step in range(8):
         simulated, plain = sample_batch(subjects, on, step), sample_batch(subjects, off, step)
@@ -252,99 +224,38 @@ def test_simulated_emboli_go_into_normals_alone(config):
     assert seen >= 5
 
 
-def test_so_many_of_the_simulated_emboli_are_darker_than_blood(config):
-    subjects = [with_tube("p", 1), with_tube("n", 0)]
-    quiet = {"foreground_fraction": 0, "simulated_hu": (35, 35), "steps": 100, "noise_hu": 0, "shift_hu": 0}
-    off = config(simulated_fraction=0.0, **quiet)
-    for fraction, expected in ((1.0, (0.0, 0.0)), (0.5, (0.3, 0.7)), (0.0, (1.0, 1.0))):
-        on = config(simulated_fraction=1.0, simulated_dark_fraction=fraction, **quiet)
-        brighter = []
-        for step in range(24):
-            simulated, plain = sample_batch(subjects, on, step).nct, sample_batch(subjects, off, step).nct
-            for row in range(len(plain.clot)):
-                if (added := (simulated.clot - plain.clot)[row] > 0).any():
-                    brighter.append(bool((simulated.patches - plain.patches)[row][added].mean() > 0))
-        assert len(brighter) >= 20
-        assert expected[0] <= np.mean(brighter) <= expected[1]
-
-
-def test_labelled_clots_with_another_contrast_weigh_in_full_and_the_ctpa_stays(config):
-    """The clots of this patient are invisible on the NCT and ignored, but for the half that gets a contrast."""
-    tube = with_tube("p", 1)
-    subjects = [replace(tube, visibility=np.zeros(tube.embolus.shape, np.uint8)), with_tube("n", 0)]
-    quiet = {"visibility_floor": 0.0, "simulated_hu": (35, 35), "steps": 100, "noise_hu": 0, "shift_hu": 0}
-    quiet |= {"visible_hu": 10.0}  # reached by each, whatever its rim takes
-    heavy = []
-    for step in range(24):
-        off, on = (sample_batch(subjects, config(clot_contrast_fraction=part, **quiet), step) for part in (0.0, 0.5))
-        assert off.ctpa is not None
-        assert on.ctpa is not None
-        assert torch.equal(off.ctpa.patches, on.ctpa.patches)
-        assert torch.equal(off.nct.clot, on.nct.clot)
-        assert off.nct.weight is not None
-        assert on.nct.weight is not None
-        for row in np.flatnonzero(off.nct.present):
-            inside = off.nct.clot[row] > 0
-            assert (off.nct.weight[row][inside] == 0).all()
-            changed = not torch.equal(off.nct.patches[row], on.nct.patches[row])
-            assert (on.nct.weight[row][inside] == float(changed)).all()
-            heavy.append(changed)
-    assert len(heavy) >= 24
-    assert 0.25 <= np.mean(heavy) <= 0.75
-
-
-@pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.49))], ids=["sharp", "smoothed"])
-def test_made_clots_weigh_by_their_contrast_whatever_the_place_is_trusted(config, monkeypatch, edge, weight):
-    """12 HU, fully visible at 20 and not at all up to 4, is a half: of simulated clots and of invisible ones raised.
-
-    A smoothed rim takes part of it.
-    """
+@pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.495))], ids=["sharp", "smoothed"])
+def test_simulated_clots_weigh_by_their_contrast(config, monkeypatch, edge, weight):
+    """12 HU, fully visible at 20 and not at all up to 4, is a half; a smoothed rim takes part of it."""
     monkeypatch.setattr(simulate, "EDGE_VOXELS", edge)
     monkeypatch.setattr(simulate, "CONTRAST_SD_HU", 0.0)
     nothing = np.zeros(SHAPE, np.uint8)
-    full = np.where(with_tube("p", 1).embolus, 255, 0).astype(np.uint8)
-    subjects = [replace(with_tube("p", 1), visibility=nothing, confidence=full)]
-    subjects += [replace(with_tube("n", 0), visibility=nothing, confidence=nothing)]
-    weights = {"visibility_floor": 0.0, "confidence_floor": 0.0, "visible_hu": 20, "invisible_hu": 4}
-    made = {"simulated_fraction": 1.0, "clot_contrast_fraction": 1.0, "simulated_hu": (12, 12)}
-    settings, kinds = config(**weights, **made), set()
+    subjects = [replace(with_tube("n", 0), visibility=nothing)]
+    made = {"simulated_fraction": 1.0, "simulated_hu": (12, 12)}
+    settings = config(visibility_floor=0.0, visible_hu=20, invisible_hu=4, **made)
     for step in range(4):
         nct = sample_batch(subjects, settings, step).nct
         assert nct.weight is not None
         found = nct.weight[nct.clot > 0].numpy()
         assert weight[0] <= found.min() <= found.max() <= weight[1]
         assert (nct.weight[nct.clot == 0] == 1).all()
-        places = sample_places(subjects, settings, step)
-        kinds |= {place.subject.label for place, clot in zip(places, nct.present, strict=True) if clot}
-    assert kinds == {0, 1}
 
 
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
 def test_variants_share_the_simulated_emboli_too(config, change):
     subjects = [with_tube("p", 1), with_tube("n", 0)]
     for step in range(4):
-        settings = {"simulated_fraction": 1.0, "clot_contrast_fraction": 0.5}
+        settings = {"simulated_fraction": 1.0}
         plain, other = (sample_batch(subjects, config(**settings, **c), step).nct for c in ({}, change))
         assert torch.equal(plain.patches, other.patches)
         assert torch.equal(plain.clot, other.clot)
         assert plain.present[2:].any()
 
 
-def test_label_weights_of_visibility_and_confidence_multiply(config):
-    fifth = np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8)
-    subject = replace(with_tube("p", 1), visibility=fifth, confidence=fifth)
-    settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "confidence_floor": 0.0}
-    batch = sample_batch([subject], config(**settings), 0).nct
-    assert batch.weight is not None
-    assert batch.weight[batch.clot > 0].numpy() == pytest.approx((0.2 + 0.8 * 0.5) * 0.2, abs=1e-6)
-    assert batch.weight[batch.clot == 0].min() == 1
-
-
-def test_label_weights_follow_visibility_and_the_curriculum(config):
+def test_label_weights_follow_visibility(config):
     seen = replace(with_tube("p", 1), visibility=np.where(with_tube("p", 1).embolus, 51, 0).astype(np.uint8))
-    settings = {"foreground_fraction": 1.0, "visibility_floor": 0.5, "steps": 100, "curriculum_fraction": 0.5}
-    for step, floor in ((0, 0.5), (25, 0.75), (50, 1.0), (99, 1.0)):
-        nct = sample_batch([seen], config(**settings), step).nct
+    for floor in (0.5, 0.75):
+        nct = sample_batch([seen], config(foreground_fraction=1.0, visibility_floor=floor), 0).nct
         assert nct.weight is not None
         assert nct.weight[nct.clot > 0].unique().tolist() == pytest.approx([0.2 + 0.8 * floor])
         assert (nct.weight[nct.clot == 0] == 1).all()
@@ -369,9 +280,9 @@ def test_internal_negatives_centre_on_veins_of_those_with_a_mask(config):
     vein[:, 15, 15] = True
     masked = replace(subject("bb", False), vein_voxels=np.argwhere(vein).astype(np.int16))
     subjects = [subject("a", True), masked, subject("dddd", False)]
-    settings = config(vein_fraction=0.25, vessel_fraction=0.25, foreground_fraction=0.25)
+    settings = config(vein_fraction=0.25, foreground_fraction=0.5)
     places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
-    assert [place.kind for place in places[:4]] == ["clot", "vessel", "vein", "lung"]
+    assert [place.kind for place in places[:4]] == ["clot", "clot", "vein", "lung"]
     negatives = [place for place in places if place.kind == "vein"]
     assert {place.subject.patient for place in negatives} == {"bb"}
     for place in negatives:  # a patch of 8 x 16 x 16 that is moved by a quarter at most holds its centre
@@ -394,9 +305,10 @@ def test_patches_beyond_the_lungs_are_shown_if_asked_for(config):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4])
 def test_shares_hold_on_average_however_small_the_batch(config, batch):
-    subjects = [replace(with_tube(n, n == "a"), elsewhere_voxels=np.zeros((1, 3), np.int16)) for n in ("a", "bb")]
-    shares = {"clot": 0.5, "vessel": 0.1, "elsewhere": 0.25, "lung": 0.15}
-    settings = config(batch_size=batch, foreground_fraction=0.5, vessel_fraction=0.1, elsewhere_fraction=0.25)
+    one = np.zeros((1, 3), np.int16)
+    subjects = [replace(with_tube(n, n == "a"), elsewhere_voxels=one, vein_voxels=one) for n in ("a", "bb")]
+    shares = {"clot": 0.5, "vein": 0.1, "elsewhere": 0.25, "lung": 0.15}
+    settings = config(batch_size=batch, foreground_fraction=0.5, vein_fraction=0.1, elsewhere_fraction=0.25)
     batches = [[place.kind for place in sample_places(subjects, settings, step)] for step in range(600)]
     assert {len(kinds) for kinds in batches} == {batch}
     for kind, share in shares.items():
@@ -405,21 +317,12 @@ def test_shares_hold_on_average_however_small_the_batch(config, batch):
         assert np.mean(counts) == pytest.approx(batch * share, abs=0.06)
 
 
-def test_hard_negatives_get_no_simulated_embolus(config):
+def test_veins_get_no_simulated_embolus(config):
     subjects = [with_tube("p", 1), replace(with_tube("n", 0), vein_voxels=with_tube("n", 0).vessel_voxels)]
-    settings = config(vessel_fraction=0.25, vein_fraction=0.25, foreground_fraction=0.25, simulated_fraction=1.0)
+    settings = config(vein_fraction=0.25, foreground_fraction=0.25, simulated_fraction=1.0)
     places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
-    assert not any(place.simulated for place in places if place.kind in ("vessel", "vein"))
+    assert not any(place.simulated for place in places if place.kind == "vein")
     assert any(place.simulated for place in places if place.kind == "lung")
-
-
-def test_gain_changes_no_other_patchs_noise(subjects, config):
-    """Every patch less its gained signal is the same noise, in the second of a batch too."""
-    flat = [
-        replace(one, nct=np.full_like(one.nct, 45), window_center=45.0) for one in subjects
-    ]  # the gain's own centre
-    plain, gained = (sample_batch(flat, config(gain=gain, pathways=("nct",)), 1).nct.patches for gain in (0.0, 0.3))
-    assert torch.allclose(plain, gained, atol=1e-5)
 
 
 def test_a_turned_clot_keeps_its_visibility_at_its_rim(config):
@@ -441,7 +344,7 @@ def test_without_anything_beyond_the_lungs_patches_lie_near_them(subjects, confi
 
 def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(subjects, config):
     assert not [place for place in sample_places(subjects, config(), 0) if place.kind == "vein"]
-    two = config(batch_size=2, foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.25)
+    two = config(batch_size=2, foreground_fraction=0.5, vein_fraction=0.5)
     assert all(len(sample_places(subjects, two, step)) == 2 for step in range(10))
     with pytest.raises(ValueError, match="vein_fraction, elsewhere_fraction must not exceed 1 together"):
-        config(foreground_fraction=0.5, vessel_fraction=0.25, vein_fraction=0.5)
+        config(foreground_fraction=0.5, elsewhere_fraction=0.25, vein_fraction=0.5)

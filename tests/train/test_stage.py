@@ -1,5 +1,4 @@
 import csv
-import json
 import shutil
 import signal
 import subprocess
@@ -14,18 +13,19 @@ import torch
 from safetensors.torch import load_file
 
 from cpmn.anatomy.artery_vein import VEIN
-from cpmn.config.train import TrainConfig
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
 from cpmn.model.inference import load_model, predict_crop
 from cpmn.model.network import build_pathway
 from cpmn.model.plan import read_plan
 from cpmn.train.engine import COLUMNS
+from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 from cpmn.train.resume import ResumeFolder
 from cpmn.train.stage import write_weights
-from cpmn.train.training import Training, start_training
+from cpmn.train.training import start_training
 from cpmn.volume.images import image_like, read_image, write_image
+from tests.train.conftest import PATIENTS
 
 
 class Stopped(Exception):
@@ -134,7 +134,7 @@ def test_every_base_trains(run_training, tmp_path, base, make_config):
     config = resolve_variant(make_config(steps=2), base, {})
     folder = run_training(tmp_path, config, variant=base)
     assert read_plan(folder).variant == base
-    assert bool(history(folder)[-1]["train_segmentation_ctpa"]) == ("ctpa" in config.pathways)
+    assert bool(history(folder)[-1]["train_segmentation_ctpa"]) == ("ctpa" in config.network.pathways)
 
 
 def test_the_baseline_reads_no_ctpa(run_training, tmp_path, crops, make_config):
@@ -147,11 +147,11 @@ def test_the_baseline_reads_no_ctpa(run_training, tmp_path, crops, make_config):
     assert weights(first) == weights(second)
 
 
-def test_patients_without_ctpa_train_too(run_training, tmp_path, crops, arguments):
+def test_patients_without_ctpa_train_too(run_training, tmp_path, crops):
     mine = tmp_path / "crops"
     shutil.copytree(crops, mine)
     (mine / "p0" / "ctpa.nii.gz").unlink()
-    folder = run_training(tmp_path / "model", crops=mine, paired=arguments["paired"] - {"p0"})
+    folder = run_training(tmp_path / "model", crops=mine, paired=set(PATIENTS) - {"p0"})
     assert read_plan(folder).fingerprint["paired"] == 3
 
 
@@ -161,7 +161,7 @@ def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
         config = resolve_variant(make_config(), base, {})
         state = start_training(config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path, "k" * 64))
         starts[base] = state.pathways["nct"].state_dict()
-        assert set(state.pathways) == set(config.pathways)
+        assert set(state.pathways) == set(config.network.pathways)
     for base in BASES:
         assert all(torch.equal(starts[base][name], value) for name, value in starts["cpmn"].items())
 
@@ -169,7 +169,7 @@ def test_variants_start_from_the_same_nct_weights(tmp_path, make_config):
 def test_excluded_patients_are_skipped(run_training, tmp_path, caplog):
     folder = run_training(tmp_path, excluded={"n1": "registration failed"})
     assert read_plan(folder).fingerprint["patients"] == 3
-    assert "patient n1 takes no part in train: registration failed" in caplog.text
+    assert "patient n1 takes no part in training: registration failed" in caplog.text
 
 
 def test_a_diverged_training_leaves_no_model(run_training, tmp_path, make_config):
@@ -209,30 +209,28 @@ def test_pe_without_clot_in_the_crop(run_training, tmp_path, crops, caplog):
 
 
 GIVEN = """
-import json, sys
-from pathlib import Path
-from cpmn.config.train import TrainConfig
+import sys
+from cpmn.train.fold import FoldJob
+from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 from cpmn.train.stage import train_fold
 
-given = json.loads(sys.argv[1])
-given |= {name: Path(given[name]) for name in ("crops", "folder")} | {"paired": set(given["paired"])}
-given |= {"config": TrainConfig.model_validate(given["config"])}
+job = FoldJob.model_validate_json(sys.argv[1])
 """
 
 
-def started(call: str, given: dict, config: TrainConfig) -> subprocess.Popen[str]:
-    """A process that makes the call of training, with `given` as its arguments."""
-    values = given | {"config": config.model_dump(), "paired": sorted(given["paired"])}
-    command = [sys.executable, "-c", GIVEN + call, json.dumps(values, default=str)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def started(call: str, job: FoldJob) -> subprocess.Popen[str]:
+    """A process that makes the call of training, with `job`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", GIVEN + call, job.model_dump_json()], stdout=subprocess.PIPE, text=True
+    )
 
 
 @pytest.mark.slow
-def test_killed_training_goes_on(run_training, make_config, arguments, tmp_path):
+def test_killed_training_goes_on(run_training, make_config, make_job, tmp_path):
     config = make_config(steps=40, save_every=5)
-    call = "train_fold(**given, on_step=lambda step: print(step, flush=True))"
-    process = started(call, arguments | {"folder": tmp_path / "killed"}, config)
+    call = "train_fold(job, on_step=lambda step: print(step, flush=True))"
+    process = started(call, make_job(tmp_path / "killed", config))
     assert process.stdout
     for line in process.stdout:
         if int(line) >= 13:
@@ -258,19 +256,14 @@ def test_a_visible_clot_is_learnt(run_training, tmp_path, make_config):
 def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_config):
     config = make_config(
         foreground_fraction=0.3,
-        vessel_fraction=0.3,
         elsewhere_fraction=0.2,
         blood_window=True,
         absolute_hu=True,
         visibility_floor=0.2,
-        confidence_floor=0.5,
-        alignment_by_label=True,
-        curriculum_fraction=0.5,
         simulated_fraction=0.5,
         flip_axes=("x", "y", "z"),
         rotation_degrees=15,
         scaling=0.1,
-        gain=0.1,
     )
     whole = run_training(tmp_path / "whole", config)
     with pytest.raises(Stopped):
@@ -278,7 +271,7 @@ def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_conf
     assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
 
 
-ENGINE = {"accumulation": 2, "ema_decay": 0.5, "patience": 9, "schedule": "poly", "cpu_bfloat16": True}
+ENGINE = {"accumulation": 2, "ema_decay": 0.5, "bfloat16": True, "channels_last": True}
 
 
 @pytest.mark.parametrize("step", [2, 3, 5])
@@ -301,52 +294,24 @@ def test_pretraining_resumes_exactly(run_training, tmp_path, make_config, step):
     assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
 
 
-def test_early_stop_keeps_the_best_weights(run_training, tmp_path, make_config, monkeypatch):
-    """Validations of 0.5, 0.7, 0.6, 0.6: the second one's weights, after two without improvement."""
-    scores = iter([0.5, 0.7, 0.6, 0.6, 0.9])
-    kept = []
-
-    def validate(pathway, *_):
-        kept.append({name: value.clone() for name, value in pathway.state_dict().items()})
-        return dict.fromkeys(("validation_loss", "validation_dice", "validation_auc"), 0.0) | {
-            "validation_score": next(scores)
-        }
-
-    monkeypatch.setattr("cpmn.train.engine.validate", validate)
-    folder = run_training(tmp_path, make_config(patience=2, steps=10, epoch_steps=2, validation_every=1))
-    assert [row["step"] for row in history(folder)] == ["2", "4", "6", "8"]
-    stored = load_file(folder / "model.safetensors")
-    assert all(torch.equal(stored[name], value) for name, value in kept[1].items())
-    assert not all(torch.equal(stored[name], value) for name, value in kept[3].items())
-
-
-def test_without_patience_the_last_weights_count(run_training, tmp_path, make_config, monkeypatch):
-    monkeypatch.setattr("cpmn.train.engine.validate", lambda *_: {"validation_score": 0.0})
-    assert len(history(run_training(tmp_path, make_config(validation_every=1)))) == 3
-
-
 def test_pretraining_needs_a_ctpa(run_training, tmp_path, make_config):
     with pytest.raises(CpmnError, match="pretraining on CTPA needs a PE patient with a CTPA"):
         run_training(tmp_path, make_config(**BASES["ctpa_pretrained"]), paired={"n0", "n1"})
 
 
-def together(run_arguments, folder: Path, config, processes: int) -> list[dict]:
+def together(job: FoldJob, processes: int) -> list[dict]:
     rows: list[dict] = []
-    launch_fold(
-        **(run_arguments | {"threads": processes}),
-        folder=folder,
-        config=config.model_copy(update={"processes": processes}),
-        on_epoch=rows.append,
-    )
+    config = job.config.changed(machine={"processes": processes})
+    launch_fold(job.model_copy(update={"config": config, "threads": processes}), on_epoch=rows.append)
     return rows
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(arguments, tmp_path, make_config):
-    """gloo through torchrun; the gradients are the same sum in another order. One patient has no CTPA."""
+def test_two_processes_equal_one(make_job, tmp_path, make_config):
+    """gloo through torchrun; the gradients are the same sum in another order. Two patients have no CTPA."""
     config = make_config(accumulation=2, ema_decay=0.5, save_every=4)
-    given = arguments | {"paired": arguments["paired"] - {"p0", "n0"}}
-    alone, shared = together(given, tmp_path / "one", config, 1), together(given, tmp_path / "two", config, 2)
+    jobs = [make_job(tmp_path / name, config, paired={"n1", "p1", "n2", "p2"}) for name in ("one", "two")]
+    alone, shared = together(jobs[0], 1), together(jobs[1], 2)
     assert [row["step"] for row in shared] == [2, 4, 6]
     for one, two in zip(alone, shared, strict=True):
         for name in COLUMNS:
@@ -358,10 +323,10 @@ def test_two_processes_equal_one(arguments, tmp_path, make_config):
 
 
 @pytest.mark.slow
-def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(arguments, tmp_path, make_config):
+def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(make_job, tmp_path, make_config):
     config = make_config(accumulation=2, processes=2, steps=120, validation_every=60)
-    call = 'launch_fold(**given, on_epoch=lambda row: print(row["step"], flush=True))'
-    launcher = started(call, arguments | {"folder": tmp_path / "killed", "threads": 2}, config)
+    call = 'launch_fold(job, on_epoch=lambda row: print(row["step"], flush=True))'
+    launcher = started(call, make_job(tmp_path / "killed", config, threads=2))
     assert launcher.stdout
     assert int(launcher.stdout.readline()) == 2
     children = psutil.Process(launcher.pid).children(recursive=True)
@@ -371,48 +336,21 @@ def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(arguments, 
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     assert list((tmp_path / "killed" / ".resume").glob("*/state.pt"))
-    rows = together(arguments, tmp_path / "killed", config, 2)
-    whole = together(arguments, tmp_path / "whole", config, 2)
+    rows, whole = (together(make_job(tmp_path / name, config), 2) for name in ("killed", "whole"))
     assert rows[0]["step"] > 2
     assert rows[-1]["train_total"] == pytest.approx(whole[-1]["train_total"], rel=1e-3)
 
 
 @pytest.mark.slow
-def test_a_failing_process_fails_the_fold(arguments, tmp_path, make_config):
+def test_a_failing_process_fails_the_fold(make_job, tmp_path, make_config):
     with pytest.raises(CpmnError, match="training in 2 processes failed"):
-        together(arguments | {"paired": {"p0"}, "crops": tmp_path}, tmp_path, make_config(accumulation=2), 2)
-
-
-def test_shared_parts_are_the_same_weights(tmp_path, make_config):
-    def start(*shared: str) -> Training:
-        config = make_config(shared=shared)
-        return start_training(
-            config, ((2, 2, 2),), torch.device("cpu"), ResumeFolder(tmp_path / "-".join(shared), "k" * 64)
-        )
-
-    apart, together = start(), start("encoder", "heads")
-    nct, ctpa = together.pathways["nct"], together.pathways["ctpa"]
-    assert ctpa.stem is nct.stem
-    assert ctpa.witness is nct.witness
-    assert ctpa.decode is not nct.decode
-    saved = sum(w.numel() for m in (nct.stem, nct.down, nct.segment, nct.witness) for w in m.parameters())
-    assert sum(w.numel() for w in together.weights()) == sum(w.numel() for w in apart.weights()) - saved
-    for name, value in apart.pathways["nct"].state_dict().items():
-        assert torch.equal(nct.state_dict()[name], value)
-
-
-def test_a_shared_encoder_resumes_exactly(run_training, tmp_path, make_config):
-    config = make_config(shared=("encoder",), channels_last=True)
-    whole = run_training(tmp_path / "whole", config)
-    with pytest.raises(Stopped):
-        run_training(tmp_path / "cut", config, on_step=stop_after(3))
-    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+        together(make_job(tmp_path, make_config(accumulation=2), crops=tmp_path), 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{"cpu_bfloat16": True}, {"accumulation": 2, "batch_size": 2, "ema_decay": 0.9}],
+    [{"bfloat16": True}, {"accumulation": 2, "batch_size": 2, "ema_decay": 0.9}],
     ids=["bfloat16", "accumulated"],
 )
 def test_options_learn_a_visible_clot_too(run_training, tmp_path, make_config, options):

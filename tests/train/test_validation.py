@@ -10,6 +10,7 @@ from cpmn.config.train import TrainConfig
 from cpmn.model.network import build_pathway
 from cpmn.train.subjects import Subject
 from cpmn.train.validation import validate
+from tests.settings import train_config
 
 
 def subject(label: int) -> Subject:
@@ -21,7 +22,7 @@ def subject(label: int) -> Subject:
 
 
 def test_validation_of_an_untrained_network():
-    config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
+    config = train_config(patch_size=(16, 16, 8), channels=(8, 8))
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
     result = validate(pathway, [subject(1), subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
     assert result["validation_dice"] == 0  # nothing reaches a probability of 0.5
@@ -31,7 +32,7 @@ def test_validation_of_an_untrained_network():
 
 
 def test_what_has_no_patients_is_none():
-    config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
+    config = train_config(patch_size=(16, 16, 8), channels=(8, 8))
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
     normal = validate(pathway, [subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
     assert normal["validation_dice"] is None
@@ -41,7 +42,7 @@ def test_what_has_no_patients_is_none():
 
 
 def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
-    config = TrainConfig.model_validate({"patch_size": (16, 16, 8), "channels": (8, 8)})
+    config = train_config(patch_size=(16, 16, 8), channels=(8, 8))
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
     outside = replace(subject(0), label=1)
     found = validate(pathway, [outside, subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
@@ -49,13 +50,11 @@ def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
     assert found["validation_auc"] == 0.5
 
 
-def test_the_score_is_the_mean_of_dice_and_auc(monkeypatch):
+def test_dice_is_of_pe_patients_and_auc_of_all(monkeypatch):
     """Dice 0.2 and 0.6 in PE patients (the normal's does not count), one of two normals above one of two: AUC 3/4."""
     rows = iter([(1.0, 0.2, 2.0), (1.0, 0.9, 1.0), (1.0, 0.6, 0.5), (1.0, 0.9, 0.0)])
     monkeypatch.setattr(validation, "_validate_subject", lambda *_: next(rows))
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
     subjects = [subject(label) for label in (1, 0, 1, 0)]
     found = validate(pathway, subjects, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"))
-    assert found == pytest.approx(
-        {"validation_loss": 1.0, "validation_dice": 0.4, "validation_auc": 0.75, "validation_score": 0.575}
-    )
+    assert found == pytest.approx({"validation_loss": 1.0, "validation_dice": 0.4, "validation_auc": 0.75})

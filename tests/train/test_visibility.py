@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from cpmn.anatomy.vessels import lung_vessels
-from cpmn.config.train import TrainConfig
+from cpmn.config.train.loss import LossConfig
 from cpmn.train.subjects import working_label
 from cpmn.train.visibility import clot_visibility, label_weight, visibility_map
 
@@ -49,7 +49,7 @@ def test_a_label_on_lung_alone_is_invisible():
 def test_visibility_rises_between_the_two_limits():
     assert clot_visibility(*scan(), visible_hu=15.0, invisible_hu=5.0) == pytest.approx({3: 0.5, 7: 1.0, 9: 0.0})
     with pytest.raises(ValueError, match="invisible_hu must be below visible_hu, 15"):
-        TrainConfig(invisible_hu=15.0, visible_hu=15.0)
+        LossConfig(invisible_hu=15.0, visible_hu=15.0)
 
 
 def test_a_clot_without_blood_round_it_is_compared_with_blood_in_general():
@@ -63,7 +63,7 @@ def test_a_clot_without_blood_round_it_is_compared_with_blood_in_general():
 def test_every_clot_voxel_of_the_working_grid_gets_its_clots_visibility(spacing):
     nct, embolus = scan()
     mask = working_label(embolus, spacing)
-    seen = visibility_map(nct, embolus, mask, spacing, TrainConfig())
+    seen = visibility_map(nct, embolus, mask, spacing, LossConfig())
     assert seen.shape == mask.shape
     assert set(np.unique(seen[mask > 0])) == {0, 128, 255}
     border = (ndimage.grey_dilation(seen * (mask > 0), (3, 3, 3)) > 0) & (mask == 0)
@@ -74,7 +74,7 @@ def test_every_clot_voxel_of_the_working_grid_gets_its_clots_visibility(spacing)
 def test_no_clot_no_visibility():
     nct, embolus = scan()
     nothing = np.zeros((12, 24, 40), np.uint8)
-    assert not visibility_map(nct, embolus * 0, nothing, (2, 2, 2), TrainConfig()).any()
+    assert not visibility_map(nct, embolus * 0, nothing, (2, 2, 2), LossConfig()).any()
 
 
 def test_weights_lie_between_the_floor_and_one():

@@ -72,7 +72,7 @@ def test_runs_of_both_variants_are_in_mlflow(finished):
     assert all(run.info.status == "FINISHED" for run in runs)
     metrics = json.loads((finished.run / "results/evaluate/cpmn/metrics.json").read_text())
     assert by_name["cpmn"].data.metrics["patient.auc"] == metrics["patient"]["auc"]["value"]
-    assert by_name["cpmn fold-0"].data.params["steps"] == "8"
+    assert by_name["cpmn fold-0"].data.params["schedule.steps"] == "8"
     steps = client.get_metric_history(by_name["cpmn fold-0"].info.run_id, "train_total")
     assert [metric.step for metric in steps] == [4, 8]  # optimiser steps: two epochs of four
 
@@ -122,7 +122,7 @@ def test_vessel_masks_are_cut_where_there_are_some_and_only_for_whom_they_serve(
     masked = "phantom={vessels: true}"
     scored = finished.planned(config=(masked,))["crop_vessels"]
     assert 0 < scored < 8
-    assert finished.planned(config=(masked, "train={vein_fraction: 0.25}"))["crop_vessels"] == 8
+    assert finished.planned(config=(masked, "train={sampling: {vein_fraction: 0.25}}"))["crop_vessels"] == 8
 
 
 def taken_over(continued, rows):
@@ -155,7 +155,7 @@ def test_without_the_scoring_reference_the_model_is_the_same(finished, continued
 
 def test_a_killed_training_goes_on_and_ends_the_same(continued):
     model = "results/train/cpmn/fold-0/model.safetensors"
-    longer = "train={steps: 100, epoch_steps: 50, save_every: 10}"
+    longer = "train={schedule: {steps: 100, epoch_steps: 50}, machine: {save_every: 10}}"
     process = subprocess.Popen(
         continued.command(model, config=(longer,)),
         env=continued.environment(),

@@ -187,15 +187,9 @@ def settings_of(wildcards):
     return VARIANTS[wildcards.variant]["settings"]
 
 
-def annotated_patients(wildcards):
-    """Patients whose labels were drawn on the NCT, where a training weighs carried labels; else none."""
-    wanted = fold_patients(wildcards) if settings_of(wildcards)["confidence_floor"] < 1 else []
-    return [name for name in wanted if COHORT[name].nct_mask]
-
-
 def masked_patients(wildcards):
     """Patients whose vessel mask a training takes veins from; none where the variant asks for none."""
-    wanted = fold_patients(wildcards) if settings_of(wildcards)["vein_fraction"] else []
+    wanted = fold_patients(wildcards) if settings_of(wildcards)["sampling"]["vein_fraction"] else []
     return [name for name in wanted if name in MASKED]
 
 

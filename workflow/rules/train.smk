@@ -39,7 +39,6 @@ rule train:
         labels=labels_of,
         paired=paired_patients,
         masked=masked_patients,
-        annotated=annotated_patients,
         settings=settings_of,
         min_patients=CONFIG.min_patients,
     script:

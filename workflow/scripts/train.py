@@ -9,29 +9,28 @@ from cpmn.config.train import TrainConfig
 from cpmn.job.logs import job_log
 from cpmn.job.status import excluded_patients, failed_registrations, require_patients
 from cpmn.track import LiveFold, track_of
+from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 
 with job_log(snakemake.log[0]):
-    fold = int(snakemake.wildcards.fold)
-    folder = Path(snakemake.output.model).parent
-    names = [*snakemake.params.patients["train"], *snakemake.params.patients["validation"]]
-    crops = Path("results/crop")
+    asked, crops = snakemake.params, Path("results/crop")
+    names = [*asked.patients["train"], *asked.patients["validation"]]
     excluded = excluded_patients({name: crops / name / "status.json" for name in names})
-    require_patients(len(names), excluded, snakemake.params.min_patients)
+    require_patients(len(names), excluded, asked.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
-    with LiveFold(track_of(snakemake.config), folder) as live:
-        launch_fold(
-            variant=snakemake.wildcards.variant,
-            fold=fold,
-            splits={"folds": {fold: snakemake.params.patients}},
-            crops=crops,
-            excluded=excluded,
-            folder=folder,
-            config=TrainConfig.model_validate(snakemake.params.settings),
-            threads=snakemake.threads,
-            labels=snakemake.params.labels,
-            paired=set(snakemake.params.paired),
-            masked=set(snakemake.params.masked),
-            annotated=set(snakemake.params.annotated),
-            on_epoch=live.add,
-        )
+    job = FoldJob(
+        variant=snakemake.wildcards.variant,
+        fold=int(snakemake.wildcards.fold),
+        config=TrainConfig.model_validate(asked.settings),
+        training=asked.patients["train"],
+        validation=asked.patients["validation"],
+        labels=asked.labels,
+        paired=asked.paired,
+        masked=asked.masked,
+        excluded=excluded,
+        crops=crops,
+        folder=Path(snakemake.output.model).parent,
+        threads=snakemake.threads,
+    )
+    with LiveFold(track_of(snakemake.config), job.folder) as live:
+        launch_fold(job, on_epoch=live.add)

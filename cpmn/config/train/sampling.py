@@ -1,0 +1,45 @@
+"""Settings of `train.sampling`: which patches a step sees."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cpmn.config.section import Section
+from cpmn.config.train.kinds import Share
+
+
+class SamplingConfig(Section):
+    """Where patches lie and what they show. What no share asks for lies in and near the lungs."""
+
+    batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
+    foreground_fraction: Share = Field(default=0.5, description="Share of patches centred on an embolus (0-1).")
+    vein_fraction: Share = Field(
+        default=0.0,
+        description="Share of patches centred on veins, which hold no embolus: internal negatives, for real patients "
+        "with vessels in the cohort sheet (0-1).",
+    )
+    elsewhere_fraction: Share = Field(
+        default=0.0,
+        description="Share of patches centred in the crop beyond 20 mm of the lungs: bone, fat and skin, which are "
+        "read too; 0 never shows them to the network (0-1).",
+    )
+    ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
+        default="ctpa",
+        description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
+    )
+    simulated_fraction: Share = Field(
+        default=0.0,
+        description="Share of the patches of patients without PE that get a simulated embolus, labelled and "
+        "weighed by its visibility, where they hold vessel and are no veins; 0 is off (0-1).",
+    )
+    simulated_hu: tuple[float, float] = Field(
+        default=(35.0, 10.0),
+        description="Mean contrast of simulated emboli at the first and at the last step, in HU: easy to hard.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SamplingConfig":
+        shares = ("foreground_fraction", "vein_fraction", "elsewhere_fraction")
+        if sum(getattr(self, name) for name in shares) > 1:
+            raise ValueError(f"{', '.join(shares)} must not exceed 1 together")
+        return self
