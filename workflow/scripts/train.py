@@ -15,8 +15,8 @@ with job_log(snakemake.log[0]):
     fold = int(snakemake.wildcards.fold)
     folder = Path(snakemake.output.model).parent
     names = [*snakemake.params.patients["train"], *snakemake.params.patients["validation"]]
-    crops = Path("results/crop")
-    excluded = excluded_patients({name: crops / name / "status.json" for name in names})
+    results = folder.parents[2]
+    excluded = excluded_patients(names, results)
     require_patients(len(names), excluded, snakemake.params.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
     with LiveFold(track_of(snakemake.config), folder) as live:
@@ -24,7 +24,7 @@ with job_log(snakemake.log[0]):
             variant=snakemake.wildcards.variant,
             fold=fold,
             splits={"folds": {fold: snakemake.params.patients}},
-            crops=crops,
+            crops=results / "crop",
             excluded=excluded,
             folder=folder,
             config=TrainConfig.model_validate(snakemake.params.settings),
