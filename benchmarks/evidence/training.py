@@ -50,7 +50,7 @@ def train_run(plan: Plan, run: Run) -> None:
     folder = model_folder(plan, run)
     labels = training_labels(plan, run.source)
     names = list(labels)
-    excluded = excluded_patients({name: results / "crop" / name / "status.json" for name in names})
+    excluded = excluded_patients(names, results)
     qualities = {name: results / "register" / name / "quality.json" for name in names}
     excluded |= failed_registrations({name: path for name, path in qualities.items() if path.is_file()})
     config = training_config(plan, run)

@@ -26,13 +26,11 @@ def set_apart(splits: Mapping[str, Any]) -> dict[str, str]:
     return {name: part for part in ("test", "calibration") for name in splits.get(part, [])}
 
 
-def assign_roles(
-    splits: Mapping[str, Any], patients: Sequence[Patient], excluded: Mapping[str, str], crops: Path
-) -> list[Role]:
+def assign_roles(splits: Mapping[str, Any], patients: Sequence[Patient], excluded: Mapping[str, str]) -> list[Role]:
     """Roles of all test, calibration and validation patients, and of every excluded one, in the order of the cohort.
 
-    A patient whose `crop/{patient}/status.json` did not pass is excluded, whether or not `excluded` says so.
-    Patients that only train are left out: a model's figures on its own training patients mean nothing.
+    `excluded` is the reason by patient. Patients that only train are left out: a model's figures on its own training
+    patients mean nothing.
     """
     validation = {name: fold for fold, part in enumerate(splits["folds"]) for name in part["validation"]}
     parts = dict.fromkeys(validation, "validation") | set_apart(splits)
@@ -40,25 +38,26 @@ def assign_roles(
     for patient in patients:
         name = patient.patient_id
         split = parts.get(name, "train")
-        reason = excluded.get(name) or _failed(crops / name / "status.json")
+        reason = excluded.get(name, "")
         if split != "train" or reason:
             roles.append(Role(patient, split, validation.get(name), reason))
     return roles
 
 
-def check_splits(path: Path, expected: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Contents of `splits.json` at `path`, which must be those that follow from cohort and configuration.
+def read_splits(path: Path, patients: Sequence[Patient]) -> dict[str, Any]:
+    """Contents of `splits.json` at `path`, which must share out all `patients` and nobody else.
 
-    They differ when a version control brought back the file of another state: Snakemake knows its own last run alone.
+    They do not when a version control brought back the file of another cohort: Snakemake knows its own last run alone.
     Raises CpmnError with what to do.
     """
-    found = read_json(path)
-    if found != expected:
+    splits = read_json(path)
+    shared_out = set(set_apart(splits)).union(*(name for fold in splits["folds"] for name in fold.values()))
+    if shared_out != {patient.patient_id for patient in patients}:
         raise CpmnError(
-            f"{path} is of another cohort or configuration than this run. Bring back the files that belong together "
-            f"(`dvc checkout`), or remove it and repeat the command."
+            f"{path} is of another cohort than this run. Bring back the files that belong together (`dvc checkout`), "
+            "or remove it and repeat the command."
         )
-    return found
+    return splits
 
 
 def check_plans(paths: Iterable[Path], settings: Mapping[str, Any]) -> None:
@@ -87,10 +86,3 @@ def propagated_label(results: Path, patient: Patient) -> Path | None:
     if patient.label and quality.is_file() and quality.stat().st_size and read_json(quality).get("passed") is False:
         return None
     return results / "propagate" / patient.patient_id / "embolus.nii.gz"
-
-
-def _failed(status: Path) -> str:
-    if not status.is_file():
-        return ""
-    content = read_json(status)
-    return "" if content["passed"] else content["reason"] or "excluded"

@@ -1,7 +1,6 @@
 """Files that are written from the code: `python -m cpmn.config.generate`, or with `--check` to fail on a difference.
 
-- `params.yaml`, which `config/config.yaml` links to (Snakemake looks there, DVC here), its explanation
-  `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
+- `config/config.yaml`, its explanation `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
 - `environment.yml` and `workflow/envs/*.yaml`, from the pins in `pyproject.toml`.
 """
 
@@ -54,9 +53,9 @@ def environment(name: str, requirements: list[str]) -> str:
 
 
 def configuration() -> str:
-    """`params.yaml`: every key with its default, its description above it."""
+    """`config/config.yaml`: every key with its default, its description above it."""
     lines = list(_described(Config(), 0))
-    schema = "# yaml-language-server: $schema=workflow/schemas/config.schema.json\n"
+    schema = "# yaml-language-server: $schema=../workflow/schemas/config.schema.json\n"
     top = "# Defaults: the phantom demo. config/ holds other presets; config/README.md explains them.\n"
     return schema + HEADER.format(source="cpmn/config/*.py") + top + "\n".join(lines) + "\n"
 
@@ -85,7 +84,7 @@ def files() -> dict[Path, str]:
     """Every generated file with its contents."""
     exact = pins()
     generated = {
-        ROOT / "params.yaml": configuration(),
+        ROOT / "config/config.yaml": configuration(),
         ROOT / "config/README.md": explanation(),
         ROOT / "workflow/schemas/config.schema.json": schema(Config),
         ROOT / "workflow/schemas/cohort.schema.json": schema(Patient),

@@ -77,7 +77,7 @@ def evaluate_variant(
     torch.set_num_threads(threads)
     folds = len(splits["folds"])
     models = load_folds(results / "train" / variant, folds, config.device)
-    roles = assign_roles(splits, patients, excluded, results / "crop")
+    roles = assign_roles(splits, patients, excluded)
     reads = {
         role.patient.patient_id: _read(role, models, results, folder, config)
         for role in tqdm([role for role in roles if not role.excluded_reason], desc=f"evaluate {variant}", disable=None)

@@ -62,8 +62,11 @@ def run_patient_stage(
 
 
 def read_status(path: Path | str) -> Status:
-    """Read one `status.json`."""
-    return read_json(path)
+    """Read one `status.json`. Raises CpmnError where it is damaged."""
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise CpmnError(f"{path} is not valid JSON: {error}. Delete it and run the same command again.") from error
 
 
 def _exclude(status: Status, outputs: Sequence[Path | str], status_path: Path | str) -> Status:
@@ -97,10 +100,23 @@ def _failures(paths: Iterable[Path]) -> dict[Path, Status]:
     return {path: status for path, status in statuses.items() if not status["passed"]}
 
 
-def excluded_patients(status_paths: Mapping[str, Path | str]) -> dict[str, str]:
-    """Reason by patient, for those whose last per-patient stage (`status_paths` by patient) did not pass."""
-    statuses = {patient: read_status(path) for patient, path in status_paths.items()}
-    return {patient: status["reason"] for patient, status in statuses.items() if not status["passed"]}
+def excluded_patients(patients: Iterable[str], results: Path) -> dict[str, str]:
+    """Reason by patient, for those that the later stages leave out."""
+    return {patient: status["reason"] for patient, status in exclusions(patients, results).items()}
+
+
+def exclusions(patients: Iterable[str], results: Path) -> dict[str, Status]:
+    """The failure by patient, for those that the later stages leave out.
+
+    Every stage passes on the failure of the one before, so the last `status.json` that there is decides.
+    """
+    last = {patient: _last_status(patient, results) for patient in patients}
+    return {patient: status for patient, status in last.items() if status and not status["passed"]}
+
+
+def _last_status(patient: str, results: Path) -> Status | None:
+    paths = [results / stage / patient / "status.json" for stage in reversed(PATIENT_STAGES)]
+    return next((read_status(path) for path in paths if path.is_file()), None)
 
 
 def failed_registrations(quality_paths: Mapping[str, Path | str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from cpmn.files import written_atomically
 from cpmn.register.prepare import Side
+from cpmn.volume.overlay import grey
 from cpmn.volume.transforms import jacobian_determinant, load_transform
 
 DISPLAY_HU = (-1000.0, 100.0)
@@ -26,12 +27,13 @@ def write_picture(fixed: Side, moving: Side, affine: Path, warp: Path, title: st
         "deformable": load_transform(affine, warp),
     }
     background = float(DISPLAY_HU[0])
-    nct = _grey(fixed.working)
+    nct = grey(sitk.GetArrayViewFromImage(fixed.working), DISPLAY_HU)
     figure = Figure(figsize=(13, 6.5), layout="constrained")
     axes = figure.subplots(2, 4)
     for column, (name, transform) in enumerate(steps.items()):
         warped = sitk.Resample(moving.working, fixed.working, transform, sitk.sitkLinear, background)
-        _show(axes[:, column], np.stack([nct, _grey(warped), _grey(warped)], axis=-1), name)
+        ctpa = grey(sitk.GetArrayViewFromImage(warped), DISPLAY_HU)
+        _show(axes[:, column], np.stack([nct, ctpa, ctpa], axis=-1), name)
     jacobian = sitk.GetArrayFromImage(jacobian_determinant(affine, warp))
     drawn = _show(axes[:, 3], jacobian, "Jacobian determinant", cmap="coolwarm", vmin=0, vmax=2)
     figure.colorbar(drawn, ax=axes[:, 3].tolist(), shrink=0.7)
@@ -39,11 +41,6 @@ def write_picture(fixed: Side, moving: Side, affine: Path, warp: Path, title: st
     FigureCanvasAgg(figure)
     with written_atomically(output) as temporary:
         figure.savefig(temporary, dpi=70, metadata={"Software": None})
-
-
-def _grey(image: sitk.Image) -> np.ndarray:
-    low, high = DISPLAY_HU
-    return np.clip((sitk.GetArrayFromImage(image) - low) / (high - low), 0, 1)
 
 
 def _show(axes: np.ndarray, volume: np.ndarray, title: str, **style):

@@ -12,7 +12,7 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_json
 from cpmn.job.identity import fold_folders
 from cpmn.job.redact import without_paths
-from cpmn.job.status import PATIENT_STAGES
+from cpmn.job.status import exclusions
 
 REFERENCE_TEXT = {
     "nct_truth": "scoring reference on the non-contrast CT (nct_truth)",
@@ -132,16 +132,11 @@ def number(text: Any) -> float | None:
 
 
 def _exclusions(results: Path, patients: list[Patient]) -> dict[str, Exclusion]:
-    found = {}
-    for patient in patients:
-        name = patient.patient_id
-        # Every stage passes on the failure of the one before, so the last status that there is decides.
-        statuses = [read_optional(results / stage / name / "status.json") for stage in PATIENT_STAGES]
-        failed = next((status for status in reversed(statuses) if status), {})
-        if failed.get("passed") is False:
-            reason = without_paths(str(failed.get("reason") or "no reason given"), patient)
-            found[name] = Exclusion(name, str(failed.get("stage") or "unknown"), reason)
-    return found
+    rows = {patient.patient_id: patient for patient in patients}
+    return {
+        name: Exclusion(name, status["stage"], without_paths(status["reason"], rows[name]))
+        for name, status in exclusions(rows, results).items()
+    }
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

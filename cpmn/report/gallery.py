@@ -12,8 +12,9 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.report import ReportConfig
 from cpmn.job.redact import without_paths
 from cpmn.report.collect import REFERENCE_TEXT, Results, Row, number
-from cpmn.report.pictures import cam_picture, grey_picture, largest_part, outline, read_upright
+from cpmn.report.pictures import cam_picture, grey_picture, largest_part, outline_path
 from cpmn.report.tables import LABEL_TEXT, decision
+from cpmn.volume.overlay import read_upright, telling_slice
 
 Box = tuple[float, float, float, float]  # x, y, width, height in mm from the corner of the picture
 Volume = tuple[np.ndarray, sitk.Image]
@@ -192,7 +193,7 @@ def _panel(
     volumes: Volumes, patient: Patient, variant: str, config: ReportConfig, slices: dict[str, dict[str, Any]]
 ) -> Panel | None:
     prediction, cam = volumes.predictions.get(variant), volumes.cams.get(variant)
-    index, chosen_by = _slice_index(volumes, prediction, cam)
+    index, chosen_by = telling_slice(volumes.nct.shape[0], reference=volumes.reference, prediction=prediction, cam=cam)
     rows, columns = volumes.field
     reference = None if volumes.reference is None else volumes.reference[index, rows, columns]
     marked = None if prediction is None else prediction[index, rows, columns] > 0
@@ -206,8 +207,8 @@ def _panel(
         whole=(0.0, 0.0, slices[key]["width"], slices[key]["height"]),
         zoom=_zoom(_focus(reference, marked, glow), slices[key], volumes.spacing, config.zoom_mm),
         scale=(volumes.spacing[0], volumes.spacing[1]),
-        reference="" if reference is None else outline(reference),
-        prediction="" if marked is None else outline(marked),
+        reference="" if reference is None else outline_path(reference),
+        prediction="" if marked is None else outline_path(marked),
         cam="" if glow is None else cam_picture(glow),
         cam_text="" if cam is None else f"Class activation, at most {_peak(cam[index])} here, {_peak(cam)} in the scan",
         chosen_by=chosen_by,
@@ -218,22 +219,12 @@ def _peak(cam: np.ndarray) -> str:
     return f"{float(np.nanmax(cam)):.2f}"
 
 
-def _slice_index(volumes: Volumes, prediction: np.ndarray | None, cam: np.ndarray | None) -> tuple[int, str]:
-    """Slice of the largest reference area, else of the highest class activation, else of the largest prediction."""
-    if volumes.reference is not None and volumes.reference.any():
-        return int(volumes.reference.sum(axis=(1, 2)).argmax()), "largest reference area"
-    if cam is not None and np.nanmax(cam) > 0:
-        return int(np.nanmax(cam, axis=(1, 2)).argmax()), "highest class activation"
-    if prediction is not None and prediction.any():
-        return int((prediction > 0).sum(axis=(1, 2)).argmax()), "largest predicted area"
-    return volumes.nct.shape[0] // 2, "middle of the scan"
-
-
 def _grey(volumes: Volumes, index: int, config: ReportConfig) -> dict[str, Any]:
     rows, columns = volumes.field
     pixels = volumes.nct[index, rows, columns]
+    half = config.window_width / 2
     return {
-        "uri": grey_picture(pixels, center=config.window_center, width=config.window_width),
+        "uri": grey_picture(pixels, (config.window_center - half, config.window_center + half)),
         "width": round(pixels.shape[1] * volumes.spacing[0], 2),
         "height": round(pixels.shape[0] * volumes.spacing[1], 2),
     }

@@ -1,19 +1,20 @@
 """Pictures for quality control: the registrations to look at, and predictions over test patients' scans."""
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from cpmn.files import read_json, read_test_rows, sha256_of_files
 from cpmn.volume.images import read_image
+from cpmn.volume.overlay import MARK, read_upright, show_slice, telling_slice
 
 REGISTRATIONS, OVERLAYS = 8, 4  # our choice: what a person looks through; `results/register` holds all of them
-WINDOW_HU = (-135.0, 215.0)  # mediastinal window, centre 40 and width 350 HU
-PREDICTED, REFERENCE = "#ff4d4d", "#35d07f"
+REFERENCE = "#35d07f"
 DPI = 80
 
 
@@ -45,22 +46,16 @@ def overlay(results: Path, variant: str, patient: str) -> np.ndarray:
 
     The reference is outlined in green and the prediction in red; the patient's right is on the left.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.image import imread
-
     folder, file = results / "evaluate" / variant, f"{patient}.nii.gz"
-    scan = _upright(results / "convert" / patient / "nct.nii.gz")
-    masks = {PREDICTED: _mask(folder / "predictions" / file), REFERENCE: _mask(folder / "reference" / file)}
-    hu, index = sitk.GetArrayFromImage(scan), _slice(masks)
-    index = hu.shape[0] // 2 if index is None else index
-    x, y, _ = scan.GetSpacing()
+    scan = sitk.DICOMOrient(read_image(results / "convert" / patient / "nct.nii.gz"), "LPS")
+    hu, spacing = sitk.GetArrayViewFromImage(scan), scan.GetSpacing()[:2]
+    prediction, reference = (_mask(folder / kind / file) for kind in ("predictions", "reference"))
+    index, _ = telling_slice(len(hu), reference=reference, prediction=prediction)
+    marked = {MARK: prediction, REFERENCE: reference}
     figure = Figure(figsize=(5, 5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.imshow(hu[index], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], aspect=y / x)
-    for colour, mask in masks.items():
-        if mask is not None and mask[index].any():
-            axes.contour(mask[index].astype(float), [0.5], colors=[colour], linewidths=1.2)
-    axes.set(xticks=[], yticks=[], title=f"{patient}, slice {index + 1} of {hu.shape[0]}")
+    show_slice(axes, hu[index], spacing, {colour: mask[index] for colour, mask in marked.items() if mask is not None})
+    axes.set(title=f"{patient}, slice {index + 1} of {len(hu)}")
     axes.set_xlabel(f"{variant}: prediction red, reference green", fontsize=8)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
@@ -74,20 +69,9 @@ def _test_patients(table: Path) -> list[str]:
     return sorted(rows, key=lambda name: (rows[name]["label"] != "1", name))
 
 
-def _slice(masks: Mapping[str, np.ndarray | None]) -> int | None:
-    for colour in (REFERENCE, PREDICTED):
-        mask = masks[colour]
-        if mask is not None and mask.any():
-            return int(mask.sum(axis=(1, 2)).argmax())
-    return None
-
-
 def _mask(path: Path) -> np.ndarray | None:
-    return sitk.GetArrayFromImage(_upright(path)) != 0 if _full(path) else None
-
-
-def _upright(path: Path) -> sitk.Image:
-    return sitk.DICOMOrient(read_image(path), "LPS")
+    image = read_upright(path)
+    return None if image is None else sitk.GetArrayViewFromImage(image) != 0
 
 
 def _full(path: Path) -> bool:

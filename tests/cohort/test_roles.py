@@ -1,8 +1,11 @@
 """Splits that do not belong to the run."""
 
+from pathlib import Path
+
 import pytest
 
-from cpmn.cohort.roles import check_plans, check_splits
+from cpmn.cohort.roles import check_plans, read_splits
+from cpmn.cohort.sheet import Patient
 from cpmn.config.root import load_config
 from cpmn.config.variants import resolve_variant
 from cpmn.errors import CpmnError
@@ -12,15 +15,21 @@ from cpmn.job.identity import variant_settings
 SPLITS = {"seed": 0, "method": "", "test": ["a", "b"], "folds": [{"train": ["c"], "validation": ["d"]}]}
 
 
+def patients(names):
+    return [Patient(patient_id=name, nct=Path(name), label=0) for name in names]
+
+
 def test_the_splits_of_this_run_are_taken(tmp_path):
+    splits = SPLITS | {"calibration": ["e"]}
+    write_json(tmp_path / "splits.json", splits)
+    assert read_splits(tmp_path / "splits.json", patients("abcde")) == splits
+
+
+@pytest.mark.parametrize("names", ["abc", "abcde"], ids=["one too many", "a newcomer"])
+def test_splits_of_another_cohort_are_refused(tmp_path, names):
     write_json(tmp_path / "splits.json", SPLITS)
-    assert check_splits(tmp_path / "splits.json", SPLITS) == SPLITS
-
-
-def test_splits_of_another_version_are_refused(tmp_path):
-    write_json(tmp_path / "splits.json", SPLITS | {"test": ["a"]})
     with pytest.raises(CpmnError, match=r"splits.json is of another cohort .*`dvc checkout`"):
-        check_splits(tmp_path / "splits.json", SPLITS)
+        read_splits(tmp_path / "splits.json", patients(names))
 
 
 def test_models_of_other_settings_are_refused(tmp_path):

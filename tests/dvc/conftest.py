@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("cpmn", "workflow", "config", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml")
+PARTS = ("cpmn", "workflow", "config", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml")
 
 
 class Repository:
@@ -49,8 +49,8 @@ class Repository:
         return Repository(folder)
 
     def configure(self, **changes: Any) -> None:
-        """Change keys of params.yaml."""
-        path = self.folder / "params.yaml"
+        """Change keys of config/config.yaml."""
+        path = self.folder / "config/config.yaml"
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         path.write_text(yaml.safe_dump(_merged(values, changes), sort_keys=False), encoding="utf-8")
 

@@ -49,14 +49,16 @@ def test_changed_report_code_trains_nothing(bench):
 def test_an_experiment_trains_again_and_can_be_compared(bench):
     before, model = bench.times(PREPROCESSING), (bench.folder / MODEL).read_bytes()
     assert before
-    out = bench.run("dvc", "exp", "run", "--name", "longer", "--set-param", "train.schedule.steps=12")
+    out = bench.run(
+        "dvc", "exp", "run", "--name", "longer", "--set-param", "config/config.yaml:train.schedule.steps=12"
+    )
     assert "Stage 'phantom' didn't change" in out
     assert bench.times(PREPROCESSING) == before
     assert (bench.folder / MODEL).read_bytes() != model
     table = list(csv.DictReader(bench.run("dvc", "exp", "show", "--csv").splitlines()))
     steps = {row["Experiment"] or row["rev"]: row["train.schedule.steps"] for row in table}
     assert (steps["longer"], steps["workspace"]) == ("12", "12")
-    assert json.loads(bench.run("dvc", "params", "diff", "--json"))["params.yaml"]["train.schedule.steps"] == {
+    assert json.loads(bench.run("dvc", "params", "diff", "--json"))["config/config.yaml"]["train.schedule.steps"] == {
         "old": 8,
         "new": 12,
         "diff": 4,

@@ -10,7 +10,6 @@ import SimpleITK as sitk
 
 from cpmn.cohort.sheet import Patient
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.files import write_json
 from cpmn.model import ensemble
 from cpmn.model.inference import Prediction
 from cpmn.volume.images import write_image
@@ -67,7 +66,6 @@ class Tree:
         write_image(image, self.results / "convert" / name / "nct.nii.gz")
         z, y, x = BOX
         write_image(image[x, y, z], self.results / "crop" / name / "nct.nii.gz")
-        write_json(self.results / "crop" / name / "status.json", {"passed": True, "reason": "", "stage": "crop"})
         write_image(volume(clot(label)), self.results / "propagate" / name / "embolus.nii.gz")
         path = None
         if truth is not None:

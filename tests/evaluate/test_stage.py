@@ -207,8 +207,7 @@ def test_failed_registration_keeps_the_patient_and_drops_the_propagated_referenc
 def test_excluded_patient_is_listed_and_not_scored(tree):
     for path in ("crop/t2/nct.nii.gz", "convert/t2/nct.nii.gz"):
         (tree.results / path).write_bytes(b"")
-    write_json(tree.results / "crop/t2/status.json", {"passed": False, "reason": "no lungs found", "stage": "crop"})
-    folder = tree.evaluate(excluded={"v1pe": "mask is empty"})
+    folder = tree.evaluate(excluded={"t2": "no lungs found", "v1pe": "mask is empty"})
     rows, figures = tree.rows(folder), read_json(folder / "metrics.json")
     assert (rows["t2"]["excluded_reason"], rows["t2"]["score"], rows["t2"]["decision"]) == ("no lungs found", "", "")
     assert rows["v1pe"]["excluded_reason"] == "mask is empty"

@@ -6,6 +6,7 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
 from cpmn.job.status import (
     excluded_patients,
+    exclusions,
     failed_registrations,
     left_out,
     read_status,
@@ -39,7 +40,29 @@ def test_stop_raises_and_writes_nothing(tmp_path):
 def test_exclude_records_the_reason_and_leaves_empty_outputs(tmp_path):
     run(tmp_path, fail, on_bad_patient="exclude")
     assert (tmp_path / "out.nii.gz").read_bytes() == b""
-    assert excluded_patients({"p1": tmp_path / "s.json"})["p1"].startswith("patient p1: the mask is empty")
+    assert read_status(tmp_path / "s.json")["reason"].startswith("patient p1: the mask is empty")
+
+
+def test_the_last_status_decides_who_is_left_out(tmp_path):
+    def write(stage, patient, passed, failed_in=""):
+        status = {"patient": patient, "passed": passed, "stage": failed_in or stage, "reason": f"{failed_in}!"}
+        write_json(tmp_path / stage / patient / "status.json", status)
+
+    for stage in ("convert", "propagate", "crop"):
+        write(stage, "sound", True)
+        write(stage, "bad", False, "convert")
+    write("convert", "stopped", False, "convert")
+    write("convert", "mended", False, "convert")
+    write("crop", "mended", True)
+    names = ["sound", "bad", "stopped", "mended", "new"]
+    assert excluded_patients(names, tmp_path) == {"bad": "convert!", "stopped": "convert!"}
+    assert exclusions(names, tmp_path)["bad"]["stage"] == "convert"
+
+
+def test_a_damaged_status_is_named(tmp_path):
+    (tmp_path / "s.json").write_text('{"patient": ')
+    with pytest.raises(CpmnError, match=r"s.json is not valid JSON: .*Delete it"):
+        read_status(tmp_path / "s.json")
 
 
 def test_later_stages_skip_and_keep_the_first_reason(tmp_path):

@@ -170,6 +170,10 @@ def test_a_killed_training_goes_on_and_ends_the_same(continued):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (continued.run / model).exists(), "the training ended before it could be killed"
+    refused = continued.snakemake(model, config=(longer,))
+    assert refused.returncode != 0
+    assert "--unlock" in refused.stdout  # the killed one left its lock: whether another still runs, the user knows
+    assert continued.snakemake("--unlock", model, config=(longer,)).returncode == 0
     again = continued.snakemake(model, config=(longer,))
     assert again.returncode == 0, again.stdout[-4000:]
     log = (continued.run / "logs/train/cpmn/fold-0.log").read_text()

@@ -1,31 +1,29 @@
 """Configuration, cohort and the helpers that several rules share."""
 
-import os
 import sys
 from pathlib import Path
 
 from snakemake.logging import logger
 from snakemake_interface_common.exceptions import WorkflowError
 
-PROJECT = Path(workflow.basedir).parent
-sys.path.insert(0, str(PROJECT))
-# Jobs run in other processes, perhaps in other environments: they find the package here.
-os.environ.update(
-    PYTHONPATH=os.pathsep.join(
-        dict.fromkeys([str(PROJECT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-    )
-)
+PROJECT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+sys.path.insert(
+    0, str(PROJECT)
+)  # Snakemake hands its search path on to every script, in whatever environment
 
-# ITK takes every core of the machine unless told otherwise; rules with several threads set their own number.
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-# Waiting OpenMP threads sleep: by default they spin, which made a training on a busy machine ten times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What a job's libraries read when they are loaded. ITK takes every core of the machine unless told otherwise; stages
+# with several threads set their own number. Waiting OpenMP threads spin by default, which made a training on a busy
+# machine ten times slower: here they sleep.
+shell.prefix(
+    "set -euo pipefail; "
+    "export ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=${{ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS:-1}}; "
+    "export OMP_WAIT_POLICY=${{OMP_WAIT_POLICY:-PASSIVE}}; "
+)
 
 from cpmn.cohort.sheet import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.cohort.roles import set_apart
-from cpmn.job.locks import clear_stale_locks
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
 from cpmn.job.dependencies import listing, source_files
 from cpmn.job.status import left_out
@@ -43,7 +41,6 @@ def or_stop(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
-RUNNING = clear_stale_locks() if workflow.is_main_process else None
 CONFIG = or_stop(load_config, config)
 or_stop(refuse_phantom_instead, Path("results"), CONFIG)
 # Read by jobs from the configuration: a parameter of the rules would process every finished patient again.
@@ -60,7 +57,7 @@ MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
 
 asked = workflow.is_main_process and CONFIG.on_bad_patient == "stop"
-if earlier := left_out(PATIENTS, Path("results")) if asked else {}:
+if earlier := or_stop(left_out, PATIENTS, Path("results")) if asked else {}:
     logger.warning(
         "An earlier run went on without these; they stay out, unless their jobs run again for another reason:\n"
         + "".join(f"  {reason}\n" for reason in earlier.values())
@@ -120,15 +117,15 @@ def vessels_of(wildcards):
     return str(COHORT[wildcards.patient].vessels)
 
 
-def split_if_possible():
-    """Who is in which part; None if the cohort cannot be split, which the rule `splits` then explains."""
+def splits_or_reason():
+    """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
     try:
-        return split_cohort(list(COHORT.values()), CONFIG.train)
-    except CpmnError:
-        return None
+        return split_cohort(list(COHORT.values()), CONFIG.train), ""
+    except CpmnError as error:
+        return None, str(error)
 
 
-SPLITS = split_if_possible()
+SPLITS, UNSPLIT = splits_or_reason()
 FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
 SCORED = list(
     dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])

@@ -39,8 +39,6 @@ rule evaluate:
         trained=settings_of,
         crop=CONFIG.crop.model_dump(mode="json"),
         convert=CONFIG.convert.model_dump(mode="json"),
-        splits=SPLITS,
-        scored=SCORED,
     script:
         "../scripts/evaluate.py"
 

@@ -10,6 +10,7 @@ rule splits:
         "../envs/images.yaml"
     params:
         splits=SPLITS,
+        reason=UNSPLIT,
     script:
         "../scripts/splits.py"
 

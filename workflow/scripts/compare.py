@@ -7,11 +7,12 @@ from cpmn.evaluate.compare import compare_variants, summarise_variants
 from cpmn.job.logs import job_log
 
 with job_log(snakemake.log[0]):
+    comparison = Path(snakemake.output.comparison)
     compare_variants(
         variants=snakemake.params.variants,
         cohort=snakemake.params.cohort,
-        evaluate=Path("results/evaluate"),
-        output=Path(snakemake.output.comparison),
+        evaluate=comparison.parent,
+        output=comparison,
         config=EvaluateConfig.model_validate(snakemake.params.settings),
     )
-    summarise_variants(snakemake.params.variants, Path("results/evaluate"), Path(snakemake.output.summary))
+    summarise_variants(snakemake.params.variants, comparison.parent, Path(snakemake.output.summary))

@@ -5,7 +5,7 @@ Input: models, crops, native grids, references. Output: metrics, patients, decis
 
 from pathlib import Path
 
-from cpmn.cohort.roles import check_plans, check_splits
+from cpmn.cohort.roles import check_plans, read_splits
 from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
@@ -17,15 +17,15 @@ from cpmn.track import attempt, sync_variant, track_of
 
 with job_log(snakemake.log[0]):
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
+    results = folder.parents[1]
     patients = [Patient.model_validate(row) for row in snakemake.params.cohort]
-    names = snakemake.params.scored
     check_plans([Path(model).with_name("plan.json") for model in snakemake.input.models], snakemake.params.trained)
     evaluate_variant(
         variant=variant,
-        splits=check_splits(Path(snakemake.input.splits), snakemake.params.splits),
+        splits=read_splits(Path(snakemake.input.splits), patients),
         patients=patients,
-        results=Path("results"),
-        excluded=excluded_patients({name: f"results/crop/{name}/status.json" for name in names}),
+        results=results,
+        excluded=excluded_patients([patient.patient_id for patient in patients], results),
         folder=folder,
         config=EvaluateConfig.model_validate(snakemake.params.settings),
         threads=snakemake.threads,

@@ -11,9 +11,10 @@ from cpmn.track.champion import promote
 with job_log(snakemake.log[0]):
     if not track_of(snakemake.config)["run_id"]:
         raise CpmnError("a champion needs MLflow: set track.enabled to true, and check that track.uri can be reached.")
+    output = Path(snakemake.output[0])
     promote(
-        Path("results"),
-        Path(snakemake.output[0]),
+        output.parent,
+        output,
         metric=snakemake.params.metric,
         config=EvaluateConfig.model_validate(snakemake.params.settings),
     )

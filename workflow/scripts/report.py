@@ -14,13 +14,14 @@ from cpmn.track import attempt, sync_results, track_of
 with job_log(snakemake.log[0]):
     config, track = load_config(snakemake.params.config), track_of(snakemake.config)
     flags = {key: track[key] for key in ("data_hash", "commit", "cohort", "difficulty")}
+    output = Path(snakemake.output.page).parent
     write_report(
-        results=Path("results"),
+        results=output.parent,
         patients=[Patient.model_validate(row) for row in snakemake.params.cohort],
         config=config,
         variants=snakemake.params.variants,
-        output=Path(snakemake.output.page).parent,
+        output=output,
         flags={**flags, "synthetic": config.cohort is None},
     )
     if track["run_id"]:
-        attempt("sending the report, and what was not sent before,", sync_results, Path("results"))
+        attempt("sending the report, and what was not sent before,", sync_results, output.parent)

@@ -13,9 +13,10 @@ from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 
 with job_log(snakemake.log[0]):
-    asked, crops = snakemake.params, Path("results/crop")
+    asked, folder = snakemake.params, Path(snakemake.output.model).parent
+    results = folder.parents[2]
     names = [*asked.patients["train"], *asked.patients["validation"]]
-    excluded = excluded_patients({name: crops / name / "status.json" for name in names})
+    excluded = excluded_patients(names, results)
     require_patients(len(names), excluded, asked.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
     job = FoldJob(
@@ -28,9 +29,9 @@ with job_log(snakemake.log[0]):
         paired=asked.paired,
         masked=asked.masked,
         excluded=excluded,
-        crops=crops,
-        folder=Path(snakemake.output.model).parent,
+        crops=results / "crop",
+        folder=folder,
         threads=snakemake.threads,
     )
-    with LiveFold(track_of(snakemake.config), job.folder) as live:
+    with LiveFold(track_of(snakemake.config), folder) as live:
         launch_fold(job, on_epoch=live.add)
