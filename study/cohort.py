@@ -86,20 +86,20 @@ def sheet_rows(protocol: Protocol) -> list[Row]:
 
 
 def _part_rows(protocol: Protocol, part: str) -> list[Row]:
-    trains, member = part in TRAINING, protocol.members[part]
-    made = phantom_rows(phantom_config(protocol, part), truth_only=not trains or protocol.exact_labels)
+    member, paired = protocol.members[part], part in TRAINING and not protocol.exact_labels
+    made = phantom_rows(phantom_config(protocol, part), truth_only=not paired)
     chosen = []
     for label, count in (("1", member.pe), ("0", member.normal)):
         chosen += [row for row in made if row["label"] == label][member.skip : member.skip + count]
     split = "test" if part == protocol.judged else part
-    rows = [_placed(row, part) | {"split": split, "nct_mask": ""} for row in made if row in chosen]
-    return [row | {"nct_mask": row["nct_truth"]} for row in rows] if trains and protocol.exact_labels else rows
+    return [_placed(row, part) | {"split": split} for row in made if row in chosen]
 
 
 def _placed(row: Row, part: str) -> Row:
-    """A row of a phantom cohort that lies in `data/PART`."""
+    """A phantom's row with its files in `data/PART`. Without a CTPA to carry a label from, the truth is the label."""
     files = {name: f"data/{part}/{row[name]}" for name in FILE_COLUMNS if row.get(name)}
-    return row | files | {"patient_id": row["patient_id"].replace("phantom", part)}
+    label = {"nct_mask": "" if row["ctpa"] else files["nct_truth"]}
+    return row | files | label | {"patient_id": row["patient_id"].replace("phantom", part)}
 
 
 def phantom_name(patient: str) -> str:
