@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import nnunet
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.model.plan import pooling_strides
 from cpmn.train.engine import train_step
@@ -184,12 +184,7 @@ def _ours(folder: Path, pathways: Sequence[str] = ("nct",), **changes: Any) -> t
     subjects = [
         Subject(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())
     ]
-    return step_on(subjects, config, SPACING, folder), len(pathways) * parameters(config, SPACING)
-
-
-def step_on(subjects: Sequence[Subject], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
-    """A training step of ours on the next batch of `subjects`; `folder` is for its resume points."""
-    device = torch.device("cpu")
-    strides = pooling_strides(spacing, config.patch_size, len(config.channels))
+    device, strides = torch.device("cpu"), pooling_strides(SPACING, config.patch_size, len(config.channels))
     state = start_training(config, strides, device, ResumeFolder(folder, "k" * 64))
-    return lambda: train_step(state, [sample_batch(subjects, config, state.step)], config, device)
+    weights = len(pathways) * parameters(config, SPACING)
+    return lambda: train_step(state, [sample_batch(subjects, config, state.step)], config, device), weights
