@@ -35,7 +35,7 @@ lint: lint-style lint-types lint-workflow ## Check style, types, generated files
 lint-style: setup
 	ruff check
 	ruff format --check
-	snakefmt --check workflow
+	snakefmt --check workflow study
 	lint-imports
 	python -m cpmn.config.generate --check
 
@@ -48,7 +48,7 @@ lint-workflow: setup
 format: setup ## Format Python and Snakemake files
 	ruff check --fix
 	ruff format
-	snakefmt workflow
+	snakefmt workflow study
 
 generate: setup ## Write config.yaml, schemas and environment files from the code
 	python -m cpmn.config.generate

@@ -1,7 +1,6 @@
 """Run the benchmarks whose table is not stored yet, store and print them: `python -m benchmarks [NAME ...]`.
 
-Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`. The benchmark `evidence` has
-commands of its own: see `benchmarks/evidence`.
+Named benchmarks run again, and they alone. Tables stand in `benchmarks/results/NAME.csv`.
 """
 
 import sys
@@ -58,8 +57,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["evidence"]:
-        from benchmarks.evidence.cli import main as evidence
-
-        sys.exit(evidence(sys.argv[2:]))
     main(sys.argv[1:])

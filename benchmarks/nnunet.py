@@ -31,12 +31,11 @@ def use_folders(folder: Path) -> None:
     (folder / "nnUNet_preprocessed" / DATASET / ARRAYS).mkdir(parents=True, exist_ok=True)
 
 
-def new_trainer(plans: dict[str, Any], fold: int | str, cases: int, epochs: int = 1000) -> Any:
-    """nnU-Net's trainer, initialised, on the CPU. `fold` is a number of `splits_final.json`, or "all"."""
+def new_trainer(plans: dict[str, Any], cases: int) -> Any:
+    """nnU-Net's trainer on all cases, initialised, on the CPU."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # pyright: ignore[reportMissingImports]
 
-    trainer = nnUNetTrainer(dict(plans), CONFIGURATION, fold, dataset(cases), torch.device("cpu"))
-    trainer.num_epochs = epochs  # its learning rate falls to zero over them
+    trainer = nnUNetTrainer(dict(plans), CONFIGURATION, "all", dataset(cases), torch.device("cpu"))
     trainer.initialize()
     trainer.set_deep_supervision_enabled(True)
     return trainer
@@ -54,7 +53,7 @@ def new_step(
     plans, weights = matched_plans(config, spacing, pathways)
     for n, (image, clot) in enumerate(volumes):
         write_case(folder, f"case{n}", image, clot, config)
-    trainer = new_trainer(plans, "all", cases=len(volumes))
+    trainer = new_trainer(plans, cases=len(volumes))
     loader, _ = trainer.get_dataloaders()
     return lambda: trainer.train_step(next(loader)), weights
 

@@ -7,7 +7,7 @@ beside the project's packages, see `benchmarks.nnunet`.
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import nnunet
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.model.plan import pooling_strides
 from cpmn.train.engine import train_step
@@ -166,12 +166,8 @@ def _ours(folder: Path, base: str, machine: dict[str, Any]) -> tuple[Step, int]:
     subjects = [
         Subject(str(n), 1, hu, hu, clot, np.argwhere(clot), everywhere) for n, (hu, clot) in enumerate(_volumes())
     ]
-    return step_on(subjects, config, SPACING, folder), len(config.network.pathways) * parameters(config, SPACING)
-
-
-def step_on(subjects: Sequence[Subject], config: TrainConfig, spacing: Spacing, folder: Path) -> Step:
-    """A training step of ours on the next batch of `subjects`; `folder` is for its resume points."""
+    strides = pooling_strides(SPACING, config.network.patch_size, len(config.network.channels))
     device = torch.device("cpu")
-    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
     state = start_training(config, strides, device, ResumeFolder(folder, "k" * 64))
-    return lambda: train_step(state, [sample_batch(subjects, config, state.step)], config, device)
+    weights = len(config.network.pathways) * parameters(config, SPACING)
+    return lambda: train_step(state, [sample_batch(subjects, config, state.step)], config, device), weights

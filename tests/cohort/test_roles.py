@@ -16,7 +16,7 @@ SPLITS = {"seed": 0, "method": "", "test": ["a", "b"], "folds": [{"train": ["c"]
 
 
 def patients(names):
-    return [Patient(patient_id=name, nct=Path(name), label=0) for name in names]
+    return [Patient.model_validate({"patient_id": name, "nct": Path(name), "label": 0}) for name in names]
 
 
 def test_the_splits_of_this_run_are_taken(tmp_path):

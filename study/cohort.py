@@ -1,0 +1,127 @@
+"""Who takes part: patients of phantom cohorts as one cohort sheet, whose column `split` says train, ..., test."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import groupby
+from typing import Any
+
+from pydantic import Field, ValidationError
+from snakemake.utils import update_config
+
+from cpmn.cohort.phantom import phantom_rows
+from cpmn.cohort.sheet import FILE_COLUMNS, Patient
+from cpmn.config.phantom import Difficulty, PhantomConfig
+from cpmn.config.root import load_config
+from cpmn.config.section import Section
+from cpmn.config.variants import wrong_keys
+from cpmn.errors import CpmnError
+
+TRAINING = ("train", "validation")  # parts with both phases; the others have the NCT and its truth alone
+Row = dict[str, str]
+
+
+class Part(Section):
+    """The first patients of each class of the phantom cohort with this seed, after `skip` of each class."""
+
+    seed: int = Field(ge=0)
+    pe: int = Field(ge=1)
+    normal: int = Field(ge=1)
+    skip: int = Field(default=0, ge=0)
+
+
+class Protocol(Section):
+    """Contents of `protocol.yaml`."""
+
+    difficulty: Difficulty
+    judged: str = Field(description="The part that takes the split `test`.")
+    exact_labels: bool = Field(description="Whether training patients are labelled by the truth and have no CTPA.")
+    batch: int = Field(ge=1, description="Patients that one process makes or preprocesses.")
+    parts: dict[Difficulty, dict[str, Part]]
+    workflow: dict[str, Any]
+    changes: dict[Difficulty, dict[str, Any]]
+
+    @property
+    def members(self) -> dict[str, Part]:
+        """Parts of this difficulty that take part, by name."""
+        return {name: self.parts[self.difficulty][name] for name in (*TRAINING, "calibration", self.judged)}
+
+
+def load_protocol(values: dict[str, Any]) -> Protocol:
+    """Check the study's configuration. Raises CpmnError naming each wrong key."""
+    try:
+        protocol = Protocol.model_validate(values)
+    except ValidationError as error:
+        raise CpmnError("the study's configuration is not valid:\n" + wrong_keys(error)) from error
+    known = protocol.parts.get(protocol.difficulty, {})
+    if missing := {*TRAINING, "calibration", protocol.judged} - set(known):
+        raise CpmnError(
+            f"parts.{protocol.difficulty}: {', '.join(sorted(missing))} is missing; there are {list(known)}."
+        )
+    return protocol
+
+
+def workflow_config(protocol: Protocol) -> dict[str, Any]:
+    """The configuration that the project's workflow runs with, but for the cohort."""
+    values = deepcopy(protocol.workflow)
+    update_config(values, protocol.changes.get(protocol.difficulty, {}))
+    return values
+
+
+def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:
+    """Settings of the phantom cohort that a part's patients are from; `patients` is as many as hold the part."""
+    settings = load_config(workflow_config(protocol)).phantom
+    member = protocol.members[part]
+    size = 2 * (member.skip + max(member.pe, member.normal))  # every consecutive pair has one patient of each class
+    return settings.model_copy(
+        update={"seed": member.seed, "difficulty": protocol.difficulty, "patients": size, "vessels": False}
+    )
+
+
+def sheet_rows(protocol: Protocol) -> list[Row]:
+    """Rows of the study's `cohort.csv`; paths are relative to it. A pure function of the protocol.
+
+    Patients are named by part and number in their phantom cohort: `test-017` is `phantom-017` of the part's seed.
+    """
+    return [row for part in protocol.members for row in _part_rows(protocol, part)]
+
+
+def _part_rows(protocol: Protocol, part: str) -> list[Row]:
+    member, paired = protocol.members[part], part in TRAINING and not protocol.exact_labels
+    made = phantom_rows(phantom_config(protocol, part), truth_only=not paired)
+    chosen = []
+    for label, count in (("1", member.pe), ("0", member.normal)):
+        chosen += [row for row in made if row["label"] == label][member.skip : member.skip + count]
+    split = "test" if part == protocol.judged else part
+    return [_placed(row, part) | {"split": split} for row in made if row in chosen]
+
+
+def _placed(row: Row, part: str) -> Row:
+    """A phantom's row with its files in `data/PART`. Without a CTPA to carry a label from, the truth is the label."""
+    files = {name: f"data/{part}/{row[name]}" for name in FILE_COLUMNS if row.get(name)}
+    label = {"nct_mask": "" if row["ctpa"] else files["nct_truth"]}
+    return row | files | label | {"patient_id": row["patient_id"].replace("phantom", part)}
+
+
+def phantom_name(patient: str) -> str:
+    """Name of a patient of the study in its phantom cohort."""
+    return f"phantom-{patient.rpartition('-')[2]}"
+
+
+def part_of(patient: str) -> str:
+    """Part that a patient of the study belongs to."""
+    return patient.rpartition("-")[0]
+
+
+def files_of(patients: Sequence[Patient], columns: Sequence[str] = FILE_COLUMNS) -> list[str]:
+    """What the phantom writes of patients, as their rows name it in `columns`."""
+    named = [getattr(patient, column) for patient in patients for column in columns]
+    return list(dict.fromkeys(str(path) for path in named if path))
+
+
+def batches(patients: Sequence[Patient], size: int) -> dict[str, list[Patient]]:
+    """Patients by the name of their batch; those of a batch are of one part, and a larger part only adds batches."""
+    found: dict[str, list[Patient]] = {}
+    for part, group in groupby(patients, key=lambda patient: part_of(patient.patient_id)):
+        members = list(group)
+        found |= {f"{part}_{n // size}": members[n : n + size] for n in range(0, len(members), size)}
+    return found

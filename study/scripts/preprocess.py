@@ -1,0 +1,13 @@
+"""Bring a batch of patients from their scans to the crops: the workflow's stages, in one process."""
+
+from pathlib import Path
+
+from cpmn.cohort.sheet import Patient
+from cpmn.config.root import load_config
+from cpmn.job.logs import job_log
+from study.preprocess import preprocess_patient
+
+with job_log(snakemake.log[0]):
+    config = load_config(snakemake.params.settings)
+    for row in snakemake.params.patients:
+        preprocess_patient(Patient.model_validate(row), Path("results"), config)

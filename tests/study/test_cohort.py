@@ -1,0 +1,101 @@
+"""The study's patients and settings follow from the protocol alone."""
+
+import pytest
+import yaml
+
+from cpmn.cohort.phantom import phantom_label
+from cpmn.cohort.sheet import parse_cohort
+from cpmn.cohort.splits import split_cohort
+from cpmn.config.root import load_config
+from cpmn.errors import CpmnError
+from study.cohort import (
+    Part,
+    Protocol,
+    batches,
+    load_protocol,
+    phantom_config,
+    phantom_name,
+    sheet_rows,
+    workflow_config,
+)
+from tests.conftest import ROOT
+
+VALUES = yaml.safe_load((ROOT / "study" / "protocol.yaml").read_text())
+DIFFICULTIES = ("learnable", "mixed", "realistic")
+
+
+def protocol(**changes) -> Protocol:
+    return load_protocol(VALUES | changes)
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_the_sheet_holds_each_part_at_its_size(difficulty, tmp_path):
+    study = protocol(difficulty=difficulty)
+    rows = sheet_rows(study)
+    for name, part in study.members.items():
+        labels = [row["label"] for row in rows if row["split"] == name]
+        assert (labels.count("1"), labels.count("0")) == (part.pe, part.normal)
+    patients = parse_cohort(list(rows[0]), rows, tmp_path / "cohort.csv")
+    splits = split_cohort(patients, load_config(workflow_config(study)).train)
+    assert len(splits["folds"]) == 1
+    assert len(splits["test"]) == study.members["test"].pe + study.members["test"].normal
+
+
+def test_patients_are_the_first_of_each_class_that_no_other_part_has():
+    rows = {row["patient_id"]: row for row in sheet_rows(protocol())}
+    assert [name for name in rows if name.startswith("train")] == [f"train-{n:03d}" for n in range(1, 65)]
+    assert [name for name in rows if name.startswith("validation")] == [f"validation-{n:03d}" for n in range(65, 81)]
+    seed = VALUES["parts"]["mixed"]["calibration"]["seed"]
+    pe = [index for index in range(40) if phantom_label(seed, index)]
+    found = [name for name, row in rows.items() if row["split"] == "calibration" and row["label"] == "1"]
+    assert found == [f"calibration-{index + 1:03d}" for index in pe]
+
+
+def test_only_training_patients_have_a_ctpa_and_none_of_them_shows_its_truth():
+    for row in sheet_rows(protocol()):
+        trains = row["split"] in ("train", "validation")
+        assert bool(row["ctpa"]) == trains
+        assert (row["nct_mask"] == row["nct_truth"]) != trains
+        assert bool(row["ctpa_mask"]) == (trains and row["label"] == "1")
+
+
+def test_exact_labels_are_the_truth_without_a_ctpa():
+    carried, exact = sheet_rows(protocol()), sheet_rows(protocol(exact_labels=True))
+    assert [row["patient_id"] for row in exact] == [row["patient_id"] for row in carried]
+    assert all(row["nct_mask"] == row["nct_truth"] and not row["ctpa"] for row in exact)
+
+
+def test_another_part_can_be_judged():
+    judged = protocol(judged="opened")
+    test = [row["patient_id"] for row in sheet_rows(judged) if row["split"] == "test"]
+    assert len(test) == 150
+    assert all(name.startswith("opened-") for name in test)
+    with pytest.raises(CpmnError, match=r"parts.mixed: locked is missing"):
+        protocol(judged="locked")
+
+
+def test_a_wrong_key_is_named():
+    with pytest.raises(CpmnError, match=r"parts.mixed.test.pes: is not a setting"):
+        protocol(parts={"mixed": {"test": {"seed": 1, "pe": 1, "normal": 1, "pes": 1}}})
+
+
+def test_a_difficulty_changes_the_recipe_and_the_phantom():
+    mixed, learnable = (workflow_config(protocol(difficulty=name))["train"] for name in ("mixed", "learnable"))
+    assert (mixed["schedule"]["steps"], learnable["schedule"]["steps"]) == (6600, 18000)
+    assert learnable["schedule"]["learning_rate"] == mixed["schedule"]["learning_rate"]
+    assert (learnable["variants"], learnable["loss"]) == (["nct_only"], mixed["loss"])
+    phantom = phantom_config(protocol(), "test")
+    assert (phantom.seed, phantom.difficulty, phantom.nct_spacing) == (4002, "mixed", (1.5, 1.5, 3.0))
+
+
+def test_a_larger_part_only_adds_batches():
+    def batched(normal: int) -> dict[str, list[str]]:
+        parts = {"mixed": VALUES["parts"]["mixed"] | {"test": Part(seed=4002, pe=20, normal=normal).model_dump()}}
+        rows = sheet_rows(protocol(parts=parts))
+        patients = parse_cohort(list(rows[0]), rows, ROOT / "cohort.csv")
+        return {name: [one.patient_id for one in batch] for name, batch in batches(patients, 10).items()}
+
+    small, large = batched(20), batched(40)
+    assert all(large[name] == batch for name, batch in small.items())
+    assert max(map(len, small.values())) == 10
+    assert phantom_name(small["test_0"][0]) == "phantom-001"

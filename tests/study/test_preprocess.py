@@ -1,0 +1,47 @@
+"""The batch does what the workflow's own rules do, in one process."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cpmn.cohort.sheet import load_cohort
+from cpmn.config.root import load_config
+from cpmn.job.status import read_status
+from study.preprocess import preprocess_patient, products_of
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+CONFIG = load_config(yaml.safe_load((ROOT / "config" / "tiny.yaml").read_text()) | {"on_bad_patient": "exclude"})
+
+
+def files_in(results: Path, patient: str) -> set[Path]:
+    return {path.relative_to(results) for path in results.glob(f"*/{patient}/*") if path.parts[-3] in STAGES}
+
+
+STAGES = ("convert", "register", "propagate", "crop")
+
+
+def test_a_pair_gets_the_files_of_the_workflows_rules(finished, tmp_path):
+    patient = load_cohort(finished.run / "data/phantom/cohort.csv")[0]
+    preprocess_patient(patient, tmp_path, CONFIG)
+    theirs = finished.run / "results"
+    assert files_in(tmp_path, patient.patient_id) == files_in(theirs, patient.patient_id)
+    images = [path for path in files_in(tmp_path, patient.patient_id) if path.name.endswith(".nii.gz")]
+    assert len(images) == 10
+    for path in images:
+        assert (tmp_path / path).read_bytes() == (theirs / path).read_bytes(), path
+
+
+def test_what_is_declared_is_written_and_a_bad_patient_is_left_out(finished, tmp_path):
+    patient = load_cohort(finished.run / "data/phantom/cohort.csv")[1]
+    alone = patient.model_copy(update={"ctpa": None, "ctpa_mask": None, "nct_mask": patient.nct_truth, "label": 1})
+    wrong = alone.model_copy(update={"patient_id": "wrong", "nct_mask": None})
+    for one in (alone, wrong):
+        preprocess_patient(one, tmp_path, CONFIG)
+        declared = {path.relative_to(tmp_path) for files in products_of(one, tmp_path).values() for path in files}
+        assert files_in(tmp_path, one.patient_id) == declared
+    assert read_status(tmp_path / "crop" / alone.patient_id / "status.json")["passed"]
+    left_out = read_status(tmp_path / "crop" / "wrong" / "status.json")
+    assert (left_out["passed"], left_out["stage"]) == (False, "propagate")

@@ -1,0 +1,93 @@
+"""The study on the project's workflow: from nothing to the comparison, killed on the way."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    """The tiny study; `arguments` begin with the targets, since options take what follows them."""
+    preset = ["--configfile", str(ROOT / "study" / "tiny.yaml")]
+    start = [sys.executable, "-m", "snakemake", *arguments, *preset, "--cores", "2", "--directory", str(folder)]
+    return [*start, "--snakefile", str(ROOT / "study" / "Snakefile")]
+
+
+def run(folder: Path, *arguments: str) -> str:
+    made = command(folder, *arguments)
+    done = subprocess.run(made, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
+def jobs(output: str) -> Counter[str]:
+    """How many jobs of each rule a dry run names; rules of batches count under the name before the first `_`."""
+    lines = output.partition("Job stats:")[2].splitlines()[3:]
+    table = [line.split() for line in lines[: next(i for i, line in enumerate(lines) if line.startswith("total"))]]
+    counts: Counter[str] = Counter()
+    for name, count in table:
+        counts[name.partition("_")[0]] += int(count)
+    return counts
+
+
+def test_a_study_is_batches_and_trainings(tmp_path):
+    found = jobs(run(tmp_path, "-n"))
+    once = dict.fromkeys(("splits", "compare", "report", "all"), 1)
+    assert found == once | {"phantom": 4, "preprocess": 4, "train": 4, "evaluate": 4}
+
+
+def test_a_mistake_in_the_protocol_stops_with_its_name(tmp_path):
+    done = subprocess.run(command(tmp_path, "-n", "--config", "judged=locked"), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "parts.mixed: locked is missing" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("workflow")
+def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
+    train = "{steps: 100, epoch_steps: 50, save_every: 10, variants: [nct_only, cpmn-s1]}"
+    arguments = ("--config", f"workflow={{train: {train}}}")
+    model = "results/train/cpmn-s1/fold-0/model.safetensors"
+    killed_in_training(tmp_path, model, *arguments)
+    run(tmp_path, "--unlock", *arguments)
+    run(tmp_path, *arguments)
+    assert "going on at step" in (tmp_path / "logs/train/cpmn-s1/fold-0.log").read_text()
+    compared = {
+        (row["variant"], row["base"], row["seed"]) for row in rows(tmp_path / "results/evaluate/comparison.csv")
+    }
+    assert compared == {("nct_only", "nct_only", "0"), ("cpmn-s1", "cpmn", "1")}
+    patients = rows(tmp_path / "results/evaluate/cpmn-s1/patients.csv")
+    assert Counter(row["split"] for row in patients) == {"validation": 4, "calibration": 4, "test": 4}
+    assert all(row["score"] and row["reference"] == "nct_truth" for row in patients)
+    assert (tmp_path / "results/report/index.html").is_file()
+    assert "Nothing to be done" in run(tmp_path, *arguments)
+
+
+def killed_in_training(folder: Path, model: str, *arguments: str) -> None:
+    """Start the study and kill it once the training of `model` has saved its first state."""
+    started = subprocess.Popen(
+        command(folder, model, *arguments),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 900
+    resume = (folder / model).with_name(".resume")
+    while not list(resume.rglob("state.pt")) and started.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert not (folder / model).exists(), "the training ended before it could be killed"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
