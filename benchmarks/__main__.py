@@ -12,6 +12,7 @@ import pandas as pd
 from benchmarks import (
     convert,
     crop,
+    libraries,
     limits,
     observer,
     odd_dicom,
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "observer": observer.measure,
     "outline": outline.measure,
     "train": train.measure,
+    "libraries": libraries.measure,
 }
 
 
