@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks import (
     convert,
     crop,
+    libraries,
     limits,
     observer,
     odd_dicom,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "observer": observer.measure,
     "outline": outline.measure,
     "train": train.measure,
+    "libraries": libraries.measure,
 }
 
 

@@ -2,14 +2,16 @@
 
 import csv
 import hashlib
-import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -51,18 +53,23 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV file atomically; None and NaN become empty cells. Floats keep every digit, as scores are compared."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(row.get(key)) for key in columns})
-    write_text(path, text.getvalue())
+    """Write a CSV file atomically; None and NaN become empty cells.
+
+    Floats keep every digit, as scores are compared, and whole numbers stay whole beside empty cells.
+    """
+    import pandas as pd  # takes 0.3 s, of which jobs without a table are spared
+
+    table = pd.DataFrame(list(rows), columns=pd.Index(columns), dtype=object)
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def read_test_rows(path: Path) -> dict[str, dict[str, str]]:
-    """Rows of the test patients in a `patients.csv`, by patient."""
-    return {row["patient_id"]: row for row in read_table(path) if row["split"] == "test"}
+def read_test_rows(path: Path) -> "pd.DataFrame":
+    """Rows of the test patients in a `patients.csv`, indexed by patient; empty cells are NaN."""
+    import pandas as pd
+
+    empty: dict[str, Any] = {"keep_default_na": False, "na_values": ""}  # a patient may be called NA
+    table = pd.read_csv(path, dtype={"patient_id": str}, **empty, float_precision="round_trip")  # type: ignore[arg-type]
+    return table.set_index("patient_id").loc[table["split"].to_numpy() == "test"]
 
 
 def sha256_of_files(paths: Iterable[Path | str]) -> str:
@@ -79,10 +86,6 @@ def sha256_of_json(data: Any) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _cell(value: Any) -> Any:
-    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def _plain(value: Any) -> Any:

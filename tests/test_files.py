@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from cpmn.files import read_json, sha256_of_files, write_json, written_atomically
+from cpmn.files import read_json, read_test_rows, sha256_of_files, write_json, write_table, written_atomically
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -36,3 +36,29 @@ def test_hash_depends_on_contents_alone(tmp_path):
     first = sha256_of_files([tmp_path / "a", tmp_path / "b"])
     assert first == sha256_of_files([tmp_path / "d", tmp_path / "c"])
     assert first != sha256_of_files([tmp_path / "a", tmp_path / "e"])
+
+
+def test_a_table_keeps_digits_whole_numbers_and_empty_cells(tmp_path):
+    rows = [
+        {"name": "a, b", "count": 3, "share": 0.1 + 0.2, "other": 1},
+        {"name": None, "count": None, "share": math.nan},
+        {"name": True, "count": np.int64(4), "share": np.float64(1e-17)},
+        {"share": 2, "count": np.float32(0.1)},
+    ]
+    write_table(tmp_path / "a.csv", ("name", "count", "share"), rows)
+    written = (tmp_path / "a.csv").read_bytes().decode().split("\n")
+    assert written == ["name,count,share", '"a, b",3,0.30000000000000004', ",,", "True,4,1e-17", ",0.1,2", ""]
+
+
+def test_a_table_without_rows_has_its_header(tmp_path):
+    write_table(tmp_path / "a.csv", ("name", "count"), [])
+    assert (tmp_path / "a.csv").read_text() == "name,count\n"
+
+
+def test_test_patients_keep_their_names_and_every_digit(tmp_path):
+    text = "patient_id,split,score\n007,test,0.30000000000000004\nNA,test,\nv,validation,1\n"
+    (tmp_path / "patients.csv").write_text(text)
+    table = read_test_rows(tmp_path / "patients.csv")
+    assert table.index.tolist() == ["007", "NA"]
+    assert table["score"].iloc[0] == 0.1 + 0.2
+    assert math.isnan(table["score"].iloc[1])

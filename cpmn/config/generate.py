@@ -22,12 +22,12 @@ from cpmn.config.root import Config
 
 ROOT = Path(__file__).parents[2]
 PYTHON = "3.11"
-BASE = ("numpy", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm", "connected-components-3d", "isal")
+BASE = ("numpy", "pandas", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm", "connected-components-3d", "isal")
 LEARNING = ("monai", "safetensors", "torch")
-FIGURES = ("jinja2", "matplotlib", "mlflow", "pandas", "psutil", "scikit-learn", "statsmodels")
+FIGURES = ("jinja2", "matplotlib", "mlflow", "psutil", "scikit-learn", "statsmodels")
 ENVIRONMENTS = {
     "images": (*BASE, "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
-    "register": (*BASE, "antspyx", "matplotlib", "pandas"),
+    "register": (*BASE, "antspyx", "matplotlib"),
     "train": (*BASE, *LEARNING, *FIGURES),
 }
 """Packages of each environment of the workflow: few files, shared by the rules that need the same."""

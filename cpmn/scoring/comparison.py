@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.scoring import metrics
 
-Rows = list[dict[str, str]]
-Pair = tuple[Rows, Rows]
+Pair = tuple[pd.DataFrame, pd.DataFrame]
 
 BASELINE = "nct_only"
 
@@ -24,10 +24,11 @@ def estimates(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield from estimates(value, f"{prefix}{key}.")
 
 
-def paired_rows(first: Mapping[str, dict[str, str]], second: Mapping[str, dict[str, str]]) -> Pair:
-    """Rows of the patients that both variants scored, in the same order."""
-    names = [name for name in first if name in second and first[name]["score"] and second[name]["score"]]
-    return [first[name] for name in names], [second[name] for name in names]
+def paired_rows(first: pd.DataFrame, second: pd.DataFrame) -> Pair:
+    """Rows, as `read_test_rows` gives them, of the patients that both variants scored, in the first's order."""
+    first, second = (table.loc[table["score"].notna()] for table in (first, second))
+    names = [name for name in first.index if name in second.index]
+    return first.loc[names], second.loc[names]
 
 
 def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics.Estimate, float | None]:
@@ -48,16 +49,11 @@ def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics
 
 def _numbers(pair: Pair, columns: tuple[str, ...], label: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Values (patients, columns) of both systems, for the patients that have all of them in both."""
-    kept = [
-        both
-        for both in zip(*pair, strict=True)
-        if (label is None or int(both[0]["label"]) == label) and all(row[key] for row in both for key in columns)
-    ]
-    first, second = (
-        np.array([[float(both[side][key]) for key in columns] for both in kept]).reshape(-1, len(columns))
-        for side in (0, 1)
-    )
-    return first, second
+    first, second = (table[list(columns)].to_numpy(float) for table in pair)
+    kept = ~np.isnan(first + second).any(axis=1)
+    if label is not None:
+        kept &= pair[0]["label"].to_numpy() == label
+    return first[kept], second[kept]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -214,11 +214,11 @@ def roc_curve(labels: Labels, scores: Numbers) -> list[dict[str, float | None]]:
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> float | None:
     """Exact two-sided McNemar p of two raters' correctness on the same patients; None without discordant pairs."""
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
-    if only_first + only_second == 0:
-        return None
-    return float(stats.binomtest(only_first, only_first + only_second, 0.5).pvalue)
+    from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar  # loads for a second, with pandas
+
+    pairs = np.zeros((2, 2))
+    np.add.at(pairs, (np.asarray(first, dtype=int), np.asarray(second, dtype=int)), 1)
+    return float(exact_mcnemar(pairs, exact=True).pvalue) if pairs[0, 1] + pairs[1, 0] else None
 
 
 def delong_p(labels: Labels, first: Numbers, second: Numbers) -> float | None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_test_rows, write_json
@@ -116,7 +118,7 @@ def _verdict(holder: Any, found: Mapping[str, Estimate], metric: str) -> tuple[s
     return None, f"{_title(holder)} stays: the best of the others, {best}, differs by {interval}, which includes 0"
 
 
-def _recorded_test(holder: Any, uri: str) -> dict[str, dict[str, str]]:
+def _recorded_test(holder: Any, uri: str) -> pd.DataFrame:
     """Test rows of an earlier run's variant, from its files in MLflow."""
     from mlflow.artifacts import download_artifacts
 

@@ -65,8 +65,9 @@ def overlay(results: Path, variant: str, patient: str) -> np.ndarray:
 
 def _test_patients(table: Path) -> list[str]:
     """Test patients of a variant's table, those with PE first."""
-    rows = read_test_rows(table) if table.is_file() else {}
-    return sorted(rows, key=lambda name: (rows[name]["label"] != "1", name))
+    if not table.is_file():
+        return []
+    return read_test_rows(table).sort_index().sort_values("label", ascending=False, kind="stable").index.tolist()
 
 
 def _mask(path: Path) -> np.ndarray | None:

@@ -1,7 +1,5 @@
 """Stage `train` for one variant and fold: crops in, `model.safetensors`, `plan.json` and `history.csv` out."""
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,7 +14,7 @@ from torch import Tensor
 import cpmn
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.files import write_text, written_atomically
+from cpmn.files import write_table, written_atomically
 from cpmn.model.devices import choose_device, device_name
 from cpmn.model.network import all_finite
 from cpmn.model.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
@@ -76,11 +74,7 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
 
 def write_history(rows: Sequence[Row], path: Path) -> None:
     """Write `history.csv`; what was not computed is empty."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
+    write_table(path, COLUMNS, rows)
 
 
 def write_weights(state: dict[str, Tensor], path: Path) -> None:

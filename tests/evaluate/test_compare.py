@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 
+import pandas as pd
 import pytest
 
 from cpmn.config.evaluate import EvaluateConfig
@@ -77,9 +79,9 @@ def test_without_a_baseline_nothing_is_compared(both):
 
 
 def test_only_patients_that_both_scored_are_paired():
-    first = {"a": {"score": "1"}, "b": {"score": ""}, "c": {"score": "2"}}
-    second = {"c": {"score": "3"}, "a": {"score": "4"}, "b": {"score": "5"}}
-    assert paired_rows(first, second) == ([{"score": "1"}, {"score": "2"}], [{"score": "4"}, {"score": "3"}])
+    first = pd.DataFrame({"score": [1, math.nan, 2]}, index=pd.Index(["a", "b", "c"]))
+    second = pd.DataFrame({"score": [3, 4, 5]}, index=pd.Index(["c", "a", "b"]))
+    assert [table["score"].to_dict() for table in paired_rows(first, second)] == [{"a": 1, "c": 2}, {"a": 4, "c": 3}]
 
 
 def test_summary_holds_the_figures_of_metrics_json(both, tmp_path):

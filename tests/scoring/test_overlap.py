@@ -74,22 +74,3 @@ def test_empty_prediction_has_no_distance_and_no_surface_agreement():
     assert math.isnan(result["assd_mm"])
     assert math.isnan(result["hd95_mm"])
     assert result["nsd"] == 0.0
-
-
-@pytest.mark.slow
-def test_surface_distance_agrees_with_monai():
-    import torch
-    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
-    from monai.metrics.surface_distance import compute_average_surface_distance
-
-    first, second = cube((5, 6, 7)), cube((8, 6, 4), size=12)
-    tensors = [torch.from_numpy(mask)[None, None].float() for mask in (first, second)]
-    spacing_zyx = (2.0, 0.8, 0.8)
-    result = surface_agreement(first, second, spacing_zyx[::-1])
-    hd95 = compute_hausdorff_distance(*tensors, include_background=True, percentile=95, spacing=spacing_zyx)
-    forth, back = (
-        compute_average_surface_distance(*pair, include_background=True, spacing=spacing_zyx).item()
-        for pair in (tensors, tensors[::-1])
-    )
-    assert result["hd95_mm"] == pytest.approx(hd95.item(), rel=1e-5)
-    assert min(forth, back) <= result["assd_mm"] <= max(forth, back)

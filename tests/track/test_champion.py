@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from cpmn.config.evaluate import EvaluateConfig
@@ -104,10 +105,7 @@ def test_without_a_server_the_champion_stays_and_it_is_said(folder):
 
 @pytest.mark.parametrize(("metric", "expected", "count"), [("patient.auc", 1.0, 40), ("voxel.dice", 0.5, 20)])
 def test_difference_is_that_of_the_metric_on_its_patients(metric, expected, count):
-    good, bad = (
-        {row["patient_id"]: {key: str(value) for key, value in row.items()} for row in patients(scores)[:-1]}
-        for scores in (GOOD, list(reversed(GOOD)))
-    )
+    good, bad = (pd.DataFrame(patients(scores)[:-1]).set_index("patient_id") for scores in (GOOD, list(reversed(GOOD))))
     figure, _ = difference(metric, paired_rows(good, bad), CONFIG)
     assert figure["value"] == pytest.approx(expected)
     assert figure["n"] == count
