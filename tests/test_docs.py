@@ -20,7 +20,6 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:    )+(?:\S*/)?((?:make|cpmn|snakemake)\b[^#|&>\n]*)", re.MULTILINE)
 """A command in an indented block, up to a comment, a pipe or the next command."""
 NOT_YET = {
-    "study/README.md",
     "cpmn/config/train/loss.py",
     *(f"docs/images/{name}.png" for name in ("found", "missed", "false-mark")),
 }

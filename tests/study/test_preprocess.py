@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 CONFIG = load_config(yaml.safe_load((ROOT / "config" / "tiny.yaml").read_text()) | {"on_bad_patient": "exclude"})
 
 
+STAGES = ("convert", "register", "propagate", "crop")
+
+
 def files_in(results: Path, patient: str) -> set[Path]:
     return {path.relative_to(results) for path in results.glob(f"*/{patient}/*") if path.parts[-3] in STAGES}
-
-
-STAGES = ("convert", "register", "propagate", "crop")
 
 
 def test_a_pair_gets_the_files_of_the_workflows_rules(finished, tmp_path):
@@ -35,8 +35,8 @@ def test_a_pair_gets_the_files_of_the_workflows_rules(finished, tmp_path):
 
 
 def test_what_is_declared_is_written_and_a_bad_patient_is_left_out(finished, tmp_path):
-    patient = load_cohort(finished.run / "data/phantom/cohort.csv")[1]
-    alone = patient.model_copy(update={"ctpa": None, "ctpa_mask": None, "nct_mask": patient.nct_truth, "label": 1})
+    patient = next(one for one in load_cohort(finished.run / "data/phantom/cohort.csv") if one.label)
+    alone = patient.model_copy(update={"ctpa": None, "ctpa_mask": None, "nct_mask": patient.nct_truth})
     wrong = alone.model_copy(update={"patient_id": "wrong", "nct_mask": None})
     for one in (alone, wrong):
         preprocess_patient(one, tmp_path, CONFIG)
