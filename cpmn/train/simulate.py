@@ -1,7 +1,7 @@
 """Simulated clots in patients without any, from easy to hard.
 
-The idea of training on simulated clots of growing difficulty is SPTA's (see `cpmn.anatomy.artery_vein`); shapes and numbers
-are ours. Geometry follows the NCT alone, so that variants without CTPA see the same clots.
+The idea of training on simulated clots of growing difficulty is SPTA's (see `cpmn.anatomy.artery_vein`); shapes and
+numbers are ours. Geometry follows the NCT alone, so that variants without CTPA see the same clots.
 """
 
 import cc3d
