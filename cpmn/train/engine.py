@@ -58,7 +58,7 @@ def train(
     if _wants_bfloat16(config, device) and not has_bfloat16(device):
         logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
     strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
-    state = start_training(config, strides, device, resume)
+    state = start_training(config, strides, device, resume, world)
     quiet = None if world.writes else True
     sampled = Sampler(training, config, state.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
     progress = tqdm(total=schedule.steps, initial=state.step, desc="training", unit="step", disable=quiet)
@@ -94,10 +94,12 @@ def train_step(
     schedule = config.schedule
     state.optimiser.zero_grad(set_to_none=True)
     found = []
-    for batch in batches:
-        with _precision(config, device):
-            losses = training_loss(state.pathways, _on_device(batch, device, config), config, state.step)
-        (losses["total"] / config.machine.accumulation).backward()
+    mine = config.machine.accumulation // world.size
+    for number, batch in enumerate(batches, start=1):
+        with world.adding_up(state.networks, last=number == mine):
+            with _precision(config, device):
+                losses = training_loss(state.networks, _on_device(batch, device, config), config, state.step)
+            (losses["total"] / mine).backward()
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # waits for a GPU once
         found.append(dict(zip(losses, values, strict=True)))
         if not math.isfinite(found[-1]["total"]):
@@ -105,7 +107,6 @@ def train_step(
                 f"the training diverged: the loss of step {state.step + 1} is {found[-1]['total']}. Lower learning_rate"
                 f" ({schedule.learning_rate:g}) or gradient_clip ({schedule.gradient_clip:g}) in train.schedule."
             )
-    world.add_gradients(state.weights())
     _clip(state, config)
     state.optimiser.step()
     state.schedule.step()

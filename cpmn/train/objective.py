@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cpmn.config.train import TrainConfig
 from cpmn.config.train.loss import LossConfig
@@ -38,6 +38,14 @@ PARTS = (
 """Names of the loss parts in `history.csv`, there with the prefix `train_`. Parts are given before their weights."""
 
 
+class Pathways(nn.ModuleDict):
+    """The networks by phase, "nct" and perhaps "ctpa", as one module: a batch in, their outputs by phase."""
+
+    def forward(self, batch: Batch) -> dict[str, PathwayOutput]:
+        phases = {"nct": batch.nct, "ctpa": batch.ctpa}
+        return {name: self[name](phase.patches) for name, phase in phases.items() if phase is not None}
+
+
 @dataclass(frozen=True)
 class Objective:
     """Collects weighted parts, each times `share`. `add` calls `compute` only for a weight above zero."""
@@ -57,23 +65,24 @@ class Objective:
 
 
 def training_loss(
-    pathways: Mapping[str, Callable[..., PathwayOutput]], batch: Batch, config: TrainConfig, step: int
+    networks: Callable[[Batch], Mapping[str, PathwayOutput]], batch: Batch, config: TrainConfig, step: int
 ) -> dict[str, Tensor]:
     """Loss parts of a step (scalars), among them `total`, the one to descend.
 
         total = sum over pathways [segmentation + w_c classification + r w_d discrepancy]
                 + r w_m mutual + r w_a (alignment + AFFINITY_WEIGHT affinity)
 
-    with r the warm-up's ramp. `pathways` take patches (batch, 1, z, y, x) by phase, "nct" and perhaps "ctpa". The
-    second line compares the two phases and exists for patches with a CTPA only. What is said of these counts by their
-    share of the batch, so that each patch counts alike however a step is cut into batches.
+    with r the warm-up's ramp. `networks` are `Pathways` or what wraps them. The second line compares the two phases and
+    exists for patches with a CTPA only. What is said of these counts by their share of the batch, so that each patch
+    counts alike however a step is cut into batches.
     """
     objective, rise = Objective(), ramp(step, config.schedule.steps, config.loss.warmup_fraction)
-    nct = pathways["nct"](batch.nct.patches)
+    outputs = networks(batch)
+    nct = outputs["nct"]
     _add_supervised(objective, nct, batch.nct, config.loss, rise)
     if batch.ctpa is not None:
         paired = objective.of(len(batch.paired) / len(batch.nct.patches))
-        ctpa = pathways["ctpa"](batch.ctpa.patches)
+        ctpa = outputs["ctpa"]
         _add_supervised(paired, ctpa, batch.ctpa, config.loss, rise, "_ctpa")
         if config.loss.alignment_weight > 0 or config.loss.mutual_weight > 0:
             _add_comparisons(paired, _rows(nct, batch.paired), ctpa, batch, config.loss, rise)

@@ -1,21 +1,20 @@
 """Several processes that train one model together, started by `torchrun`.
 
 A step consists of `accumulation` batches whose gradients are averaged. One process works through them one after
-another; several share them out and add their gradients up. Both ways are the same sum, so the number of processes
-changes nothing but its rounding. A reduction of all gradients at once suits networks of a few megabytes; PyTorch's
-DistributedDataParallel would hide the transfer of large ones, but assumes that every process uses every weight, which
-does not hold where a batch has no CTPA.
+another; several share them out, and PyTorch's DistributedDataParallel averages their gradients. Both ways are the same
+mean, so the number of processes changes nothing but its rounding.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cpmn.errors import CpmnError
 
@@ -45,18 +44,18 @@ class World:
         distributed.all_gather_object(parts, list(mine))
         return [parts[n % self.size][n // self.size] for n in range(sum(map(len, parts)))]
 
-    def add_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Sum of all processes' gradients; what no process has a gradient for keeps none."""
-        if self.size == 1:
-            return
-        weights = list(parameters)
-        known = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.float32)
-        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-        flat = torch.cat([known.to(weights[0].device), *(gradient.flatten() for gradient in gradients)])
-        distributed.all_reduce(flat)
-        sums = flat[len(weights) :].split([weight.numel() for weight in weights])
-        for weight, count, total in zip(weights, flat[: len(weights)].tolist(), sums, strict=True):
-            weight.grad = total.view_as(weight).clone() if count else None
+    def averaging(self, networks: nn.Module) -> nn.Module:
+        """The networks, whose gradients a backward pass averages over the processes.
+
+        What no process has a gradient for keeps none: a batch without any CTPA leaves the CTPA's pathway unused.
+        """
+        return networks if self.size == 1 else DistributedDataParallel(networks, find_unused_parameters=True)
+
+    def adding_up(self, networks: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Around forward and backward pass of a batch: only after a step's `last` one are gradients averaged."""
+        if isinstance(networks, DistributedDataParallel) and not last:
+            return networks.no_sync()
+        return nullcontext()
 
     def wait(self) -> None:
         """Until every process has come here."""

@@ -1,7 +1,7 @@
 """A training in progress: its networks, optimiser and everything else that an exact resume needs."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,6 +12,8 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_f
 from cpmn.config.train import TrainConfig
 from cpmn.config.train.schedule import ScheduleConfig
 from cpmn.model.network import Pathway, build_pathway
+from cpmn.train.objective import Pathways
+from cpmn.train.processes import ALONE, World
 from cpmn.train.resume import ResumeFolder
 
 logger = logging.getLogger(__name__)
@@ -23,10 +25,12 @@ Row = dict[str, Any]
 class Training:
     """A training in progress; `sums` add up the parts' (value, count) since the last row.
 
+    networks : what is called, the pathways themselves or what averages their gradients over processes.
     average : the NCT pathway's moving average, None if off.
     """
 
-    pathways: dict[str, Pathway]
+    pathways: Pathways
+    networks: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     average: AveragedModel | None = None
@@ -37,30 +41,36 @@ class Training:
 
     def reader(self) -> Pathway:
         """The network that reads scans: the NCT pathway, or its moving average."""
-        return cast(Pathway, self.average.module) if self.average is not None else self.pathways["nct"]
+        return cast(Pathway, self.average.module if self.average is not None else self.pathways["nct"])
 
     def weights(self) -> list[nn.Parameter]:
         """All pathways' weights."""
-        return [weight for pathway in self.pathways.values() for weight in pathway.parameters()]
+        return list(self.pathways.parameters())
 
 
 def start_training(
-    config: TrainConfig, strides: Sequence[Sequence[int]], device: torch.device, resume: ResumeFolder
+    config: TrainConfig,
+    strides: Sequence[Sequence[int]],
+    device: torch.device,
+    resume: ResumeFolder,
+    world: World = ALONE,
 ) -> Training:
     """A new run, or the one saved in `resume`. Each phase's initial weights depend on the seed and the phase alone."""
     network, schedule = config.network, config.schedule
-    pathways = {
-        phase: build_pathway(network.channels, strides, seed, network.absolute_hu).to(device)
-        for phase, seed in (("nct", 2 * config.seed), ("ctpa", 2 * config.seed + 1))
-        if phase in network.pathways
-    }
+    pathways = Pathways(
+        {
+            phase: build_pathway(network.channels, strides, seed, network.absolute_hu).to(device)
+            for phase, seed in (("nct", 2 * config.seed), ("ctpa", 2 * config.seed + 1))
+            if phase in network.pathways
+        }
+    )
     if config.machine.channels_last:
-        for pathway in pathways.values():
-            pathway.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
+        pathways.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
     saved = resume.load()
-    state = Training(pathways, *new_optimiser(pathways, schedule, saved["step"] if saved else 0))
+    state = Training(pathways, pathways, *new_optimiser(pathways, schedule, saved["step"] if saved else 0))
     if schedule.ema_decay:
         state.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(schedule.ema_decay))
+    state.networks = world.averaging(pathways)  # after the average was copied from what it wraps
     if saved is not None:
         _restore(state, saved)
         logger.info("going on at step %d of %d", state.step, schedule.steps)
@@ -82,7 +92,7 @@ def moving_average(decay: float) -> Callable[[PARAM_LIST, PARAM_LIST, Tensor | i
 
 
 def new_optimiser(
-    pathways: Mapping[str, Pathway], config: ScheduleConfig, step: int
+    pathways: nn.Module, config: ScheduleConfig, step: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW and its schedule for the phase of training that `step` is in: pretraining and the rest have one each.
 
@@ -90,8 +100,9 @@ def new_optimiser(
     """
     boundary = config.pretraining_steps
     steps = boundary if step < boundary else config.steps - boundary
-    weights = [weight for pathway in pathways.values() for weight in pathway.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        pathways.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=steps + 1)
 
 

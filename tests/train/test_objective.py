@@ -14,8 +14,8 @@ from cpmn.model.losses import (
     mutual_loss,
     segmentation_loss,
 )
-from cpmn.model.network import Pathway, build_pathway
-from cpmn.train.objective import AFFINITY_WEIGHT, ALIGNMENT_LEVEL, PARTS, training_loss
+from cpmn.model.network import build_pathway
+from cpmn.train.objective import AFFINITY_WEIGHT, ALIGNMENT_LEVEL, PARTS, Pathways, training_loss
 from cpmn.train.sampling import Batch, PhasePatches
 from tests.settings import in_sections, train_config
 
@@ -32,8 +32,8 @@ def config() -> Callable[..., TrainConfig]:
 
 
 @pytest.fixture
-def pathways() -> dict[str, Pathway]:
-    return {"nct": build_pathway((8, 8), STRIDES, 0), "ctpa": build_pathway((8, 8), STRIDES, 1)}
+def pathways() -> Pathways:
+    return Pathways({"nct": build_pathway((8, 8), STRIDES, 0), "ctpa": build_pathway((8, 8), STRIDES, 1)})
 
 
 def phase(seed: int, rows: int = 3) -> PhasePatches:
@@ -161,9 +161,8 @@ def test_nothing_is_taught_or_contrasted_where_the_ctpa_does_not_reach(pathways,
     output = pathways["ctpa"](ctpa.patches)
     for level in (output.logits, *output.deep_logits):
         level.retain_grad()
-    parts = training_loss(
-        {"nct": pathways["nct"], "ctpa": lambda _: output}, Batch(phase(0), ctpa, [0, 1, 2]), settings, 0
-    )
+    outputs = {"nct": pathways["nct"](phase(0).patches), "ctpa": output}
+    parts = training_loss(lambda _: outputs, Batch(phase(0), ctpa, [0, 1, 2]), settings, 0)
     ring = background_ring(ctpa.clot)
     expected = discrepancy_loss(output.features[0], ctpa.clot, [ring * half, ctpa.vessel * (1 - ring)])
     assert parts["discrepancy_ctpa"].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -194,7 +193,7 @@ def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):
     off = config(alignment_weight=0, mutual_weight=0, discrepancy_weight=0)
     one, two = phase(0), phase(1)
     both = nodes(training_loss(pathways, Batch(one, two, [0, 1, 2]), off, 0)["total"])
-    swapped = {"nct": pathways["ctpa"]}
+    swapped = Pathways({"nct": pathways["ctpa"]})
     apart = [nodes(training_loss(p, Batch(b, None, []), off, 0)["total"]) for p, b in ((pathways, one), (swapped, two))]
     assert both == sum(apart)
     assert nodes(training_loss(pathways, Batch(one, two, [0, 1, 2]), config(), 0)["total"]) > both
@@ -237,7 +236,7 @@ def test_what_the_nct_cannot_show_is_not_taught_by_the_peer_either(pathways, con
 
 
 def test_coarser_levels_are_supervised_too(config):
-    pathways = {"nct": build_pathway((8, 8, 8), ((2, 2, 2), (2, 2, 2)), 0)}
+    pathways = Pathways({"nct": build_pathway((8, 8, 8), ((2, 2, 2), (2, 2, 2)), 0)})
     nct = phase(0)
     output = pathways["nct"](nct.patches)
     assert [level.shape[-1] for level in output.deep_logits] == [4, 2]

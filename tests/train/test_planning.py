@@ -8,7 +8,7 @@ from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.model.network import build_pathway
 from cpmn.model.plan import pooling_strides
-from cpmn.train.objective import training_loss
+from cpmn.train.objective import Pathways, training_loss
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.sampling import Batch, PhasePatches
 from tests.settings import train_config
@@ -20,7 +20,9 @@ CROP = {"median_size": [180, 140, 120], "median_spacing": [1.5, 1.5, 2.0]}
 def kept_bytes(config: TrainConfig, spacing: tuple[float, float, float]) -> int:
     """What PyTorch really keeps for the backward pass, and four copies of the weights."""
     strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
-    pathways = {phase: build_pathway(config.network.channels, strides, 0) for phase in config.network.pathways}
+    pathways = Pathways(
+        {phase: build_pathway(config.network.channels, strides, 0) for phase in config.network.pathways}
+    )
     size = (config.sampling.batch_size, 1, *config.network.patch_size[::-1])
     clot = torch.zeros(size)
     clot[:, :, 2:4, 2:4, 2:4] = 1
