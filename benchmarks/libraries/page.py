@@ -15,9 +15,19 @@ def table(path: Path = RESULTS) -> str:
 
 
 def _line(row: pd.Series) -> str:
-    differs = "" if pd.isna(row["difference"]) else f"differs by {row['difference']:.2g} {row['unit']}; "
-    time = f"{row['ratio']:.2g} ({row['ratio_low']:.2g} to {row['ratio_high']:.2g}) times the time"
-    return f"| {row['job']} | {row['library']} | {differs}{time} | **{row['decision']}**: {row['why']} |"
+    ratio, low, high = (_times(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+    time = f"{ratio} ({low} to {high}) times the time"
+    return f"| {row['job']} | {row['library']} | {_difference(row)}{time} | **{row['decision']}**: {row['why']} |"
+
+
+def _difference(row: pd.Series) -> str:
+    if pd.isna(row["difference"]):
+        return ""
+    return f"differs by {row['difference']:.2g} {row['unit']}; " if row["difference"] else "equal results; "
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def _sampling(folder: Path) -> Iterator[Trial]:
     mapped = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in arrays}
     voxels = np.zeros((1, 3), np.int16)
     subject = Subject("p", 1, mapped["nct"], mapped["ctpa"], mapped["embolus"], voxels, voxels, spacing=SPACING)
-    for job, matrix in (("flips, noise, offset", None), ("and rotation", rotation_matrix(ANGLES, 1.1, SPACING))):
+    for job, matrix in (("flips, noise, offset", None), ("with rotation too", rotation_matrix(ANGLES, 1.1, SPACING))):
         place = Place(subject, CORNER, "clot", (False, False, True), matrix)
         yield from _augmentation(job, place, mapped)
     files = [{name: str(folder / f"{name}.npy") for name in arrays}]

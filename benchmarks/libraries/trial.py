@@ -86,4 +86,4 @@ def _ms(job: Callable[[], Any]) -> float:
 
 
 def _short(value: Any) -> float:
-    return float(f"{value:.3g}")
+    return float(f"{float(value):.3g}")

@@ -1,4 +1,8 @@
-"""CSV sheets that a user gives, with what spreadsheets do to them: marks, spaces, empty rows, other separators."""
+"""CSV sheets that a user gives, with what spreadsheets do to them: marks, spaces, empty rows, other separators.
+
+Not with pandas: every job of the workflow reads the cohort and would load it, in 0.3 s for a sheet that is read in
+1 ms; and its errors do not name the line of the sheet.
+"""
 
 import csv
 from collections import Counter

@@ -48,6 +48,9 @@ def segmentation_loss(
 
     `weight` of each voxel's label (ours; None is 1) scales its share of both terms. On coarser levels a voxel with clot
     weighs as much as its heaviest clot voxel, one without clot as the mean of what it covers.
+
+    MONAI's DiceCELoss says the same of one level, but knows no weight of a voxel. Its DeepSupervisionLoss takes the
+    nearest voxel on coarser levels, where small clots vanish (`python -m benchmarks libraries`).
     """
     total, weights = logits.new_zeros(()), 0.0
     for level, prediction in enumerate([logits, *deep_logits]):

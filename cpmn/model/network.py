@@ -5,6 +5,10 @@ The U-Net is Cicek's (MICCAI 2016), residual blocks are He's (CVPR 2016), group 
 CPMN (Bai et al., MICCAI 2024, arXiv 2407.11529) has one pathway per CT phase and both tasks in each; its abstract
 states no backbone, so every size and layer here is our choice. Both phases use this design with weights of their own;
 at test time only the NCT pathway exists.
+
+MONAI's DynUNet and SegResNet with the same channels take 2.3 and 2.4 times as long a step, and its block `Convolution`
+is the same as `ConvBlock` but names weights otherwise, so that stored models would not load (`python -m benchmarks
+libraries`).
 """
 
 import math
