@@ -78,6 +78,12 @@ def sha256_of_files(paths: Iterable[Path | str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def sha256_of_array(values: Any) -> str:
+    """SHA-256 over shape, type and values of a numpy array: equal for equal voxels, however they were stored."""
+    header = f"{values.shape} {values.dtype.str} ".encode()
+    return hashlib.sha256(header + values.tobytes()).hexdigest()
+
+
 def sha256_of_json(data: Any) -> str:
     """SHA-256 of a value's canonical JSON (sorted keys)."""
     return hashlib.sha256(json.dumps(_plain(data), sort_keys=True).encode()).hexdigest()

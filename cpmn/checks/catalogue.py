@@ -24,4 +24,57 @@ class Check:
     refuses: bool = True
 
 
-CHECKS: dict[str, Check] = {}
+CHECKS: dict[str, Check] = {
+    "contrast": Check(
+        of="scan",
+        compares="the blood's HU in heart and great vessels, the phase that the scan is given as, and its tags",
+        limits="110 HU and more is contrast, up to 90 none; tags count where the image does not tell",
+        source="ours; unenhanced blood has 20 to 65 HU, a filled pulmonary artery 200 and more",
+    ),
+    "virtual": Check(
+        of="scan",
+        compares="ImageType and series description with a measured image",
+        limits="virtual non-contrast, material and monoenergetic images are no NCT; the last may serve as a CTPA",
+        source="DICOM PS3.3 C.8.15.3.1.1, and the vendors' names",
+    ),
+    "acquisition": Check(
+        of="scan",
+        compares="tube voltage, kernel, frame of reference, agent, direction, number and time of a series' slices",
+        limits="slices that differ, or passes over one stretch, are told apart; the best is taken",
+        source="ours",
+        refuses=False,
+    ),
+    "slices": Check(
+        of="scan",
+        compares="each slice of the image with its neighbours",
+        limits="differences over two gaps at least 1.1 times those over one (warned of below 1.35); a jump at most 1.5 "
+        "times its neighbours (warned of)",
+        source="ours, by seven real and 20 phantom scans (cpmn/checks/slices.py)",
+    ),
+    "numbering": Check(
+        of="scan",
+        compares="the slices' instance numbers with the slices that are there",
+        limits="no number missing between the first and the last, and the first is 1 or less",
+        source="ours",
+        refuses=False,
+    ),
+    "unreadable": Check(
+        of="scan",
+        compares="the folder's files with the slices",
+        limits="no empty file, and none that is named as the slices are and cannot be read",
+        source="ours",
+        refuses=False,
+    ),
+    "same_patient": Check(
+        of="pair",
+        compares="the patient numbers (hashed) of both scans",
+        limits="equal, where both have one",
+        source="ours",
+    ),
+    "interval": Check(
+        of="pair",
+        compares="the times of both scans",
+        limits="at most convert.maximum_interval_hours (24) apart; above 1 hour warned of",
+        source="SPTA: perfect within 1 hour, good within 12",
+    ),
+}

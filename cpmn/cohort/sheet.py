@@ -16,7 +16,10 @@ from cpmn.errors import CpmnError
 REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
 SCAN_COLUMNS = ("ctpa", "nct")
 FILE_COLUMNS = (*SCAN_COLUMNS, "ctpa_mask", "nct_mask", "nct_truth", "vessels")
-OPTIONAL_COLUMNS = ("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series")
+OPTIONAL_COLUMNS = (
+    *("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series"),
+    "overrule",
+)
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -43,6 +46,10 @@ class Patient(BaseModel):
     group: str = Field("", description="Patients of one group are never divided; defaults to the patient.")
     ctpa_series: str = Field("", description="SeriesInstanceUID of the CTPA, where the folder holds several.")
     nct_series: str = Field("", description="SeriesInstanceUID of the NCT, where the folder holds several.")
+
+    overrule: tuple[str, ...] = Field(
+        (), description="Checks that a person overrules for this patient, by name and separated by blanks."
+    )
 
     @field_validator("patient_id")
     @classmethod
@@ -182,7 +189,10 @@ def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
         else:
             values.pop(key, None)
     label = values.get("label", "")
-    return Patient.model_validate(values | {"label": int(label) if label in ("0", "1") else label})
+    overrule = tuple(values.pop("overrule", "").split())
+    return Patient.model_validate(
+        values | {"label": int(label) if label in ("0", "1") else label, "overrule": overrule}
+    )
 
 
 def _column(item: Any) -> str:

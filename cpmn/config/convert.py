@@ -36,6 +36,12 @@ class ConvertConfig(Section):
         description="What to do with slices sheared by a tilted gantry: resample each in its plane, or refuse. The "
         "positions state the shear exactly and no slice is missing, so that resampling is the default.",
     )
+    maximum_interval_hours: float = Field(
+        default=24.0,
+        gt=0,
+        description="Longest accepted time between the scans of a pair, in hours: clots and breath change. SPTA calls "
+        "a pair within 12 hours good; a day leaves room for clocks that differ.",
+    )
     maximum_unzipped_gb: float = Field(
         default=8.0,
         gt=0,

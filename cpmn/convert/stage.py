@@ -1,33 +1,66 @@
 """The stage `convert`: one patient's scans as int16 NIfTI in HU, each with a JSON of where it comes from."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import SimpleITK as sitk
+
+from cpmn.checks.finding import Finding, Refused, settle, warnings_of
+from cpmn.checks.pair import check_pair
+from cpmn.checks.scan import check_scan
 from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
-from cpmn.files import write_json
+from cpmn.files import sha256_of_array, write_json
 from cpmn.volume.images import write_image
 
 
 def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> None:
     """Write `folder`/{nct,ctpa}.nii.gz and .json (the CTPA only if the patient has one).
 
-    Raises PatientError as `read_scan`, and if both phases come from one and the same series.
+    Each JSON lists what the checks of that scan found, the CTPA's those of the pair too (docs/reference/checks.md).
+
+    Raises PatientError as `read_scan`, if both phases are one and the same scan, and for what a check refuses and the
+    patient's `overrule` does not name.
     """
-    hashes: dict[str, str] = {}
-    for phase, source in (("nct", patient.nct), ("ctpa", patient.ctpa)):
-        if source is None:
-            continue
-        named = patient.nct_series if phase == "nct" else patient.ctpa_series
-        image, facts = read_scan(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
-        hashes[phase] = facts["source_sha256"]
-        if hashes.get("nct") == hashes.get("ctpa"):
-            raise PatientError(
-                patient.patient_id,
-                "the NCT and the CTPA are one and the same scan",
-                "Correct the paths, or name the series of each in nct_series and ctpa_series.",
-                source,
-            )
-        write_image(image, folder / f"{phase}.nii.gz")
-        write_json(folder / f"{phase}.json", facts)
+    nct, of_nct = _read(patient, "nct", patient.nct, config)
+    _write(patient, "nct", nct, of_nct, check_scan(nct, of_nct, "nct"), folder)
+    if patient.ctpa is None:
+        return
+    ctpa, of_ctpa = _read(patient, "ctpa", patient.ctpa, config)
+    if of_ctpa["pixels_sha256"] == of_nct["pixels_sha256"]:
+        raise PatientError(
+            patient.patient_id,
+            "the NCT and the CTPA are one and the same scan",
+            "Correct the paths, or name the series of each in nct_series and ctpa_series.",
+            patient.ctpa,
+        )
+    of_pair, pair = check_pair(of_nct["identity"], of_ctpa["identity"], config.maximum_interval_hours)
+    findings = [*check_scan(ctpa, of_ctpa, "ctpa"), *of_pair]
+    _write(patient, "ctpa", ctpa, of_ctpa | {"pair": pair}, findings, folder)
+
+
+def _read(patient: Patient, phase: str, source: Path, config: ConvertConfig) -> tuple[sitk.Image, dict[str, Any]]:
+    named = patient.nct_series if phase == "nct" else patient.ctpa_series
+    image, facts = read_scan(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
+    return image, facts | {"pixels_sha256": sha256_of_array(sitk.GetArrayViewFromImage(image))}
+
+
+def _write(
+    patient: Patient, phase: str, image: sitk.Image, facts: dict[str, Any], findings: Iterable[Finding], folder: Path
+) -> None:
+    """Write a scan and its JSON, of whose identity only hashes are kept."""
+    try:
+        settled = settle(findings, patient.overrule)
+    except Refused as refused:
+        source = patient.nct if phase == "nct" else patient.ctpa
+        raise PatientError(patient.patient_id, refused.finding.seen, refused.finding.remedy, source) from refused
+    record = facts | {
+        "identity": facts["identity"].to_json(),
+        "checks": [finding.to_json() for finding in settled],
+        "warnings": [*facts["warnings"], *warnings_of(settled)],
+    }
+    write_image(image, folder / f"{phase}.nii.gz")
+    write_json(folder / f"{phase}.json", record)

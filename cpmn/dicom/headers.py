@@ -26,7 +26,12 @@ TAGS = [
     "SeriesInstanceUID",
     "SeriesNumber",
     "SeriesDescription",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+    "InstanceNumber",
     "AcquisitionNumber",
+    *("AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime"),
+    *("ContentDate", "ContentTime", "StudyDate", "StudyTime"),
     "Modality",
     "ImageType",
     "Manufacturer",
@@ -49,7 +54,7 @@ TAGS = [
     "RescaleType",
     "LossyImageCompression",
 ]
-"""The only tags that the header pass keeps; none of them names the patient.
+"""The only tags that the header pass keeps; none of them names the patient, and dates serve comparison alone.
 
 PatientID is read too, and kept as a hash in `Header.patient` alone, to tell patients in one folder apart.
 """
@@ -109,10 +114,12 @@ class Header:
 
 @dataclass
 class Scan:
-    """What a folder holds: DICOM headers, and how many files were passed over, by reason."""
+    """What a folder holds: DICOM headers, how many files were passed over, by reason, and which of these look like
+    slices that were lost: empty, or named as the DICOM files are."""
 
     headers: list[Header] = field(default_factory=list)
     ignored: Counter = field(default_factory=Counter)
+    unreadable: list[Path] = field(default_factory=list)
 
 
 def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
@@ -130,6 +137,8 @@ def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
     scan = Scan()
     for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
         _add_file(scan, path)
+    suffixes = {header.path.suffix for header in scan.headers} - {""}
+    scan.unreadable = [path for path in scan.unreadable if not path.stat().st_size or path.suffix in suffixes]
     if not scan.headers:
         raise SeriesProblem(
             f"none of the {len(files)} files is a readable DICOM image",
@@ -213,6 +222,7 @@ def _add_file(scan: Scan, path: Path) -> None:
         header = _read_header(path)
     except InvalidDicomError:
         scan.ignored["not DICOM"] += 1
+        scan.unreadable.append(path)
     except Exception as error:  # whatever a damaged file makes the parser raise
         logger.debug("damaged DICOM file %s", path, exc_info=True)
         raise SeriesProblem(

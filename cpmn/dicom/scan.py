@@ -13,19 +13,22 @@ import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import unzipped
-from cpmn.dicom.contrast import Contrast, contrast_in_image
+from cpmn.dicom.choice import RULES, Choice, choose_series
+from cpmn.dicom.contrast import Contrast, contrast_evidence, contrast_in_image
 from cpmn.dicom.headers import Scan, scan_files
+from cpmn.dicom.identity import Identity
 from cpmn.dicom.imagefile import is_image_file, read_file
+from cpmn.dicom.numbering import numbering_of
 from cpmn.dicom.pixels import Volume, read_volume
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import image_of
-from cpmn.dicom.series import EXPECTED, RULES, Choice, Series, choose_series
+from cpmn.dicom.series import Series
+from cpmn.dicom.virtual import virtual_kind
 from cpmn.errors import PatientError
 from cpmn.files import sha256_of_files
 
 logger = logging.getLogger(__name__)
 
-EXPECTED_OF = {"nct": "an NCT", "ctpa": "a CTPA"}
 ORIENTATION = "LPS"  # x to the left, y to the back (posterior), z to the head (superior)
 
 
@@ -58,9 +61,8 @@ def read_scan(
     except SeriesProblem as problem:
         raise PatientError(patient, problem.problem, problem.remedy, problem.file or source) from problem
     image = sitk.DICOMOrient(image, ORIENTATION)
-    if facts["contrast"].evidence == "unknown" and facts["contrast"].blood_hu is None:
-        facts["contrast"] = contrast_in_image(image)
-    facts["warnings"] += _warnings(facts["contrast"], phase, facts["lossy"])
+    facts["contrast_by_tags"], facts["contrast"] = facts["contrast"].evidence, _contrast(image, facts["contrast"])
+    facts["warnings"] += ["the slices were compressed with loss: HU are approximate"] if facts["lossy"] else []
     for warning in facts["warnings"]:
         logger.warning("patient %s, %s: %s", patient, phase, warning)
     facts["contrast"] = facts["contrast"].to_json()
@@ -93,7 +95,7 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
         "kernel": first.text("ConvolutionKernel") or None,
         "kvp": first.number("KVP"),
-        "contrast": series.contrast,
+        "contrast": contrast_evidence(first),
         "patient_position": first.text("PatientPosition") or None,
         "transfer_syntax": volume.transfer_syntax,
         "lossy": lossy,
@@ -109,6 +111,11 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
         "warnings": list(choice.warnings),
         "rejected_files": dict(series.dropped),
         "ignored_files": dict(scan.ignored),
+        "unreadable_files": len(scan.unreadable),
+        "virtual": virtual_kind(first),
+        "told_apart": series.told_apart,
+        "numbering": numbering.describe() if (numbering := numbering_of(series.slices)) else "",
+        "identity": series.identity,
         "repaired": _repairs(series, volume),
     }
 
@@ -132,16 +139,12 @@ def _repairs(series: Series, volume: Volume) -> list[str]:
     return repairs
 
 
-def _warnings(contrast: Contrast, phase: str, lossy: bool | None) -> list[str]:
-    warnings = []
-    if contrast.evidence == EXPECTED[phase][0]:
-        warnings.append(
-            f"contrast is {contrast.evidence} (from: {contrast.source}), which is not expected of "
-            f"{EXPECTED_OF[phase]}: is it the right scan?"
-        )
-    if lossy:
-        warnings.append("the slices were compressed with loss: HU are approximate")
-    return warnings
+def _contrast(image: sitk.Image, by_tags: Contrast) -> Contrast:
+    """The image's own evidence of contrast medium; the tags' where the image does not tell."""
+    found = contrast_in_image(image)
+    if found.evidence != "unknown" or by_tags.evidence == "unknown":
+        return found
+    return Contrast(by_tags.evidence, by_tags.source, found.blood_hu)
 
 
 def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
@@ -173,6 +176,11 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "warnings": [],
         "rejected_files": {},
         "ignored_files": {},
+        "unreadable_files": 0,
+        "virtual": "",
+        "told_apart": "",
+        "numbering": "",
+        "identity": Identity(),
         "repaired": [f"{count} {what}" for what, count in repairs.items() if count],
         "hu_from": "values as stored: an image file cannot confirm that they are HU",
     }

@@ -10,11 +10,12 @@ import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import files_below
+from cpmn.dicom.choice import choose_series
 from cpmn.dicom.headers import scan_files
 from cpmn.dicom.pixels import read_volume
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import image_of
-from cpmn.dicom.series import Series, choose_series
+from cpmn.dicom.series import Series
 from cpmn.errors import CpmnError, PatientError
 from cpmn.importing.entry import natural
 from cpmn.volume.images import describe_grid, holds_ids, on_grid_of, read_image

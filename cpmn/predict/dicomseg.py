@@ -15,10 +15,10 @@ from pydicom.valuerep import DSfloat
 import cpmn
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import unzipped
+from cpmn.dicom.choice import choose_series
 from cpmn.dicom.geometry import Geometry
 from cpmn.dicom.headers import read_dicom, scan_files
 from cpmn.dicom.problem import SeriesProblem
-from cpmn.dicom.series import choose_series
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
 

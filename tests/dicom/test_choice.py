@@ -3,10 +3,11 @@
 import pytest
 
 from cpmn.config.convert import ConvertConfig
+from cpmn.dicom.choice import choose_series
 from cpmn.dicom.contrast import contrast_evidence
 from cpmn.dicom.headers import scan_files
+from cpmn.dicom.identity import uid_key
 from cpmn.dicom.problem import SeriesProblem
-from cpmn.dicom.series import choose_series, series_key
 
 WHOLE = [4.0 * i for i in range(50)]
 
@@ -72,11 +73,11 @@ def test_series_that_cannot_be_used_are_rejected_with_reasons(write_series, tmp_
     choice = choose(tmp_path / "study")
     reasons = {item["series"].split()[1]: item["reason"] for item in choice.rejected}
     assert choice.reason == "only usable series"
-    assert reasons[series_key("1.1")] == "the series has 5 CT slices, at least 10 are needed"
-    assert reasons[series_key("1.2")] == "the slices are not axial"
-    assert "MIP" in reasons[series_key("1.3")]
-    assert "secondary capture" in reasons[series_key("1.4")]
-    assert "12.00 mm at 8.00 mm" in reasons[series_key("1.5")]
+    assert reasons[uid_key("1.1")] == "the series has 5 CT slices, at least 10 are needed"
+    assert reasons[uid_key("1.2")] == "the slices are not axial"
+    assert "MIP" in reasons[uid_key("1.3")]
+    assert "secondary capture" in reasons[uid_key("1.4")]
+    assert "12.00 mm at 8.00 mm" in reasons[uid_key("1.5")]
 
 
 def test_no_usable_series_lists_all_of_them(write_series, tmp_path):
