@@ -169,7 +169,8 @@ def test_json_holds_nothing_that_identifies(write_series, tmp_path):
 
 
 def test_patient_with_both_phases(write_series, tmp_path):
-    nct, ctpa = write_series("n"), write_series("c", SeriesInstanceUID="1.5", ContrastBolusAgent="Iomeron 400")
+    other = {"SeriesInstanceUID": "1.5", "ContrastBolusAgent": "Iomeron 400", "RescaleIntercept": -1000}
+    nct, ctpa = write_series("n"), write_series("c", **other)
     patient = make_patient(nct=nct, ctpa=ctpa)
     convert_patient(patient, tmp_path / "out", CONFIG)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -198,9 +199,13 @@ def test_one_scan_for_both_phases_is_refused(write_series, tmp_path):
         convert_patient(make_patient(nct=scan, ctpa=scan), tmp_path / "out", CONFIG)
 
 
-def test_contrast_where_none_is_expected_is_a_warning(write_series, caplog):
-    _, facts = convert(write_series(ContrastBolusAgent="Ultravist"))
+def test_an_agent_where_none_is_expected_is_a_warning_if_the_image_does_not_tell(write_series, tmp_path, caplog):
+    """Pixels without lungs say nothing, and an agent is often copied from the protocol."""
+    nct = write_series(ContrastBolusAgent="Ultravist")
+    convert_patient(make_patient(nct=nct), tmp_path / "out", CONFIG)
+    facts = json.loads((tmp_path / "out" / "nct.json").read_text())
     assert "contrast is present" in facts["warnings"][0]
+    assert [check["outcome"] for check in facts["checks"] if check["check"] == "contrast"] == ["warned"]
     assert "contrast is present" in caplog.text
 
 

@@ -42,7 +42,7 @@ def make_slice(index: int, position: tuple[float, float, float], **tags) -> File
         "ConvolutionKernel": "B30f",
         "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
         "SliceThickness": 9,
-        "InstanceNumber": 100 - index,
+        "InstanceNumber": -index,
         "ImagePositionPatient": list(position),
         "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
         "PixelSpacing": [0.7, 0.8],

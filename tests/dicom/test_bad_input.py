@@ -85,7 +85,7 @@ TABLE = {
     "a coronal slice among axial ones": (
         lambda g: g.series(each={"ImageOrientationPatient": CORONAL}),
         {},
-        r"orientation changes within the series \(11 slices with .*, 1 slices with .*Split it",
+        r"no usable CT series: .*told apart by direction: slice spacing is uneven.*: the series has 1 CT slices",
     ),
     "a larger slice": (lambda g: g.series(each=TALL), {}, r"slices differ in size \(11 of 8x6, 1 of 8x7\)"),
     "other pixels in a slice": (

@@ -54,15 +54,20 @@ def test_an_agent_copied_to_every_series_does_not_settle_it(study):
         assert convert(study, phase)[1]["contrast"]["evidence"] == evidence
 
 
-def test_the_wrong_phase_is_a_warning(study):
-    assert "contrast is absent (from: image)" in convert(study / "nct", "ctpa")[1]["warnings"][0]
-    assert "contrast is present (from: image)" in convert(study / "ctpa", "nct")[1]["warnings"][0]
+@pytest.mark.parametrize("description", ["CHEST W/WO", "WITHOUT AND WITH CONTRAST", "Thorax nativ", "CTPA 1.25"])
+def test_the_image_overrules_what_both_series_are_called(study, description):
+    retag(study, SeriesDescription=description)
+    for phase, evidence in (("nct", "absent"), ("ctpa", "present")):
+        facts = convert(study, phase)[1]
+        assert facts["contrast"]["evidence"] == evidence
+        assert facts["contrast"]["from"] == "image"
 
 
-def test_images_are_looked_into_only_where_the_tags_leave_it_open(phantom, monkeypatch):
-    monkeypatch.setattr(contrast, "segment_lungs", lambda *arguments, **options: pytest.fail("looked"))
-    for phase in ("nct", "ctpa"):  # one is said to be absent, the other present
-        convert(phantom, phase)
+def test_names_that_are_exchanged_do_not_exchange_the_phases(study):
+    retag(study / "nct", SeriesDescription="POST 6 mm")
+    retag(study / "ctpa", SeriesDescription="PRE 3.5 mm ohne KM")
+    for phase, evidence in (("nct", "absent"), ("ctpa", "present")):
+        assert convert(study, phase)[1]["contrast"]["evidence"] == evidence
 
 
 def test_bone_does_not_look_like_contrast(phantom):

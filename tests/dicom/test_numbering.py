@@ -1,0 +1,41 @@
+"""Slices that the numbers of a series miss."""
+
+import pytest
+
+from cpmn.dicom.headers import Header
+from cpmn.dicom.numbering import numbering_of
+
+
+def said(numbers) -> str | None:
+    found = numbering_of([Header(None, {"InstanceNumber": number}) for number in numbers])  # pyright: ignore
+    return found.describe() if found else None
+
+
+@pytest.mark.parametrize("numbers", [range(1, 65), range(64, 0, -1), range(0, 20), range(-5, 9)])
+def test_whole_series(numbers):
+    assert said(numbers) == ""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([1, 2, 4, 5, 6, 7], "of slices 1 to 7 there are none numbered 3"),
+        (range(4, 30), "numbers begin at 4: slices may lack at the lower end"),
+        (range(30, 3, -1), "numbers begin at 4: slices may lack at the upper end"),
+        (
+            [1, *range(12, 60)],
+            "of slices 1 to 59 there are none numbered 2, 3, 4, 5, 6, 7, 8, 9 and 2 more",
+        ),
+        (
+            [9, 8, 6, 5, 4, 3],
+            "of slices 3 to 9 there are none numbered 7; numbers begin at 3: slices may",
+        ),
+    ],
+)
+def test_what_lacks(numbers, message):
+    assert said(numbers).startswith(message)
+
+
+@pytest.mark.parametrize("numbers", [[1, 1, 2], [None, 1, 2], [3, 1, 2], [1, 3, 5, 7, 9], [5], ["x", 1, 2]])
+def test_numbers_that_say_nothing(numbers):
+    assert said(numbers) is None
