@@ -72,6 +72,13 @@ def _add_predict(commands: Commands) -> None:
     )
     predict.add_argument("--series-uid", default="", help="SeriesInstanceUID, where the folder holds several")
     predict.add_argument(
+        "--overrule",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="take a scan that this check refuses, with a warning (docs/reference/checks.md); may be repeated",
+    )
+    predict.add_argument(
         "--dicom-seg", action="store_true", help="write the mask as a DICOM Segmentation of the series too"
     )
     predict.add_argument(
@@ -194,6 +201,7 @@ def _predict(options: argparse.Namespace) -> None:
         device=options.device,
         dicom_seg=options.dicom_seg,
         identity=options.identity,
+        overrule=options.overrule,
     )
     print(json.dumps(result, indent=2))
 

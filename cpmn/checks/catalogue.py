@@ -77,4 +77,16 @@ CHECKS: dict[str, Check] = {
         limits="at most convert.maximum_interval_hours (24) apart; above 1 hour warned of",
         source="SPTA: perfect within 1 hour, good within 12",
     ),
+    "shared_scan": Check(
+        of="cohort",
+        compares="the voxels (hashed) of all rows",
+        limits="no two patients have a scan of equal voxels, however it was stored",
+        source="ours",
+    ),
+    "shared_patient": Check(
+        of="cohort",
+        compares="the patient numbers (hashed) of all rows with the column group",
+        limits="rows of one number are in one group; a number of more than 3 rows is a placeholder, and warned of",
+        source="ours",
+    ),
 }

@@ -25,6 +25,7 @@ from cpmn.files import written_atomically
 SERIES_NUMBER = 9000  # ours: behind the numbers that scanners give
 NAME = "CPMN"
 LABEL = "Pulmonary embolus (research use only)"
+LONGEST_TEXT = 1024  # characters of a short text (VR ST)
 EMPTY = (
     "PatientName",
     "PatientID",
@@ -74,6 +75,7 @@ def write_segmentation(
     config: ConvertConfig,
     *,
     model: str,
+    warnings_shown: Sequence[str] = (),
     identity: bool = False,
 ) -> None:
     """Write a mask as a binary DICOM Segmentation (SEG) with one segment, in the scan's own orientation.
@@ -87,6 +89,7 @@ def write_segmentation(
     mask : 0/1 on the scan's native grid (LPS).
     source, series : folder or .zip of DICOM files that was read, and the key of the series in it.
     model : hash of the model's files.
+    warnings_shown : what makes the result doubtful; it stands in the segment's description.
     identity : whether what the scan says of patient, study, institution and scanner (name, ID, dates, accession number,
         ...) is taken over, which an archive needs to file it; without, nothing is, but UIDs, by which whoever holds the
         scan can tell whose it is.
@@ -100,6 +103,10 @@ def write_segmentation(
         with warnings.catch_warnings():  # of names that are not written the way that the standard asks for
             warnings.simplefilter("ignore", UserWarning)
             segmentation = _segmentation(slices, mask, geometry, model)
+            if warnings_shown:
+                segmentation.SegmentSequence[0].SegmentDescription = "\n".join(
+                    f"WARNING: {one}" for one in warnings_shown
+                )[:LONGEST_TEXT]
     except (AttributeError, KeyError, TypeError, ValueError, SeriesProblem) as error:
         why = "" if identity else f": {error}"  # it may quote what the tags say
         raise CpmnError(

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from scipy import ndimage
 
 import cpmn
 from cpmn.anatomy.lungbox import find_box, touched_sides
+from cpmn.checks.finding import Finding, settle, warnings_of
+from cpmn.checks.scan import check_scan
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.dicom.scan import read_scan
@@ -42,6 +45,7 @@ def predict_series(
     device: str = "auto",
     dicom_seg: bool = False,
     identity: bool = False,
+    overrule: Collection[str] = (),
 ) -> dict[str, Any]:
     """Convert, crop, predict and decide; write {prediction,probability,cam}.nii.gz, prediction.json and overview.png.
 
@@ -53,6 +57,7 @@ def predict_series(
     results : results folder of a finished run, with `train/{variant}` and `evaluate/{variant}/decision.json`.
     identity : whether prediction.dcm, alone of all files, names the patient as the series does; see
         `cpmn.predict.dicomseg.write_segmentation`.
+    overrule : names of checks (docs/reference/checks.md) whose refusal becomes a warning.
     output : folder to write to. The maps lie on the native grid: prediction uint8 0/1, the others float32 0-1.
 
     Returns
@@ -72,6 +77,7 @@ def predict_series(
     model = _model_facts(results, variant, decision)
     _clear(output)
     native, facts = _converted(source, series_uid, decision.convert, results / "evaluate" / variant / "decision.json")
+    findings = _settled(native, facts, overrule)
     if dicom_seg and facts["series"] is None:
         raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop, cut = crop_lungs(native, decision.crop)
@@ -87,7 +93,12 @@ def predict_series(
     record = _decided(reading, decision) | {
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": _lesions(labels, probability, native),
-        "warnings": [*facts["warnings"], *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else [])],
+        "warnings": [
+            *facts["warnings"],
+            *warnings_of(findings),
+            *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
+        ],
+        "checks": [finding.to_json() for finding in findings],
         "scan": {key: facts.get(key) for key in SCAN_FACTS},
         "model": model,
     }
@@ -98,7 +109,10 @@ def predict_series(
 
         dicom = output / "prediction.dcm"
         write_segmentation(
-            dicom, mask, source, facts["series"], decision.convert, model=model["sha256"], identity=identity
+            *(dicom, mask, source, facts["series"], decision.convert),
+            model=model["sha256"],
+            warnings_shown=record["warnings"],
+            identity=identity,
         )
     return read_json(output / "prediction.json")
 
@@ -112,6 +126,14 @@ def _converted(source: Path, series_uid: str, config: ConvertConfig, where: Path
             raise
         remedy = f"{error.remedy} Settings of this model's `convert` stand in {where}."
         raise PatientError(error.patient, error.problem, remedy, error.file) from error
+
+
+def _settled(native: sitk.Image, facts: dict[str, Any], overrule: Collection[str]) -> list[Finding]:
+    """What the checks of a scan found. Raises CpmnError (Refused) for what is refused and not overruled.
+
+    Contrast medium is not refused here: the scan is read, and the warning stands in all that is written.
+    """
+    return settle(check_scan(native, facts, "nct"), {"contrast", *overrule})
 
 
 def crop_lungs(nct: sitk.Image, config: CropConfig) -> tuple[sitk.Image, list[str]]:

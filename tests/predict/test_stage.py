@@ -357,7 +357,7 @@ def test_a_scan_with_contrast_medium_is_read_with_a_warning(write_series, result
     folder = chest_series(write_series, SeriesDescription="CTPA", ContrastBolusAgent="Iomeprol")
     record = predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
     assert "contrast is present" in record["warnings"][0]
-    assert "not expected of an NCT: is it the right scan?" in record["warnings"][0]
+    assert "which is not expected of a non-contrast CT" in record["warnings"][0]
 
 
 def test_nothing_of_an_earlier_patient_outlives_a_scan_that_cannot_be_read(series, results, tmp_path, bright_spot):
