@@ -60,9 +60,8 @@ def _one_person(names: list[str]) -> Finding:
     if len(names) > GENERIC:
         seen = f"{len(names)} patients have one patient number ({', '.join(names[:GENERIC])}, ...)"
         return doubtful("shared_patient", seen, "Is it a placeholder? Else give them one group.")
-    seen = (
-        f"{' and '.join(names)} are one person by their patient number, and may be divided between training and testing"
-    )
+    who = " and ".join(names)
+    seen = f"{who} are one person by their patient number, and may be divided between training and testing"
     return failed("shared_patient", seen, "Give them one group in the column 'group'.")
 
 
