@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cpmn.cohort.csv import SURPLUS, read_sheet
+from cpmn.cohort.paths import located, odd_spelling, visible
 from cpmn.errors import CpmnError
 
 REQUIRED_COLUMNS = ("patient_id", "ctpa", "nct", "ctpa_mask", "label")
@@ -126,7 +127,8 @@ def missing_files(patient: Patient) -> list[str]:
 def _gap(column: str, path: Path) -> str:
     """What lacks at `path`, as a clause; empty if nothing does."""
     if not path.exists():
-        return "does not exist"
+        why = odd_spelling(path)
+        return f"does not exist: {why}" if why else "does not exist"
     if path.is_dir() and column not in SCAN_COLUMNS:
         return "is a folder; give one image file"
     if path.is_dir() and not any(path.iterdir()):
@@ -182,10 +184,11 @@ def _shared_ids(patients: list[Patient]) -> list[str]:
 
 
 def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
-    values = {key: (value or "").strip() for key, value in row.items() if key != SURPLUS}
+    cells = {key: value or "" for key, value in row.items() if key != SURPLUS}
+    values = {key: value.strip() if key in FILE_COLUMNS else visible(value) for key, value in cells.items()}
     for key in FILE_COLUMNS:
         if values.get(key):
-            values[key] = (folder / values[key]).absolute()
+            values[key] = located(folder, values[key])
         else:
             values.pop(key, None)
     label = values.get("label", "")
