@@ -1,23 +1,13 @@
 """Paths as people and spreadsheets write them: backslashes, invisible characters, umlauts in two pieces."""
 
+import re
 import unicodedata
 from pathlib import Path, PureWindowsPath
 
-INVISIBLE = {
-    "\u00a0",
-    "\u00ad",
-    "\u200b",
-    "\u200c",
-    "\u200d",
-    "\u2060",
-    "\ufeff",
-    "\u202a",
-    "\u202c",
-    "\u200e",
-    "\u200f",
-}
+INVISIBLE = {*"\u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u2060\ufeff"}
 """Blanks and marks that no one sees: non-breaking and zero-width ones, soft hyphens, marks of the direction of text."""
 FORMS = ("NFC", "NFD")
+DRIVE = re.compile(r"(?:^|/)([A-Za-z]:)[\\/]")
 
 
 def visible(text: str) -> str:
@@ -44,8 +34,8 @@ def located(folder: Path, text: str) -> Path:
 def odd_spelling(path: Path) -> str:
     """What in a path that does not exist may be why, as a clause; empty where nothing is."""
     text = str(path)
-    if drive := PureWindowsPath(path.name if "\\" in path.name else text).drive:
-        return f"it is a Windows path ({drive}): give the path on this machine"
+    if drive := DRIVE.search(text):
+        return f"it is a Windows path ({drive[1]}): give the path on this machine"
     if "\\" in text:
         return "it holds backslashes: write /"
     if hidden := next((sign for sign in text if sign in INVISIBLE), ""):
