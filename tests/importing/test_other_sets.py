@@ -106,6 +106,15 @@ def test_inspect_joins_its_sheets(inspect, tmp_path):
     assert {one.patient_id for one in skipped} == {"i3", "i4"}
 
 
+def test_inspect_as_released_in_june_2025(inspect, tmp_path):
+    """The same sheets under their new names, separated by tabs."""
+    for old, new in (("metadata", "study_mapping"), ("labels", "labels"), ("splits", "splits")):
+        sheet = inspect / f"Final_{old}.csv"
+        (inspect / f"{new}_20250611.tsv").write_text(sheet.read_text().replace(",", "\t"))
+        sheet.unlink()
+    test_inspect_joins_its_sheets(inspect, tmp_path)
+
+
 def test_the_sheet_becomes_a_cohort_once_its_ncts_are_named(inspect, tmp_path):
     import_dataset("inspect", inspect, tmp_path / "out")
     sheet = tmp_path / "out/cohort.csv"
