@@ -92,6 +92,20 @@ def _add_predict(commands: Commands) -> None:
 def _add_check(commands: Commands) -> None:
     check = commands.add_parser("check", help="check a cohort sheet, and that the files it names exist")
     check.add_argument("cohort", type=_path, help="cohort.csv")
+    check.add_argument(
+        "--deep", action="store_true", help="read every scan and hold its facts against each other, before any run"
+    )
+    check.add_argument("--headers-only", action="store_true", help="with --deep: read no pixels, which takes minutes")
+    check.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="J",
+        help="with --deep: processes (default: one a core)",
+    )
+    check.add_argument(
+        "-o", "--output", type=_path, default=Path("check"), help="with --deep: folder of check.csv and check.html"
+    )
     check.set_defaults(run=_check)
 
 
@@ -221,8 +235,33 @@ def _check(options: argparse.Namespace) -> int:
         split_cohort(patients, TrainConfig())
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
         print(f"As it is, this cohort cannot be trained on: {error}")
-    print("What is in the scans and masks was not looked at: the run's first stages do.")
+    if options.deep:
+        return USER_ERROR if _check_deeply(patients, options) or problems else 0
+    print("What is in the scans and masks was not looked at: --deep does, and so do the run's first stages.")
     return USER_ERROR if problems else 0
+
+
+def _check_deeply(patients: Sequence[Any], options: argparse.Namespace) -> bool:
+    """Ask all checks of all scans; whether any refuses."""
+    from tqdm import tqdm
+
+    from cpmn.checks.deep import check_deeply, write_findings
+    from cpmn.config.convert import ConvertConfig
+
+    logging.getLogger("cpmn").setLevel(logging.ERROR)  # all that was found stands in the table
+    with tqdm(total=len(patients), unit="patient", disable=None) as bar:
+        rows = check_deeply(
+            patients,
+            ConvertConfig(),
+            jobs=options.jobs,
+            headers_only=options.headers_only,
+            done=lambda _name: bar.update(),
+        )
+    write_findings(rows, options.output)
+    counts = Counter(row.outcome for row in rows)
+    print(f"{counts['refused']} refused, {counts['warned']} warned of, {counts['passed']} passed: look at")
+    print(f"{options.output / 'check.html'}")
+    return counts["refused"] > 0
 
 
 def _import(options: argparse.Namespace) -> int:

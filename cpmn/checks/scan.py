@@ -22,13 +22,17 @@ def check_scan(image: sitk.Image, facts: Mapping[str, Any], phase: str) -> list[
     facts : of `read_scan`.
     phase : "nct" or "ctpa", what the scan is given as.
     """
+    return [*check_headers(facts, phase), *slices_agree(image)]
+
+
+def check_headers(facts: Mapping[str, Any], phase: str) -> list[Finding]:
+    """The findings that need no pixels; `facts` of `read_scan`, or of `cpmn.dicom.scan.read_headers`."""
     return [
         _contrast(facts, phase),
         *_virtual(facts, phase),
         *_acquisition(facts),
         *_numbering(facts),
         *_unreadable(facts),
-        *slices_agree(image),
     ]
 
 

@@ -49,10 +49,11 @@ class Choice:
     warnings: list[str] = field(default_factory=list)
 
 
-def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertConfig) -> Choice:
+def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertConfig, look: bool = True) -> Choice:
     """Choose the series of `phase` ("nct" or "ctpa") by the rules above, or the one named.
 
-    `series_uid` is a SeriesInstanceUID, or the 12-digit key that messages and JSON show, or empty.
+    `series_uid` is a SeriesInstanceUID, or the 12-digit key that messages and JSON show, or empty. Without `look` no
+    pixels are read: contrast is told by the tags alone.
     Raises SeriesProblem if the named series is absent, if none can be used, if two are equal, or if none is named and
     those that can be used are of several patients.
     """
@@ -67,6 +68,8 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
     warnings = [STRANGER] if len(_patients(series)) > 1 and not series_uid else []
     if len(usable) == 1:
         return Choice(usable[0], "named" if series_uid else "only usable series", rejected, warnings)
+    for item in usable if look else ():
+        ask_image(item)
     best, others, reason = _ranked(usable, phase, config)
     rejected += [
         _rejection(item, f"behind by the rule '{_deciding_rule(best, item, phase, config)}'") for item in others
@@ -76,12 +79,10 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
 
 
 def _ranked(usable: list[Series], phase: str, config: ConvertConfig) -> tuple[Series, list[Series], str]:
-    """The best series by the rules, the others in their order, and why; all images are asked.
+    """The best series by the rules, the others in their order, and why.
 
     Raises SeriesProblem if two are equal, or if what suits the phase was taken at visits too far apart.
     """
-    for item in usable:
-        ask_image(item)
     ranks = {item.key: rank(item, phase, config) for item in usable}
     best, *others = sorted(usable, key=lambda item: ranks[item.key], reverse=True)
     suits = [item for item in usable if ranks[item.key][:2] == ranks[best.key][:2]]

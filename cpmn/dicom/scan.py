@@ -29,6 +29,17 @@ from cpmn.files import sha256_of_files
 
 logger = logging.getLogger(__name__)
 
+NO_HEADERS = {
+    "source": "image file",
+    "contrast": {"evidence": "unknown", "from": "an image file has no such tag"},
+    "contrast_by_tags": "unknown",
+    "unreadable_files": 0,
+    "virtual": "",
+    "told_apart": "",
+    "numbering": "",
+    "identity": Identity(),
+}
+"""What the headers of an image file say."""
 ORIENTATION = "LPS"  # x to the left, y to the back (posterior), z to the head (superior)
 
 
@@ -85,11 +96,37 @@ def _convert_files(
     return image_of(volume.hu, geometry), _dicom_facts(scan, choice, volume)
 
 
+def read_headers(source: Path, *, phase: str, series_uid: str, config: ConvertConfig) -> dict[str, Any]:
+    """The facts of a scan that its headers hold, for the same checks as `read_scan`'s; no pixels are read.
+
+    Of an image file, which has no such headers, only that it is one. Raises SeriesProblem as `choose_series`.
+    """
+    if source.is_file() and is_image_file(source):
+        return NO_HEADERS
+    with unzipped(source, config.maximum_unzipped_gb) as files:
+        scan = scan_files(source, files)
+        choice = choose_series(scan, phase=phase, series_uid=series_uid, config=config, look=False)
+    tags = contrast_evidence(choice.series.first)
+    return _header_facts(scan, choice) | {"contrast": tags.to_json(), "contrast_by_tags": tags.evidence}
+
+
+def _header_facts(scan: Scan, choice: Choice) -> dict[str, Any]:
+    """What the checks ask of the chosen series' headers."""
+    series, numbering = choice.series, numbering_of(choice.series.slices)
+    return {
+        "source": "dicom",
+        "unreadable_files": len(scan.unreadable),
+        "virtual": virtual_kind(series.first),
+        "told_apart": series.told_apart,
+        "numbering": numbering.describe() if numbering else "",
+        "identity": series.identity,
+    }
+
+
 def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
     series, first = choice.series, choice.series.first
     lossy = first.text("LossyImageCompression") == "01"
-    return {
-        "source": "dicom",
+    return _header_facts(scan, choice) | {
         "source_sha256": sha256_of_files({header.path for header in series.slices}),
         "series": series.key,
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
@@ -111,11 +148,6 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
         "warnings": list(choice.warnings),
         "rejected_files": dict(series.dropped),
         "ignored_files": dict(scan.ignored),
-        "unreadable_files": len(scan.unreadable),
-        "virtual": virtual_kind(first),
-        "told_apart": series.told_apart,
-        "numbering": numbering.describe() if (numbering := numbering_of(series.slices)) else "",
-        "identity": series.identity,
         "repaired": _repairs(series, volume),
     }
 
@@ -154,7 +186,7 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "voxels above 32767 HU set to 32767": volume.saturated_voxels,
         "fractional values rounded to whole HU": volume.rounded_voxels,
     }
-    return volume.image, {
+    return volume.image, NO_HEADERS | {
         "source": f"image file of {volume.stored_type}",
         "source_sha256": sha256_of_files([source]),
         "series": None,
@@ -176,11 +208,6 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "warnings": [],
         "rejected_files": {},
         "ignored_files": {},
-        "unreadable_files": 0,
-        "virtual": "",
-        "told_apart": "",
-        "numbering": "",
-        "identity": Identity(),
         "repaired": [f"{count} {what}" for what, count in repairs.items() if count],
         "hu_from": "values as stored: an image file cannot confirm that they are HU",
     }
