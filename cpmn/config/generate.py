@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from cpmn.checks.catalogue import CHECKS
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 
@@ -32,6 +33,7 @@ ENVIRONMENTS = {
 }
 """Packages of each environment of the workflow: few files, shared by the rules that need the same."""
 
+TABLE_BEGINS = "<!-- The table is written by `make generate`; edit cpmn/checks/catalogue.py instead. -->"
 HEADER = "# Written by `make generate`; edit {source} instead.\n"
 
 
@@ -75,6 +77,18 @@ def explanation() -> str:
     return "\n".join(lines) + "\n"
 
 
+def checks() -> str:
+    """`docs/reference/checks.md`: what is held against what, and what follows."""
+    page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8").split(TABLE_BEGINS)[0]
+    cells = [
+        (f"`{name}`", one.of, one.compares, one.limits, "refused" if one.refuses else "warned of", one.source)
+        for name, one in CHECKS.items()
+    ]
+    rows = [f"| {' | '.join(row)} |" for row in cells]
+    head = ["| check | of | compares | limits | failure is | limits from |", "|---|---|---|---|---|---|"]
+    return page + TABLE_BEGINS + "\n\n" + "\n".join([*head, *rows]) + "\n"
+
+
 def schema(model: type[BaseModel]) -> str:
     """JSON schema of a model."""
     return json.dumps(model.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -88,6 +102,7 @@ def files() -> dict[Path, str]:
         ROOT / "config/README.md": explanation(),
         ROOT / "workflow/schemas/config.schema.json": schema(Config),
         ROOT / "workflow/schemas/cohort.schema.json": schema(Patient),
+        ROOT / "docs/reference/checks.md": checks(),
         ROOT / "environment.yml": environment("cpmn", list(pins("dev").values())),
     }
     for name, packages in ENVIRONMENTS.items():
