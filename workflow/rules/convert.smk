@@ -10,6 +10,7 @@ rule convert:
         status="results/convert/{patient}/status.json",
     log:
         "logs/convert/{patient}.log",
+    priority: 2
     wildcard_constraints:
         patient=any_of(PAIRED),
     conda:
@@ -29,3 +30,26 @@ use rule convert as convert_nct_alone with:
         status="results/convert/{patient}/status.json",
     wildcard_constraints:
         patient=any_of(UNPAIRED),
+
+
+# Before any training, by its priority and that of `convert`. No input of `train`: a new patient would repeat every
+# training, or hide other reasons for one (see `track`).
+rule check_cohort:
+    input:
+        records=collect("results/convert/{patient}/nct.json", patient=PATIENTS)
+        + collect("results/convert/{patient}/ctpa.json", patient=PAIRED),
+        code=code_of("cpmn.checks.cohort"),
+    output:
+        "results/convert/cohort.json",
+    log:
+        "logs/convert/cohort.log",
+    priority: 2
+    conda:
+        "../envs/images.yaml"
+    params:
+        cohort=[
+            patient.model_dump(mode="json", include={"patient_id", "nct", "label", "group", "overrule"})
+            for patient in COHORT.values()
+        ],
+    script:
+        "../scripts/check_cohort.py"

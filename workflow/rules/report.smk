@@ -1,6 +1,7 @@
 rule report:
     input:
         comparison="results/evaluate/comparison.csv",
+        cohort="results/convert/cohort.json",
         splits="results/train/splits.json",
         histories=collect(
             "results/train/{variant}/fold-{fold}/history.csv",

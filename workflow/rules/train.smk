@@ -49,6 +49,7 @@ rule train:
 rule models:
     input:
         "results/train/splits.json",
+        "results/convert/cohort.json",
         collect(
             "results/train/{variant}/fold-{fold}/model.safetensors",
             variant=VARIANTS,
