@@ -42,6 +42,11 @@ class ConvertConfig(Section):
         description="Longest accepted time between the scans of a pair, in hours: clots and breath change. SPTA calls "
         "a pair within 12 hours good; a day leaves room for clocks that differ.",
     )
+    nifti_forms: Literal["refuse", "sform", "qform"] = Field(
+        default="refuse",
+        description="What to do with a NIfTI scan whose sform and qform place its voxels differently: refuse, or take "
+        "the one you know to be right.",
+    )
     maximum_unzipped_gb: float = Field(
         default=8.0,
         gt=0,

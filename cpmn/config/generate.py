@@ -23,7 +23,8 @@ from cpmn.config.root import Config
 
 ROOT = Path(__file__).parents[2]
 PYTHON = "3.11"
-BASE = ("numpy", "pandas", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm", "connected-components-3d", "isal")
+BASE = ("nibabel", "numpy", "pandas", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm")
+BASE += ("connected-components-3d", "isal")
 LEARNING = ("monai", "safetensors", "torch")
 FIGURES = ("jinja2", "matplotlib", "mlflow", "psutil", "scikit-learn", "statsmodels")
 ENVIRONMENTS = {

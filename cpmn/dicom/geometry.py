@@ -4,6 +4,8 @@ Slice thickness, slice location, instance number and file name are never used: t
 in real scans (overlapping reconstructions, exports, file copies).
 """
 
+import difflib
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -14,10 +16,13 @@ from cpmn.dicom.headers import Header
 from cpmn.dicom.problem import SeriesProblem
 
 DIRECTION_TOLERANCE = 1e-3  # our choice: direction cosines stored with four decimals still agree
+PERPENDICULAR_TOLERANCE = 2e-3  # our choice: 0.11 degrees, which move the rim of 512 pixels by half a pixel
 PIXEL_SPACING_TOLERANCE_MM = 1e-4  # our choice: as stored with four decimals
 AXIAL_COSINE = np.cos(np.deg2rad(35.0))  # our choice: gantries tilt up to 30 degrees, reformats stand at 90
 DRIFT_TOLERANCE_PIXELS = 0.5  # our choice: in-plane drift from first to last slice that no voxel notices
 SHIFT_DECIMALS = 3  # in-plane shifts in pixels: positions are stored with about six digits
+UNITS = ("hu", "us", "hounsfield", "hounsfieldunits")  # US is 'unspecified'
+SPELT_ALIKE = 0.85  # our choice: 'Houndsfield Unit', which the standard itself has given as an example, is taken
 LISTED = 8  # positions named in a message
 
 
@@ -114,9 +119,15 @@ def _check_tags(headers: list[Header]) -> None:
                 "Export the series again with these tags: without them geometry or HU are unknown.",
                 header.path,
             )
-    units = {header.text("RescaleType") for header in headers} - {"", "HU", "US"}  # US is 'unspecified'
+    units = {unit for unit in {header.text("RescaleType") for header in headers} if not _is_hu(unit)}
     if units:
         raise SeriesProblem(f"the values are {', '.join(sorted(units))}, not HU", "Give a series in HU.")
+
+
+def _is_hu(unit: str) -> bool:
+    """Whether a RescaleType means HU, or says nothing, however it is spelt."""
+    letters = re.sub("[^a-z]", "", unit.lower())
+    return not letters or bool(difflib.get_close_matches(letters, UNITS, cutoff=SPELT_ALIKE))
 
 
 def _check_same(headers: list[Header]) -> None:
@@ -140,8 +151,13 @@ def _directions(headers: list[Header]) -> tuple[np.ndarray, np.ndarray]:
         raise SeriesProblem(f"orientation changes within the series ({listed})", "Split it into its volumes.")
     row, column = cosines[0, :3], cosines[0, 3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)) > DIRECTION_TOLERANCE:
-        raise SeriesProblem("ImageOrientationPatient is not a pair of perpendicular directions", "Export it again.")
+    cosine = float(row @ column / np.prod(lengths))
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1)) > DIRECTION_TOLERANCE or abs(cosine) > PERPENDICULAR_TOLERANCE:
+        raise SeriesProblem(
+            f"ImageOrientationPatient is no pair of perpendicular directions ({np.rad2deg(np.arccos(cosine)):.2f} "
+            f"degrees between them, lengths {lengths[0]:.4f} and {lengths[1]:.4f})",
+            "Export it again.",
+        )
     row = row / lengths[0]
     column = column - (column @ row) * row
     return row, column / np.linalg.norm(column)

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.pixels import HU_LIMIT
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.errors import CpmnError
+from cpmn.volume.forms import states_a_place
 from cpmn.volume.images import AIR_HU, image_like, read_image
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -19,13 +21,14 @@ REMEDY = "Give the CT in Hounsfield units (air -1000, water 0), or its DICOM ser
 
 @dataclass
 class FileVolume:
-    """HU image (int16) of a file, and how many voxels were changed to fit."""
+    """HU image (int16) of a file, how many voxels were changed to fit, and whether the file says how its axes lie."""
 
     image: sitk.Image
     stored_type: str
     padding_voxels: int
     saturated_voxels: int
     rounded_voxels: int
+    states_a_place: bool
 
 
 def is_image_file(path: Path) -> bool:
@@ -33,13 +36,13 @@ def is_image_file(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_file(path: Path) -> FileVolume:
+def read_file(path: Path, config: ConvertConfig) -> FileVolume:
     """Read a 3D volume of integers or floats in HU.
 
     Raises SeriesProblem if it cannot be read, holds NaN, or its range is not that of a chest CT in HU.
     """
     try:
-        image = read_image(path)
+        image = read_image(path, config.nifti_forms)
     except CpmnError as error:
         raise SeriesProblem(str(error).rstrip("."), "Export it again.", path) from error
     values = sitk.GetArrayViewFromImage(image)
@@ -56,4 +59,5 @@ def read_file(path: Path) -> FileVolume:
         padding_voxels=int(np.count_nonzero(whole < AIR_HU)),
         saturated_voxels=int(np.count_nonzero(whole > HU_LIMIT)),
         rounded_voxels=int(np.count_nonzero(whole != values)),
+        states_a_place=states_a_place(path),
     )

@@ -40,6 +40,7 @@ NO_HEADERS = {
     "identity": Identity(),
 }
 """What the headers of an image file say."""
+NOWHERE = "the file states neither orientation nor position: its axes are taken as NIfTI's method 1 has them"
 ORIENTATION = "LPS"  # x to the left, y to the back (posterior), z to the head (superior)
 
 
@@ -66,7 +67,7 @@ def read_scan(
         if source.is_file() and is_image_file(source):
             if series_uid:
                 raise SeriesProblem("a series is named, but an image file holds none", "Leave the series out.", source)
-            image, facts = _convert_file(source)
+            image, facts = _convert_file(source, config)
         else:
             image, facts = _convert_dicom(source, phase, series_uid, config)
     except SeriesProblem as problem:
@@ -179,8 +180,8 @@ def _contrast(image: sitk.Image, by_tags: Contrast) -> Contrast:
     return Contrast(by_tags.evidence, by_tags.source, found.blood_hu)
 
 
-def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
-    volume = read_file(source)
+def _convert_file(source: Path, config: ConvertConfig) -> tuple[sitk.Image, dict[str, Any]]:
+    volume = read_file(source, config)
     repairs = {
         "padding voxels below -1024 HU set to -1024": volume.padding_voxels,
         "voxels above 32767 HU set to 32767": volume.saturated_voxels,
@@ -205,7 +206,7 @@ def _convert_file(source: Path) -> tuple[sitk.Image, dict[str, Any]]:
         "chosen_because": "an image file holds one volume",
         "rules": list(RULES),
         "rejected": [],
-        "warnings": [],
+        "warnings": [] if volume.states_a_place else [NOWHERE],
         "rejected_files": {},
         "ignored_files": {},
         "repaired": [f"{count} {what}" for what, count in repairs.items() if count],

@@ -16,6 +16,7 @@ from isal import igzip
 
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
+from cpmn.volume.forms import Believed, Unplaced, read_placed
 from cpmn.volume.nifti import check_values
 
 AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
@@ -24,17 +25,21 @@ GRID_TOLERANCE_MM = 1e-3  # our choice: NIfTI stores geometry in float32, about 
 MASK_TOLERANCE_MM = 0.1  # our choice: other tools round the grid of the masks that they write
 
 
-def read_image(path: Path | str) -> sitk.Image:
-    """Read a 3D image file (NIfTI, NRRD, MetaImage).
+def read_image(path: Path | str, believed: Believed = "refuse") -> sitk.Image:
+    """Read a 3D image file (NIfTI, NRRD, MetaImage), its voxels placed as the file states (see `cpmn.volume.forms`).
 
-    Raises CpmnError if the file is absent, incomplete, unreadable or not three-dimensional, or if a NIfTI file holds
-    values that are not numbers.
+    believed : which form of a NIfTI file to take where its two forms differ.
+
+    Raises CpmnError if the file is absent, incomplete, unreadable or not three-dimensional, if a NIfTI file holds
+    values that are not numbers, or if what it says of its geometry is absent or contradicts itself.
     """
     if not Path(path).is_file():
         raise CpmnError(f"image file {path} does not exist. Check the path.")
     try:
         check_values(Path(path))
-        image = sitk.ReadImage(str(path))
+        image = read_placed(Path(path), believed)
+    except Unplaced as error:
+        raise CpmnError(f"image file {path}: {error}.") from error
     except ValueError as error:
         raise CpmnError(f"image file {path}: {error}. Put numbers in their place.") from error
     except (OSError, RuntimeError) as error:

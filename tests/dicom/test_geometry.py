@@ -129,6 +129,23 @@ def test_skewed_cosines(write_series):
     assert "perpendicular" in problem(write_series(ImageOrientationPatient=[1, 0, 0, 0.1, 0.995, 0]))
 
 
+def test_a_tenth_of_a_degree_of_shear_is_taken_off(write_series):
+    lean = np.deg2rad(0.1)
+    found = geometry(write_series(ImageOrientationPatient=[1, 0, 0, np.sin(lean), np.cos(lean), 0]))
+    assert np.allclose(found.direction.T @ found.direction, np.eye(3), atol=1e-12)
+
+
+# Written so in DICOM's own examples (innolitics/dicom-standard issue 73), with blanks, and by hand
+@pytest.mark.parametrize("unit", ["HU", "hu ", "H.U.", "Houndsfield Unit", "Hounsfield units (HU)", "Hounsfeild", "US"])
+def test_hounsfield_units_are_known_however_they_are_spelt(write_series, unit):
+    assert geometry(write_series(RescaleType=unit)).spacing[2] == 2.5
+
+
+@pytest.mark.parametrize("unit", ["HU_MOD", "ED", "Z_EFF", "MGML", "PCT", "IU", "normalized"])
+def test_other_units_are_refused(write_series, unit):
+    assert f"the values are {unit}, not HU" in problem(write_series(RescaleType=unit))
+
+
 @settings(max_examples=50, deadline=None)
 @given(gaps=st.lists(st.floats(0.5, 5.0), min_size=2, max_size=12), step=st.floats(0.4, 3.0))
 def test_resampling_keeps_a_ramp(gaps, step):
