@@ -14,6 +14,7 @@ from cpmn.dicom.geometry import Geometry
 from cpmn.dicom.headers import Header, read_dicom
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import on_grid
+from cpmn.dicom.stored import padding, stored_values
 from cpmn.volume.images import AIR_HU
 
 HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
@@ -25,6 +26,7 @@ class Volume:
 
     hu: np.ndarray
     padding_voxels: int = 0
+    stated_padding_voxels: int = 0
     saturated_voxels: int = 0
     transfer_syntax: str = ""
 
@@ -33,40 +35,45 @@ def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
     """Read slices, ordered along the normal, into HU on the grid of `geometry`, resampled where that says so.
 
     HU = RescaleSlope * stored + RescaleIntercept, slice by slice (slopes differ within PET/CT-style exports),
-    rounded to integers. Values below -1024 become -1024 and are counted.
+    rounded to integers. Values below -1024, and what the header calls padding, become -1024 and are counted.
 
     Raises SeriesProblem naming the file and, for compressed data that cannot be decoded, the transfer syntax.
     """
     rows, columns = int(slices[0].text("Rows")), int(slices[0].text("Columns"))
     volume = Volume(np.empty((len(slices), rows, columns), np.int16))
     progress = tqdm(_stored_slices(slices), total=len(slices), desc="slices", unit="slice", disable=None, leave=False)
-    for index, stored, syntax in progress:
-        hu = _rescale(stored, *(_number(slices[index], tag) for tag in ("RescaleSlope", "RescaleIntercept")))
+    for index, raw, dataset in progress:
+        slope, intercept = (_number(slices[index], tag) for tag in ("RescaleSlope", "RescaleIntercept"))
+        stored = stored_values(raw, dataset)
+        hu = _rescale(stored, slope, intercept)
+        outside = padding(raw, stored, dataset, slope, intercept)
+        hu[outside] = AIR_HU
+        volume.stated_padding_voxels += int(np.count_nonzero(outside))
         volume.padding_voxels += int(np.count_nonzero(hu < AIR_HU))
         volume.saturated_voxels += int(np.count_nonzero(hu > HU_LIMIT))
         volume.hu[index] = np.clip(hu, AIR_HU, HU_LIMIT)
-        volume.transfer_syntax = syntax
+        volume.transfer_syntax = _syntax(dataset)
     volume.hu = on_grid(volume.hu, geometry)
     return volume
 
 
-def _stored_slices(slices: list[Header]) -> Iterator[tuple[int, np.ndarray, str]]:
-    """Place in `slices`, stored pixels and transfer syntax of each; a file of many frames is read once."""
+def _stored_slices(slices: list[Header]) -> Iterator[tuple[int, np.ndarray, pydicom.Dataset]]:
+    """Place in `slices`, pixels as they are stored and dataset of each; a file of many frames is read once."""
     files: dict[Path, list[int]] = defaultdict(list)
     for index, header in enumerate(slices):
         files[header.path].append(index)
     for path, places in files.items():
         dataset = read_dicom(path)
         for index, stored in zip(places, _decode(dataset, [slices[i] for i in places]), strict=True):
-            yield index, stored, _syntax(dataset)
+            yield index, stored, dataset
 
 
 def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarray]:
-    """Stored pixels of the slices of one file. Raises SeriesProblem if they cannot be had."""
+    """Pixels of the slices of one file, unused bits as stored. Raises SeriesProblem if they cannot be had."""
     shape = tuple(int(slices[0].text(tag)) for tag in ("Rows", "Columns"))
     frames = [header.frame for header in slices if header.frame is not None]
     try:
-        decoded = iter_pixels(dataset, raw=True, indices=frames) if frames else [dataset.pixel_array]
+        decoded = iter_pixels(dataset, raw=True, indices=frames or None, correct_unused_bits=False)
         for stored in decoded:
             if stored.shape != shape:
                 raise SeriesProblem(

@@ -167,6 +167,8 @@ def _repairs(series: Series, volume: Volume) -> list[str]:
         )
     if volume.padding_voxels:
         repairs.append(f"{volume.padding_voxels} padding voxels below -1024 HU set to -1024")
+    if volume.stated_padding_voxels:
+        repairs.append(f"{volume.stated_padding_voxels} voxels that the header calls padding set to -1024 HU")
     if volume.saturated_voxels:
         repairs.append(f"{volume.saturated_voxels} voxels above 32767 HU set to 32767")
     return repairs
