@@ -16,7 +16,8 @@ from scipy import ndimage
 from cpmn.errors import CpmnError
 from cpmn.volume.images import image_like
 
-MINIMUM_ML = 500.0  # smallest total: sinuses, mastoids or bowel gas stay below, both lungs hold 2-6 L
+MINIMUM_ML = 300.0
+"""Smallest total. A child of two has 400 mL, adults 2-6 L; sinuses and mastoids of a head 70, bowel gas less."""
 PART_SHARE = 0.05  # smallest part, as a share of the largest, that still is a lung (a collapsed one), not bowel gas
 GAS_HU = -950.0  # median of a part, which its rim does not move: gas (stomach, bowel) is below, lung -910 to -500
 SURELY_LUNG_ML = 1000.0  # a part this large is never gas of the bowel, however dark: severe emphysema, pneumothorax
@@ -72,7 +73,8 @@ def no_lungs(volume: float, minimum_ml: float) -> CpmnError:
     """The error of a scan with less lung than expected, both in mL."""
     return CpmnError(
         f"no lungs found: {volume:.0f} mL of lung, at least {minimum_ml:.0f} mL are expected. "
-        "Check that it is a chest CT in HU that covers the lungs."
+        "Give a chest CT in HU that covers the lungs: this is none, or shows too little of them. For an infant, lower "
+        "crop.minimum_lung_ml."
     )
 
 

@@ -65,6 +65,48 @@ CHECKS: dict[str, Check] = {
         source="ours",
         refuses=False,
     ),
+    "geometry": Check(
+        of="scan",
+        compares="an image file's geometry with what programs write that know none",
+        limits="not voxels of 1 x 1 x 1 mm, the first at exactly (0, 0, 0)",
+        source="ours; NIfTI's and MetaImage's defaults",
+    ),
+    "hounsfield": Check(
+        of="scan",
+        compares="darkest values and peaks of soft tissue in the image with air, fat and muscle",
+        limits="darkest 0.5 % below -850 HU; a peak from 10 to 120 HU; none of 30 % of the highest elsewhere between "
+        "-400 and 10 HU but from -150 to -40 HU; not asked of less than 100 mm",
+        source="ours, by real and phantom scans (cpmn/checks/image.py)",
+    ),
+    "lung_size": Check(
+        of="scan",
+        compares="the lungs' size by the stated voxels with human lungs",
+        limits="at most 11 L and 400 mm wide; whole ones 0.4 to 1.6 times as high as wide; not asked below 300 mL",
+        source="ours",
+        refuses=False,
+    ),
+    "spine_behind": Check(
+        of="scan",
+        compares="bone on the six faces of the lungs' box with the axes",
+        limits="most of it behind, and at least 40 % of what lies before and behind",
+        source="ours, by real and phantom scans (cpmn/checks/body.py)",
+        refuses=False,
+    ),
+    "head_up": Check(
+        of="scan",
+        compares="height of air (trachea) and of soft tissue (heart) between the lungs with the axes",
+        limits="air higher by at least 15 % of the lungs' height; not asked where the image cuts a lung's side",
+        source="ours, by real and phantom scans (cpmn/checks/body.py)",
+        refuses=False,
+    ),
+    "heart_left": Check(
+        of="scan",
+        compares="thick tissue under the lungs (liver) and the lungs before the heart with the axes",
+        limits="tissue to the right of the spine in mm, and 1.5 mm more for each % above 50 of that lung on the right: "
+        "-5 or more; asked where all else stands right",
+        source="ours, by real and phantom scans (cpmn/checks/body.py)",
+        refuses=False,
+    ),
     "same_patient": Check(
         of="pair",
         compares="the patient numbers (hashed) of both scans",

@@ -19,5 +19,10 @@ class CropConfig(Section):
     spacing_mm: float = Field(
         default=2.0, gt=0, description="Isotropic resolution at which lungs are segmented, in mm."
     )
-    minimum_lung_ml: float = Field(default=500.0, ge=0, description="Smallest accepted total lung volume, in mL.")
+    minimum_lung_ml: float = Field(
+        default=300.0,
+        ge=0,
+        description="Smallest accepted total lung volume, in mL: a child of two has about 400, a head with its sinuses "
+        "70. Lower it for infants.",
+    )
     margin_mm: float = Field(default=10.0, ge=0, description="Margin around the lungs on every side of the box, in mm.")

@@ -133,7 +133,7 @@ def test_contrast_in_vessels_and_heart_changes_little():
 def test_no_lungs():
     chest = Chest()
     chest.fill(chest.lungs, 30)
-    with pytest.raises(CpmnError, match=r"no lungs found: \d+ mL of lung, at least 500 mL are expected"):
+    with pytest.raises(CpmnError, match=r"no lungs found: \d+ mL of lung, at least 300 mL are expected"):
         segment_lungs(chest.image())
 
 

@@ -175,7 +175,7 @@ def test_heads_have_no_lungs(real_data, name):
     config = ConvertConfig(minimum_slices=4, uneven_spacing="resample")
     folder = real_data / "odd_dicom" / name
     head = read_scan(folder, patient="p", phase="nct", series_uid="", config=config)[0]
-    with pytest.raises(CpmnError, match=r"no lungs found: \d+ mL of lung, at least 500 mL are expected"):
+    with pytest.raises(CpmnError, match=r"no lungs found: \d+ mL of lung, at least 300 mL are expected"):
         find_box(head, CropConfig())
 
 

@@ -124,7 +124,7 @@ TABLE = {
     "nothing but air": (lambda g: g.image(-1000, -900), {}, "values from -1000 to -900 are not"),
     "NaN": (lambda g: g.image(np.nan, 100), {}, "NaN"),
     "NaN in a NIfTI file": (lambda g: g.image(np.nan, 100, "scan.nii.gz"), {}, "NaN"),
-    "no chest": (lambda g: g.series(), {}, "no lungs found: 0 mL of lung, at least 500 mL are expected"),
+    "no chest": (lambda g: g.series(), {}, "no lungs found: 0 mL of lung, at least 300 mL are expected"),
 }
 
 

@@ -1,0 +1,98 @@
+"""Whether an image holds Hounsfield units, states its geometry, and shows a body that stands as its axes say.
+
+What an image cannot answer is not asked: a small field of view gives no finding.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage, signal
+
+from cpmn.anatomy.blood import look_factors
+from cpmn.checks.body import check_body
+from cpmn.checks.finding import Finding, failed, passed
+
+SMALLEST_MM = 100.0  # of each side of the image: less shows too little of a body to ask
+STEP_HU = 4.0  # bins of the histogram
+SMOOTHING_BINS = 3.0  # standard deviation: a peak of tissue is 40 HU wide, also in noise once averaged to 4 mm
+SOFT_RANGE_HU = (-400.0, 400.0)  # peaks of fat, muscle and enhanced blood lie within
+PEAK_SHARE = 0.03  # least prominence of a peak, of the highest
+TALL_SHARE = 0.3  # height from which a peak in a place where no tissue has one is none of blood or diseased lung
+FAT_HU = (-150.0, -40.0)
+MUSCLE_HU = (10.0, 120.0)
+DARK_PERCENTILE = 0.5  # of all voxels: air around the body, in the trachea, or in the lungs
+AIR_HU = -850.0  # that percentile is darker
+HU_REMEDY = "Give the CT in Hounsfield units (air -1000, water 0), or its DICOM series."
+
+DEFAULT_REMEDY = "Give the series, or the file as it was before its geometry was lost."
+
+
+def check_image(image: sitk.Image, facts: Mapping[str, Any]) -> list[Finding]:
+    """All findings of a converted scan.
+
+    image : CT in HU, ordered LPS (x to the left, y to the back, z to the head), as `cpmn.dicom.scan.read_scan` gives
+        it.
+    facts : of the same; `source` says whether it comes from DICOM.
+    """
+    asked = min(n * s for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)) >= SMALLEST_MM
+    findings = [] if facts["source"] == "dicom" else [check_stated_geometry(image)]
+    if asked:
+        findings.append(check_hounsfield(image))
+        findings += check_body(image)
+    return findings
+
+
+def check_stated_geometry(image: sitk.Image) -> Finding:
+    """Whether an image file's geometry is more than the default of 1 mm voxels that begin at the origin.
+
+    That default is what a program writes that knows no geometry; real voxels of 1 mm do not begin at exactly 0.
+    """
+    corners = product(*((0, n - 1) for n in image.GetSize()))
+    at_zero = any(not np.any(image.TransformIndexToPhysicalPoint(corner)) for corner in corners)
+    if at_zero and image.GetSpacing() == (1.0, 1.0, 1.0):
+        return failed(
+            "geometry",
+            "voxels of exactly 1 x 1 x 1 mm, the first at exactly (0, 0, 0): this is what files hold that were written "
+            "without their geometry",
+            DEFAULT_REMEDY,
+        )
+    return passed("geometry")
+
+
+def check_hounsfield(image: sitk.Image) -> Finding:
+    """Whether air, fat and muscle have the values that they have in HU, once averaged to voxels of about 4 mm."""
+    hu = sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), look_factors(image)))
+    dark = float(np.percentile(hu, DARK_PERCENTILE))
+    peaks = _tissue_peaks(hu)
+    fat, muscle = (_tallest_within(peaks, window) for window in (FAT_HU, MUSCLE_HU))
+    stray = [hu for hu, height in peaks.items() if height >= TALL_SHARE and not _is_tissue(hu)]
+    found = ", ".join(f"{hu:.0f} HU" for hu in peaks) or "none"
+    seen = f"the darkest {DARK_PERCENTILE:g} % of the image lie below {dark:.0f} HU, its tissues have peaks at {found}"
+    if dark > AIR_HU or muscle is None or stray:
+        expected = f"air is expected below {AIR_HU:g}, fat from {FAT_HU[0]:g} to {FAT_HU[1]:g}, muscle from "
+        expected += f"{MUSCLE_HU[0]:g} to {MUSCLE_HU[1]:g} HU"
+        return failed("hounsfield", f"the values are no Hounsfield units: {seen}; {expected}", HU_REMEDY)
+    return passed("hounsfield", f"{seen}; muscle {muscle:.0f} HU, fat {'not seen' if fat is None else f'{fat:.0f} HU'}")
+
+
+def _tissue_peaks(hu: np.ndarray) -> dict[float, float]:
+    """HU of the peaks of soft tissues, in their order, with their heights as shares of the highest."""
+    edges = np.arange(*SOFT_RANGE_HU, STEP_HU)
+    counts, _ = np.histogram(hu, edges)
+    smooth = ndimage.gaussian_filter1d(counts.astype(float), SMOOTHING_BINS)
+    highest = max(float(smooth.max()), 1e-9)
+    peaks, _ = signal.find_peaks(smooth, prominence=PEAK_SHARE * highest)
+    return {float(edges[peak] + STEP_HU / 2): float(smooth[peak] / highest) for peak in peaks}
+
+
+def _tallest_within(peaks: Mapping[float, float], window: tuple[float, float]) -> float | None:
+    within = {hu: height for hu, height in peaks.items() if window[0] <= hu <= window[1]}
+    return max(within, key=lambda hu: within[hu], default=None)
+
+
+def _is_tissue(hu: float) -> bool:
+    """Whether a tall peak may lie there: fat, muscle, or blood with contrast medium."""
+    return FAT_HU[0] <= hu <= FAT_HU[1] or hu >= MUSCLE_HU[0]
