@@ -6,6 +6,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from cpmn.checks.finding import Finding, doubtful, failed, passed
+from cpmn.checks.image import check_image
 from cpmn.checks.slices import slices_agree
 
 WRONG = {"nct": "present", "ctpa": "absent"}
@@ -22,7 +23,7 @@ def check_scan(image: sitk.Image, facts: Mapping[str, Any], phase: str) -> list[
     facts : of `read_scan`.
     phase : "nct" or "ctpa", what the scan is given as.
     """
-    return [*check_headers(facts, phase), *slices_agree(image)]
+    return [*check_headers(facts, phase), *slices_agree(image), *check_image(image, facts)]
 
 
 def check_headers(facts: Mapping[str, Any], phase: str) -> list[Finding]:
