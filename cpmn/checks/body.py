@@ -19,11 +19,12 @@ from cpmn.errors import CpmnError
 
 BONE_HU = 200.0
 SPINE_MM = 50.0  # to both sides of the middle: the spine is within
+VERTEBRA_MM = 20.0  # half the width of a vertebra
 FACE = 0.2  # of the lungs' extent: what lies behind it, on each of their six faces
 BEHIND = 0.4  # share of bone on the back, of back and front: less is in front
 UPRIGHT = 0.15  # of the lungs' height, see `Body.head_up`
 TRACHEA_ML = 2.0  # of air between the lungs: less is too little to say where it lies
-MIRRORED_MM = -5.0  # see `_check_sides`
+MIRRORED_MM = 0.0  # see `_check_sides`
 LIVER_HU = (20.0, 250.0)  # soft tissue, with contrast medium or without
 LIVER_RADIUS_MM = 10.0  # what is thicker than twice that is liver, spleen or heart
 HEART_MM = 150.0  # weight of the lungs' asymmetry against the liver's distance
@@ -46,7 +47,7 @@ def check_body(image: sitk.Image) -> list[Finding]:
         return []
     body = Body(image, lungs)
     findings = [_check_lungs(body), _check_spine(body)]
-    if {"left", "right"} & set(touched_sides(lungs)):
+    if body.cut_at_a_side:
         return findings
     if body.head_up is not None:
         findings.append(_check_head(body.head_up))
@@ -70,26 +71,41 @@ class Body:
             for i in (self.image, self.mask)
         )
         self.lungs = mask > 0.5
+        self.cut = touched_sides(self.mask)
+        self.cut_at_a_side = bool({"left", "right"} & set(self.cut))
         self.box = ndimage.find_objects(self.lungs.astype(np.uint8))[0]
         self.extent_mm = np.array([side.stop - side.start for side in self.box]) * self.spacing
         self.lungs_ml = float(self.lungs.sum() * np.prod(self.spacing) / 1000)
 
     @cached_property
+    def bone(self) -> np.ndarray:
+        """Bone in the box of the lungs."""
+        return self.hu[self.box] > BONE_HU
+
+    def middle(self, axis: int, mm: float) -> tuple[slice, ...]:
+        """Index of the middle of the lungs' box along an axis, `mm` to both sides."""
+        size, reach = self.bone.shape[axis], round(mm / self.spacing[axis])
+        index = [slice(None)] * 3
+        index[axis] = slice(max(0, size // 2 - reach), size // 2 + reach + 1)
+        return tuple(index)
+
+    @cached_property
     def bone_at(self) -> dict[str, int]:
         """Voxels of bone in the middle of each of the six outer fifths of the lungs' box, by the side of the body."""
-        names = (("feet", "head"), ("front", "back"), ("right", "left"))
-        bone = self.hu[self.box] > BONE_HU
         counts = {}
-        for axis, (low, high) in enumerate(names):
-            depth = max(1, round(FACE * bone.shape[axis]))
-            band = [slice(None)] * 3
-            across = 2 if axis < 2 else 1
-            reach = round(SPINE_MM / self.spacing[across])
-            middle = bone.shape[across] // 2
-            band[across] = slice(max(0, middle - reach), middle + reach + 1)
-            ends = bone[tuple(band)].swapaxes(0, axis)
+        for axis, (low, high) in enumerate((("feet", "head"), ("front", "back"), ("right", "left"))):
+            depth = max(1, round(FACE * self.bone.shape[axis]))
+            ends = self.bone[self.middle(2 if axis < 2 else 1, SPINE_MM)].swapaxes(0, axis)
             counts |= {low: int(ends[:depth].sum()), high: int(ends[-depth:].sum())}
         return counts
+
+    @cached_property
+    def spine_upright(self) -> bool:
+        """Whether the bone at the back gathers along the lungs' height, as the spine does, not along their width."""
+        back = np.zeros_like(self.bone)
+        depth = max(1, round(FACE * self.bone.shape[1]))
+        back[:, -depth:] = self.bone[:, -depth:]
+        return bool(back[self.middle(2, VERTEBRA_MM)].sum() > back[self.middle(0, VERTEBRA_MM)].sum())
 
     @cached_property
     def spine_x(self) -> float:
@@ -136,8 +152,7 @@ def _check_lungs(body: Body) -> Finding:
     height, _, width = body.extent_mm
     low, high = LUNGS_HEIGHT
     seen = f"the lungs hold {body.lungs_ml:.0f} mL, {width:.0f} mm wide and {height:.0f} mm high"
-    cut = bool({"inferior", "superior", "left", "right"} & set(touched_sides(body.mask)))
-    shaped = cut or low <= height / width <= high
+    shaped = body.cut_at_a_side or {"inferior", "superior"} & set(body.cut) or low <= height / width <= high
     if body.lungs_ml > LUNGS_ML or width > LUNGS_WIDTH_MM or not shaped:
         remedy = "Check the voxel sizes that it states, or give the DICOM series."
         return doubtful("lung_size", f"{seen}, which no chest has: are the voxel sizes right?", remedy)
@@ -149,11 +164,12 @@ def _check_spine(body: Body) -> Finding:
     most = max(found, key=lambda side: found[side])
     share = found["back"] / max(1, found["back"] + found["front"])
     seen = f"{share:.0%} of the bone before and behind the lungs is behind"
-    if most == "back" and share >= BEHIND:
-        return passed("spine_behind", seen)
-    if most == "back":
-        most = "front"
-    return doubtful("spine_behind", f"the spine is seen at the {most} ({seen}): the body is turned", POSE_REMEDY)
+    if most != "back" or share < BEHIND:
+        most = "front" if most == "back" else most
+        return doubtful("spine_behind", f"the spine is seen at the {most} ({seen}): the body is turned", POSE_REMEDY)
+    if not (body.cut_at_a_side or body.spine_upright):
+        return doubtful("spine_behind", "the spine runs across the body: it is turned", POSE_REMEDY)
+    return passed("spine_behind", seen)
 
 
 def _check_head(head_up: float) -> Finding:

@@ -74,8 +74,8 @@ CHECKS: dict[str, Check] = {
     "hounsfield": Check(
         of="scan",
         compares="darkest values and peaks of soft tissue in the image with air, fat and muscle",
-        limits="darkest 0.5 % below -850 HU; a peak from 10 to 120 HU; none of 30 % of the highest elsewhere between "
-        "-400 and 10 HU but from -150 to -40 HU; not asked of less than 100 mm",
+        limits="darkest 0.5 % below -850 HU; a peak from -150 to -40 or from 10 to 120 HU; none of 30 % of the "
+        "highest elsewhere from -400 to 10; at most 40 % of all above -400 above 400; not asked of less than 100 mm",
         source="ours, by real and phantom scans (cpmn/checks/image.py)",
     ),
     "lung_size": Check(
@@ -88,7 +88,7 @@ CHECKS: dict[str, Check] = {
     "spine_behind": Check(
         of="scan",
         compares="bone on the six faces of the lungs' box with the axes",
-        limits="most of it behind, and at least 40 % of what lies before and behind",
+        limits="most of it behind, at least 40 % of what lies before and behind, and more along the body than across",
         source="ours, by real and phantom scans (cpmn/checks/body.py)",
         refuses=False,
     ),

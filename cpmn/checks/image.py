@@ -20,6 +20,7 @@ STEP_HU = 4.0  # bins of the histogram
 SMOOTHING_BINS = 3.0  # standard deviation: a peak of tissue is 40 HU wide, also in noise once averaged to 4 mm
 SOFT_RANGE_HU = (-400.0, 400.0)  # peaks of fat, muscle and enhanced blood lie within
 PEAK_SHARE = 0.03  # least prominence of a peak, of the highest
+BRIGHT_SHARE = 0.4  # most of what is no lung lies below 400 HU: of real scans 99 %, of a contrast crop 80 %
 TALL_SHARE = 0.3  # height from which a peak in a place where no tissue has one is none of blood or diseased lung
 FAT_HU = (-150.0, -40.0)
 MUSCLE_HU = (10.0, 120.0)
@@ -67,15 +68,16 @@ def check_hounsfield(image: sitk.Image) -> Finding:
     hu = sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), look_factors(image)))
     dark = float(np.percentile(hu, DARK_PERCENTILE))
     peaks = _tissue_peaks(hu)
-    fat, muscle = (_tallest_within(peaks, window) for window in (FAT_HU, MUSCLE_HU))
-    stray = [hu for hu, height in peaks.items() if height >= TALL_SHARE and not _is_tissue(hu)]
-    found = ", ".join(f"{hu:.0f} HU" for hu in peaks) or "none"
+    tissue = any(low <= peak <= high for peak in peaks for low, high in (FAT_HU, MUSCLE_HU))
+    stray = any(height >= TALL_SHARE and not _is_tissue(peak) for peak, height in peaks.items())
+    found = ", ".join(f"{peak:.0f} HU" for peak in peaks) or "none"
     seen = f"the darkest {DARK_PERCENTILE:g} % of the image lie below {dark:.0f} HU, its tissues have peaks at {found}"
-    if dark > AIR_HU or muscle is None or stray:
+    bright = np.count_nonzero(hu > SOFT_RANGE_HU[1]) > BRIGHT_SHARE * np.count_nonzero(hu > SOFT_RANGE_HU[0])
+    if dark > AIR_HU or not tissue or stray or bright:
         expected = f"air is expected below {AIR_HU:g}, fat from {FAT_HU[0]:g} to {FAT_HU[1]:g}, muscle from "
         expected += f"{MUSCLE_HU[0]:g} to {MUSCLE_HU[1]:g} HU"
         return failed("hounsfield", f"the values are no Hounsfield units: {seen}; {expected}", HU_REMEDY)
-    return passed("hounsfield", f"{seen}; muscle {muscle:.0f} HU, fat {'not seen' if fat is None else f'{fat:.0f} HU'}")
+    return passed("hounsfield", seen)
 
 
 def _tissue_peaks(hu: np.ndarray) -> dict[float, float]:
@@ -86,11 +88,6 @@ def _tissue_peaks(hu: np.ndarray) -> dict[float, float]:
     highest = max(float(smooth.max()), 1e-9)
     peaks, _ = signal.find_peaks(smooth, prominence=PEAK_SHARE * highest)
     return {float(edges[peak] + STEP_HU / 2): float(smooth[peak] / highest) for peak in peaks}
-
-
-def _tallest_within(peaks: Mapping[float, float], window: tuple[float, float]) -> float | None:
-    within = {hu: height for hu, height in peaks.items() if window[0] <= hu <= window[1]}
-    return max(within, key=lambda hu: within[hu], default=None)
 
 
 def _is_tissue(hu: float) -> bool:
