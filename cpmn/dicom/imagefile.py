@@ -10,7 +10,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.pixels import HU_LIMIT
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.errors import CpmnError
-from cpmn.volume.forms import states_a_place
+from cpmn.volume.forms import Unplaced, states_a_place
 from cpmn.volume.images import AIR_HU, image_like, read_image
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -43,6 +43,8 @@ def read_file(path: Path, config: ConvertConfig) -> FileVolume:
     """
     try:
         image = read_image(path, config.nifti_forms)
+    except Unplaced as error:
+        raise SeriesProblem(error.problem, error.remedy, path) from error
     except CpmnError as error:
         raise SeriesProblem(str(error).rstrip("."), "Export it again.", path) from error
     values = sitk.GetArrayViewFromImage(image)

@@ -31,11 +31,19 @@ SPACING = re.compile(rb"(spacings|space directions|ElementSpacing|ElementSize)\s
 LONGEST_HEADER = 1000  # lines
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SMALLEST_OFFSET = {348: 352, 540: 544}  # by the header's size: four bytes follow it (nifti1.h, nifti2.h)
-KEEP_ONE = "Keep the form that is right and set the other's code to 0 (nibabel: image.set_qform(None, 0))"
+WRITE_AGAIN = "Write it again with its geometry."
+KEEP_ONE = (
+    "Keep the form that is right and set the other's code to 0 (nibabel: image.set_qform(None, 0)). For scans, "
+    "convert.nifti_forms names it for the whole cohort."
+)
 
 
 class Unplaced(CpmnError):
-    """A file's own words about its geometry are absent, contradict each other, or are no geometry."""
+    """What a file says of its geometry is absent, contradicts itself, or is no geometry: `problem` and `remedy`."""
+
+    def __init__(self, problem: str, remedy: str):
+        self.problem, self.remedy = problem, remedy
+        super().__init__(f"{problem}. {remedy}")
 
 
 def read_placed(path: Path, believed: Believed = "refuse") -> sitk.Image:
@@ -119,7 +127,7 @@ def _qform(header: "Nifti1Header") -> np.ndarray:
     try:
         return np.asarray(sized.get_qform())
     except ValueError as error:  # nibabel's, for quaternions that are none
-        raise Unplaced(f"its qform is no rotation ({error}). Write it again") from error
+        raise Unplaced(f"its qform is no rotation ({error})", WRITE_AGAIN) from error
 
 
 def _sized(header: "Nifti1Header") -> "Nifti1Header":
@@ -127,7 +135,7 @@ def _sized(header: "Nifti1Header") -> "Nifti1Header":
     sizes = np.abs(header["pixdim"][1:4])  # nifti1.h: the sign of pixdim has no meaning
     if not np.isfinite(sizes).all() or not sizes.all():
         stated = _listed(header["pixdim"][1:4])
-        raise Unplaced(f"it states no voxel size (pixdim {stated}). Write it again with its spacing")
+        raise Unplaced(f"it states no voxel size (pixdim {stated})", WRITE_AGAIN)
     header = header.copy()
     header["pixdim"][1:4] = sizes
     return header
@@ -135,7 +143,7 @@ def _sized(header: "Nifti1Header") -> "Nifti1Header":
 
 def _require_geometry(affine: np.ndarray) -> None:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise Unplaced(f"its sform is no geometry ({'; '.join(map(_listed, affine[:3]))}). Write it again")
+        raise Unplaced(f"its sform is no geometry ({'; '.join(map(_listed, affine[:3]))})", WRITE_AGAIN)
 
 
 def _require_same_sizes(sform: np.ndarray, header: "Nifti1Header") -> None:
@@ -146,8 +154,8 @@ def _require_same_sizes(sform: np.ndarray, header: "Nifti1Header") -> None:
     stated, sizes = np.abs(header["pixdim"][1:4].astype(float)), np.linalg.norm(sform[:3, :3], axis=0)
     if np.isfinite(stated).all() and stated.all() and np.abs(stated / sizes - 1).max() > SIZE_TOLERANCE:
         raise Unplaced(
-            f"its sform has voxels of {_listed(sizes)} mm, its pixdim says {_listed(stated)}. Correct the one that is "
-            "wrong"
+            f"its sform has voxels of {_listed(sizes)} mm, its pixdim says {_listed(stated)}",
+            "Correct the one that is wrong.",
         )
 
 
@@ -156,8 +164,8 @@ def _differ(header: "Nifti1Header", sform: np.ndarray, qform: np.ndarray, gap: f
     mirrored = np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0
     return Unplaced(
         f"its sform (code {s_code}) and its qform (code {q_code}) place voxels up to {gap:.1f} mm apart"
-        f"{', one a mirror image of the other' if mirrored else ''}. {KEEP_ONE}; for scans, convert.nifti_forms can "
-        "name it for a whole cohort"
+        f"{', one a mirror image of the other' if mirrored else ''}",
+        KEEP_ONE,
     )
 
 
@@ -186,7 +194,8 @@ def _placed(image: sitk.Image, affine: np.ndarray) -> sitk.Image:
     if (gap := _largest_gap(affine, straight, image.GetSize())) > _half_a_voxel(affine):
         raise Unplaced(
             f"its axes are sheared by {_shear_degrees(affine[:3, :3] / sizes):.2f} degrees, which moves voxels by "
-            f"{gap:.1f} mm. Resample it onto straight axes"
+            f"{gap:.1f} mm",
+            "Resample it onto straight axes.",
         )
     image.SetSpacing(sizes.tolist())
     image.SetDirection(direction.ravel().tolist())
@@ -215,7 +224,7 @@ def _require_spacing(path: Path) -> None:
                 return
             if not line.strip() or line.startswith(b"ElementDataFile"):
                 break
-    raise Unplaced("its header states no voxel size. Write it again with its spacing")
+    raise Unplaced("its header states no voxel size", WRITE_AGAIN)
 
 
 def _read_voxels(path: Path) -> sitk.Image:

@@ -39,7 +39,7 @@ def read_image(path: Path | str, believed: Believed = "refuse") -> sitk.Image:
         check_values(Path(path))
         image = read_placed(Path(path), believed)
     except Unplaced as error:
-        raise CpmnError(f"image file {path}: {error}.") from error
+        raise Unplaced(f"image file {path}: {error.problem}", error.remedy) from error
     except ValueError as error:
         raise CpmnError(f"image file {path}: {error}. Put numbers in their place.") from error
     except (OSError, RuntimeError) as error:

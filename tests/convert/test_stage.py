@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -280,6 +281,44 @@ def test_image_file_in_another_index_order_becomes_lps(tmp_path):
         converted, _ = convert(tmp_path / "scan.nii.gz")
         assert np.array_equal(sitk.GetArrayFromImage(converted), expected_hu())
         assert converted.GetSpacing() == pytest.approx((0.5, 0.6, 3.0))
+
+
+def write_nifti(path: Path, sform: np.ndarray | None, qform: np.ndarray | None) -> Path:
+    image = nibabel.Nifti1Image(expected_hu().T.astype(np.int16), None)
+    image.header["pixdim"][1:4] = (0.5, 0.6, 3.0)
+    image.set_qform(qform, int(qform is not None))
+    image.set_sform(sform, int(sform is not None))
+    nibabel.save(image, path)
+    return path
+
+
+def test_image_file_whose_forms_differ(tmp_path):
+    """Read as the one or the other, it is the scan or its mirror image."""
+    lps, mirrored = np.diag([-0.5, -0.6, 3.0, 1.0]), np.diag([0.5, -0.6, 3.0, 1.0])
+    path = write_nifti(tmp_path / "scan.nii", lps, mirrored)
+    assert "one a mirror image of the other" in message(path)
+    assert "convert.nifti_forms" in message(path)
+    assert np.array_equal(sitk.GetArrayFromImage(convert(path, nifti_forms="sform")[0]), expected_hu())
+    assert np.array_equal(sitk.GetArrayFromImage(convert(path, nifti_forms="qform")[0]), expected_hu()[..., ::-1])
+
+
+def test_image_file_without_forms_is_said_to_be_one(tmp_path):
+    image, facts = convert(write_nifti(tmp_path / "scan.nii", None, None))
+    assert facts["warnings"] == [
+        "the file states neither orientation nor position: its axes are taken as NIfTI's method 1 has them"
+    ]
+    assert np.array_equal(sitk.GetArrayFromImage(image), expected_hu()[:, ::-1])  # nifti1.h: x to the left, y to front
+
+
+def test_default_geometry_is_refused_unless_overruled(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(expected_hu().astype(np.int16)), str(tmp_path / "scan.mha"))
+    patient = make_patient(nct=tmp_path / "scan.mha")
+    with pytest.raises(PatientError, match=r"the first at exactly \(0, 0, 0\).*overrule the check: geometry"):
+        convert_patient(patient, tmp_path / "out", CONFIG)
+    convert_patient(patient.model_copy(update={"overrule": ("geometry",)}), tmp_path / "out", CONFIG)
+    found = json.loads((tmp_path / "out/nct.json").read_text())
+    assert {item["check"]: item["outcome"] for item in found["checks"]}["geometry"] == "overruled"
+    assert any("1 x 1 x 1 mm" in warning for warning in found["warnings"])
 
 
 def test_damaged_image_file(tmp_path):
