@@ -62,7 +62,7 @@ def read_placed(path: Path, believed: Believed = "refuse") -> sitk.Image:
     image = _read_voxels(path)
     if image.GetDimension() != 3:
         return image
-    affine = RAS_TO_LPS @ _affine(header, believed)
+    affine = RAS_TO_LPS @ _to_mm(header) @ _affine(header, believed)
     agree = _largest_gap(affine, _affine_of(image), image.GetSize()) < ROUNDING_MM
     return image if agree else _placed(image, affine)
 
@@ -118,6 +118,12 @@ def _affine(header: "Nifti1Header", believed: Believed) -> np.ndarray:
             raise _differ(header, sform, qform, gap)
         return qform if believed == "qform" else sform
     return sform
+
+
+def _to_mm(header: "Nifti1Header") -> np.ndarray:
+    """From the header's unit of length; mm where it states none. nibabel leaves that to its user."""
+    scale = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    return np.diag([scale, scale, scale, 1.0])
 
 
 def _qform(header: "Nifti1Header") -> np.ndarray:

@@ -73,6 +73,14 @@ def test_geometry_is_what_nibabel_reads(tmp_path, name):
     assert np.array_equal(sitk.GetArrayFromImage(image), VOXELS.T)
 
 
+@pytest.mark.parametrize(("unit", "mm"), [(0, 1), (1, 1000), (2, 1), (3, 0.001)])
+def test_units_of_length_are_those_of_the_header(tmp_path, unit, mm):
+    sizes = np.array(SIZES) / mm
+    path = nifti(tmp_path / "scan.nii", s=affine(sizes), pixdim=[1, *sizes, 0, 0, 0, 0], xyzt_units=unit)
+    assert read_image(path).GetSpacing() == pytest.approx(SIZES, rel=1e-5)
+    assert read_image(path).GetOrigin() == pytest.approx((-1 * mm, -2 * mm, 3 * mm), rel=1e-5)
+
+
 REFUSED = {
     # ANTs 500, spinalcordtoolbox 2106: programs take the one or the other, and none says so
     "mirrored": ({"s": affine(), "q": affine(flip="x")}, r"up to 4\.2 mm apart, one a mirror image of the other"),
