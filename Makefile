@@ -25,7 +25,7 @@ demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report 
 	@echo "Open results/report/index.html"
 
 test: setup ## Run all tests
-	pytest -n $(CORES) --dist loadgroup
+	pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder --durations=25
 
 test-fast: setup ## Run the tests that take seconds
 	pytest -n $(CORES) -m "not slow"

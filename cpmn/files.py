@@ -47,9 +47,9 @@ def read_json(path: Path | str) -> Any:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file, or of one that is separated by tabs (.tsv)."""
+    """Rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ","))
+        return list(csv.DictReader(stream))
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

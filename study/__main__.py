@@ -1,6 +1,7 @@
-"""`python -m study`: write the tables of the pages; `python -m study figure`: draw the forest plot."""
+"""`python -m study`: write the tables of the pages; `figure`: draw the forest plot; `pictures RESULTS`: from a run."""
 
 import argparse
+from pathlib import Path
 
 from study.page import DOCS, write_pages
 
@@ -8,13 +9,21 @@ from study.page import DOCS, write_pages
 def main() -> None:
     """Write what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("tables", "figure"), default="tables")
-    if parser.parse_args().what == "tables":
+    parser.add_argument("what", nargs="?", choices=("tables", "figure", "pictures"), default="tables")
+    parser.add_argument("results", nargs="?", type=Path, help="with pictures: results folder of a finished run")
+    parser.add_argument("--variant", default="nct_only", help="with pictures: whose (default: nct_only)")
+    options = parser.parse_args()
+    if options.what == "tables":
         write_pages()
-        return
-    from study.figure import draw_forest
+    elif options.what == "figure":
+        from study.figure import draw_forest
 
-    draw_forest(DOCS / "images" / "forest.png")
+        draw_forest(DOCS / "images" / "forest.png")
+    else:
+        from study.pictures import draw_pictures
+
+        for place in draw_pictures(options.results or Path("results"), options.variant, DOCS / "images"):
+            print(f"{place.kind}: {place.patient}, {place.ml:.2f} mL")
 
 
 if __name__ == "__main__":

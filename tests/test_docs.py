@@ -19,10 +19,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("config/*.md"), *ROOT.glob("study
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^(?:    )+(?:\S*/)?((?:make|cpmn|snakemake)\b[^#|&>\n]*)", re.MULTILINE)
 """A command in an indented block, up to a comment, a pipe or the next command."""
-NOT_YET = {
-    "cpmn/config/train/loss.py",
-    *(f"docs/images/{name}.png" for name in ("found", "missed", "false-mark")),
-}
 GONE = {"docs/benchmark.md", "docs/benchmark-log.md"}  # in Git, at the commit that the protocol names
 
 
@@ -49,10 +45,6 @@ def _links(page: Path) -> Iterator[tuple[Path, str]]:
             yield ((page.parent / path).resolve() if path else page), anchor
 
 
-def _awaited(path: Path) -> bool:
-    return path.is_relative_to(ROOT) and _name(path) in NOT_YET
-
-
 def _commands(page: Path, program: str) -> list[str]:
     """Calls of a program in a page's indented blocks, continued lines joined."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
@@ -62,8 +54,8 @@ def _commands(page: Path, program: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_and_anchors_lead_somewhere(page: Path):
     for path, anchor in _links(page):
-        assert path.exists() or _awaited(path), f"{_name(page)} links to {path}, which does not exist"
-        assert not anchor or _awaited(path) or anchor in _anchors(path), f"{_name(page)}: {path.name} has no #{anchor}"
+        assert path.exists(), f"{_name(page)} links to {path}, which does not exist"
+        assert not anchor or anchor in _anchors(path), f"{_name(page)}: {path.name} has no #{anchor}"
 
 
 def test_every_page_is_reachable_from_the_index():
@@ -84,14 +76,14 @@ def test_the_readme_leads_to_the_index():
 def test_files_that_a_page_names_exist(page: Path):
     named = re.findall(r"`((?:cpmn|workflow|tests|config|docs)/[\w./-]+)`", page.read_text(encoding="utf-8"))
     real = [name for name in named if not re.search("/[A-Z]+\\b|measure", name)]  # placeholders, and the example stage
-    assert [name for name in real if not (ROOT / name).exists() and name not in NOT_YET | GONE] == []
+    assert [name for name in real if not (ROOT / name).exists() and name not in GONE] == []
 
 
 def test_pages_that_the_code_names_exist():
     files = [path for folder in ("cpmn", "workflow", "config") for path in (ROOT / folder).rglob("*")]
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".smk", ".yaml", ".j2"}]
     named = set(re.findall(r"docs/[\w/-]+\.md", "".join(texts)))
-    assert [name for name in named if not (ROOT / name).exists() and name not in NOT_YET] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def _all_commands(program: str) -> list[str]:

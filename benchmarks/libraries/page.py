@@ -1,6 +1,8 @@
 """The table of `docs/explanation.md`, from the stored figures: `python -m benchmarks.libraries.page` prints it."""
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,16 +13,16 @@ HEAD = "| job | library tried | figure | decision |\n|---|---|---|---|"
 def table(path: Path = RESULTS) -> str:
     """Markdown: one line per trial, those whose library was taken first."""
     rows = pd.read_csv(path).sort_values("decision", ascending=False, kind="stable")
-    return "\n".join([HEAD, *(_line(row) for _, row in rows.iterrows())])
+    return "\n".join([HEAD, *(_line(row) for row in rows.to_dict("records"))])
 
 
-def _line(row: pd.Series) -> str:
+def _line(row: dict[Hashable, Any]) -> str:
     ratio, low, high = (_times(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
     time = f"{ratio} ({low} to {high}) times the time"
     return f"| {row['job']} | {row['library']} | {_difference(row)}{time} | **{row['decision']}**: {row['why']} |"
 
 
-def _difference(row: pd.Series) -> str:
+def _difference(row: dict[Hashable, Any]) -> str:
     if pd.isna(row["difference"]):
         return ""
     return f"differs by {row['difference']:.2g} {row['unit']}; " if row["difference"] else "equal results; "

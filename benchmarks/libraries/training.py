@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.libraries.reading import CHANNELS, PATCH, STRIDES
 from benchmarks.libraries.trial import Trial
+from cpmn.config.train.augmentation import AugmentationConfig
 from cpmn.model.losses import segmentation_loss
 from cpmn.model.network import ConvBlock, PathwayOutput, build_pathway
 from cpmn.train.patches import augmented, cut
@@ -189,8 +189,8 @@ def _ours(place: Place, noise: bool) -> list[np.ndarray]:
     subject, size, random = place.subject, PATCH[::-1], np.random.default_rng([0, 1, 2])
     phases = [cut(phase, place, size, OUTSIDE_HU) for phase in (subject.nct, subject.ctpa)]
     if noise:
-        settings: Any = SimpleNamespace(noise_hu=NOISE_HU, shift_hu=SHIFT_HU, gain=0.0)
-        phases = [augmented(phase, 0.0, settings, random) for phase in phases]
+        settings = AugmentationConfig(noise_hu=NOISE_HU, shift_hu=SHIFT_HU)
+        phases = [augmented(phase, settings, random) for phase in phases]
     return [*phases, cut(subject.embolus, place, size, 0, order=0)]
 
 

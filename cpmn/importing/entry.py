@@ -4,8 +4,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import SimpleITK as sitk
+from pandas.errors import EmptyDataError
 
 from cpmn.errors import CpmnError
 
@@ -48,11 +51,20 @@ def required(path: Path, dataset: str) -> Path:
     return path
 
 
-def require_columns(path: Path, found: Sequence[str], wanted: Sequence[str], dataset: str) -> None:
-    """Raise CpmnError if a sheet of the set lacks a column."""
-    missing = [name for name in wanted if name not in found]
+def read_columns(path: Path, columns: Sequence[str], dataset: str, optional: Sequence[str] = ()) -> pd.DataFrame:
+    """These columns of one of the set's sheets, as text; `optional` ones are empty where the sheet has none.
+
+    Raises CpmnError if the sheet is absent or lacks a column.
+    """
+    text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    try:
+        table = pd.read_csv(required(path, dataset), usecols=lambda name: name in (*columns, *optional), **text)
+    except EmptyDataError:
+        table = pd.DataFrame()
+    missing = [name for name in columns if name not in table]
     if missing:
         raise CpmnError(f"{path} has no column {', '.join(missing)}: this is not {dataset}'s sheet.")
+    return table.reindex(columns=[*columns, *optional], fill_value="")
 
 
 def natural(name: str) -> tuple[tuple[bool, int, str], ...]:

@@ -8,10 +8,12 @@ Final_splits.csv        # impression_id, split           or splits_20250611.tsv
 The names on the right are those of the release of June 2025 (version 3 at AIMI), whose sheets are separated by tabs.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from cpmn.files import read_table
-from cpmn.importing.entry import Entry, Skipped, require_columns, required
+import pandas as pd
+
+from cpmn.importing.entry import Entry, Skipped, read_columns
 
 LABELS = {"True": 1, "False": 0}
 SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
@@ -23,14 +25,15 @@ KEY = "impression_id"
 
 def find_entries(source: Path) -> list[Entry | Skipped]:
     """Images named by the set's sheet of images. Raises CpmnError if a sheet is not there or lacks a column."""
-    labels, splits = _column(source, "labels", "pe_positive_nlp"), _column(source, "splits", "split")
     images = {path.name.removesuffix(SUFFIX): path for path in sorted(source.rglob(f"*{SUFFIX}"))}
-    rows = _rows(source, "metadata", "image_id")
-    people = {row[KEY]: row.get("person_id") or "" for row in rows}
-    named = {row["image_id"].removesuffix(SUFFIX): row[KEY] for row in rows}
+    scans = _sheet(source, "metadata", "image_id", optional=["person_id"])
+    for sheet, column in (("labels", "pe_positive_nlp"), ("splits", "split")):
+        scans = scans.merge(_sheet(source, sheet, column).drop_duplicates(KEY, keep="last"), on=KEY, how="left")
+    scans["image_id"] = scans["image_id"].str.removesuffix(SUFFIX)
+    rows = scans.fillna("").drop_duplicates("image_id", keep="last").to_dict("records")
     return [
-        _entry(name, images.get(name), labels.get(key, ""), splits.get(key, ""), people[key])
-        for name, key in named.items()
+        _entry(row["image_id"], images.get(row["image_id"]), row["pe_positive_nlp"], row["split"], row["person_id"])
+        for row in rows
     ]
 
 
@@ -44,13 +47,6 @@ def _entry(name: str, path: Path | None, label: str, split: str, person: str) ->
     return Entry(name, path, label=LABELS[label], split=SPLITS[split], group=person)
 
 
-def _column(source: Path, sheet: str, column: str) -> dict[str, str]:
-    return {row[KEY]: row[column] for row in _rows(source, sheet, column)}
-
-
-def _rows(source: Path, sheet: str, column: str) -> list[dict[str, str]]:
+def _sheet(source: Path, sheet: str, column: str, optional: Sequence[str] = ()) -> pd.DataFrame:
     newer = sorted(source.glob(f"{SHEETS[sheet]}_*.tsv"))
-    path = newer[-1] if newer else required(source / f"Final_{sheet}.csv", "INSPECT")
-    rows = read_table(path)
-    require_columns(path, list(rows[0]) if rows else [], (KEY, column), "INSPECT")
-    return rows
+    return read_columns(newer[-1] if newer else source / f"Final_{sheet}.csv", (KEY, column), "INSPECT", optional)

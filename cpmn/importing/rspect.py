@@ -6,11 +6,11 @@
 A study has PE if it is neither negative nor indeterminate; indeterminate ones are left out.
 """
 
-import csv
 from pathlib import Path
+from typing import Any
 
 from cpmn.cohort.sheet import PATIENT_ID
-from cpmn.importing.entry import Entry, Skipped, require_columns, required
+from cpmn.importing.entry import Entry, Skipped, read_columns
 
 SHEET = "train.csv"
 COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "negative_exam_for_pe", "indeterminate")
@@ -18,17 +18,13 @@ COLUMNS = ("StudyInstanceUID", "SeriesInstanceUID", "negative_exam_for_pe", "ind
 
 def find_entries(source: Path) -> list[Entry | Skipped]:
     """Studies of `source`/train.csv. Raises CpmnError if it is not there or lacks a column."""
-    studies: dict[str, dict[str, str]] = {}
-    with required(source / SHEET, "RSPECT").open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        require_columns(source / SHEET, reader.fieldnames or [], COLUMNS, "RSPECT")
-        for row in reader:  # one per image; all but pe_present_on_image is said of the study
-            studies.setdefault(row["StudyInstanceUID"], row)
-    return [_entry(source / "train", name, row) for name, row in studies.items()]
+    images = read_columns(source / SHEET, COLUMNS, "RSPECT")
+    studies = images.drop_duplicates("StudyInstanceUID")  # one row per image; these columns are said of the study
+    return [_entry(source / "train", row) for row in studies.to_dict("records")]
 
 
-def _entry(folder: Path, study: str, row: dict[str, str]) -> Entry | Skipped:
-    series = row["SeriesInstanceUID"]
+def _entry(folder: Path, row: dict[Any, str]) -> Entry | Skipped:
+    study, series = row["StudyInstanceUID"], row["SeriesInstanceUID"]
     if not (PATIENT_ID.fullmatch(study) and PATIENT_ID.fullmatch(series)):
         return Skipped(study, "its UIDs are not RSPECT's")
     if row["indeterminate"] != "0":

@@ -123,7 +123,8 @@ class ResidualBlock(nn.Module):
 def head(channels: int, prior: float) -> nn.Conv3d:
     """1x1x1 convolution to one logit that starts near the probability `prior`, so nothing must be unlearnt first."""
     layer = nn.Conv3d(channels, 1, 1)
-    nn.init.normal_(layer.weight, std=0.01)
+    if not layer.weight.is_meta:  # for a shape without values torch would import its compiler, which takes 1.3 s
+        nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, math.log(prior / (1 - prior)))
     return layer

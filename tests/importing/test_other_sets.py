@@ -115,6 +115,12 @@ def test_inspect_as_released_in_june_2025(inspect, tmp_path):
     test_inspect_joins_its_sheets(inspect, tmp_path)
 
 
+def test_inspect_without_persons_has_no_groups(inspect, tmp_path):
+    (inspect / "Final_metadata.csv").write_text("impression_id,image_id\n10,i1\n20,i2.nii.gz\n")
+    rows, _ = import_dataset("inspect", inspect, tmp_path / "out")
+    assert [(row["patient_id"], row["group"]) for row in rows] == [("i1", ""), ("i2", "")]
+
+
 def test_the_sheet_becomes_a_cohort_once_its_ncts_are_named(inspect, tmp_path):
     import_dataset("inspect", inspect, tmp_path / "out")
     sheet = tmp_path / "out/cohort.csv"
@@ -154,8 +160,9 @@ def test_a_set_of_which_nobody_can_be_taken_says_why(rspect, tmp_path):
         import_dataset("rspect", rspect, tmp_path / "out")
 
 
-def test_sheets_without_their_columns_are_refused(rspect, inspect, tmp_path):
-    (rspect / "train.csv").write_text("a,b\n1,2\n")
+@pytest.mark.parametrize("filled", [True, False])
+def test_sheets_without_their_columns_are_refused(rspect, inspect, tmp_path, filled):
+    (rspect / "train.csv").write_text("a,b\n1,2\n" if filled else "")
     (inspect / "Final_labels.csv").write_text("impression_id,other\n10,True\n")
     for kind, source in (("rspect", rspect), ("inspect", inspect)):
         with pytest.raises(CpmnError, match="has no column"):

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("mlflow")]
 FOLDS = [(variant, fold) for variant in ("cpmn", "nct_only") for fold in range(3)]
 EPOCHS = [{"epoch": n, "step": 10 * n, "train_total": 1 / n, "validation_dice": n / 100} for n in range(1, 61)]
 TRAINING = """
-import csv, json, sys, time
+import csv, json, sys
 from pathlib import Path
 from cpmn.track import LiveFold, current_track
-uri, variant, fold, start = sys.argv[1:]
+uri, variant, fold = sys.argv[1:]
 import mlflow.tracking
-time.sleep(max(float(start) - time.time(), 0))
+print("ready", flush=True)
+input()
 track = current_track(Path("results/track.json"), json.loads(Path("run.json").read_text()), uri)
 folder = Path("results/train", variant, f"fold-{fold}")
 with LiveFold(track, folder) as live:
@@ -72,17 +72,19 @@ def test_folds_at_once_share_one_experiment_and_lose_nothing(tmp_path, uri):
     from mlflow.tracking import MlflowClient
 
     write_folds(tmp_path)
-    start = str(time.time() + 8)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", TRAINING, uri, variant, str(fold), start],
+            [sys.executable, "-c", TRAINING, uri, variant, str(fold)],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for variant, fold in FOLDS
     ]
+    start_at_once(processes)
     for process in processes:
         _, errors = process.communicate(timeout=180)
         assert process.returncode == 0, errors
@@ -104,6 +106,15 @@ def test_folds_at_once_share_one_experiment_and_lose_nothing(tmp_path, uri):
             ]
             assert len(client.list_artifacts(run.info.run_id, "model")) == 3
             assert run.info.status == "FINISHED"
+
+
+def start_at_once(processes):
+    """Let all go on when all have imported what they need."""
+    for process in processes:
+        assert process.stdout.readline() == "ready\n", process.communicate()[1]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 def write_folds(folder):
