@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from cpmn.checks.mask import check_mask
+from cpmn.checks.finding import Finding
+from cpmn.checks.mask import FEWEST_VOXELS, check_mask, check_place
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
-from cpmn.volume.images import image_like, read_image
+from cpmn.volume.images import read_image
 
 MASKS = {"ctpa": "ctpa_mask.nii.gz", "nct": "nct_truth.nii.gz"}
 MOVED_MM = (5.0, 10.0, 30.0)
-PLACE = ("mask_mirrored", "mask_tissue")
 WORST = ("refused", "warned", "passed")
 
 
@@ -34,37 +34,30 @@ def measure(cohorts: list[Path]) -> pd.DataFrame:
 def _patient(folder: Path) -> Iterator[tuple[str, str, str]]:
     for phase, name in MASKS.items():
         scan, _ = read_scan(folder / phase, patient="p", phase=phase, series_uid="", config=ConvertConfig())
-        labels = sitk.GetArrayFromImage(read_image(folder / name)).astype(np.uint16)
-        findings = check_mask(image_like(labels, scan), scan, phase)
+        mask = read_image(folder / name)
+        findings = check_mask(mask, scan, phase)
         print(folder.name, phase, *(f"{one.seen};" for one in findings), flush=True)
-        yield phase, "as it is", _worst([one.outcome for one in findings])
-        for way, wrong in _wrong(labels, scan.GetSpacing()[::-1]):
-            found = {one.check: one.outcome for one in check_mask(image_like(wrong, scan), scan, "nct")}  # place alone
-            if set(PLACE) <= set(found):
-                yield phase, way, _worst([found[check] for check in PLACE])
+        yield phase, "as it is", _worst(findings)
+        hu, labels = sitk.GetArrayViewFromImage(scan), sitk.GetArrayViewFromImage(mask)
+        for way, places in _wrong(np.argwhere(labels > 0), hu.shape, scan.GetSpacing()[::-1]):
+            inside = places[((places >= 0) & (places < hu.shape)).all(axis=1)]
+            if len(inside) >= FEWEST_VOXELS:
+                yield phase, way, _worst(check_place(hu, inside, {}))
 
 
-def _worst(outcomes: list[str]) -> str:
-    return min(outcomes, key=WORST.index)
+def _worst(findings: list[Finding]) -> str:
+    return min((finding.outcome for finding in findings), key=WORST.index)
 
 
-def _wrong(labels: np.ndarray, spacing: tuple[float, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    for axes in product((False, True), repeat=3):
-        if any(axes):
-            yield "mirrored", np.ascontiguousarray(np.flip(labels, np.flatnonzero(axes)))
-    for axis, sign in product(range(3), (1, -1)):
-        for mm in MOVED_MM:
-            yield f"moved by {mm:g} mm", _moved(labels, axis, sign * max(1, round(mm / spacing[axis])))
-    yield from (("moved by one slice", _moved(labels, 0, step)) for step in (1, -1))
-
-
-def _moved(labels: np.ndarray, axis: int, steps: int) -> np.ndarray:
-    """Labels moved by voxels; what leaves the image is lost."""
-    moved = np.roll(labels, steps, axis)
-    ends = [slice(None)] * 3
-    ends[axis] = slice(None, steps) if steps > 0 else slice(steps, None)
-    moved[tuple(ends)] = 0
-    return moved
+def _wrong(places: np.ndarray, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Voxels (n, 3: z, y, x) mirrored in each way, and moved to either side."""
+    for mirror in product((False, True), repeat=3):
+        if any(mirror):
+            yield "mirrored", np.where(mirror, np.array(shape) - 1 - places, places)
+    for axis, sign, mm in product(range(3), (1, -1), MOVED_MM):
+        yield f"moved by {mm:g} mm", places + sign * max(1, round(mm / spacing[axis])) * np.eye(3, dtype=int)[axis]
+    for step in (1, -1):
+        yield "moved by one slice", np.add(places, [step, 0, 0])
 
 
 if __name__ == "__main__":

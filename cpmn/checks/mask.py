@@ -58,8 +58,14 @@ def check_mask(
     places = np.argwhere(labels > 0)
     if len(places) < FEWEST_VOXELS or min(np.multiply(scan.GetSize(), scan.GetSpacing())[:2]) < SMALLEST_MM:
         return findings
-    findings += [_mirrored(hu, places, others or {}), _tissue(_in_tissue(hu, places))]
+    other_places = {name: np.argwhere(_upright(other) > 0) for name, other in (others or {}).items()}
+    findings += check_place(hu, places, other_places)
     return [*findings, *_blood(labels, hu, scan)] if phase == "ctpa" else findings
+
+
+def check_place(hu: np.ndarray, places: np.ndarray, others: Mapping[str, np.ndarray]) -> list[Finding]:
+    """Findings of where the voxels `places` (n, 3: z, y, x) lie in a scan (z, y, x; LPS); `others` may fit better."""
+    return [_mirrored(hu, places, others), _tissue(_in_tissue(hu, places))]
 
 
 def _upright(mask: sitk.Image) -> np.ndarray:
@@ -99,10 +105,10 @@ def _tissue(share: float) -> Finding:
     return passed("mask_tissue", seen)
 
 
-def _mirrored(hu: np.ndarray, places: np.ndarray, others: Mapping[str, sitk.Image]) -> Finding:
+def _mirrored(hu: np.ndarray, places: np.ndarray, others: Mapping[str, np.ndarray]) -> Finding:
     """Whether the mask fits far better mirrored, turned or one slice further, as viewers and exports leave it."""
     share = _in_tissue(hu, places)
-    ways = {name: _in_tissue(hu, np.argwhere(_upright(other) > 0)) for name, other in others.items()}
+    ways = {name: _in_tissue(hu, other) for name, other in others.items()}
     ways |= {name: _in_tissue(hu, moved) for name, moved in _moved(places, hu.shape)}
     best = max(ways, key=lambda name: ways[name])
     seen = f"{share:.0%} of the mask lies in tissue as it is, {ways[best]:.0%} {best}"
