@@ -26,7 +26,7 @@ WORST = ("refused", "warned", "passed")
 def measure(cohorts: list[Path]) -> pd.DataFrame:
     """One row per phase and way: masks asked, and the shares of each outcome, the worst of a mask's checks."""
     rows = [row for cohort in cohorts for path in sorted(cohort.rglob(MASKS["ctpa"])) for row in _patient(path.parent)]
-    table = pd.DataFrame(rows, columns=["phase", "way", "outcome"])
+    table = pd.DataFrame(rows, columns=pd.Index(["phase", "way", "outcome"]))
     shares = table.groupby(["phase", "way"]).outcome.value_counts(normalize=True).unstack(fill_value=0.0)
     return shares.reindex(columns=WORST, fill_value=0.0).assign(n=table.groupby(["phase", "way"]).size()).round(3)
 
