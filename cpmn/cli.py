@@ -120,6 +120,13 @@ def _add_import(commands: Commands) -> None:
     added.add_argument("kind", metavar="KIND", type=str.lower, choices=DATASETS, help=", ".join(DATASETS))
     added.add_argument("source", metavar="SRC", type=_path, help="folder of the unpacked set")
     added.add_argument("-o", "--output", metavar="DEST", type=_path, required=True, help="folder for sheet and masks")
+    added.add_argument(
+        "--overrule",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="take masks that this check refuses, with a warning (docs/reference/checks.md); may be repeated",
+    )
     added.set_defaults(run=_import)
 
 
@@ -270,7 +277,9 @@ def _import(options: argparse.Namespace) -> int:
     from cpmn.importing.stage import import_dataset
 
     with tqdm(unit="patient", disable=None) as bar:
-        rows, skipped = import_dataset(options.kind, options.source, options.output, lambda _name: bar.update())
+        rows, skipped = import_dataset(
+            *(options.kind, options.source, options.output, lambda _name: bar.update()), overrule=options.overrule
+        )
     for one in skipped:
         print(f"left out: {one.patient_id}: {one.reason}", file=sys.stderr)
     counts = Counter(row["label"] for row in rows), sum(bool(row["ctpa_mask"]) for row in rows)

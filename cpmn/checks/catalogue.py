@@ -119,6 +119,38 @@ CHECKS: dict[str, Check] = {
         limits="at most convert.maximum_interval_hours (24) apart; above 1 hour warned of",
         source="SPTA: perfect within 1 hour, good within 12",
     ),
+    "mask_volume": Check(
+        of="mask",
+        compares="the volume of all clots with those of patients",
+        limits="at most 200 mL; above 60 mL warned of",
+        source="domain facts: 1 to 20 mL in all; the limits are ours, and generous",
+    ),
+    "mask_clots": Check(
+        of="mask",
+        compares="the mask's values with its connected pieces",
+        limits="several values are clot ids, at most 3 per connected piece (asked from 11 values); one value is split "
+        "into connected pieces; more than 100 clots are warned of",
+        source="ours; a patient has about 10 clots (1,497 in 149)",
+    ),
+    "mask_tissue": Check(
+        of="mask",
+        compares="the mask with the scan's HU where it lies",
+        limits="at least half of the mask between -200 and 250 HU; below 70 % warned of",
+        source="ours, by 57 phantom pairs, real chests among them (cpmn/checks/mask.py)",
+    ),
+    "mask_mirrored": Check(
+        of="mask",
+        compares="the mask as it is with itself mirrored, turned, and one slice further",
+        limits="none of these lies in tissue with 70 % of the mask and 20 % more than as it is; above 15 % warned of",
+        source="ours, by the same pairs",
+    ),
+    "mask_blood": Check(
+        of="mask",
+        compares="the HU in and about a mask with opacified blood (CTPA alone)",
+        limits="median at most 200 HU, above 150 warned of; a quarter of it within 10 mm of 110 HU and more, else "
+        "warned of",
+        source="domain facts: clots have 6 to 87 HU, opacified arteries 200 and more",
+    ),
     "shared_scan": Check(
         of="cohort",
         compares="the voxels (hashed) of all rows",

@@ -35,7 +35,9 @@ class Patient(BaseModel):
     ctpa: Path | None = Field(
         None, description="CT pulmonary angiography: folder or .zip of DICOM files, or one image file."
     )
-    ctpa_mask: Path | None = Field(None, description="Embolus label on the CTPA grid; values are clot ids.")
+    ctpa_mask: Path | None = Field(
+        None, description="Embolus label on the CTPA grid; values are clot ids, one value is split."
+    )
     nct_mask: Path | None = Field(None, description="Direct annotation on the NCT grid; replaces propagation.")
     nct_truth: Path | None = Field(None, description="Reference on the NCT grid for scoring only.")
     vessels: Path | None = Field(

@@ -105,16 +105,15 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
     labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)
     write_image(image_like((labels != 0).astype(np.uint8), native), folder / "predictions" / name)
     write_image(stored_map(on_native(reading.cam, crop, native), native), folder / "cam" / name)
-    reference, source = read_reference(patient, native, propagated_label(results, patient))
-    if reference is not None:
-        write_image(reference, folder / "reference" / name)
+    reference = read_reference(patient, native, propagated_label(results, patient))
+    if reference.image is not None:
+        write_image(reference.image, folder / "reference" / name)
     else:
         _write_empty(folder / "reference" / name)
     agreement = measure(
         patient,
         labels,
         reference,
-        source,
         native,
         probability=probability,
         tolerance_mm=config.surface_tolerance_mm,

@@ -22,8 +22,8 @@ class Entry:
     patient_id : as the set names the patient.
     ctpa : folder of DICOM files, or one image file; stays where it is.
     label : 1 = PE, 0 = none, or None where the mask decides.
-    mask : reads the embolus mask on the grid of the CTPA (uint16 clot ids); None where the set has none.
-        Raises PatientError.
+    mask : reads the embolus mask on the grid of the CTPA (uint16 clot ids); takes `overrule`, the names
+        of checks whose refusal does not count, and raises PatientError. None where the set has none.
     split : train, validation or test where the set says so.
     group : person, where one has several entries.
     """
@@ -31,7 +31,7 @@ class Entry:
     patient_id: str
     ctpa: Path
     label: int | None = None
-    mask: Callable[[], sitk.Image] | None = None
+    mask: Callable[..., sitk.Image] | None = None
     split: str = ""
     group: str = ""
 

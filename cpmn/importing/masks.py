@@ -1,13 +1,13 @@
 """Embolus masks of public sets, brought onto the grid of the CTPA that they were drawn on."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-import cc3d
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.checks.finding import Refused, settle
+from cpmn.checks.mask import check_mask
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import files_below
 from cpmn.dicom.choice import choose_series
@@ -18,17 +18,18 @@ from cpmn.dicom.regrid import image_of
 from cpmn.dicom.series import Series
 from cpmn.errors import CpmnError, PatientError
 from cpmn.importing.entry import natural
-from cpmn.volume.images import describe_grid, holds_ids, on_grid_of, read_image
+from cpmn.volume.clots import clot_ids
+from cpmn.volume.images import describe_grid, holds_ids, image_like, on_grid_of, read_image
 
-logger = logging.getLogger(__name__)
-
-TISSUE_HU = (-200.0, 250.0)  # our choice: clots on CTPA are 6 to 87 HU (docs/phantom.md), partial volume on either side
-SUSPICIOUS = 0.5  # our choice: share of labelled voxels in tissue; those of a flipped mask lie in lung or anywhere
 SPACING_TOLERANCE = 0.01  # our choice, relative: labels of READ say 0.62598 mm where DICOM says 0.625 mm
 
 
 def mask_of_slices(
-    patient: str, folder: Path, read: Callable[[], np.ndarray], spacing: tuple[float, ...] | None = None
+    patient: str,
+    folder: Path,
+    read: Callable[[], np.ndarray],
+    spacing: tuple[float, ...] | None = None,
+    overrule: Collection[str] = (),
 ) -> sitk.Image:
     """Clot ids on the grid of the DICOM series in `folder`, from an array that follows its files' names.
 
@@ -36,10 +37,12 @@ def mask_of_slices(
     ----------
     read : gives the labels (z, y, x), one slice per DICOM file, in the order of the file names.
     spacing : what the labels' own header says (x, y, z) in mm, to be checked.
+    overrule : checks of masks (cpmn/checks/mask.py) whose refusal does not count.
 
-    Readers order slices by position instead: where the labelled voxels lie in tissue rather so, a warning says it.
+    Readers order slices by position instead: that is one of the ways in which the mask may fit better.
 
-    Raises PatientError if sizes or spacing differ, the labels are no ids, or the series is unevenly spaced or tilted.
+    Raises PatientError if sizes or spacing differ, the labels are no ids, the series is unevenly spaced or tilted, or
+    a check refuses the mask.
     """
     series, hu = _read_series(patient, folder)
     geometry = series.geometry
@@ -53,16 +56,16 @@ def mask_of_slices(
     by_name = sorted(range(len(series.slices)), key=lambda index: natural(series.slices[index].path.name))
     placed = np.empty_like(labels)
     placed[by_name] = labels
-    ids = clot_ids(placed)
-    _require_ids(patient, ids, folder)
-    _warn_unless_in_tissue(patient, placed, labels, hu)
-    return image_of(ids.astype(np.uint16), geometry)
+    _require_ids(patient, placed, folder)
+    other = {"with its slices in the order of their positions": image_of(labels.astype(np.uint16), geometry)}
+    mask, scan = image_of(placed.astype(np.uint16), geometry), image_of(hu, geometry)
+    return _checked(patient, mask, scan, folder, overrule, other)
 
 
-def mask_of_image(patient: str, image: Path, labels: Path) -> sitk.Image:
-    """Clot ids, as they are, from an image file on the grid of another.
+def mask_of_image(patient: str, image: Path, labels: Path, overrule: Collection[str] = ()) -> sitk.Image:
+    """Clot ids from an image file on the grid of another; `overrule` as in `mask_of_slices`.
 
-    Raises PatientError if it lies on another grid or does not hold ids.
+    Raises PatientError if it lies on another grid, does not hold ids, or a check refuses it.
     """
     try:
         scan, mask = read_image(image), read_image(labels)
@@ -74,16 +77,23 @@ def mask_of_image(patient: str, image: Path, labels: Path) -> sitk.Image:
             patient, f"the mask is on another grid: {describe_grid(mask)}, not {describe_grid(scan)}", labels
         )
     _require_ids(patient, sitk.GetArrayViewFromImage(placed), labels)
-    return sitk.Cast(placed, sitk.sitkUInt16)
+    return _checked(patient, sitk.Cast(placed, sitk.sitkUInt16), scan, labels, overrule)
 
 
-def clot_ids(labels: np.ndarray) -> np.ndarray:
-    """Labels (z, y, x) as clot ids; where one value marks all clots, each connected component gets its own.
-
-    Components touch by face, edge or corner.
-    """
-    one_value = len(np.unique(labels[labels > 0])) == 1
-    return cc3d.connected_components(labels > 0, connectivity=26) if one_value else labels
+def _checked(
+    patient: str,
+    mask: sitk.Image,
+    scan: sitk.Image,
+    path: Path,
+    overrule: Collection[str],
+    others: Mapping[str, sitk.Image] | None = None,
+) -> sitk.Image:
+    """Clot ids of a mask (uint16) that no check refuses."""
+    try:
+        settle(check_mask(mask, scan, "ctpa", others), overrule)
+    except Refused as refused:
+        raise PatientError(patient, refused.finding.seen, refused.finding.remedy, path) from refused
+    return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask)
 
 
 def _require_ids(patient: str, values: np.ndarray, path: Path) -> None:
@@ -105,24 +115,6 @@ def _read_series(patient: str, folder: Path) -> tuple[Series, np.ndarray]:
         return series, read_volume(series.slices, series.geometry).hu
     except SeriesProblem as problem:
         raise _problem(patient, f"the CTPA cannot be read: {problem.problem}", problem.file or folder) from problem
-
-
-def _warn_unless_in_tissue(patient: str, by_name: np.ndarray, by_position: np.ndarray, hu: np.ndarray) -> None:
-    """Say it where the labels would lie in tissue rather if slices were ordered by position."""
-    if not by_name.any():
-        return
-    found, other = (_share_in_tissue(labels, hu) for labels in (by_name, by_position))
-    if found < SUSPICIOUS < other:
-        logger.warning(
-            "patient %s: %.0f %% of the mask's voxels lie in tissue, and %.0f %% if its slices follow their positions "
-            "instead of their file names: look at it before you use it",
-            *(patient, 100 * found, 100 * other),
-        )
-
-
-def _share_in_tissue(labels: np.ndarray, hu: np.ndarray) -> float:
-    values, (low, high) = hu[labels > 0], TISSUE_HU
-    return float(np.mean((values > low) & (values < high)))
 
 
 def _size(array: np.ndarray) -> str:

@@ -7,6 +7,7 @@ Voxels of both have the same indices, but the headers disagree: direction along 
 a mask is placed by its indices, and where the voxels lie in the patient is the DICOM's to say.
 """
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -39,10 +40,10 @@ def _entry(folder: Path, mask: Path | None) -> Entry | Skipped:
     return Entry(folder.name, folder, mask=partial(_mask, folder.name, folder, mask))
 
 
-def _mask(patient: str, folder: Path, path: Path) -> sitk.Image:
+def _mask(patient: str, folder: Path, path: Path, overrule: Collection[str] = ()) -> sitk.Image:
     try:
         image = read_image(path)
     except CpmnError as error:
         raise PatientError(patient, str(error).rstrip("."), "Download it again.", path) from error
     labels: np.ndarray = sitk.GetArrayFromImage(image)
-    return mask_of_slices(patient, folder, lambda: labels, image.GetSpacing())
+    return mask_of_slices(patient, folder, lambda: labels, image.GetSpacing(), overrule)

@@ -1,6 +1,6 @@
 """The command `cpmn import`: a public set as `cohort.csv` and embolus masks. Its scans stay where they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,11 @@ MASKS = "ctpa_mask"
 
 
 def import_dataset(
-    kind: str, source: Path, output: Path, done: Callable[[str], object] = lambda _name: None
+    kind: str,
+    source: Path,
+    output: Path,
+    done: Callable[[str], object] = lambda _name: None,
+    overrule: Collection[str] = (),
 ) -> tuple[list[dict[str, str]], list[Skipped]]:
     """Write `output`/cohort.csv and `output`/ctpa_mask/{patient}.nii.gz from a public set below `source`.
 
@@ -33,6 +37,7 @@ def import_dataset(
     ----------
     kind : one of `KINDS`.
     done : called with a patient's name after each.
+    overrule : checks of masks whose refusal does not count, only warns.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def import_dataset(
         raise CpmnError(f"{source} is not a folder. Give the folder into which the data set was unpacked.")
     rows, skipped = [], []
     for entry in KINDS[kind](source):
-        taken = entry if isinstance(entry, Skipped) else _take(entry, output)
+        taken = entry if isinstance(entry, Skipped) else _take(entry, output, overrule)
         (skipped if isinstance(taken, Skipped) else rows).append(taken)
         done(entry.patient_id)
     if not rows:
@@ -60,12 +65,12 @@ def import_dataset(
     return rows, skipped
 
 
-def _take(entry: Entry, output: Path) -> dict[str, str] | Skipped:
+def _take(entry: Entry, output: Path, overrule: Collection[str]) -> dict[str, str] | Skipped:
     """A patient's row, after its mask was written."""
     if not PATIENT_ID.fullmatch(entry.patient_id):
         return Skipped(entry.patient_id, "the name cannot be a patient_id: letters, digits, '_' and '-'")
     try:
-        mask = entry.mask() if entry.mask else None
+        mask = entry.mask(overrule=overrule) if entry.mask else None
     except PatientError as error:
         return Skipped(entry.patient_id, str(error).removeprefix(f"patient {error.patient}: "))
     marked = mask is not None and bool(np.any(sitk.GetArrayViewFromImage(mask)))

@@ -8,8 +8,9 @@ exist), and later stages skip the patient.
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
+from cpmn.checks.finding import Finding
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 
@@ -20,16 +21,20 @@ PATIENT_STAGES = ("convert", "register", "propagate", "crop")
 
 
 class Status(TypedDict):
-    """Contents of `status.json`: `stage` and `reason` are those of the failure, or of this stage when passed."""
+    """Contents of `status.json`: `stage` and `reason` are those of the failure, or of this stage when passed.
+
+    `checks` is what a stage found that writes no record of its own.
+    """
 
     patient: str
     passed: bool
     stage: str
     reason: str
+    checks: NotRequired[list[dict[str, str]]]
 
 
 def run_patient_stage(
-    work: Callable[[], None],
+    work: Callable[[], Sequence[Finding] | None],
     *,
     stage: str,
     patient: str,
@@ -43,6 +48,7 @@ def run_patient_stage(
     Parameters
     ----------
     work : does the stage's work and writes `outputs`; raises CpmnError for a patient it cannot process.
+        Findings that it returns are kept in the status.
     outputs : files that `work` writes; made empty when the patient is excluded.
     upstream : `status.json` files of the stages before; if one did not pass, `work` is not called.
     """
@@ -50,13 +56,15 @@ def run_patient_stage(
     if failed is not None:
         return _exclude(failed, outputs, status_path)
     try:
-        work()
+        findings = work()
     except CpmnError as error:
         if on_bad_patient == "stop":
             raise error if isinstance(error, PatientError) else CpmnError(f"patient {patient}: {error}") from error
         logger.error("excluded: %s", error)
         return _exclude(Status(patient=patient, passed=False, stage=stage, reason=str(error)), outputs, status_path)
     status = Status(patient=patient, passed=True, stage=stage, reason="")
+    if findings is not None:
+        status["checks"] = [finding.to_json() for finding in findings]
     write_json(status_path, status)
     return status
 

@@ -10,7 +10,7 @@ from cpmn.volume.images import describe_grid, holds_ids, on_grid_of, read_image
 
 
 def read_mask(patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float) -> sitk.Image:
-    """Clot ids (uint16) of `patient` from `path`, which must lie on the grid of `scan`.
+    """Mask of `patient` from `path`, its values as given (uint16), which must lie on the grid of `scan`.
 
     A mask whose axes are flipped or swapped, but whose voxels lie where those of the scan lie, is turned. The result
     has exactly the geometry of `scan`.

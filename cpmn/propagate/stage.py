@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.checks.finding import Finding, Refused, settle
+from cpmn.checks.mask import check_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.propagate.labels import Clot, propagate_labels
 from cpmn.propagate.masks import read_mask
+from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import image_like, read_image, write_image
 from cpmn.volume.transforms import load_transform
 
@@ -26,7 +29,7 @@ def propagate_patient(
     warp: Path | None,
     output: Path,
     config: PropagateConfig,
-) -> None:
+) -> list[Finding]:
     """Write the patient's clot ids (uint16) on the native NCT grid to `output`.
 
     An `nct_mask` in the cohort sheet replaces propagation; otherwise `ctpa_mask` is carried over by the transform of
@@ -37,20 +40,38 @@ def propagate_patient(
     nct, ctpa : converted scans; `ctpa` only if the patient has one.
     affine, warp : ANTs files, CTPA moving onto NCT; only if the patient has a CTPA.
 
+    Returns what the checks of the mask found.
+
     Raises PatientError for label 1 without any mask, and for a mask that is unreadable, empty with label 1, not empty
-    with label 0, on another grid than its scan, or of which nothing lies in the NCT.
+    with label 0, on another grid than its scan, refused by a check that the patient's `overrule` does not name, or of
+    which nothing lies in the NCT.
     """
-    scan = _read_scan(patient, nct)
+    scan, findings = _read_scan(patient, nct), []
     if patient.nct_mask:
-        labels = read_mask(patient, patient.nct_mask, scan, "NCT", config.grid_tolerance_mm)
+        labels, findings = _clots(patient, patient.nct_mask, scan, "NCT", config)
     elif patient.ctpa_mask:
-        labels = _propagated(patient, scan, ctpa, affine, warp, config)
+        labels, findings = _propagated(patient, scan, ctpa, affine, warp, config)
     elif patient.label == 1:
         remedy = "Name a ctpa_mask or an nct_mask in cohort.csv"
         raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
     else:
         labels = _no_clots(scan)
     write_image(labels, output)
+    return findings
+
+
+def _clots(
+    patient: Patient, path: Path, scan: sitk.Image, scan_name: str, config: PropagateConfig
+) -> tuple[sitk.Image, list[Finding]]:
+    """Clot ids (uint16) of a mask that was drawn on `scan`, and what its checks found."""
+    mask = read_mask(patient, path, scan, scan_name, config.grid_tolerance_mm)
+    try:
+        findings = settle(check_mask(mask, scan, scan_name.lower()), patient.overrule)
+    except Refused as refused:
+        raise PatientError(patient.patient_id, refused.finding.seen, refused.finding.remedy, path) from refused
+    for finding in findings:
+        logger.info("%s: %s", finding.check, finding.seen)
+    return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask), findings
 
 
 def _propagated(
@@ -60,20 +81,20 @@ def _propagated(
     affine: Path | None,
     warp: Path | None,
     config: PropagateConfig,
-) -> sitk.Image:
+) -> tuple[sitk.Image, list[Finding]]:
     if patient.ctpa_mask is None or ctpa is None or affine is None or warp is None:
         remedy = "Name the CTPA in cohort.csv, or give an nct_mask instead"
         raise PatientError(patient.patient_id, "a ctpa_mask is given without a ctpa", f"{remedy}.", patient.ctpa_mask)
-    mask = read_mask(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", config.grid_tolerance_mm)
+    mask, findings = _clots(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", config)
     if patient.label == 0:
-        return _no_clots(scan)
+        return _no_clots(scan), findings
     try:
         transform = load_transform(affine, warp)
     except CpmnError as error:
         raise PatientError(patient.patient_id, str(error), "Run `register` again.", affine) from error
     labels, clots = propagate_labels(mask, scan, transform, config)
     _report(patient, clots)
-    return labels
+    return labels, findings
 
 
 def _report(patient: Patient, clots: list[Clot]) -> None:

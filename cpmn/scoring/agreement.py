@@ -3,6 +3,7 @@
 `evaluate` and `cpmn score` share this, so that a folder of masks from elsewhere is scored exactly as our own.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,10 @@ from cpmn.scoring import metrics
 from cpmn.scoring.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 from cpmn.scoring.metrics import Estimate, estimate
 from cpmn.scoring.overlap import dice, surface_agreement
+from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import describe_grid, holds_ids, image_like, on_grid_of, read_image, voxel_ml
+
+logger = logging.getLogger(__name__)
 
 OVERLAP_FRACTIONS = {"": 0.0, "_10pct": 0.1, "_20pct": 0.2}
 FALSE_POSITIVE_RATES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -37,6 +41,8 @@ class Agreement:
     predicted_ml: float
     reference: str = ""
     """Which reference: `nct_truth`, `nct_mask`, `propagated`, or empty for none."""
+    split_clots: int = 0
+    """Clots into which a reference of one value was split; 0 where its ids were kept."""
     reference_ml: float = math.nan
     shared_ml: float = math.nan
     dice: float = math.nan
@@ -54,13 +60,27 @@ class Score:
     probability: bool = False
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What a patient is scored against.
+
+    image : clot ids on the native NCT grid; None without a reference.
+    name : source, as in `Agreement.reference`.
+    split_clots : as in `Agreement`.
+    """
+
+    image: sitk.Image | None = None
+    name: str = ""
+    split_clots: int = 0
+
+
 def read_reference(
     patient: Patient, grid: sitk.Image, propagated: Path | None, grid_name: str = "the non-contrast CT"
-) -> tuple[sitk.Image | None, str]:
+) -> Reference:
     """Clot ids on the native NCT grid and the name of their source: `nct_truth`, else `nct_mask`, else `propagated`.
 
-    A patient without PE and without any of the three has an empty reference by its label. Returns (None, "") where
-    there is none.
+    A patient without PE and without any of the three has an empty reference by its label. A `nct_truth` or `nct_mask`
+    of one value is split into clots (`cpmn.volume.clots.clot_ids`); `propagated` has ids already.
 
     Raises PatientError for a reference that does not lie on `grid` (see `cpmn.volume.images.on_grid_of`), which
     `grid_name` names in the message, or that holds anything but whole numbers to 65535.
@@ -69,7 +89,7 @@ def read_reference(
     name, path = next(((name, path) for name, path in given.items() if path), ("", None))
     if path is None:
         empty = image_like(np.zeros(grid.GetSize()[::-1], dtype=np.uint16), grid)
-        return (None, "") if patient.label else (empty, "label")
+        return Reference() if patient.label else Reference(empty, "label")
     image = read_image(path)
     placed = on_grid_of(grid, image)
     if placed is None:
@@ -79,7 +99,11 @@ def read_reference(
     if not holds_ids(ids):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535."
         raise PatientError(patient.patient_id, f"{name} does not hold clot ids", remedy, path)
-    return image_like(ids.astype(np.uint16), grid), name
+    split = clot_ids(ids) if name != "propagated" else ids
+    count = 0 if split is ids else int(split.max())
+    if count:
+        logger.info("patient %s: %s has one value: split into %d clots", patient.patient_id, name, count)
+    return Reference(image_like(split.astype(np.uint16), grid), name, count)
 
 
 def mark_lesions(probability: np.ndarray, grid: sitk.Image, threshold: float, minimum_mm3: float) -> np.ndarray:
@@ -90,15 +114,14 @@ def mark_lesions(probability: np.ndarray, grid: sitk.Image, threshold: float, mi
 def measure(
     patient: Patient,
     labels: np.ndarray,
-    reference: sitk.Image | None,
-    name: str,
+    reference: Reference,
     grid: sitk.Image,
     *,
     probability: np.ndarray | None = None,
     tolerance_mm: float = 1.0,
     vessels: np.ndarray | None = None,
 ) -> Agreement:
-    """Compare numbered components `labels` (z, y, x) with a reference of clot ids, both on `grid`.
+    """Compare numbered components `labels` (z, y, x) with a reference, both on `grid`.
 
     `probability` (z, y, x) gives the components their confidence; surfaces are compared for PE patients only.
     `vessels` (z, y, x), 1 artery and 2 vein, gives the artery/vein ratio.
@@ -106,14 +129,15 @@ def measure(
     unit = voxel_ml(grid)
     predicted_ml = float((labels != 0).sum()) * unit
     ratio = math.nan if vessels is None else artery_vein_ratio(labels, vessels, unit)
-    if reference is None:
+    if reference.image is None:
         return Agreement(patient.patient_id, patient.label, predicted_ml, artery_vein_ratio=ratio)
-    clots = sitk.GetArrayFromImage(reference)
+    clots = sitk.GetArrayFromImage(reference.image)
     return Agreement(
         patient_id=patient.patient_id,
         label=patient.label,
         predicted_ml=predicted_ml,
-        reference=name,
+        reference=reference.name,
+        split_clots=reference.split_clots,
         reference_ml=float((clots != 0).sum()) * unit,
         shared_ml=float(((labels != 0) & (clots != 0)).sum()) * unit,
         dice=dice(labels, clots) if clots.any() else math.nan,

@@ -34,7 +34,8 @@ def score_predictions(
 
     Returns
     -------
-    The blocks of `metrics.json`, `scored` and `not_scored` patients, and `score_source`.
+    The blocks of `metrics.json`, `scored` and `not_scored` patients, `score_source`, and under `split_references` how
+    many clots each reference of one value was split into.
 
     Raises
     ------
@@ -56,6 +57,7 @@ def score_predictions(
         "score_source": table.name if scores or table.is_file() else "predicted volume in mL; positive above zero",
         "scored": [agreement.patient_id for agreement in agreements],
         "not_scored": missing,
+        "split_references": {one.patient_id: one.split_clots for one in agreements if one.split_clots},
     }
 
 
@@ -74,9 +76,9 @@ def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Agreemen
     if not holds_ids(mask):
         remedy = "Give a mask, with whole numbers from 0 (no embolus): a probability needs a threshold first."
         raise PatientError(patient.patient_id, "the prediction is no mask", remedy, _mask_path(folder, patient))
-    reference, name = read_reference(patient, prediction, None, "the prediction")
+    reference = read_reference(patient, prediction, None, "the prediction")
     labels = mark_lesions(mask != 0, prediction, 0.5, config.minimum_lesion_mm3)
-    return measure(patient, labels, reference, name, prediction, tolerance_mm=config.surface_tolerance_mm)
+    return measure(patient, labels, reference, prediction, tolerance_mm=config.surface_tolerance_mm)
 
 
 def _volume_scores(agreements: list[Agreement]) -> dict[str, Score]:

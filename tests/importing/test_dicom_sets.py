@@ -1,6 +1,7 @@
 """FUMPE and READ: masks that follow the names of DICOM files land where those slices lie."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.io import savemat
 from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
-from cpmn.importing.masks import clot_ids
+from cpmn.errors import CpmnError
 from cpmn.importing.stage import import_dataset
 from cpmn.propagate.masks import read_mask
 from cpmn.volume.images import read_image
@@ -96,12 +97,6 @@ def test_each_connected_clot_gets_an_id(fumpe, tmp_path):
     assert np.bincount(values.ravel())[1:].tolist() == [2, 1]
 
 
-def test_a_mask_of_a_large_scan_gets_ids_too():
-    labels = np.zeros((40, 256, 256), np.uint8)  # the components that could be are more than 65535
-    labels[3, 4, 5] = labels[30, 200, 100] = 1
-    assert sorted(np.unique(clot_ids(labels))) == [0, 1, 2]
-
-
 def test_an_empty_mask_is_a_patient_without_embolism(fumpe, tmp_path):
     source = fumpe("PAT001", UP, labels_at())
     (row,), _ = import_dataset("fumpe", source, tmp_path / "out")
@@ -109,23 +104,37 @@ def test_an_empty_mask_is_a_patient_without_embolism(fumpe, tmp_path):
     assert not (tmp_path / "out/ctpa_mask").exists()
 
 
-@pytest.mark.parametrize(
-    ("file", "warned"),
-    [
-        pytest.param(0, True, id="in air"),
-        pytest.param(1, False, id="in tissue"),
-        pytest.param(3, False, id="in air twice"),
-    ],
-)
-def test_a_mask_that_rather_suits_the_order_of_positions_is_pointed_out(fumpe, tmp_path, caplog, file, warned):
-    heights = [UP[1], UP[0], *UP[2:]]  # by position the first two files change places; HU is near -1024, 0, 1000, ...
-    source = fumpe("PAT001", heights, labels_at((file, 0, 0)))
-    with caplog.at_level(logging.WARNING):
+def large_fumpe(tmp_path, write_dicom, files) -> Path:
+    """A patient 120 mm wide whose slices 0, 3, ... are air and 1, 4, ... tissue, with these marked in three rows.
+
+    By position, files 0 and 1 change places, and 3 and 4.
+    """
+    heights = [UP[1], UP[0], UP[2], UP[4], UP[3], *UP[5:]]
+    write_dicom(tmp_path / "FUMPE/CT_scans/PAT001", heights, PixelSpacing=[20, 20])
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[list(files), :3] = 1
+    write_mat(tmp_path / "FUMPE/GroundTruth/PAT001.mat", labels)
+    return tmp_path / "FUMPE"
+
+
+def test_a_mask_that_rather_suits_the_order_of_positions_is_refused(tmp_path, write_dicom):
+    source = large_fumpe(tmp_path, write_dicom, (0, 3))
+    with pytest.raises(CpmnError, match=r"0% of the mask .* 100% with its slices in the order of their positions"):
         import_dataset("fumpe", source, tmp_path / "out")
-    assert ["100 % if its slices follow their positions" in record.getMessage() for record in caplog.records] == (
-        [True] * warned
-    )
-    assert marked(read_image(tmp_path / "out/ctpa_mask/PAT001.nii.gz"))[0][2] == heights[file]
+
+
+def test_a_mask_that_suits_the_order_of_names_is_taken(tmp_path, write_dicom):
+    source = large_fumpe(tmp_path, write_dicom, (1, 4))
+    _, skipped = import_dataset("fumpe", source, tmp_path / "out")
+    assert not skipped
+
+
+def test_a_refused_mask_is_taken_when_overruled(tmp_path, write_dicom, caplog):
+    source = large_fumpe(tmp_path, write_dicom, (0, 3))
+    with caplog.at_level(logging.WARNING):
+        import_dataset("fumpe", source, tmp_path / "out", overrule=["mask_mirrored", "mask_tissue"])
+    assert "mask_mirrored (overruled)" in caplog.text
+    assert len(marked(read_image(tmp_path / "out/ctpa_mask/PAT001.nii.gz"))) == 48
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cpmn.checks.finding import passed
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
 from cpmn.job.status import (
@@ -29,6 +30,12 @@ def test_success_is_recorded(tmp_path):
     assert (
         status == read_status(tmp_path / "s.json") == {"patient": "p1", "passed": True, "stage": "crop", "reason": ""}
     )
+
+
+def test_findings_are_kept(tmp_path):
+    status = run(tmp_path, lambda: [passed("mask_volume", "the mask marks 3 mL")])
+    assert status == read_status(tmp_path / "s.json")
+    assert status.get("checks") == [{"check": "mask_volume", "outcome": "passed", "seen": "the mask marks 3 mL"}]
 
 
 def test_stop_raises_and_writes_nothing(tmp_path):

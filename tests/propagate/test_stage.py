@@ -50,7 +50,7 @@ class Case:
             {"patient_id": "p1", "nct": self.nct, "label": label, "ctpa": self.ctpa, **masks}
         )
         output = self.folder / "propagate" / "embolus.nii.gz"
-        propagate_patient(
+        self.findings = propagate_patient(
             patient,
             nct=self.nct,
             ctpa=self.ctpa,
@@ -181,3 +181,41 @@ def test_a_missing_transform(case):
     mask = save(case.folder / "mask.nii.gz", marked((5, 6, 7)))
     with pytest.raises(PatientError, match=r"patient p1: transform .*affine.mat is absent"):
         case.run(1, ctpa_mask=mask)
+
+
+def chest(folder: Path) -> np.ndarray:
+    """Give the patient a chest of lung with two vessels, 108 by 96 mm; returns a mask of the vessels, one value."""
+    vessels = np.zeros(SHAPE, np.uint8)
+    vessels[2:5, 3:6, 2:6] = vessels[8:11, 3:6, 2:6] = 1
+    hu = np.where(vessels, 40, -850).astype(np.int16)
+    for name in ("nct", "ctpa"):
+        save(folder / f"{name}.nii.gz", hu, (7.0, 7.0, 3.0))
+    field = sitk.Image(SHAPE[::-1], sitk.sitkVectorFloat32, 3)
+    field.SetSpacing((7.0, 7.0, 3.0))
+    sitk.WriteImage(field, str(folder / "warp.nii.gz"))
+    return vessels
+
+
+@pytest.mark.parametrize("column", ["ctpa_mask", "nct_mask"])
+def test_a_mask_of_one_value_is_split_into_clots(case, column):
+    mask = save(case.folder / "mask.nii.gz", (marked((2, 2, 2), (8, 9, 10)) > 0).astype(np.uint8))
+    assert sorted(np.unique(case.run(1, **{column: mask}))) == [0, 1, 2]
+    assert [one.seen for one in case.findings if one.check == "mask_clots"] == [
+        "the mask has one value: split into 2 clots"
+    ]
+
+
+@pytest.mark.parametrize("column", ["ctpa_mask", "nct_mask"])
+def test_a_mirrored_mask_is_refused_and_can_be_overruled(case, column):
+    mask = save(case.folder / "mask.nii.gz", chest(case.folder)[:, :, ::-1], (7.0, 7.0, 3.0))
+    with pytest.raises(PatientError, match=r"patient p1: 0% of the mask .* mirrored left to right \(.*mask.nii.gz\)"):
+        case.run(1, **{column: mask})
+    case.run(1, **{column: mask}, overrule=("mask_mirrored", "mask_tissue"))
+    assert {one.check: one.outcome for one in case.findings}["mask_mirrored"] == "overruled"
+
+
+def test_a_right_mask_passes(case):
+    mask = save(case.folder / "mask.nii.gz", chest(case.folder), (7.0, 7.0, 3.0))
+    case.run(1, nct_mask=mask)
+    assert {one.outcome for one in case.findings} == {"passed"}
+    assert {one.check for one in case.findings} >= {"mask_volume", "mask_mirrored", "mask_tissue"}

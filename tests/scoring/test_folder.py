@@ -114,3 +114,27 @@ def test_perfect_masks_have_perfect_figures(cohort):
     write_image(cube(4), cohort.parent / "predictions/a.nii.gz")
     voxel = score_predictions(cohort.parent / "predictions", cohort)["voxel"]
     assert (voxel["dice"]["value"], voxel["hd95_mm"]["value"], voxel["nsd"]["value"]) == (1.0, 0.0, 1.0)
+
+
+def dots(*values: int) -> sitk.Image:
+    """Clots of one voxel each, apart from each other."""
+    mask = np.zeros((6, 12, 40), np.uint8)
+    for index, value in enumerate(values):
+        mask[2, 4, 2 * index] = value
+    image = sitk.GetImageFromArray(mask)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    return image
+
+
+@pytest.mark.parametrize("column", ["nct_truth", "nct_mask"])
+@pytest.mark.parametrize(
+    ("values", "split"), [pytest.param(range(1, 20), 0, id="ids"), pytest.param([1] * 19, 19, id="one value")]
+)
+def test_two_clots_of_many_are_found_whether_the_reference_has_ids_or_one_value(tmp_path, column, values, split):
+    write_image(dots(*values), tmp_path / "reference.nii.gz")
+    write_image(dots(1, 1), tmp_path / "predictions/a.nii.gz")
+    row = f"a,,x,m.nii.gz,1,{tmp_path}/reference.nii.gz"
+    (tmp_path / "cohort.csv").write_text(f"patient_id,ctpa,nct,ctpa_mask,label,{column}\n{row}\n")
+    figures = score_predictions(tmp_path / "predictions", tmp_path / "cohort.csv")
+    assert figures["lesion"]["recall"]["value"] == pytest.approx(2 / 19)
+    assert figures["split_references"] == ({"a": split} if split else {})
