@@ -255,8 +255,7 @@ def _check_deeply(patients: Sequence[Any], options: argparse.Namespace) -> bool:
     from cpmn.checks.deep import check_deeply, write_findings
     from cpmn.config.convert import ConvertConfig
 
-    logging.getLogger("cpmn").setLevel(logging.ERROR)  # all that was found stands in the table
-    with tqdm(total=len(patients), unit="patient", disable=None) as bar:
+    with tqdm(total=len(patients), unit="patient", disable=None) as bar, _errors_alone():
         rows = check_deeply(
             patients,
             ConvertConfig(),
@@ -269,6 +268,18 @@ def _check_deeply(patients: Sequence[Any], options: argparse.Namespace) -> bool:
     print(f"{counts['refused']} refused, {counts['warned']} warned of, {counts['passed']} passed: look at")
     print(f"{options.output / 'check.html'}")
     return counts["refused"] > 0
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """No warnings in the log: all that was found stands in a table."""
+    log = logging.getLogger("cpmn")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _import(options: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ def read_columns(path: Path, columns: Sequence[str], dataset: str, optional: Seq
     Raises CpmnError if the sheet is absent or lacks a column.
     """
     text: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    text |= {"sep": "\t" if path.suffix == ".tsv" else ","}
     try:
         table = pd.read_csv(required(path, dataset), usecols=lambda name: name in (*columns, *optional), **text)
     except EmptyDataError:
