@@ -281,8 +281,10 @@ def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, brig
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
 
 
-def chest_series(write_series, folder="scan", every=1, **tags):
+def chest_series(write_series, folder="scan", every=1, blood=0, **tags):
+    """A chest as DICOM; soft tissue is `blood` HU brighter."""
     stored = sitk.GetArrayFromImage(chest())[::every] + 1024
+    stored = np.where((stored > 1024) & (stored < 1124), stored + blood, stored).astype(stored.dtype)
     slices, rows, columns = stored.shape
     tags |= {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
     tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
@@ -354,10 +356,18 @@ def test_a_scan_that_cuts_the_lungs_is_read_with_a_warning(results, tmp_path, br
 
 
 def test_a_scan_with_contrast_medium_is_read_with_a_warning(write_series, results, tmp_path, bright_spot):
+    """All its tissue is bright here, which is no HU of a body: that is overruled too."""
+    given = {"results": results, "variant": "cpmn", "output": tmp_path / "out", "overrule": ["hounsfield"]}
+    record = predict_series(chest_series(write_series, blood=200), **given)
+    assert "contrast is present (from: image" in record["warnings"][0]
+    assert "which is not expected of a non-contrast CT" in record["warnings"][0]
+    assert [one["outcome"] for one in record["checks"] if one["check"] == "contrast"] == ["overruled"]
+
+
+def test_tags_that_speak_against_the_image_are_a_warning(write_series, results, tmp_path, bright_spot):
     folder = chest_series(write_series, SeriesDescription="CTPA", ContrastBolusAgent="Iomeprol")
     record = predict_series(folder, results=results, variant="cpmn", output=tmp_path / "out")
-    assert "contrast is present" in record["warnings"][0]
-    assert "which is not expected of a non-contrast CT" in record["warnings"][0]
+    assert "contrast is absent (from: image, blood 40 HU), its tags say present" in record["warnings"]
 
 
 def test_nothing_of_an_earlier_patient_outlives_a_scan_that_cannot_be_read(series, results, tmp_path, bright_spot):
