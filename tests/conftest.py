@@ -1,16 +1,18 @@
 """Fixtures shared by all tests."""
 
 import csv
+import fcntl
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +24,33 @@ BROWSER_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --force-device-scale-factor=1 --window-size=1400,900"
 )
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out so that two workers are busy to the end: groups with slow tests first, large ones leading.
+
+    The quick tests of a file are a group: one worker makes their fixtures.
+    """
+    for item in items:
+        if not any(item.get_closest_marker(name) for name in ("slow", "xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+    slow = Counter(_group(item) for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return marker.args[0] if marker else item.nodeid
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock that other test processes wait for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -59,19 +88,11 @@ class Project:
         self.code, self.run = code, run
 
     @classmethod
-    def copy(cls, folder: Path, patients: int | None = None) -> "Project":
-        """A copy of the project with an empty run folder; tests may change both.
-
-        Where it matters how jobs are run, and not what they make, six `patients` are the fewest that can be split.
-        """
+    def copy(cls, folder: Path) -> "Project":
+        """A copy of the project with an empty run folder; tests may change both."""
         copied = cls(folder / "project", folder / "run")
         for part in ("cpmn", "workflow", "config"):
             shutil.copytree(ROOT / part, copied.code / part, ignore=shutil.ignore_patterns("__pycache__"))
-        if patients:
-            tiny = copied.code / "config/tiny.yaml"
-            settings = yaml.safe_load(tiny.read_text())
-            settings["phantom"]["patients"] = patients
-            tiny.write_text(yaml.safe_dump(settings))
         copied.run.mkdir()
         return copied
 
@@ -84,6 +105,20 @@ class Project:
         """The same code with a copy of all that this run's folder holds."""
         shutil.copytree(self.run, run)
         return Project(self.code, run)
+
+    def give(self, folder: Path, *, without: str = "phantom-001") -> None:
+        """Copy what this run made into `folder`, but for what is made of all patients together and of one of them.
+
+        Every rule then has a job to do, few have more: for tests of how jobs are run, and not of what they make.
+        """
+        for name in ("data", "results"):
+            shutil.copytree(self.run / name, folder / name, dirs_exist_ok=True)
+        for name in ("results/train", "results/evaluate", "results/report", f"data/phantom/{without}"):
+            shutil.rmtree(folder / name)
+        for made in folder.glob(f"results/*/{without}"):
+            shutil.rmtree(made)
+        for name in ("data/phantom/cohort.csv", "results/track.json"):
+            (folder / name).unlink()
 
     def command(self, *arguments: str, config: tuple[str, ...] = ()) -> list[str]:
         """A Snakemake command line for this project; `config` are KEY=VALUE pairs."""
@@ -149,8 +184,15 @@ class Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose tiny cohort went from DICOM to report. Tests leave it as they found it."""
-    project = Project.copy(tmp_path_factory.mktemp("finished"))
-    done = project.snakemake("data/phantom/cohort.csv", "all")
-    assert done.returncode == 0, done.stdout[-6000:]
+    """A project whose tiny cohort went from DICOM to report, one for all workers. Tests leave it as they found it."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+    project = Project(folder / "project", folder / "run")
+    with lock(folder.with_suffix(".lock")):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            Project.copy(folder)
+            done = project.snakemake("data/phantom/cohort.csv", "all")
+            assert done.returncode == 0, done.stdout[-6000:]
+            (folder / "done").touch()
     return project

@@ -1,6 +1,5 @@
 """The stand-in for conda, kept between sessions, and Snakemake with it."""
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import lock
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -67,15 +68,6 @@ def stand_in() -> StandIn:
         if not (folder / "bin" / "activate").exists():
             _build(folder)
     return StandIn(folder)
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a lock that other test processes wait for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _version() -> str:

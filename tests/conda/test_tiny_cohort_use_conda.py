@@ -55,9 +55,10 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(stand_in, tmp_path_factory):
-    """The tiny cohort from DICOM to report. Tests leave it as they found it."""
-    project = Project.copy(tmp_path_factory.mktemp("tiny"), patients=6)
+def run(stand_in, finished, tmp_path_factory):
+    """The tiny cohort, of which every rule made something here. Tests leave it as they found it."""
+    project = Project.copy(tmp_path_factory.mktemp("tiny"))
+    finished.give(project.run)
     run = Run(stand_in, project.code, project.run)
     with stand_in.alone():
         remove_old_environments(stand_in.envs)

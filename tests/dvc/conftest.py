@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import Project
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("cpmn", "workflow", "config", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml")
 
@@ -67,8 +69,11 @@ def _merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """The project with the tiny cohort, reproduced and committed. Tests leave it at this commit."""
+def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """The project with the tiny cohort, reproduced and committed. Tests leave it at this commit.
+
+    `dvc repro` makes one patient and everything of all patients; the other patients are those of `finished`.
+    """
     repository = Repository(tmp_path_factory.mktemp("dvc") / "project")
     for part in PARTS:
         source, target = ROOT / part, repository.folder / part
@@ -79,6 +84,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Repository:
             shutil.copy2(source, target, follow_symlinks=False)
     tiny = yaml.safe_load((ROOT / "config/tiny.yaml").read_text(encoding="utf-8"))
     repository.configure(**tiny, track={"enabled": False})
+    finished.give(repository.folder)
     repository.run("git", "init", "--quiet")
     repository.commit("Start")
     repository.run("dvc", "repro")

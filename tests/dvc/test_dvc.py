@@ -166,6 +166,8 @@ def test_the_how_to_add_a_patient_compare_and_go_back(bench):
     newcomer = lines[-1].split(",")[0]
     (cohort / "cohort.csv").write_text("".join(lines[:-1]))
     shutil.rmtree(cohort / newcomer)
+    for made in bench.folder.glob(f"results/*/{newcomer}"):
+        shutil.rmtree(made)
     bench.run("dvc", "add", "data/pe")
     bench.configure(cohort="data/pe/cohort.csv", train={"variants": ["cpmn"]})
     sheet = bench.folder / "dvc.yaml"

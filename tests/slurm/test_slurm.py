@@ -1,4 +1,4 @@
-"""The `slurm` profile: complete, and the whole tiny workflow under a real Slurm with it."""
+"""The `slurm` profile: complete, and every rule of the workflow under a real Slurm with it."""
 
 import csv
 import json
@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm/config.yaml"
 TARGETS = {"models"}  # rules without a job of their own
 WITH_GPU = {"train", "evaluate"}
+ASKED_FOR = {"promote", "track", "crop_vessels", "convert_nct_alone", "propagate_nct_alone", "crop_nct_alone"}
 
 
 def _settings(path: Path = PROFILE) -> dict:
@@ -89,9 +90,10 @@ def test_profile_keeps_what_the_default_profile_sets():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_tiny_workflow_on_a_real_slurm(slurm, tmp_path):
+def test_every_rule_on_a_real_slurm(slurm, finished, tmp_path):
     """One test, since the parallel workers of pytest would each start a Slurm for theirs."""
-    project = Project.copy(tmp_path, patients=6)
+    project = Project.copy(tmp_path)
+    finished.give(project.run)
     cluster, profile = Cluster(slurm, project.code, project.run), _on_gpus(tmp_path / "profile")
     done = cluster.snakemake("data/phantom/cohort.csv", "all", profile=profile.parent)
     assert done.returncode == 0, done.stdout[-6000:]
@@ -101,12 +103,13 @@ def test_the_tiny_workflow_on_a_real_slurm(slurm, tmp_path):
 
 
 def _check_records(cluster: Cluster, settings: dict, said: str) -> None:
-    """Slurm ran every job that Snakemake planned, each with the resources of the profile."""
+    """Slurm ran every job that Snakemake planned, one of each rule at least, with the resources of the profile."""
     records = {job["JobId"]: job for job in cluster.slurm.jobs()}
     assert {record["JobState"] for record in records.values()} == {"COMPLETED"}
     table = said[said.index("Job stats:") : said.index("Select jobs")]
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
     assert planned.pop("total") == len(records) + planned.pop("all")
+    assert set(planned) == set(settings["set-resources"]) - ASKED_FOR
     assert Counter(_rule(record) for record in records.values()) == planned
     for record in records.values():
         rule = _rule(record)

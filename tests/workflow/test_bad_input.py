@@ -64,8 +64,12 @@ def cohort(finished, tmp_path_factory) -> tuple[list[dict[str, str]], dict[str, 
 
 @pytest.fixture(scope="module")
 def stopped(cohort, finished, tmp_path_factory):
-    """The run of that cohort that stops at its bad patients; (project, its cohort setting, what it said)."""
+    """The run of that cohort that stops at its bad patients; (project, its cohort setting, what it said).
+
+    Of the sound patients it prepares the first; the others are there.
+    """
     project = finished.beside(tmp_path_factory.mktemp("stopped") / "run")
+    finished.give(project.run, without=cohort[2][0])
     sheet = project.sheet(cohort[0])
     done = project.snakemake("--keep-going", config=(sheet,))
     assert done.returncode != 0
@@ -120,12 +124,10 @@ def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tm
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: [{"patient": "x"}], "column 'patient_id' is missing"),
         (lambda rows: [*rows, rows[0]], "stands in 2 rows"),
-        (lambda rows: [rows[0] | {"label": "yes"}], "row 2, column label"),
         (lambda rows: [row | {"nct_truth": "/no/truth.nii.gz"} for row in rows], "nct_truth does not exist"),
     ],
-    ids=["wrong column", "duplicate patient", "wrong label", "no reference"],
+    ids=["duplicate patient", "no reference"],
 )
 def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, message):
     done = another.snakemake(config=(another.sheet(change(finished.rows())),))
@@ -136,22 +138,23 @@ def test_a_wrong_sheet_stops_before_anything_runs(finished, another, change, mes
 
 
 def test_a_slice_overwritten_in_place_converts_its_patient_again(finished, another):
-    rows = finished.rows()[:2]
+    rows = finished.rows()[:1]
     nct = another.run.parent / "nct"
     shutil.copytree(rows[0]["nct"], nct)
     rows[0] = rows[0] | {"nct": str(nct)}
     sheet = another.sheet(rows)
-    targets = ["--nolock", *(f"results/convert/{row['patient_id']}/status.json" for row in rows)]
-    assert another.snakemake(*targets, config=(sheet,)).returncode == 0
-    assert not another.planned(*targets, config=(sheet,))
+    target = ["--nolock", f"results/convert/{rows[0]['patient_id']}/status.json"]
+    assert another.snakemake(*target, config=(sheet,)).returncode == 0
+    assert not another.planned(*target, config=(sheet,))
     one = sorted(nct.iterdir())[3]
     one.write_bytes(one.read_bytes())
     os.utime(one, (1e9, 1e9))  # as a copy keeps it: older than what it was converted to
-    assert another.planned(*targets, config=(sheet,))["convert"] == 1
+    assert another.planned(*target, config=(sheet,))["convert"] == 1
 
 
 def test_one_class_too_small_stops_before_training_and_the_others_are_preprocessed(finished, another):
     normals = [row for row in finished.rows() if row["label"] == "0"][:2]
+    finished.give(another.run, without=normals[0]["patient_id"])
     done = another.snakemake("--keep-going", config=(another.sheet(normals),))
     assert done.returncode != 0
     assert "testing has 0 PE" in done.stdout

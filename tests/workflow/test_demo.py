@@ -142,13 +142,17 @@ def test_new_vessel_masks_repeat_the_evaluation_alone(finished, continued):
 
 
 def test_without_the_scoring_reference_the_model_is_the_same(finished, continued):
-    """All that could see it, from the labels on, is made again without it."""
+    """All that could see it of a patient with clots, from the labels on, is made again without it."""
     rows = [{key: value for key, value in row.items() if key != "nct_truth"} for row in finished.rows()]
     taken_over(continued, rows)
+    trained = json.loads((continued.run / "results/train/splits.json").read_text())["folds"][0]["train"]
+    patient = next(row["patient_id"] for row in rows if row["label"] == "1" and row["patient_id"] in trained)
     model = "results/train/cpmn/fold-0/model.safetensors"
     made, before = continued.run / model, (continued.run / model).stat().st_mtime_ns
-    done = continued.snakemake(model, "--forcerun", "propagate", config=(continued.sheet(rows),))
+    again = f"results/propagate/{patient}/embolus.nii.gz"
+    done = continued.snakemake(model, "--forcerun", again, config=(continued.sheet(rows),))
     assert done.returncode == 0, done.stdout[-4000:]
+    assert (continued.run / again).stat().st_mtime_ns > before
     assert made.stat().st_mtime_ns > before
     assert made.read_bytes() == (finished.run / model).read_bytes()
 
