@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks import (
     convert,
     crop,
+    facts,
     libraries,
     limits,
     observer,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "phantom_real": phantom_real.measure,
     "convert": convert.measure,
     "odd_dicom": odd_dicom.measure,
+    "facts": facts.measure,
     "register": register.measure,
     "quality": quality.measure,
     "propagate": propagate.measure,

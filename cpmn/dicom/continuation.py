@@ -11,6 +11,7 @@ from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.series import Series, examine
 
 IN_PLANE_TOLERANCE_MM = 0.1  # ours: corners of slices of one scan stand above each other
+WHOLE_MM = 250.0  # ours: what covers more holds the lungs of a grown-up by itself
 ALIKE = (
     "Rows",
     "Columns",
@@ -26,8 +27,8 @@ ALIKE = (
 def join_continued(series: Sequence[Series], config: ConvertConfig, *, refuse: bool = True) -> list[Series]:
     """The series, those joined that continue each other by one even gap and agree in everything else.
 
-    Only series that cover less than a chest are looked at. A pair of them that continues each other but differs is
-    given a problem each, with `refuse`: half a chest must not be taken for a whole one.
+    Only series that cover less than a chest (`WHOLE_MM`) are looked at. A pair of them that continues each other but
+    differs is given a problem each, with `refuse`: half a chest must not be taken for a whole one.
     """
     found = list(series)
     while (pair := _next_pair(found, config)) is not None:
@@ -56,7 +57,7 @@ def _next_pair(series: Sequence[Series], config: ConvertConfig) -> tuple[Series,
 def _may_continue(one: Series, config: ConvertConfig) -> bool:
     too_few = len(one.slices) < config.minimum_slices
     usable = len(one.problems) == int(too_few)  # nothing else is wrong with it
-    return usable and one.geometry is not None and one.geometry.coverage_mm < config.full_coverage_mm
+    return usable and one.geometry is not None and one.geometry.coverage_mm < WHOLE_MM
 
 
 def _continues(lower: Series, upper: Series, config: ConvertConfig) -> bool:

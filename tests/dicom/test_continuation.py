@@ -61,7 +61,7 @@ def test_series_that_do_not_continue_each_other_stay_apart(cut, z):
 
 
 def test_two_whole_chests_above_each_other_stay_apart(write_series, tmp_path):
-    write_series("study/a", z=[4.0 * i for i in range(50)], SeriesInstanceUID="1.5")
-    write_series("study/b", z=[200.0 + 4.0 * i for i in range(50)], SeriesInstanceUID="1.6", ConvolutionKernel="B70f")
+    write_series("study/a", z=[6.0 * i for i in range(50)], SeriesInstanceUID="1.5")
+    write_series("study/b", z=[300.0 + 6.0 * i for i in range(50)], SeriesInstanceUID="1.6", ConvolutionKernel="B70f")
     with pytest.raises(SeriesProblem, match="2 series suit equally"):
         choose(tmp_path / "study")
