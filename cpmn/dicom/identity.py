@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from cpmn.dicom.headers import Header
 
@@ -52,6 +53,7 @@ def uid_key(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:KEY_DIGITS] if uid else ""
 
 
+@cache
 def patient_key(hashed: str) -> str:
     """A slow hash of `Header.patient`, which is a quick one and never written; empty for none."""
     return hashlib.scrypt(hashed.encode(), **SLOWLY).hex()[:KEY_DIGITS] if hashed else ""
