@@ -22,6 +22,7 @@ SPINE_MM = 50.0  # to both sides of the middle: the spine is within
 VERTEBRA_MM = 20.0  # half the width of a vertebra
 UPRIGHT_SPINE = 0.55  # share of what a turned spine has: upright ones have 1.6 and more, half a chest 0.66, turned 0.47
 FACE = 0.2  # of the lungs' extent: what lies behind it, on each of their six faces
+SPINE_AGAINST = 1.2  # times the bone of the back on another face is the spine; an enhanced heart has as much as 1.02
 BEHIND = 0.4  # share of bone on the back, of back and front: less is in front
 UPRIGHT = 0.15  # of the lungs' height, see `Body.head_up`
 TRACHEA_ML = 2.0  # of air between the lungs: less is too little to say where it lies
@@ -166,8 +167,9 @@ def _check_spine(body: Body) -> Finding:
     most = max(found, key=lambda side: found[side])
     share = found["back"] / max(1, found["back"] + found["front"])
     seen = f"{share:.0%} of the bone before and behind the lungs is behind"
-    if most != "back" or share < BEHIND:
-        most = "front" if most == "back" else most
+    elsewhere = found[most] > SPINE_AGAINST * found["back"]
+    if elsewhere or share < BEHIND:
+        most = most if elsewhere else "front"
         return doubtful("spine_behind", f"the spine is seen at the {most} ({seen}): the body is turned", POSE_REMEDY)
     if not body.spine_upright:
         return doubtful("spine_behind", "the spine runs across the body: it is turned", POSE_REMEDY)

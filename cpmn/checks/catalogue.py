@@ -88,7 +88,8 @@ CHECKS: dict[str, Check] = {
     "spine_behind": Check(
         of="scan",
         compares="bone on the six faces of the lungs' box with the axes",
-        limits="most of it behind, at least 40 % of what lies before and behind, and more along the body than across",
+        limits="no face with 1.2 times that of the back; the back at least 40 % of front and back; more along the "
+        "body than across",
         source="ours, by real and phantom scans (cpmn/checks/body.py)",
         refuses=False,
     ),

@@ -12,6 +12,7 @@ def test_what_is_refused_names_the_way_to_overrule_it():
 
 
 def test_an_overruled_check_is_never_silent(caplog):
+    caplog.set_level("WARNING", "cpmn")  # whatever a command set before
     settled = settle([failed("interval", "it is late", "Come earlier."), passed("contrast")], ["interval"])
     assert [finding.outcome for finding in settled] == ["overruled", "passed"]
     assert warnings_of(settled) == ["it is late"]
