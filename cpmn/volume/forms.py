@@ -122,7 +122,7 @@ def _affine(header: "Nifti1Header", believed: Believed) -> np.ndarray:
 
 def _to_mm(header: "Nifti1Header") -> np.ndarray:
     """From the header's unit of length; mm where it states none. nibabel leaves that to its user."""
-    scale = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
+    scale = {"meter": 1000.0, "micron": 0.001}.get(str(header.get_xyzt_units()[0]), 1.0)
     return np.diag([scale, scale, scale, 1.0])
 
 
