@@ -37,7 +37,7 @@ lint-style: setup
 	ruff format --check
 	snakefmt --check workflow study
 	lint-imports
-	python -m cpmn.config.generate --check
+	python -m cpmn.generate --check
 
 lint-types: setup
 	pyright
@@ -51,7 +51,7 @@ format: setup ## Format Python and Snakemake files
 	snakefmt workflow study
 
 generate: setup ## Write config.yaml, schemas and environment files from the code
-	python -m cpmn.config.generate
+	python -m cpmn.generate
 
 bench: ## Run the benchmarks that are not stored yet, beside the peers that they need
 	@$(MAKE) --no-print-directory setup EXTRAS=dev,bench

@@ -1,6 +1,6 @@
 """Every check: what it holds against what, its limits, where they come from, and what follows.
 
-The table of docs/reference/checks.md is written from here (`python -m cpmn.config.generate`).
+The table of docs/reference/checks.md is written from here (`python -m cpmn.generate`).
 """
 
 from dataclasses import dataclass

@@ -3,10 +3,10 @@
 import pytest
 
 from cpmn.config.files import read_config
-from cpmn.config.generate import ROOT
 from cpmn.config.root import Config, load_config
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
+from cpmn.generate import ROOT
 
 
 @pytest.mark.parametrize("name", ["config", "tiny", "benchmark", "paired"])

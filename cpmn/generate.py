@@ -1,4 +1,4 @@
-"""Files that are written from the code: `python -m cpmn.config.generate`, or with `--check` to fail on a difference.
+"""Files that are written from the code: `python -m cpmn.generate`, or with `--check` to fail on a difference.
 
 - `config/config.yaml`, its explanation `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
 - `environment.yml` and `workflow/envs/*.yaml`, from the pins in `pyproject.toml`.
@@ -21,7 +21,7 @@ from cpmn.checks.catalogue import CHECKS
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PYTHON = "3.11"
 BASE = ("nibabel", "numpy", "pandas", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm")
 BASE += ("connected-components-3d", "isal")

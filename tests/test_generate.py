@@ -6,8 +6,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from cpmn.config.generate import ROOT, files, pins
 from cpmn.config.root import Config, load_config
+from cpmn.generate import ROOT, files, pins
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
