@@ -12,7 +12,6 @@ from benchmarks import (
     convert,
     crop,
     facts,
-    libraries,
     limits,
     observer,
     odd_dicom,
@@ -24,6 +23,7 @@ from benchmarks import (
     register,
     train,
 )
+from benchmarks.libraries import measure as libraries
 
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS = {

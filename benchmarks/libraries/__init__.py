@@ -3,7 +3,3 @@
 `python -m benchmarks libraries` measures all of it; `docs/explanation.md` holds the table. A library is taken where it
 says the same and takes at most 1.3 times as long in a hot path: a training step, or reading a scan.
 """
-
-from benchmarks.libraries.trial import measure
-
-__all__ = ["measure"]

@@ -3,13 +3,12 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 REPEATS = 7
 
@@ -32,16 +31,6 @@ class Trial:
     why: str
     difference: Callable[[Any, Any], float] | None = None
     unit: str = ""
-
-
-def measure() -> Iterator[dict[str, Any]]:
-    """One row per trial: difference, CPU times in ms and their ratio (median and range of the repeats), decision."""
-    from benchmarks.libraries import reading, scoring, tables, training, volumes
-
-    torch.set_num_threads(1)
-    for part in (reading, training, scoring, volumes, tables):
-        for trial in part.trials():
-            yield row(trial)
 
 
 def row(trial: Trial) -> dict[str, Any]:
