@@ -53,11 +53,12 @@ BAD = {
 def cohort(finished, tmp_path_factory) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
     """A sheet in which one PE patient is spoilt in each way; (rows, spoilt id by way, sound ids)."""
     folder = tmp_path_factory.mktemp("bad")
-    rows = finished.rows()[:6]  # the fewest that can be split
+    rows = [row | {"overrule": ""} for row in finished.rows()[:6]]  # the fewest that can be split
+    again = {"overrule": "shared_scan shared_patient"}  # the spoilt ones are one patient's scans under other names
     positive = next(row for row in rows if row["label"] == "1")
     for name, (spoil, _) in BAD.items():
         (folder / name).mkdir()
-        rows.append(spoil(positive | {"patient_id": f"bad-{name}"}, folder / name))
+        rows.append(spoil(positive | again | {"patient_id": f"bad-{name}"}, folder / name))
     sound = [row["patient_id"] for row in rows if not row["patient_id"].startswith("bad-")]
     return rows, {name: f"bad-{name}" for name in BAD}, sound
 
@@ -74,6 +75,19 @@ def stopped(cohort, finished, tmp_path_factory):
     done = project.snakemake("--keep-going", config=(sheet,))
     assert done.returncode != 0
     return project, sheet, done.stdout
+
+
+def test_a_scan_under_two_ids_stops_before_any_training(finished, tmp_path):
+    project = finished.beside(tmp_path / "run")
+    first, second = finished.rows()[:2]
+    again = first | {"patient_id": "again", "ctpa": "", "ctpa_mask": "", "label": "0", "nct_truth": ""}
+    alone = second | {"ctpa": "", "ctpa_mask": "", "label": "0", "nct_truth": ""}
+    original = first | {"ctpa": "", "ctpa_mask": "", "label": "0", "nct_truth": ""}
+    sheet = project.sheet([original, alone, again])
+    done = project.snakemake("results/convert/cohort.json", config=(sheet,))
+    assert done.returncode != 0
+    assert f"{first['patient_id']} and again hold the same voxels" in done.stdout
+    assert not (project.run / "results/convert/cohort.json").exists()
 
 
 def test_stop_names_each_patient_and_finishes_the_others_preprocessing(cohort, stopped):
