@@ -23,7 +23,8 @@ def write_truth_cohort(cohort: Path, destination: Path) -> None:
     patients = load_cohort(cohort)
     if missing := [patient.patient_id for patient in patients if patient.label and not patient.nct_truth]:
         raise CpmnError(f"{cohort}: PE patients without nct_truth cannot serve this control: {', '.join(missing)}.")
-    rows = [patient.model_copy(update={"nct_mask": patient.nct_truth}).model_dump() for patient in patients]
+    exact = [patient.model_copy(update={"nct_mask": patient.nct_truth}) for patient in patients]
+    rows = [patient.model_dump() | {"overrule": " ".join(patient.overrule)} for patient in exact]
     write_table(destination, [*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS], rows)
 
 

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -51,6 +52,15 @@ def lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _speaking_logs() -> None:
+    """Loggers of ours as a new process has them: in a run of all tests other libraries' set-up silences some."""
+    for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "cpmn"]:
+        logger = logging.getLogger(name)
+        logger.disabled, logger.propagate = False, True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ REQUIREMENTS = (
     "matplotlib",
     "mlflow",
     "monai",
+    "nibabel",
     "numpy",
     "pandas",
     "pydantic",

@@ -40,7 +40,7 @@ def jobs(output: str) -> Counter[str]:
 
 def test_a_study_is_batches_and_trainings(tmp_path):
     found = jobs(run(tmp_path, "-n"))
-    once = dict.fromkeys(("splits", "compare", "report", "all"), 1)
+    once = dict.fromkeys(("splits", "check", "compare", "report", "all"), 1)
     assert found == once | {"phantom": 4, "preprocess": 4, "train": 4, "evaluate": 4}
 
 
