@@ -66,7 +66,7 @@ def _ours(folder: Path) -> str:
 
 def _chest() -> Slices:
     """The chest from the feet up, numbered and without compression."""
-    slices = sorted((pydicom.dcmread(path) for path in CHEST.iterdir()), key=_place)
+    slices: Slices = sorted((pydicom.dcmread(path) for path in CHEST.iterdir()), key=_place)
     for number, one in enumerate(slices, start=1):
         one.InstanceNumber = number
     return slices

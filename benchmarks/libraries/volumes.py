@@ -45,4 +45,4 @@ def _lungs() -> np.ndarray:
     z, y, x = (np.arange(n)[axis] for n, axis in zip(SHAPE, np.ix_(*map(range, SHAPE)), strict=True))
     sides = [((z - 75) / 60) ** 2 + ((y - 85) / 60) ** 2 + ((x - at) / 34) ** 2 < 1 for at in (45, 125)]
     holes = np.random.default_rng(0).random(SHAPE) < 0.002
-    return (sides[0] | sides[1]) & ~ndimage.binary_dilation(holes)
+    return (sides[0] | sides[1]) & np.logical_not(ndimage.binary_dilation(holes))

@@ -50,7 +50,7 @@ def check_deeply(
     *,
     jobs: int = 1,
     headers_only: bool = False,
-    done: Callable[[str], None] = lambda patient: None,
+    done: Callable[[str], object] = lambda patient: None,
 ) -> list[Row]:
     """All findings of a cohort, the worst first.
 

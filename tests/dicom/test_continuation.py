@@ -30,7 +30,7 @@ def choose(folder, series_uid=""):
 @pytest.mark.parametrize("named", ["", "1.5", "1.6"])
 def test_halves_that_agree_are_joined_whichever_is_named(cut, named):
     series = choose(cut(), named).series
-    assert [header.numbers("ImagePositionPatient", 3)[2] for header in series.slices] == [*LOWER, *UPPER]
+    assert [header.numbers("ImagePositionPatient", 3)[2] for header in series.slices] == [*LOWER, *UPPER]  # pyright: ignore
     assert series.key == f"{uid_key('1.5')}+{uid_key('1.6')}"
     assert choose(cut(), series.key).series.key == series.key
 

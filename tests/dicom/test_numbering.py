@@ -6,9 +6,14 @@ from cpmn.dicom.headers import Header
 from cpmn.dicom.numbering import numbering_of
 
 
-def said(numbers) -> str | None:
-    found = numbering_of([Header(None, {"InstanceNumber": number}) for number in numbers])  # pyright: ignore
-    return found.describe() if found else None
+def numbering(numbers):
+    return numbering_of([Header(None, {"InstanceNumber": number}) for number in numbers])  # pyright: ignore
+
+
+def said(numbers) -> str:
+    found = numbering(numbers)
+    assert found
+    return found.describe()
 
 
 @pytest.mark.parametrize("numbers", [range(1, 65), range(64, 0, -1), range(0, 20), range(-5, 9)])
@@ -38,4 +43,4 @@ def test_what_lacks(numbers, message):
 
 @pytest.mark.parametrize("numbers", [[1, 1, 2], [None, 1, 2], [3, 1, 2], [1, 3, 5, 7, 9], [5], ["x", 1, 2]])
 def test_numbers_that_say_nothing(numbers):
-    assert said(numbers) is None
+    assert numbering(numbers) is None

@@ -10,9 +10,9 @@ rule convert:
         status="results/convert/{patient}/status.json",
     log:
         "logs/convert/{patient}.log",
-    priority: 2
     wildcard_constraints:
         patient=any_of(PAIRED),
+    priority: 2
     conda:
         "../envs/images.yaml"
     params:
