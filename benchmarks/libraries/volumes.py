@@ -12,8 +12,8 @@ SHAPE, SPACING = (150, 170, 170), (2.0, 2.0, 2.0)  # z, y, x; mm: a chest where 
 
 
 def trials() -> Iterator[Trial]:
-    import edt
-    import fill_voids
+    import edt  # pyright: ignore
+    import fill_voids  # pyright: ignore
 
     lungs = _lungs()
     yield Trial(
