@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import SimpleITK as sitk
 
 from cpmn.checks.cohort import check_cohort
-from cpmn.checks.finding import Finding
+from cpmn.checks.finding import Finding, overrule
 from cpmn.checks.pair import check_pair
 from cpmn.checks.scan import check_headers, check_scan
 from cpmn.cohort.sheet import Patient, missing_files
@@ -121,14 +121,7 @@ def _ask(
 
 
 def _rows(patient_id: str, of: str, findings: Iterable[Finding], overruled: Sequence[str]) -> list[Row]:
-    return [
-        Row(
-            *(patient_id, of, one.check),
-            "overruled" if one.outcome == "refused" and one.check in overruled else one.outcome,
-            *(one.seen, one.remedy),
-        )
-        for one in findings
-    ]
+    return [Row(patient_id, of, one.check, one.outcome, one.seen, one.remedy) for one in overrule(findings, overruled)]
 
 
 def _examined(patients: Sequence[Patient], config: ConvertConfig, jobs: int, headers_only: bool) -> Iterator[Examined]:

@@ -1,7 +1,7 @@
 """What a check found: passed, warned, refused, or overruled by a person who knows better."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -60,7 +60,7 @@ def settle(findings: Iterable[Finding], overruled: Collection[str] = ()) -> list
 
     Raises Refused for the first that was refused and not overruled.
     """
-    settled = list(_overrule(findings, overruled))
+    settled = overrule(findings, overruled)
     for finding in settled:
         if finding.outcome != "passed":
             logger.warning("%s (%s): %s", finding.check, finding.outcome, finding.seen)
@@ -75,10 +75,12 @@ def warnings_of(findings: Iterable[Finding]) -> list[str]:
     return [finding.seen for finding in findings if finding.outcome != "passed"]
 
 
-def _overrule(findings: Iterable[Finding], overruled: Collection[str]) -> Iterator[Finding]:
-    for finding in findings:
-        over = finding.outcome == "refused" and finding.check in overruled
-        yield replace(finding, outcome="overruled") if over else finding
+def overrule(findings: Iterable[Finding], overruled: Collection[str]) -> list[Finding]:
+    """The findings, those refused by a check of `overruled` as overruled."""
+    return [
+        replace(one, outcome="overruled") if one.outcome == "refused" and one.check in overruled else one
+        for one in findings
+    ]
 
 
 def _how_to_overrule(check: str) -> str:

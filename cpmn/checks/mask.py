@@ -164,8 +164,8 @@ def _near_blood(labels: np.ndarray, scan: sitk.Image) -> float | None:
     if blood.sum() * voxel_ml(coarse) < LEAST_BLOOD_ML:
         return None
     where = np.minimum(np.argwhere(labels > 0) // factors[::-1], np.array(blood.shape) - 1)
-    low = np.maximum(where.min(axis=0) - np.ceil(REACH_MM / np.array(coarse.GetSpacing()[::-1])).astype(int), 0)
-    high = where.max(axis=0) + np.ceil(REACH_MM / np.array(coarse.GetSpacing()[::-1])).astype(int) + 1
+    reach = np.ceil(REACH_MM / np.array(coarse.GetSpacing()[::-1])).astype(int)
+    low, high = np.maximum(where.min(axis=0) - reach, 0), where.max(axis=0) + reach + 1
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     distance = ndimage.distance_transform_edt(~blood[box], sampling=coarse.GetSpacing()[::-1])
     return float((np.asarray(distance)[tuple((where - low).T)] <= REACH_MM).mean()) if blood[box].any() else 0.0
