@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from cpmn.checks.catalogue import CHECKS
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, PatientError
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,16 @@ def settle(findings: Iterable[Finding], overruled: Collection[str] = ()) -> list
         if finding.outcome == "refused":
             raise Refused(replace(finding, remedy=f"{finding.remedy} {_how_to_overrule(finding.check)}".strip()))
     return settled
+
+
+def settle_patient(
+    patient: str, findings: Iterable[Finding], overruled: Collection[str], file: Path | None
+) -> list[Finding]:
+    """`settle` for one patient's `file`: raises PatientError for what is refused."""
+    try:
+        return settle(findings, overruled)
+    except Refused as refused:
+        raise PatientError(patient, refused.finding.seen, refused.finding.remedy, file) from refused
 
 
 def warnings_of(findings: Iterable[Finding]) -> list[str]:

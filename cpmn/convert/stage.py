@@ -6,7 +6,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from cpmn.checks.finding import Finding, Refused, settle, warnings_of
+from cpmn.checks.finding import Finding, settle_patient, warnings_of
 from cpmn.checks.pair import check_pair
 from cpmn.checks.scan import check_scan
 from cpmn.cohort.sheet import Patient
@@ -52,11 +52,8 @@ def _write(
     patient: Patient, phase: str, image: sitk.Image, facts: dict[str, Any], findings: Iterable[Finding], folder: Path
 ) -> None:
     """Write a scan and its JSON, of whose identity only hashes are kept."""
-    try:
-        settled = settle(findings, patient.overrule)
-    except Refused as refused:
-        source = patient.nct if phase == "nct" else patient.ctpa
-        raise PatientError(patient.patient_id, refused.finding.seen, refused.finding.remedy, source) from refused
+    source = patient.nct if phase == "nct" else patient.ctpa
+    settled = settle_patient(patient.patient_id, findings, patient.overrule, source)
     record = facts | {
         "identity": facts["identity"].to_json(),
         "checks": [finding.to_json() for finding in settled],

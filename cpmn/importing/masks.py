@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.checks.finding import Refused, settle
+from cpmn.checks.finding import settle_patient
 from cpmn.checks.mask import check_mask
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import files_below
@@ -89,10 +89,7 @@ def _checked(
     others: Mapping[str, sitk.Image] | None = None,
 ) -> sitk.Image:
     """Clot ids of a mask (uint16) that no check refuses."""
-    try:
-        settle(check_mask(mask, scan, "ctpa", others), overrule)
-    except Refused as refused:
-        raise PatientError(patient, refused.finding.seen, refused.finding.remedy, path) from refused
+    settle_patient(patient, check_mask(mask, scan, "ctpa", others), overrule, path)
     return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.checks.finding import Finding, Refused, settle
+from cpmn.checks.finding import Finding, settle_patient
 from cpmn.checks.mask import check_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
@@ -65,10 +65,7 @@ def _clots(
 ) -> tuple[sitk.Image, list[Finding]]:
     """Clot ids (uint16) of a mask that was drawn on `scan`, and what its checks found."""
     mask = read_mask(patient, path, scan, scan_name, config.grid_tolerance_mm)
-    try:
-        findings = settle(check_mask(mask, scan, scan_name.lower()), patient.overrule)
-    except Refused as refused:
-        raise PatientError(patient.patient_id, refused.finding.seen, refused.finding.remedy, path) from refused
+    findings = settle_patient(patient.patient_id, check_mask(mask, scan, scan_name.lower()), patient.overrule, path)
     for finding in findings:
         logger.info("%s: %s", finding.check, finding.seen)
     return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask), findings
