@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.continuation import join_continued
 from cpmn.dicom.contrast import LOOK_MM, contrast_in_image
-from cpmn.dicom.headers import Scan
+from cpmn.dicom.headers import FileSet
 from cpmn.dicom.pixels import read_volume
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import image_of
@@ -49,7 +49,9 @@ class Choice:
     warnings: list[str] = field(default_factory=list)
 
 
-def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertConfig, look: bool = True) -> Choice:
+def choose_series(
+    file_set: FileSet, *, phase: str, series_uid: str, config: ConvertConfig, look: bool = True
+) -> Choice:
     """Choose the series of `phase` ("nct" or "ctpa") by the rules above, or the one named.
 
     `series_uid` is a SeriesInstanceUID, or the 12-digit key that messages and JSON show, or empty. Without `look` no
@@ -57,7 +59,7 @@ def choose_series(scan: Scan, *, phase: str, series_uid: str, config: ConvertCon
     Raises SeriesProblem if the named series is absent, if none can be used, if two are equal, or if none is named and
     those that can be used are of several patients.
     """
-    series = join_continued(group_series(scan.headers, config), config, refuse=not series_uid)
+    series = join_continued(group_series(file_set.headers, config), config, refuse=not series_uid)
     asked = _asked_for(series, series_uid) if series_uid else series
     usable = [item for item in asked if not item.problems]
     rejected = [_rejection(item, "another series was named") for item in series if item not in asked]

@@ -113,16 +113,16 @@ class Header:
 
 
 @dataclass
-class Scan:
-    """What a folder holds: DICOM headers, how many files were passed over, by reason, and which of these look like
-    slices that were lost: empty, or named as the DICOM files are."""
+class FileSet:
+    """What a folder holds, as DICOM names it (PS3.10): headers, how many files were passed over, by reason, and which
+    of these look like slices that were lost: empty, or named as the DICOM files are."""
 
     headers: list[Header] = field(default_factory=list)
     ignored: Counter = field(default_factory=Counter)
     unreadable: list[Path] = field(default_factory=list)
 
 
-def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
+def read_file_set(source: Path, files: list[Path] | None = None) -> FileSet:
     """Read the header of every file below `source` (or of `source` itself), whatever its name.
 
     `files` replaces those below `source`, where it holds archives. Raises SeriesProblem if there is no file, if none
@@ -134,18 +134,18 @@ def scan_files(source: Path, files: list[Path] | None = None) -> Scan:
         raise SeriesProblem(
             "the folder or archive is empty", "Put the scan's DICOM files there or correct the path.", source
         )
-    scan = Scan()
+    file_set = FileSet()
     for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
-        _add_file(scan, path)
-    suffixes = {header.path.suffix for header in scan.headers} - {""}
-    scan.unreadable = [path for path in scan.unreadable if not path.stat().st_size or path.suffix in suffixes]
-    if not scan.headers:
+        _add_file(file_set, path)
+    suffixes = {header.path.suffix for header in file_set.headers} - {""}
+    file_set.unreadable = [path for path in file_set.unreadable if not path.stat().st_size or path.suffix in suffixes]
+    if not file_set.headers:
         raise SeriesProblem(
             f"none of the {len(files)} files is a readable DICOM image",
             "Give a folder or a .zip of DICOM files, or one NIfTI, NRRD or MetaImage file.",
             source,
         )
-    return scan
+    return file_set
 
 
 def reason_not_a_slice(header: Header) -> str | None:
@@ -217,12 +217,12 @@ def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
     return dataset
 
 
-def _add_file(scan: Scan, path: Path) -> None:
+def _add_file(file_set: FileSet, path: Path) -> None:
     try:
         header = _read_header(path)
     except InvalidDicomError:
-        scan.ignored["not DICOM"] += 1
-        scan.unreadable.append(path)
+        file_set.ignored["not DICOM"] += 1
+        file_set.unreadable.append(path)
     except Exception as error:  # whatever a damaged file makes the parser raise
         logger.debug("damaged DICOM file %s", path, exc_info=True)
         raise SeriesProblem(
@@ -232,9 +232,9 @@ def _add_file(scan: Scan, path: Path) -> None:
         ) from error
     else:
         if not header.text("Modality"):
-            scan.ignored["DICOMDIR"] += 1
+            file_set.ignored["DICOMDIR"] += 1
         else:
-            scan.headers += split_frames(header)
+            file_set.headers += split_frames(header)
 
 
 def _read_header(path: Path) -> Header:

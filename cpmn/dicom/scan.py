@@ -15,7 +15,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import unzipped
 from cpmn.dicom.choice import RULES, Choice, choose_series
 from cpmn.dicom.contrast import Contrast, contrast_evidence, contrast_in_image
-from cpmn.dicom.headers import Scan, scan_files
+from cpmn.dicom.headers import FileSet, read_file_set
 from cpmn.dicom.identity import Identity
 from cpmn.dicom.imagefile import is_image_file, read_file
 from cpmn.dicom.numbering import numbering_of
@@ -89,12 +89,12 @@ def _convert_dicom(source: Path, phase: str, series_uid: str, config: ConvertCon
 def _convert_files(
     source: Path, files: list[Path], phase: str, series_uid: str, config: ConvertConfig
 ) -> tuple[sitk.Image, dict]:
-    scan = scan_files(source, files)
-    choice = choose_series(scan, phase=phase, series_uid=series_uid, config=config)
+    file_set = read_file_set(source, files)
+    choice = choose_series(file_set, phase=phase, series_uid=series_uid, config=config)
     series, geometry = choice.series, choice.series.geometry
     assert geometry is not None
     volume = read_volume(series.slices, geometry)
-    return image_of(volume.hu, geometry), _dicom_facts(scan, choice, volume)
+    return image_of(volume.hu, geometry), _dicom_facts(file_set, choice, volume)
 
 
 def read_headers(source: Path, *, phase: str, series_uid: str, config: ConvertConfig) -> dict[str, Any]:
@@ -105,18 +105,18 @@ def read_headers(source: Path, *, phase: str, series_uid: str, config: ConvertCo
     if source.is_file() and is_image_file(source):
         return NO_HEADERS
     with unzipped(source, config.maximum_unzipped_gb) as files:
-        scan = scan_files(source, files)
-        choice = choose_series(scan, phase=phase, series_uid=series_uid, config=config, look=False)
+        file_set = read_file_set(source, files)
+        choice = choose_series(file_set, phase=phase, series_uid=series_uid, config=config, look=False)
     tags = contrast_evidence(choice.series.first)
-    return _header_facts(scan, choice) | {"contrast": tags.to_json(), "contrast_by_tags": tags.evidence}
+    return _header_facts(file_set, choice) | {"contrast": tags.to_json(), "contrast_by_tags": tags.evidence}
 
 
-def _header_facts(scan: Scan, choice: Choice) -> dict[str, Any]:
+def _header_facts(file_set: FileSet, choice: Choice) -> dict[str, Any]:
     """What the checks ask of the chosen series' headers."""
     series, numbering = choice.series, numbering_of(choice.series.slices)
     return {
         "source": "dicom",
-        "unreadable_files": len(scan.unreadable),
+        "unreadable_files": len(file_set.unreadable),
         "virtual": virtual_kind(series.first),
         "told_apart": series.told_apart,
         "numbering": numbering.describe() if numbering else "",
@@ -124,10 +124,10 @@ def _header_facts(scan: Scan, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
+def _dicom_facts(file_set: FileSet, choice: Choice, volume: Volume) -> dict[str, Any]:
     series, first = choice.series, choice.series.first
     lossy = first.text("LossyImageCompression") == "01"
-    return _header_facts(scan, choice) | {
+    return _header_facts(file_set, choice) | {
         "source_sha256": sha256_of_files({header.path for header in series.slices}),
         "series": series.key,
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
@@ -148,7 +148,7 @@ def _dicom_facts(scan: Scan, choice: Choice, volume: Volume) -> dict[str, Any]:
         "rejected": choice.rejected,
         "warnings": list(choice.warnings),
         "rejected_files": dict(series.dropped),
-        "ignored_files": dict(scan.ignored),
+        "ignored_files": dict(file_set.ignored),
         "repaired": _repairs(series, volume),
     }
 

@@ -11,7 +11,7 @@ from cpmn.checks.mask import check_mask
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import files_below
 from cpmn.dicom.choice import choose_series
-from cpmn.dicom.headers import scan_files
+from cpmn.dicom.headers import read_file_set
 from cpmn.dicom.pixels import read_volume
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import image_of
@@ -106,7 +106,7 @@ def _read_series(patient: str, folder: Path) -> tuple[Series, np.ndarray]:
     config = ConvertConfig.model_validate({"uneven_spacing": "refuse", "gantry_tilt": "refuse"})
     try:
         series = choose_series(
-            scan_files(folder, files_below(folder)), phase="ctpa", series_uid="", config=config
+            read_file_set(folder, files_below(folder)), phase="ctpa", series_uid="", config=config
         ).series
         assert series.geometry is not None
         return series, read_volume(series.slices, series.geometry).hu

@@ -7,7 +7,7 @@ import numpy as np
 from cpmn.cohort.phantom import patient_index, phantom_label
 from cpmn.config.phantom import PhantomConfig
 from cpmn.phantom.emboli import Clot, draw_emboli
-from cpmn.phantom.findings import Chest, Findings, draw_findings
+from cpmn.phantom.findings import Findings, HealthyChest, draw_findings
 from cpmn.phantom.materials import FIRST_CLOT, Attenuation, Tissue, draw_attenuation
 from cpmn.phantom.motion import Motion, draw_motion
 from cpmn.phantom.pulmonary import PLEURA_MM, airways, bronchi, grow_arteries, grow_veins, lobes_of, lung_points
@@ -85,7 +85,7 @@ def _without_emboli(config: PhantomConfig, patient_id: str, label: int) -> Anato
     lobes = lobes_of(deep, size)
     arteries, veins = grow_arteries(lobes, size, random), grow_veins(lobes, size, random)
     motion = draw_motion(random_stream(config.seed, patient_id, "motion"), scale, points)
-    chest = Chest(size, torso, bronchi(arteries), arteries, deep)
+    chest = HealthyChest(size, torso, bronchi(arteries), arteries, deep)
     return Anatomy(
         patient_id=patient_id,
         label=label,

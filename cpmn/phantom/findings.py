@@ -55,8 +55,8 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Chest:
-    """What findings are placed in."""
+class HealthyChest:
+    """A chest without findings: what they are placed in."""
 
     size: Size
     torso: Torso
@@ -66,10 +66,10 @@ class Chest:
     """Points (n, 3) deep in the lungs."""
 
 
-Draw = Callable[[Chest, np.random.Generator], list[Part]]
+Draw = Callable[[HealthyChest, np.random.Generator], list[Part]]
 
 
-def draw_findings(seed: int, patient_id: str, chest: Chest) -> Findings:
+def draw_findings(seed: int, patient_id: str, chest: HealthyChest) -> Findings:
     """Draw a patient's findings."""
 
     def layers(kinds: dict[str, tuple[Draw, tuple[Tissue, ...]]]) -> tuple[Layer, ...]:
@@ -83,7 +83,7 @@ def draw_findings(seed: int, patient_id: str, chest: Chest) -> Findings:
     return Findings(layers(EARLY), layers(LATE))
 
 
-def _fissures(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _fissures(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     point, normal = chest.size.at(*OBLIQUE[0]), OBLIQUE[1] / chest.size.scale
     normal /= np.linalg.norm(normal)
     above = Plate(point + normal * 500, normal, 500)
@@ -95,12 +95,12 @@ def _fissures(chest: Chest, random: np.random.Generator) -> list[Part]:
     ]
 
 
-def _nodules(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _nodules(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     centers = chest.inside[random.integers(len(chest.inside), size=random.poisson(NODULES))]
     return [(Tissue.NODULE, _blob(center, random.uniform(1.5, 4.0), random)) for center in centers]
 
 
-def _nodes(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _nodes(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     """Lymph nodes beside central to segmental arteries."""
     beside = [b for b in chest.arteries.branches if b.level in ("main", "lobar", "segmental")]
     parts: list[Part] = []
@@ -112,11 +112,11 @@ def _nodes(chest: Chest, random: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _atelectasis(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _atelectasis(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     return [(Tissue.ATELECTASIS, _crescent(chest, random.uniform(3, 12), random.uniform(-50, 0)))]
 
 
-def _effusion(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _effusion(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     sides = [(-np.inf, 0), (0, np.inf), (-np.inf, np.inf)]
     low, high = sides[random.choice(3, p=(0.3, 0.25, 0.45))]
     layer = _crescent(chest, random.uniform(5, 22), random.uniform(-30, 40))
@@ -124,7 +124,7 @@ def _effusion(chest: Chest, random: np.random.Generator) -> list[Part]:
     return [(Tissue.EFFUSION, Intersection(layer, beside))]
 
 
-def _crescent(chest: Chest, thick: float, top: float) -> Shape:
+def _crescent(chest: HealthyChest, thick: float, top: float) -> Shape:
     """The lowest part of the chest in a supine patient: what lies less than `thick` mm before the back wall."""
     cavity = chest.torso.cavity
     forwards = Ellipsoid(cavity.center + np.array((0, -thick, 0.4 * thick)), cavity.radii, cavity.power)
@@ -132,7 +132,7 @@ def _crescent(chest: Chest, thick: float, top: float) -> Shape:
     return Difference(region, forwards)
 
 
-def _mucus(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _mucus(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     """Plugs that fill some mm to a few cm of small bronchi."""
     lumens = [shape for tissue, shape in chest.bronchi if tissue == Tissue.AIRWAY and isinstance(shape, Capsule)]
     small = [index for index, lumen in enumerate(lumens) if lumen.radius < 3.5]
@@ -141,13 +141,13 @@ def _mucus(chest: Chest, random: np.random.Generator) -> list[Part]:
     return [(Tissue.MUCUS, piece) for plug in plugs for piece in plug]
 
 
-def _calcified_walls(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _calcified_walls(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     aorta = [shape for tissue, shape in chest.torso.parts if tissue == Tissue.AORTA and isinstance(shape, Capsule)]
     pieces = [aorta[index] for index in random.integers(len(aorta), size=1 + random.poisson(4))]
     return [_plaque(piece.start, piece.end, piece.radius, random) for piece in pieces]
 
 
-def _coronary_calcium(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _coronary_calcium(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     """Along the left anterior descending and the right coronary artery, on the heart's surface."""
     parts: list[Part] = []
     for start, end in (((26, -38, -8), (48, -66, -50)), ((-4, -58, -20), (-10, -58, -66))):
@@ -157,13 +157,13 @@ def _coronary_calcium(chest: Chest, random: np.random.Generator) -> list[Part]:
     return parts
 
 
-def _calcified_arteries(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _calcified_arteries(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     large = [b for b in chest.arteries.branches if b.level in ("main", "lobar")]
     chosen = [large[index] for index in random.integers(len(large), size=random.integers(1, 4))]
     return [_plaque(branch.points[0], branch.end, branch.radius, random) for branch in chosen]
 
 
-def _thickened_bronchi(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _thickened_bronchi(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     gain, side = random.uniform(1.2, 1.5), random.choice((-1, 0, 1))
     walls = [shape for tissue, shape in chest.bronchi if tissue == Tissue.AIRWAY_WALL and isinstance(shape, Capsule)]
     return [
@@ -173,7 +173,7 @@ def _thickened_bronchi(chest: Chest, random: np.random.Generator) -> list[Part]:
     ]
 
 
-def _cuffs(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _cuffs(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     """Thickened walls of a share of the arteries, and what fills the sheath round them."""
     share, thick = random.uniform(0.05, 0.25), random.uniform(0.6, 1.6)
     levels = ("lobar", "segmental", "subsegmental")
@@ -181,7 +181,7 @@ def _cuffs(chest: Chest, random: np.random.Generator) -> list[Part]:
     return [(Tissue.CUFF, piece) for b in chosen for piece in tube(b.points, b.radius + thick)]
 
 
-def _filling_defects(chest: Chest, random: np.random.Generator) -> list[Part]:
+def _filling_defects(chest: HealthyChest, random: np.random.Generator) -> list[Part]:
     """Unmixed blood in central arteries, which looks like an embolus on the CTPA and like blood on the NCT."""
     branches = [b for b in chest.arteries.branches if b.level in ("main", "lobar", "segmental")]
     parts: list[Part] = []

@@ -17,7 +17,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import unzipped
 from cpmn.dicom.choice import choose_series
 from cpmn.dicom.geometry import Geometry
-from cpmn.dicom.headers import read_dicom, scan_files
+from cpmn.dicom.headers import read_dicom, read_file_set
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
@@ -146,7 +146,7 @@ def _segmentation(slices: Sequence[pydicom.Dataset], mask: sitk.Image, geometry:
 def _slices(source: Path, series: str, config: ConvertConfig) -> tuple[list[pydicom.Dataset], Geometry]:
     """The scan's files without their pixels, in the order of the volume, and where they lie."""
     with unzipped(source, config.maximum_unzipped_gb) as files:
-        choice = choose_series(scan_files(source, files), phase="nct", series_uid=series, config=config)
+        choice = choose_series(read_file_set(source, files), phase="nct", series_uid=series, config=config)
         assert choice.series.geometry is not None
         paths = dict.fromkeys(header.path for header in choice.series.slices)
         slices = [read_dicom(path, stop_before_pixels=True) for path in paths]

@@ -15,8 +15,8 @@ DENSITY = 2.0  # our choice: samples per source voxel and axis, so that a stretc
 
 
 @dataclass(frozen=True)
-class Clot:
-    """What became of one clot."""
+class CarriedClot:
+    """What became of one clot when it was carried to another grid."""
 
     label: int
     source_ml: float
@@ -29,7 +29,7 @@ class Clot:
 
 def propagate_labels(
     labels: sitk.Image, target: sitk.Image, transform: sitk.Transform, config: PropagateConfig
-) -> tuple[sitk.Image, list[Clot]]:
+) -> tuple[sitk.Image, list[CarriedClot]]:
     """Clot ids on the grid of `target` (uint16), and what became of each clot.
 
     Every target voxel near a clot is sampled on a sub-grid at least as fine as the source voxels; each sample takes
@@ -144,12 +144,12 @@ def _box_of(near: np.ndarray, step: np.ndarray, size: np.ndarray) -> tuple[slice
     return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1], strict=True))
 
 
-def _account(labels: sitk.Image, target: sitk.Image, winner: np.ndarray, fractions: dict) -> list[Clot]:
+def _account(labels: sitk.Image, target: sitk.Image, winner: np.ndarray, fractions: dict) -> list[CarriedClot]:
     source_voxel, target_voxel = (float(np.prod(image.GetSpacing())) / 1000 for image in (labels, target))
     source_counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel())
     written_counts = np.bincount(winner.ravel(), minlength=len(source_counts))
     return [
-        Clot(
+        CarriedClot(
             label=int(label),
             source_ml=float(source_counts[label] * source_voxel),
             mapped_ml=float(fraction.sum(dtype=np.float64) * target_voxel),

@@ -11,7 +11,7 @@ from cpmn.checks.mask import check_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
-from cpmn.propagate.labels import Clot, propagate_labels
+from cpmn.propagate.labels import CarriedClot, propagate_labels
 from cpmn.propagate.masks import read_mask
 from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import image_like, read_image, write_image
@@ -94,7 +94,7 @@ def _propagated(
     return labels, findings
 
 
-def _report(patient: Patient, clots: list[Clot]) -> None:
+def _report(patient: Patient, clots: list[CarriedClot]) -> None:
     lost = [clot.label for clot in clots if clot.written_ml == 0]
     if len(lost) == len(clots):
         remedy = "Check the registration picture (quality.png) and that the NCT covers the chest"

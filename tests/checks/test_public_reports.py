@@ -16,7 +16,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_patient
 from cpmn.dicom.acquisition import acquisitions
-from cpmn.dicom.headers import scan_files
+from cpmn.dicom.headers import read_file_set
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
 
@@ -78,7 +78,7 @@ def test_contrast_phases_under_one_series(write_series, first, second, told_by):
     stood twice, in files of other scanner settings and times."""
     date = {"ContentDate": "20200101"}
     folder = write_series(z=PLACES * 2, each=lambda index: date | (first if index < len(PLACES) else second))
-    assert [(len(part.headers), part.told_by) for part in acquisitions(scan_files(folder).headers)] == [
+    assert [(len(part.headers), part.told_by) for part in acquisitions(read_file_set(folder).headers)] == [
         (len(PLACES), told_by)
     ] * 2
 

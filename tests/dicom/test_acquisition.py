@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from cpmn.dicom.acquisition import acquisitions, differing
-from cpmn.dicom.headers import scan_files
+from cpmn.dicom.headers import read_file_set
 
 PASS = [4.0 * i for i in range(12)]
 BETWEEN = [4.0 * i + 2.0 for i in range(12)]
 
 
 def parts(folder):
-    return [(len(part.headers), part.told_by) for part in acquisitions(scan_files(folder).headers)]
+    return [(len(part.headers), part.told_by) for part in acquisitions(read_file_set(folder).headers)]
 
 
 def by_half(first: dict, second: dict, count: int = 12):
@@ -75,12 +75,12 @@ def test_slices_without_a_place_stay_together(write_series):
 
 def test_the_facts_in_which_two_slices_differ(write_series):
     folder = write_series(z=[0.0, 1.0], each=by_half({"KVP": 120}, {"KVP": 100}, 1))
-    assert differing(*scan_files(folder).headers) == ["tube voltage"]
+    assert differing(*read_file_set(folder).headers) == ["tube voltage"]
 
 
 def test_every_slice_is_in_exactly_one_part(write_series):
     random = np.random.default_rng(0)
     tags = [{"KVP": int(random.choice([100, 120])), "AcquisitionNumber": int(random.integers(3))} for _ in range(30)]
-    headers = scan_files(write_series(z=random.uniform(0, 90, 30).round(1), each=lambda index: tags[index])).headers
+    headers = read_file_set(write_series(z=random.uniform(0, 90, 30).round(1), each=lambda index: tags[index])).headers
     found = [header.path for part in acquisitions(headers) for header in part.headers]
     assert sorted(found) == sorted(header.path for header in headers)

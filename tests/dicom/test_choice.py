@@ -5,7 +5,7 @@ import pytest
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.choice import choose_series
 from cpmn.dicom.contrast import contrast_evidence
-from cpmn.dicom.headers import scan_files
+from cpmn.dicom.headers import read_file_set
 from cpmn.dicom.identity import uid_key
 from cpmn.dicom.problem import SeriesProblem
 
@@ -13,7 +13,7 @@ WHOLE = [4.0 * i for i in range(50)]
 
 
 def choose(folder, phase="nct", **config):
-    return choose_series(scan_files(folder), phase=phase, series_uid="", config=ConvertConfig(**config))
+    return choose_series(read_file_set(folder), phase=phase, series_uid="", config=ConvertConfig(**config))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def choose(folder, phase="nct", **config):
     ],
 )
 def test_contrast_evidence(write_series, tags, evidence):
-    header = scan_files(write_series(z=[0], **tags)).headers[0]
+    header = read_file_set(write_series(z=[0], **tags)).headers[0]
     assert contrast_evidence(header).evidence == evidence
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.choice import choose_series
-from cpmn.dicom.headers import scan_files
+from cpmn.dicom.headers import read_file_set
 from cpmn.dicom.identity import uid_key
 from cpmn.dicom.problem import SeriesProblem
 
@@ -24,7 +24,7 @@ def cut(write_series, tmp_path):
 
 
 def choose(folder, series_uid=""):
-    return choose_series(scan_files(folder), phase="nct", series_uid=series_uid, config=ConvertConfig())
+    return choose_series(read_file_set(folder), phase="nct", series_uid=series_uid, config=ConvertConfig())
 
 
 @pytest.mark.parametrize("named", ["", "1.5", "1.6"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.geometry import stack_geometry
-from cpmn.dicom.headers import Header, scan_files
+from cpmn.dicom.headers import Header, read_file_set
 from cpmn.dicom.pixels import read_volume
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import resample_slices, unshear_slices
@@ -18,7 +18,7 @@ CONFIG = ConvertConfig()
 
 
 def geometry(folder, **config):
-    return stack_geometry(scan_files(folder).headers, ConvertConfig(**config))
+    return stack_geometry(read_file_set(folder).headers, ConvertConfig(**config))
 
 
 def problem(folder, **config) -> str:
@@ -70,10 +70,10 @@ def test_tilted_slices_get_a_grid_that_holds_them_all(write_series):
 @pytest.mark.parametrize("along", [0.0, 0.8, -1.6])
 def test_whole_shifts_keep_every_pixel_in_its_place(write_series, tmp_path, along, across):
     each = [{"ImagePositionPatient": [along * i - 10, across * i - 20, 2.5 * i]} for i in range(4)]
-    headers = scan_files(write_series(z=range(4), each=lambda index: each[index])).headers
+    headers = read_file_set(write_series(z=range(4), each=lambda index: each[index])).headers
     found = stack_geometry(headers, CONFIG)
     volume = read_volume([headers[i] for i in found.order], found).hu
-    plain = scan_files(write_series("plain", z=range(4))).headers
+    plain = read_file_set(write_series("plain", z=range(4))).headers
     straight = geometry(tmp_path / "plain")
     expected = read_volume([plain[i] for i in straight.order], straight).hu
     for index, slice_hu in enumerate(volume):

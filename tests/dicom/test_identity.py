@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from cpmn.dicom.headers import Header, scan_files
+from cpmn.dicom.headers import Header, read_file_set
 from cpmn.dicom.identity import acquired_at, identity_of, patient_key, uid_key
 
 
@@ -27,14 +27,14 @@ def test_when_a_slice_was_taken(tags, moment):
 
 def test_a_series_is_as_old_as_its_earliest_slice(write_series):
     each = lambda index: {"AcquisitionDate": "20200101", "AcquisitionTime": f"1200{30 - index:02d}"}  # noqa: E731
-    identity = identity_of(scan_files(write_series(each=each)).headers)
+    identity = identity_of(read_file_set(write_series(each=each)).headers)
     assert identity.acquired == datetime(2020, 1, 1, 12, 0, 19)
     assert set(identity.to_json()) == {"patient", "study", "frame_of_reference"}
 
 
 def test_keys_are_equal_for_equals_and_show_nothing(write_series):
-    first, second = (identity_of(scan_files(write_series(name, PatientID=name)).headers) for name in ("a", "b"))
-    again = identity_of(scan_files(write_series("c", PatientID="a")).headers)
+    first, second = (identity_of(read_file_set(write_series(name, PatientID=name)).headers) for name in ("a", "b"))
+    again = identity_of(read_file_set(write_series("c", PatientID="a")).headers)
     assert first.patient == again.patient != second.patient
     assert "SECRET" not in first.patient
     assert len(first.patient) == 12

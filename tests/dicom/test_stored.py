@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from cpmn.config.convert import ConvertConfig
-from cpmn.dicom.headers import scan_files
+from cpmn.dicom.headers import read_file_set
 from cpmn.dicom.pixels import read_volume
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.series import group_series
@@ -81,7 +81,7 @@ def written(write_series) -> Written:
 
 
 def ours(folder: Path) -> np.ndarray:
-    (series,) = group_series(scan_files(folder).headers, ConvertConfig())
+    (series,) = group_series(read_file_set(folder).headers, ConvertConfig())
     assert series.geometry is not None, series.problems
     return read_volume(series.slices, series.geometry).hu
 

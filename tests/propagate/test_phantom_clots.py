@@ -11,7 +11,7 @@ from cpmn.config.phantom import PhantomConfig
 from cpmn.config.propagate import PropagateConfig
 from cpmn.phantom.anatomy import build_anatomy
 from cpmn.phantom.scan import grid_image, scan_phase
-from cpmn.propagate.labels import Clot, propagate_labels
+from cpmn.propagate.labels import CarriedClot, propagate_labels
 
 SMALL_ML = 0.02  # the bar of the project: every clot of 20 mm3 or more survives
 CONFIG = PhantomConfig(seed=5, subsample_mm=2.0)
@@ -23,7 +23,7 @@ class Case(NamedTuple):
     nct: sitk.Image
     motion: sitk.Transform
     carried: np.ndarray
-    clots: list[Clot]
+    clots: list[CarriedClot]
 
 
 @pytest.fixture(scope="module")
