@@ -120,6 +120,12 @@ CHECKS: dict[str, Check] = {
         limits="at most convert.maximum_interval_hours (24) apart; above 1 hour warned of",
         source="SPTA: perfect within 1 hour, good within 12",
     ),
+    "mask_label": Check(
+        of="mask",
+        compares="whether an nct_truth marks clots with the row's label",
+        limits="no clot with label 0; none with label 1 is warned of (in a ctpa_mask or nct_mask both are errors)",
+        source="the columns' meaning",
+    ),
     "mask_volume": Check(
         of="mask",
         compares="the volume of all clots with those of patients",

@@ -11,8 +11,10 @@ import SimpleITK as sitk
 
 from cpmn.checks.cohort import check_cohort
 from cpmn.checks.finding import Finding, overrule
+from cpmn.checks.mask import check_mask, check_truth
 from cpmn.checks.pair import check_pair
 from cpmn.checks.scan import check_headers, check_scan
+from cpmn.cohort.masks import read_ids, read_mask
 from cpmn.cohort.sheet import Patient, missing_files
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.problem import SeriesProblem
@@ -22,11 +24,16 @@ from cpmn.files import sha256_of_array, write_table, write_text
 
 COLUMNS = ("patient_id", "of", "check", "outcome", "seen", "remedy")
 WORST_FIRST = ("refused", "overruled", "warned", "passed")
+MASKS = {"nct": ("nct_mask", "nct_truth"), "ctpa": ("ctpa_mask",)}
+"""Columns of masks by the phase that they were drawn on."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Row(NamedTuple):
-    """One line of the table: what a check said of a patient's scan, pair or mask, or of the cohort."""
+    """One line of the table: what a check said of a patient's scan, pair or mask, or of the cohort.
+
+    `of` is nct, ctpa, pair, the column of a mask, files or cohort.
+    """
 
     patient_id: str
     of: str
@@ -90,14 +97,17 @@ def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Exam
     gaps = missing_files(patient)
     rows = [Row(patient.patient_id, "files", "present", "refused", gap, "Correct the sheet.") for gap in gaps]
     facts: dict[str, dict[str, Any]] = {}
-    for phase in ("nct", "ctpa"):
+    for phase in MASKS:
         if (source := getattr(patient, phase)) is None or not source.exists():
             continue
         try:
-            findings, facts[phase] = _ask(patient, phase, source, config, headers_only)
-            rows += _rows(patient.patient_id, phase, findings, patient.overrule)
+            findings, facts[phase], scan = _ask(patient, phase, source, config, headers_only)
         except (PatientError, SeriesProblem) as error:
-            rows.append(Row(patient.patient_id, phase, "readable", "refused", error.problem, error.remedy))
+            rows.append(_unreadable(patient, phase, error))
+            continue
+        rows += _rows(patient.patient_id, phase, findings, patient.overrule)
+        if scan is not None:
+            rows += _of_masks(patient, phase, scan)
     if len(facts) == 2:
         of_pair, _ = check_pair(facts["nct"]["identity"], facts["ctpa"]["identity"], config.maximum_interval_hours)
         rows += _rows(patient.patient_id, "pair", of_pair, patient.overrule)
@@ -110,14 +120,42 @@ def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Exam
 
 def _ask(
     patient: Patient, phase: str, source: Path, config: ConvertConfig, headers_only: bool
-) -> tuple[list[Finding], dict[str, Any]]:
+) -> tuple[list[Finding], dict[str, Any], sitk.Image | None]:
+    """Findings and facts of a scan, and its image where it was read."""
     named = patient.nct_series if phase == "nct" else patient.ctpa_series
     if headers_only:
         facts = read_headers(source, phase=phase, series_uid=named, config=config)
-        return check_headers(facts, phase), facts | {"pixels_sha256": f"{patient.patient_id} {phase}"}  # not compared
+        return (
+            check_headers(facts, phase),
+            facts | {"pixels_sha256": f"{patient.patient_id} {phase}"},
+            None,
+        )  # not compared
     image, facts = read_scan(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
     hashed = sha256_of_array(sitk.GetArrayViewFromImage(image))
-    return check_scan(image, facts, phase), facts | {"pixels_sha256": hashed}
+    return check_scan(image, facts, phase), facts | {"pixels_sha256": hashed}, image
+
+
+def _of_masks(patient: Patient, phase: str, scan: sitk.Image) -> Iterator[Row]:
+    """What is wrong with the masks that were drawn on a scan, by their columns; absent files are rows already."""
+    for column in MASKS[phase]:
+        if (path := getattr(patient, column)) is None or not path.is_file():
+            continue
+        try:
+            findings = _ask_mask(patient, column, path, phase, scan)
+        except PatientError as error:
+            yield _unreadable(patient, column, error)
+        else:
+            yield from _rows(patient.patient_id, column, findings, patient.overrule)
+
+
+def _ask_mask(patient: Patient, column: str, path: Path, phase: str, scan: sitk.Image) -> list[Finding]:
+    if column == "nct_truth":
+        return check_truth(read_ids(patient, path, scan, phase.upper()), scan, patient.label)
+    return check_mask(read_mask(patient, path, scan, phase.upper()), scan, phase)
+
+
+def _unreadable(patient: Patient, of: str, error: PatientError | SeriesProblem) -> Row:
+    return Row(patient.patient_id, of, "readable", "refused", error.problem, error.remedy)
 
 
 def _rows(patient_id: str, of: str, findings: Iterable[Finding], overruled: Sequence[str]) -> list[Row]:

@@ -8,11 +8,11 @@ import SimpleITK as sitk
 
 from cpmn.checks.finding import Finding, settle_patient
 from cpmn.checks.mask import check_mask
+from cpmn.cohort.masks import read_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.propagate.labels import CarriedClot, propagate_labels
-from cpmn.propagate.masks import read_mask
 from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import image_like, read_image, write_image
 from cpmn.volume.transforms import load_transform

@@ -1,13 +1,17 @@
 """A whole cohort asked before any run: one table of what to look at."""
 
 import csv
+from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from cpmn.checks.deep import check_deeply
 from cpmn.cli import main
 from cpmn.cohort.sheet import load_cohort
 from cpmn.config.convert import ConvertConfig
+from cpmn.volume.images import image_like, read_image, write_image
 
 HEAD = "patient_id,ctpa,nct,ctpa_mask,label,overrule\n"
 TIMES = {"AcquisitionDate": "20200101", "AcquisitionTime": "120000"}
@@ -71,3 +75,59 @@ def test_the_command_writes_a_table_and_a_page_and_ends_with_2(cohort, tmp_path,
     assert "a and b hold the same voxels" in page
     assert "<b>" not in page
     assert "4 refused" in capsys.readouterr().out
+
+
+CTPA_CHECKS = ["mask_volume", "mask_clots", "mask_mirrored", "mask_tissue", "mask_blood"]
+
+
+def masks_of(phantom: Path, folder: Path, **columns: str) -> list[tuple[str, ...]]:
+    """Column, check and outcome of all that was said of the masks in one phantom's row."""
+    row = {"patient_id": "p", "ctpa": str(phantom / "ctpa"), "nct": str(phantom / "nct"), "label": "1"}
+    row |= {"ctpa_mask": str(phantom / "ctpa_mask.nii.gz")} | columns
+    with (folder / "cohort.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, row)
+        writer.writeheader()
+        writer.writerow(row)
+    rows = check_deeply(load_cohort(folder / "cohort.csv"), ConvertConfig())
+    return [(one.of, one.check, one.outcome) for one in rows if one.of in row]
+
+
+def mirrored(path: Path, target: Path) -> str:
+    """A mask mirrored from left to right, under the same header."""
+    mask = read_image(path)
+    write_image(image_like(np.ascontiguousarray(sitk.GetArrayFromImage(mask)[:, :, ::-1]), mask), target)
+    return str(target)
+
+
+def of_masks(rows: list[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    return {row for row in rows if "mask" in row[0] or row[0] == "nct_truth"}
+
+
+def test_masks_that_fit_pass_every_check(phantom, tmp_path):
+    truth = str(phantom / "nct_truth.nii.gz")
+    found = of_masks(masks_of(phantom, tmp_path, nct_mask=truth, nct_truth=truth))
+    on_nct = {("nct_mask", check, "passed") for check in CTPA_CHECKS[:-1]}
+    assert found == on_nct | {("ctpa_mask", check, "passed") for check in CTPA_CHECKS} | {
+        ("nct_truth", check, "passed") for check in ["mask_label", *CTPA_CHECKS[:-1]]
+    }
+
+
+@pytest.mark.parametrize(("column", "name"), [("ctpa_mask", "ctpa_mask"), ("nct_mask", "nct_truth")])
+def test_a_mirrored_mask_is_found_and_can_be_overruled(phantom, tmp_path, column, name):
+    wrong = mirrored(phantom / f"{name}.nii.gz", tmp_path / "wrong.nii.gz")
+    assert (column, "mask_mirrored", "refused") in masks_of(phantom, tmp_path, **{column: wrong})
+    found = masks_of(phantom, tmp_path, **{column: wrong, "overrule": "mask_mirrored mask_tissue"})
+    assert (column, "mask_mirrored", "overruled") in found
+    assert not {outcome for of, _, outcome in found if of == column} & {"refused"}
+
+
+def test_a_mirrored_reference_is_found(phantom, tmp_path):
+    wrong = mirrored(phantom / "nct_truth.nii.gz", tmp_path / "wrong.nii.gz")
+    assert ("nct_truth", "mask_mirrored", "refused") in masks_of(phantom, tmp_path, nct_truth=wrong)
+
+
+@pytest.mark.parametrize("column", ["ctpa_mask", "nct_mask", "nct_truth"])
+def test_a_mask_that_cannot_be_placed_is_a_row(phantom, tmp_path, column):
+    write_image(sitk.Image([9, 9, 9], sitk.sitkUInt8) + 1, tmp_path / "small.nii.gz")
+    found = of_masks(masks_of(phantom, tmp_path, **{column: str(tmp_path / "small.nii.gz")}))
+    assert {row for row in found if row[2] == "refused"} == {(column, "readable", "refused")}

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from cpmn.checks.mask import check_mask
+from cpmn.checks.mask import check_mask, check_truth
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.volume.clots import components_of
@@ -185,3 +185,13 @@ def test_a_small_image_is_asked_for_volume_and_values_alone():
     scan = sitk.Image([30, 30, 30], sitk.sitkInt16) - 850
     labels = np.ones((30, 30, 30))
     assert list(ask(scan, labels, "ctpa")) == ["mask_volume", "mask_clots"]
+
+
+@pytest.mark.parametrize(
+    ("label", "marked", "outcome"), [(1, True, "passed"), (0, True, "refused"), (1, False, "warned")]
+)
+def test_a_reference_says_the_same_as_the_label(scans, label, marked, outcome):
+    scan, labels = scans["nct"]
+    mask = image_like((labels * marked).astype(np.uint16), scan)
+    found = {finding.check: finding.outcome for finding in check_truth(mask, scan, label)}
+    assert found["mask_label"] == outcome

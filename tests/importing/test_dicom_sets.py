@@ -8,12 +8,12 @@ import pytest
 import SimpleITK as sitk
 from scipy.io import savemat
 
+from cpmn.cohort.masks import read_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError
 from cpmn.importing.stage import import_dataset
-from cpmn.propagate.masks import read_mask
 from cpmn.volume.images import read_image
 from tests.dicom.conftest import stored_values
 from tests.importing.conftest import SHAPE, SLICES, STEP_MM
