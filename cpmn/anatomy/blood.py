@@ -59,15 +59,18 @@ def look_factors(image: sitk.Image) -> list[int]:
     return [max(1, round(LOOK_MM / s)) for s in image.GetSpacing()]
 
 
+def averaged(image: sitk.Image) -> np.ndarray:
+    """An image on voxels of about `LOOK_MM` (float32, z, y, x), each the mean of those it covers."""
+    return sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), look_factors(image)))
+
+
 def front_mediastinum(image: sitk.Image, lungs: sitk.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What lies between the lungs, away from the spine, on voxels of about `LOOK_MM`; both images in LPS.
 
     Returns HU (float32), lung (bool) and what is no lung but has lung to its right and left in the front
     `FRONT_SHARE` of the lungs' depth (bool), each (z, y, x).
     """
-    factors = look_factors(image)
-    hu, lung = (sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(i, sitk.sitkFloat32), factors)) for i in (image, lungs))
-    lung = lung > 0.5
+    hu, lung = averaged(image), averaged(lungs) > 0.5
     between = between_lungs(lung) & ~lung
     rows = np.flatnonzero(lung.any(axis=(0, 2)))
     between[:, : rows[0]] = between[:, int(rows[0] + FRONT_SHARE * (rows[-1] - rows[0])) + 1 :] = False

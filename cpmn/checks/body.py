@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from cpmn.anatomy.blood import LOOK_MM, look_factors
+from cpmn.anatomy.blood import LOOK_MM, averaged, look_factors
 from cpmn.anatomy.lungbox import touched_sides
 from cpmn.anatomy.lungs import between_lungs, segment_lungs
 from cpmn.checks.finding import Finding, doubtful, passed
@@ -37,8 +37,10 @@ LUNGS_LEAST_ML = 300.0  # fewer do not show how the body stands
 POSE_REMEDY = "Look at it: if it stands wrongly, correct its orientation, or give the DICOM series."
 
 
-def check_body(image: sitk.Image) -> list[Finding]:
+def check_body(image: sitk.Image, hu: np.ndarray) -> list[Finding]:
     """Whether lungs, spine, head, liver and heart lie where the axes say; no finding without lungs.
+
+    image : CT in HU, ordered LPS; `hu` the same as `averaged` makes it.
 
     Where the image cuts the lungs at a side, as where it shows one alone, what lies between them is not asked; nor are
     sides of a body that stands wrongly otherwise.
@@ -47,7 +49,7 @@ def check_body(image: sitk.Image) -> list[Finding]:
         lungs = segment_lungs(image, spacing_mm=LOOK_MM, minimum_ml=LUNGS_LEAST_ML)
     except CpmnError:
         return []
-    body = Body(image, lungs)
+    body = Body(image, hu, lungs)
     findings = [_check_lungs(body), _check_spine(body)]
     if body.cut_at_a_side:
         return findings
@@ -63,16 +65,12 @@ class Body:
     """A chest and its lungs on voxels of about 4 mm, axes (z, y, x) to head, back and left."""
 
     image: sitk.Image
+    hu: np.ndarray
     mask: sitk.Image
 
     def __post_init__(self):
-        factors = look_factors(self.image)
-        self.spacing = (np.array(self.image.GetSpacing()) * factors)[::-1]
-        self.hu, mask = (
-            sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(i, sitk.sitkFloat32), factors))
-            for i in (self.image, self.mask)
-        )
-        self.lungs = mask > 0.5
+        self.spacing = (np.array(self.image.GetSpacing()) * look_factors(self.image))[::-1]
+        self.lungs = averaged(self.mask) > 0.5
         self.cut = touched_sides(self.mask)
         self.cut_at_a_side = bool({"left", "right"} & set(self.cut))
         self.box = ndimage.find_objects(self.lungs.astype(np.uint8))[0]

@@ -98,7 +98,7 @@ def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Exam
     rows = [Row(patient.patient_id, "files", "present", "refused", gap, "Correct the sheet.") for gap in gaps]
     facts: dict[str, dict[str, Any]] = {}
     for phase in MASKS:
-        if (source := getattr(patient, phase)) is None or not source.exists():
+        if (source := patient.scan(phase)) is None or not source.exists():
             continue
         try:
             findings, facts[phase], scan = _ask(patient, phase, source, config, headers_only)
@@ -122,14 +122,11 @@ def _ask(
     patient: Patient, phase: str, source: Path, config: ConvertConfig, headers_only: bool
 ) -> tuple[list[Finding], dict[str, Any], sitk.Image | None]:
     """Findings and facts of a scan, and its image where it was read."""
-    named = patient.nct_series if phase == "nct" else patient.ctpa_series
+    named = patient.series_uid(phase)
     if headers_only:
         facts = read_headers(source, phase=phase, series_uid=named, config=config)
-        return (
-            check_headers(facts, phase),
-            facts | {"pixels_sha256": f"{patient.patient_id} {phase}"},
-            None,
-        )  # not compared
+        not_compared = {"pixels_sha256": f"{patient.patient_id} {phase}"}
+        return check_headers(facts, phase), facts | not_compared, None
     image, facts = read_scan(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
     hashed = sha256_of_array(sitk.GetArrayViewFromImage(image))
     return check_scan(image, facts, phase), facts | {"pixels_sha256": hashed}, image

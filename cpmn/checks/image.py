@@ -11,11 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage, signal
 
-from cpmn.anatomy.blood import look_factors
+from cpmn.anatomy.blood import averaged
 from cpmn.checks.body import check_body
+from cpmn.checks.extent import large_enough
 from cpmn.checks.finding import Finding, failed, passed
 
-SMALLEST_MM = 100.0  # of each side of the image: less shows too little of a body to ask
 STEP_HU = 4.0  # bins of the histogram
 SMOOTHING_BINS = 3.0  # standard deviation: a peak of tissue is 40 HU wide, also in noise once averaged to 4 mm
 SOFT_RANGE_HU = (-400.0, 400.0)  # peaks of fat, muscle and enhanced blood lie within
@@ -38,11 +38,11 @@ def check_image(image: sitk.Image, facts: Mapping[str, Any]) -> list[Finding]:
         it.
     facts : of the same; `source` says whether it comes from DICOM.
     """
-    asked = min(n * s for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)) >= SMALLEST_MM
     findings = [] if facts["source"] == "dicom" else [check_stated_geometry(image)]
-    if asked:
-        findings.append(check_hounsfield(image))
-        findings += check_body(image)
+    if large_enough(image):
+        hu = averaged(image)
+        findings.append(check_hounsfield(hu))
+        findings += check_body(image, hu)
     return findings
 
 
@@ -63,9 +63,8 @@ def check_stated_geometry(image: sitk.Image) -> Finding:
     return passed("geometry")
 
 
-def check_hounsfield(image: sitk.Image) -> Finding:
-    """Whether air, fat and muscle have the values that they have in HU, once averaged to voxels of about 4 mm."""
-    hu = sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), look_factors(image)))
+def check_hounsfield(hu: np.ndarray) -> Finding:
+    """Whether air, fat and muscle have the values that they have in HU; `hu` as of `averaged`."""
     dark = float(np.percentile(hu, DARK_PERCENTILE))
     peaks = _tissue_peaks(hu)
     tissue = any(low <= peak <= high for peak in peaks for low, high in (FAT_HU, MUSCLE_HU))

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from cpmn.checks.extent import large_enough
 from cpmn.checks.finding import Finding, doubtful, failed, passed
 from cpmn.volume.clots import components_of
 from cpmn.volume.images import voxel_ml
@@ -26,7 +27,6 @@ TISSUE_HU = (-200.0, 250.0)  # ours; clots on CTPA have 6 to 87 HU (domain facts
 LEAST_IN_TISSUE, FEW_IN_TISSUE = 0.5, 0.7
 BETTER, FAR_BETTER = 0.15, 0.2  # ours: how much more of a mask in tissue when mirrored is doubtful, refused
 FEWEST_VOXELS = 30  # ours: fewer say nothing of a share
-SMALLEST_MM = 100.0  # ours: in a smaller image there is no lung to fall into
 
 CLOT_HU = (150.0, 200.0)  # median above which is doubtful, refused: a chronic clot has 87, an artery 200 and more
 OPACIFIED_HU = 110.0  # as the check `contrast`
@@ -56,7 +56,7 @@ def check_mask(
     hu = sitk.GetArrayViewFromImage(scan)
     findings = [_volume(labels, scan), _clots(labels)]
     places = np.argwhere(labels > 0)
-    if len(places) < FEWEST_VOXELS or min(np.multiply(scan.GetSize(), scan.GetSpacing())[:2]) < SMALLEST_MM:
+    if len(places) < FEWEST_VOXELS or not large_enough(scan, "xy"):
         return findings
     other_places = {name: np.argwhere(_upright(other) > 0) for name, other in (others or {}).items()}
     findings += check_place(hu, places, other_places)

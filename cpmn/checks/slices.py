@@ -3,12 +3,12 @@
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.checks.extent import large_enough
 from cpmn.checks.finding import Finding, doubtful, failed, passed
 
 LOOK_MM = 4.0  # ours: in-plane resolution at which slices are compared; noise is averaged away
 SEEN_HU = (-1000.0, 200.0)  # ours: air to soft tissue; bone and metal would outweigh lung and heart
 FEWEST_SLICES = 12  # ours: fewer give no typical difference
-SMALLEST_MM = 100.0  # ours: an image smaller than a chest in-plane is not asked
 NEIGHBOURS = 2  # slices on either side of a gap that it is compared with
 
 ALTERNATING_REFUSED, ALTERNATING_DOUBTFUL = 1.1, 1.35
@@ -27,7 +27,7 @@ def slices_agree(image: sitk.Image) -> list[Finding]:
     1.0 to 1.7 times its neighbours (104 phantom scans with movement and streaks; at most 1.3 in 20 others and in real
     scans), and 1.6 to 2.5 with a lower third of another breath of 30 mm: of such a stack two of three are seen.
     """
-    if image.GetSize()[2] < FEWEST_SLICES or min(np.multiply(image.GetSize(), image.GetSpacing())[:2]) < SMALLEST_MM:
+    if image.GetSize()[2] < FEWEST_SLICES or not large_enough(image, "xy"):
         return []
     slices = _coarse(image)
     near, far = (np.abs(slices[step:] - slices[:-step]).mean((1, 2)) for step in (1, 2))

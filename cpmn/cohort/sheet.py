@@ -74,6 +74,14 @@ class Patient(BaseModel):
             object.__setattr__(self, "group", self.patient_id)
         return self
 
+    def scan(self, phase: str) -> Path | None:
+        """Where the scan of a phase ("nct" or "ctpa") lies."""
+        return self.nct if phase == "nct" else self.ctpa
+
+    def series_uid(self, phase: str) -> str:
+        """The series of a phase that the row names; empty where the rules are to choose."""
+        return self.nct_series if phase == "nct" else self.ctpa_series
+
 
 def load_cohort(path: Path | str) -> list[Patient]:
     """Read and validate `cohort.csv`; relative paths are relative to it.
@@ -142,9 +150,9 @@ def shared_scans(patients: Iterable[Patient]) -> list[str]:
     """Warnings of scans that stand in the rows of several patients: one may train and test, or be PE and not."""
     owners: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for patient in patients:
-        for path, series in ((patient.nct, patient.nct_series), (patient.ctpa, patient.ctpa_series)):
-            if path is not None:
-                owners[os.path.normpath(path), series][patient.patient_id] = None
+        for phase in SCAN_COLUMNS:
+            if (path := patient.scan(phase)) is not None:
+                owners[os.path.normpath(path), patient.series_uid(phase)][patient.patient_id] = None
     return [
         f"{path} is a scan of {' and '.join(found)}: training may have seen what is tested. Give each patient's own, "
         "or name the series of each."

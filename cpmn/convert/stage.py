@@ -43,8 +43,9 @@ def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> No
 
 
 def _read(patient: Patient, phase: str, source: Path, config: ConvertConfig) -> tuple[sitk.Image, dict[str, Any]]:
-    named = patient.nct_series if phase == "nct" else patient.ctpa_series
-    image, facts = read_scan(source, patient=patient.patient_id, phase=phase, series_uid=named, config=config)
+    image, facts = read_scan(
+        source, patient=patient.patient_id, phase=phase, series_uid=patient.series_uid(phase), config=config
+    )
     return image, facts | {"pixels_sha256": sha256_of_array(sitk.GetArrayViewFromImage(image))}
 
 
@@ -52,7 +53,7 @@ def _write(
     patient: Patient, phase: str, image: sitk.Image, facts: dict[str, Any], findings: Iterable[Finding], folder: Path
 ) -> None:
     """Write a scan and its JSON, of whose identity only hashes are kept."""
-    source = patient.nct if phase == "nct" else patient.ctpa
+    source = patient.scan(phase)
     settled = settle_patient(patient.patient_id, findings, patient.overrule, source)
     record = facts | {
         "identity": facts["identity"].to_json(),

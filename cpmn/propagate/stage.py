@@ -67,7 +67,8 @@ def _clots(
     mask = read_mask(patient, path, scan, scan_name, config.grid_tolerance_mm)
     findings = settle_patient(patient.patient_id, check_mask(mask, scan, scan_name.lower()), patient.overrule, path)
     for finding in findings:
-        logger.info("%s: %s", finding.check, finding.seen)
+        if finding.outcome == "passed":  # the others stand in the log already
+            logger.info("%s: %s", finding.check, finding.seen)
     return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask), findings
 
 

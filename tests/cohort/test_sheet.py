@@ -28,6 +28,13 @@ def test_group_defaults_to_the_patient_and_empty_cells_to_none(tmp_path):
     assert (patient.group, patient.ctpa, patient.ctpa_mask, patient.split) == ("p1", None, None, "")
 
 
+def test_a_phase_s_scan_and_named_series(tmp_path):
+    path = sheet(tmp_path, "p1,c,n,m,1,1.2,", header=f"{HEADER},ctpa_series,nct_series")
+    patient = load_cohort(path)[0]
+    assert [patient.scan(phase) for phase in ("nct", "ctpa")] == [tmp_path / "n", tmp_path / "c"]
+    assert [patient.series_uid(phase) for phase in ("nct", "ctpa")] == ["", "1.2"]
+
+
 def test_byte_order_mark_and_spaces_of_spreadsheets_are_accepted(tmp_path):
     path = tmp_path / "cohort.csv"
     path.write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n p1 ,, nct ,, 0 \r\n".encode())

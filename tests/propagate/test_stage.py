@@ -214,6 +214,16 @@ def test_a_mirrored_mask_is_refused_and_can_be_overruled(case, column):
     assert {one.check: one.outcome for one in case.findings}["mask_mirrored"] == "overruled"
 
 
+def test_every_finding_stands_in_the_log_once(case, caplog):
+    mask = save(case.folder / "mask.nii.gz", chest(case.folder)[:, :, ::-1], (7.0, 7.0, 3.0))
+    with caplog.at_level("INFO"):
+        case.run(1, nct_mask=mask, overrule=("mask_mirrored", "mask_tissue"))
+    assert {one.outcome for one in case.findings} == {"passed", "overruled"}
+    assert [sum(one.seen in message for message in caplog.messages) for one in case.findings] == [1] * len(
+        case.findings
+    )
+
+
 def test_a_right_mask_passes(case):
     mask = save(case.folder / "mask.nii.gz", chest(case.folder), (7.0, 7.0, 3.0))
     case.run(1, nct_mask=mask)
