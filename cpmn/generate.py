@@ -1,6 +1,7 @@
 """Files that are written from the code: `python -m cpmn.generate`, or with `--check` to fail on a difference.
 
 - `config/config.yaml`, its explanation `config/README.md` and the JSON schemas in `workflow/schemas/`, from the models;
+- JSON schemas of what `cpmn predict` writes, in `docs/reference/`;
 - `environment.yml` and `workflow/envs/*.yaml`, from the pins in `pyproject.toml`.
 """
 
@@ -20,6 +21,7 @@ from pydantic.fields import FieldInfo
 from cpmn.checks.catalogue import CHECKS
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
+from cpmn.predict.record import FailureRecord, PredictionRecord
 
 ROOT = Path(__file__).parents[1]
 PYTHON = "3.11"
@@ -103,6 +105,8 @@ def files() -> dict[Path, str]:
         ROOT / "config/README.md": explanation(),
         ROOT / "workflow/schemas/config.schema.json": schema(Config),
         ROOT / "workflow/schemas/cohort.schema.json": schema(Patient),
+        ROOT / "docs/reference/prediction.schema.json": schema(PredictionRecord),
+        ROOT / "docs/reference/error.schema.json": schema(FailureRecord),
         ROOT / "docs/reference/checks.md": checks(),
         ROOT / "environment.yml": environment("cpmn", list(pins("dev").values())),
     }

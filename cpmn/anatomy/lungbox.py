@@ -56,12 +56,17 @@ def touched_sides(lungs: sitk.Image) -> list[str]:
     return touched
 
 
+def body_middle(hu: np.ndarray) -> float:
+    """Place of the middle of the body along x, in voxels: the mean of its tissue in these slices (z, y, x; HU)."""
+    tissue = (hu > TISSUE_HU).sum(axis=(0, 1))
+    return float(np.average(np.arange(tissue.size), weights=tissue + 1e-6))
+
+
 def _mirrored(box: Box, nct: sitk.Image, lungs: sitk.Image) -> Box | None:
     """`box` widened to lie evenly about the middle of the body along x, where one side has hardly any lung."""
     z = box.slices[0]
     columns = sitk.GetArrayViewFromImage(lungs)[z].sum(axis=(0, 1), dtype=np.int64)
-    tissue = (sitk.GetArrayViewFromImage(nct)[z] > TISSUE_HU).sum(axis=(0, 1))
-    middle = float(np.average(np.arange(tissue.size), weights=tissue + 1e-6))
+    middle = body_middle(sitk.GetArrayViewFromImage(nct)[z])
     sides = columns[: round(middle)].sum(), columns[round(middle) :].sum()
     if min(sides) >= MISSING_SHARE * max(sides):
         return None

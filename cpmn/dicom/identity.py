@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cache
 
 from cpmn.dicom.headers import Header
+from cpmn.dicom.references import References
 
 KEY_DIGITS = 12  # of the hash that stands for a UID
 TIMES = (
@@ -24,12 +25,16 @@ SLOWLY = {"n": 2**14, "r": 8, "p": 1, "salt": b"cpmn patient", "dklen": 16}
 
 @dataclass(frozen=True)
 class Identity:
-    """Keys of patient, study and frame of reference, empty where the scan does not say; `acquired` is never written."""
+    """Keys of patient, study and frame of reference, empty where the scan does not say.
+
+    `acquired` is never written, and `references` by `predict` alone, whose results lie beside the scan.
+    """
 
     patient: str = ""
     study: str = ""
     frame_of_reference: str = ""
     acquired: datetime | None = None
+    references: References | None = None
 
     def to_json(self) -> dict[str, str]:
         """The keys under the names of the record."""

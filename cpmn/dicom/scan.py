@@ -5,6 +5,7 @@ hold no name, identifier, date or UID: a series is named by a hash of its UID.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cpmn.dicom.imagefile import is_image_file, read_file
 from cpmn.dicom.numbering import numbering_of
 from cpmn.dicom.pixels import Volume, read_volume
 from cpmn.dicom.problem import SeriesProblem
+from cpmn.dicom.references import references_of
 from cpmn.dicom.regrid import image_of
 from cpmn.dicom.series import Series
 from cpmn.dicom.virtual import virtual_kind
@@ -128,6 +130,7 @@ def _dicom_facts(file_set: FileSet, choice: Choice, volume: Volume) -> dict[str,
     series, first = choice.series, choice.series.first
     lossy = first.text("LossyImageCompression") == "01"
     return _header_facts(file_set, choice) | {
+        "identity": replace(series.identity, references=references_of(series.slices)),
         "source_sha256": sha256_of_files({header.path for header in series.slices}),
         "series": series.key,
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},

@@ -15,5 +15,10 @@ def without_paths(text: str, patient: Patient) -> str:
     for column in ("ctpa_mask", "nct_mask", "nct_truth", "vessels", "ctpa", "nct"):
         if path := getattr(patient, column):
             text = text.replace(str(path), f"<{column}>")
+    return without_known_paths(text)
+
+
+def without_known_paths(text: str) -> str:
+    """The same, of a scan that stands in no sheet."""
     text = PATH_IN_BRACKETS.sub(lambda found: f"(<{found[1] or 'file'}>)", text)
     return OTHER_PATH.sub("<file>", KNOWN_PATH.sub(r"\1", text))

@@ -2,14 +2,13 @@
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from pydantic import ValidationError
-from scipy import ndimage
 
 import cpmn
 from cpmn.anatomy.lungbox import find_box, touched_sides
@@ -17,11 +16,16 @@ from cpmn.checks.finding import Finding, settle, warnings_of
 from cpmn.checks.scan import check_scan
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
+from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model.ensemble import Reading, load_folds, on_native, read_crop, stored_map, weights_sha256
+from cpmn.model.inference import TrainedModel
+from cpmn.predict.failure import failure_recorded, now
+from cpmn.predict.lesions import describe_lesions, ordered_lesions
 from cpmn.predict.overview import write_overview
+from cpmn.predict.record import SCHEMA_VERSION, PredictionRecord
 from cpmn.scoring.agreement import mark_lesions
 from cpmn.scoring.decision import Decision, is_positive, patient_score
 from cpmn.volume.box import crop_image
@@ -31,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 # prediction.json first: where it is, the others but the DICOM Segmentation are complete and of the same scan.
 OUTPUTS = ("prediction.json", "prediction.dcm", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
+FAILURE = "error.json"
 SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
 
@@ -62,48 +67,80 @@ def predict_series(
 
     Returns
     -------
-    Contents of `prediction.json`: score, threshold, decision, volume in mL, lesions with their centroids (LPS, mm), and
-    warnings of what makes the result doubtful (contrast medium, lungs cut by the scan, lossy compression).
+    Contents of `prediction.json` (`cpmn.predict.record.PredictionRecord`): decision, probability, score, threshold,
+    lesions, and warnings of what makes the result doubtful (contrast medium, lungs cut by the scan, lossy compression).
 
     Raises
     ------
     CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, if
     its output is not a number, if `output` is a file, or if prediction.dcm is asked for and the scan's tags do not
-    allow it (the other files are there then); PatientError for a scan that cannot be read.
+    allow it (the other files are there then); PatientError for a scan that cannot be read. What is wrong with the scan
+    is written to error.json too.
     """
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
     model = _model_facts(results, variant, decision)
     _clear(output)
-    native, facts = _converted(source, series_uid, decision.convert, results / "evaluate" / variant / "decision.json")
+    with failure_recorded(output / FAILURE, STATEMENT, source):
+        return _read_series(
+            *(source, series_uid, decision, model, models, output),
+            where=results / "evaluate" / variant / "decision.json",
+            dicom_seg=dicom_seg,
+            identity=identity,
+            overrule=overrule,
+        )
+
+
+def _read_series(
+    source: Path,
+    series_uid: str,
+    decision: Decision,
+    model: dict[str, Any],
+    models: Mapping[int, TrainedModel],
+    output: Path,
+    *,
+    where: Path,
+    dicom_seg: bool,
+    identity: bool,
+    overrule: Collection[str],
+) -> dict[str, Any]:
+    """Read one scan by `models` and write all of `predict_series`; the model's settings stand in `where`."""
+    began = time.perf_counter()
+    native, facts = _converted(source, series_uid, decision.convert, where)
     findings = _settled(native, facts, overrule)
+    converted = time.perf_counter()
     if dicom_seg and facts["series"] is None:
         raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
-    crop, cut = crop_lungs(native, decision.crop)
-    began = time.perf_counter()
+    crop, lungs = crop_lungs(native, decision.crop)
     reading = read_crop(models, crop, decision)
-    logger.info("read by %d network(s) in %.1f s", len(models), time.perf_counter() - began)
+    read = time.perf_counter()
+    logger.info("read by %d network(s) in %.1f s", len(models), read - converted)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
-    labels = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
+    labels = ordered_lesions(
+        mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
+    )
     mask = image_like((labels != 0).astype(np.uint8), native)
     write_image(mask, output / "prediction.nii.gz")
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")
+    references, cut = facts["identity"].references, touched_sides(lungs)
     record = _decided(reading, decision) | {
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
-        "lesions": _lesions(labels, probability, native),
+        "lesions": describe_lesions(labels, probability, native, lungs, references),
         "warnings": [
             *facts["warnings"],
             *warnings_of(findings),
             *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
         ],
         "checks": [finding.to_json() for finding in findings],
-        "scan": {key: facts.get(key) for key in SCAN_FACTS},
+        "scan": {key: facts.get(key) for key in SCAN_FACTS} | _uids(references),
         "model": model,
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
-    write_json(output / "prediction.json", record)
+    times = {"finished_at": now(), "convert_s": converted - began, "network_s": read - converted}
+    record |= {"times": times | {"total_s": time.perf_counter() - began}}
+    write_json(output / "prediction.json", PredictionRecord.model_validate(record).model_dump(mode="json"))
     if dicom_seg:
         from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
 
@@ -136,13 +173,13 @@ def _settled(native: sitk.Image, facts: dict[str, Any], overrule: Collection[str
     return settle(check_scan(native, facts, "nct"), {"contrast", *overrule})
 
 
-def crop_lungs(nct: sitk.Image, config: CropConfig) -> tuple[sitk.Image, list[str]]:
-    """The lung box of an NCT in HU (LPS), as the stage `crop` cuts it, and the sides where the scan cuts the lungs.
+def crop_lungs(nct: sitk.Image, config: CropConfig) -> tuple[sitk.Image, sitk.Image]:
+    """The lung box of an NCT in HU (LPS), as the stage `crop` cuts it, and the lung mask on the grid of the NCT.
 
     Raises CpmnError if there are no lungs.
     """
     box, lungs, _ = find_box(nct, config)
-    return crop_image(nct, box), touched_sides(lungs)
+    return crop_image(nct, box), lungs
 
 
 def _clear(output: Path) -> None:
@@ -152,7 +189,7 @@ def _clear(output: Path) -> None:
     """
     if output.is_file():
         raise CpmnError(f"{output} is a file. Give a folder to write to.")
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, FAILURE):
         (output / name).unlink(missing_ok=True)
 
 
@@ -187,7 +224,9 @@ def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
     score = patient_score(reading.features, decision)
     positive = is_positive(score, decision)
     return {
+        "schema_version": SCHEMA_VERSION,
         "statement": STATEMENT,
+        "probability": _probability(reading, decision),
         "score": score,
         "score_rule": decision.combination.rule,
         "threshold": decision.threshold.model_dump(),
@@ -197,23 +236,27 @@ def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _lesions(labels: np.ndarray, probability: np.ndarray, native: sitk.Image) -> list[dict[str, Any]]:
-    """Marked components, largest first."""
-    numbers = np.arange(1, int(labels.max(initial=0)) + 1)
-    if not len(numbers):
-        return []
-    volumes = np.bincount(labels.ravel())[1:] * voxel_ml(native)
-    centres = ndimage.center_of_mass(labels != 0, labels, numbers)
-    means = ndimage.mean(probability, labels, numbers)
-    rows = [
-        {
-            "centroid_mm": list(native.TransformContinuousIndexToPhysicalPoint([float(i) for i in centre[::-1]])),
-            "volume_ml": float(volume),
-            "mean_probability": float(mean),
-        }
-        for centre, volume, mean in zip(centres, volumes, means, strict=True)
-    ]
-    return sorted(rows, key=lambda row: -row["volume_ml"])
+def _probability(reading: Reading, decision: Decision) -> dict[str, Any]:
+    """The score where it is a probability, and what each fold alone would say."""
+    if not decision.combination.logistic:
+        reason = "the score is no probability: " + decision.combination.rule
+        return {"value": None, "low": None, "high": None, "reason": reason}
+    alone = [patient_score({fold: features}, decision) for fold, features in reading.features.items()]
+    low, high = (min(alone), max(alone)) if len(alone) > 1 else (None, None)
+    return {"value": patient_score(reading.features, decision), "low": low, "high": high, "reason": ""}
+
+
+def _uids(references: References | None) -> dict[str, Any]:
+    """UIDs for the record; none of an image file."""
+    if references is None:
+        empty = {"study_instance_uid": None, "frame_of_reference_uid": None}
+        return empty | {"series_instance_uids": [], "sop_instance_uids": []}
+    return {
+        "study_instance_uid": references.study or None,
+        "series_instance_uids": list(references.series),
+        "frame_of_reference_uid": references.frame_of_reference or None,
+        "sop_instance_uids": list(dict.fromkeys(one.sop_instance_uid for one in references.slices)),
+    }
 
 
 def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, Any]:

@@ -1,108 +1,26 @@
 """Prediction of a made-up chest with a small untrained network: every file, and agreement with the other stages."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-from safetensors.torch import save_file
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
-from cpmn.config.evaluate import EvaluateConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model import ensemble
 from cpmn.model.ensemble import weights_sha256
-from cpmn.model.inference import Prediction
-from cpmn.model.network import build_pathway
-from cpmn.model.plan import Plan, write_plan
 from cpmn.predict import stage
 from cpmn.predict.stage import crop_lungs, predict_series
-from cpmn.scoring.decision import Unseen, fit_decision
 from cpmn.volume.images import read_image, same_grid, write_image
+from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision
 
-CLOT_INDEX = (14, 35, 45)  # z, y, x: between the lungs
 FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png"}
-
-
-def chest(lung_hu: int = -850) -> sitk.Image:
-    """Elliptic body of 40 HU with spine, two lungs of 1 L, and a spot of 70 HU between them; 4 mm voxels."""
-    z, y, x = np.indices((30, 70, 90))
-    hu = np.full(z.shape, -1000, np.int16)
-    hu[((x - 45) / 40) ** 2 + ((y - 35) / 30) ** 2 < 1] = 40
-    hu[:, 52:58, 41:49] = 500
-    for centre in (25, 65):
-        hu[((x - centre) / 13) ** 2 + ((y - 35) / 19) ** 2 + ((z - 15) / 12) ** 2 < 1] = lung_hu
-    spot = tuple(slice(i - 1, i + 2) for i in CLOT_INDEX)
-    hu[spot] = 70
-    image = sitk.GetImageFromArray(hu)
-    image.SetSpacing((4.0, 4.0, 5.0))
-    image.SetOrigin((-180.0, -140.0, -400.0))
-    return image
-
-
-@pytest.fixture
-def series(tmp_path: Path) -> Path:
-    path = tmp_path / "scan.nii.gz"
-    write_image(chest(), path)
-    return path
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """Two folds of an untrained network, and a decision with threshold."""
-    folder = tmp_path / "results"
-    for fold in range(2):
-        where = folder / "train/cpmn" / f"fold-{fold}"
-        where.mkdir(parents=True)
-        plan = Plan.model_validate(
-            {
-                "variant": "cpmn",
-                "fold": fold,
-                "seed": fold,
-                "spacing": (8, 8, 8),
-                "patch_size": (64, 48, 32),
-                "channels": (8, 16),
-                "strides": [(2, 2, 2)],
-                "window_center": 45,
-                "window_scale": 20,
-                "clip": 4,
-                "fingerprint": {},
-                "config": {},
-                "versions": {"cpmn": "0.1.0"},
-            }
-        )
-        write_plan(plan, where)
-        save_file(build_pathway(plan.channels, plan.strides, plan.seed).state_dict(), where / "model.safetensors")
-    write_json(folder / "evaluate/cpmn/decision.json", decision().model_dump(mode="json"))
-    return folder
-
-
-def decision(convert=None, **crop):
-    patients = [
-        Unseen(f"{fold}{label}", label, {fold: {"classification": 4.0 * label - 2, "lesion": 3.0 * label - 4}})
-        for fold in range(2)
-        for label in (0, 1)
-    ]
-    settings = EvaluateConfig.model_validate({})
-    return fit_decision(patients, "cpmn", 2, settings, crop=CropConfig.model_validate(crop), convert=convert)
-
-
-@pytest.fixture
-def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that calls tissue of 60-100 HU an embolus, surely."""
-
-    def predict(_model, nct: sitk.Image, highest_hu: float | None = None, **_options: object) -> Prediction:
-        hu = sitk.GetArrayFromImage(nct)
-        spot = ((hu > 60) & (hu < min(100, highest_hu or 100))).astype(np.float32)
-        return Prediction(spot, spot / 2, 0.99)
-
-    monkeypatch.setattr(ensemble, "predict_crop", predict)
 
 
 def test_every_file_is_written_on_the_native_grid(series, results, tmp_path):
@@ -123,8 +41,10 @@ def test_every_file_is_written_on_the_native_grid(series, results, tmp_path):
 def test_same_scan_same_bytes(series, results, tmp_path):
     for name in ("one", "two"):
         predict_series(series, results=results, variant="cpmn", output=tmp_path / name)
-    for file in FILES:
+    for file in FILES - {"prediction.json"}:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+    one, two = (read_json(tmp_path / name / "prediction.json") for name in ("one", "two"))
+    assert one | {"times": two["times"]} == two
 
 
 def test_a_marked_spot_is_found_where_it_lies(series, results, tmp_path, bright_spot):
@@ -135,7 +55,7 @@ def test_a_marked_spot_is_found_where_it_lies(series, results, tmp_path, bright_
     assert len(record["lesions"]) == 1
     assert record["lesions"][0]["centroid_mm"] == pytest.approx(expected, abs=1e-3)
     assert record["lesions"][0]["volume_ml"] == record["volume_ml"] == pytest.approx(27 * 80 / 1000)
-    assert record["lesions"][0]["mean_probability"] == 1.0
+    assert record["lesions"][0]["confidence"] == 1.0
 
 
 def test_score_is_the_decision_rule_on_both_folds(series, results, tmp_path, bright_spot):
@@ -281,16 +201,6 @@ def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, brig
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
 
 
-def chest_series(write_series, folder="scan", every=1, blood=0, **tags):
-    """A chest as DICOM; soft tissue is `blood` HU brighter."""
-    stored = sitk.GetArrayFromImage(chest())[::every] + 1024
-    stored = np.where((stored > 1024) & (stored < 1124), stored + blood, stored).astype(stored.dtype)
-    slices, rows, columns = stored.shape
-    tags |= {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
-    tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
-    return write_series(folder, z=5.0 * every * np.arange(slices), **tags)
-
-
 def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, tmp_path, bright_spot):
     from cpmn.cli import main
 
@@ -375,7 +285,7 @@ def test_nothing_of_an_earlier_patient_outlives_a_scan_that_cannot_be_read(serie
     predict_series(series, results=results, variant="cpmn", output=out)
     with pytest.raises(PatientError):
         predict_series(tmp_path / "lost.nii.gz", results=results, variant="cpmn", output=out)
-    assert list(out.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == ["error.json"]
 
 
 def test_an_output_that_is_a_file_is_refused_before_the_scan_is_read(results, tmp_path):
@@ -414,4 +324,4 @@ def test_an_interrupted_reading_leaves_nothing_of_the_scan_before(series, result
 def test_an_image_file_has_no_series_to_refer_to(series, results, tmp_path):
     with pytest.raises(CpmnError, match="--dicom-seg needs a DICOM series"):
         predict_series(series, results=results, variant="cpmn", output=tmp_path / "out", dicom_seg=True)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["error.json"]
