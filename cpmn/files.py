@@ -42,8 +42,14 @@ def write_json(path: Path | str, data: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises ValueError if it is none, holds NaN or infinity, which `write_json` never writes, or is nested too deeply.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -87,6 +93,15 @@ def sha256_of_array(values: Any) -> str:
 def sha256_of_json(data: Any) -> str:
     """SHA-256 of a value's canonical JSON (sorted keys)."""
     return hashlib.sha256(json.dumps(_plain(data), sort_keys=True).encode()).hexdigest()
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"holds {text}, which is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
 
 
 def _sha256(path: Path) -> str:

@@ -24,6 +24,13 @@ def test_json_has_null_where_a_number_is_not_defined(tmp_path):
     assert read_json(tmp_path / "a.json") == {"a": None, "b": None, "c": [0, 1], "d": {"e": [1, 2.5]}}
 
 
+@pytest.mark.parametrize("text", ['{"a": NaN}', "[-Infinity]", '{"a": [1e999]}', "[" * 100_000, "{"])
+def test_json_that_holds_no_number_or_has_no_end_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"no number|nested too deeply|Expecting"):
+        read_json(tmp_path / "a.json")
+
+
 def test_plain_json_survives(tmp_path):
     data = {"text": "µm <b>", "none": None, "yes": True, "n": 3}
     write_json(tmp_path / "a.json", data)

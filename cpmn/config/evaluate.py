@@ -1,13 +1,18 @@
 """Settings of `evaluate`: decision rule, intervals and lesion matching."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cpmn.config.section import Section
+from cpmn.config.train.kinds import Hounsfield
 
 READING = {"overlap", "mirror", "highest_hu", "bfloat16"}
 """Fields that say how a scan is read: those of `cpmn.model.inference.predict_crop`, kept in the decision."""
+
+Fraction = Annotated[float, Field(ge=0.001, le=0.999)]
+Overlap = Annotated[float, Field(ge=0, le=0.9)]
+LesionVolume = Annotated[float, Field(ge=0, le=100_000)]
 
 
 class EvaluateConfig(Section):
@@ -21,8 +26,8 @@ class EvaluateConfig(Section):
         ge=2,
         description="Fewest out-of-fold patients of each class for a fitted combination of class and lesion (count).",
     )
-    segmentation_threshold: float = Field(
-        default=0.5, gt=0, lt=1, description="Embolus probability at or above which a voxel is marked (0-1)."
+    segmentation_threshold: Fraction = Field(
+        default=0.5, description="Embolus probability at or above which a voxel is marked (0-1)."
     )
     surface_tolerance_mm: float = Field(
         default=1.0, gt=0, description="Tolerance of the normalised surface Dice, in mm."
@@ -33,11 +38,13 @@ class EvaluateConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Device that reads; auto takes a CUDA GPU if there is one."
     )
-    overlap: float = Field(default=0.5, ge=0, lt=1, description="Overlap of neighbouring sliding windows (0-1).")
+    overlap: Overlap = Field(
+        default=0.5, description="Overlap of neighbouring sliding windows (0-0.9); 0.9 reads 1000 times as many as 0."
+    )
     mirror: bool = Field(
         default=False, description="Whether each window is read mirrored left to right too, in twice the time."
     )
-    highest_hu: float | None = Field(
+    highest_hu: Hounsfield | None = Field(
         default=None,
         description="Voxels of the NCT above it are never marked, in HU: bone, calcium and metal, where no embolus is. "
         "150 costs no clot of the phantom, but single voxels of noisy scans; null marks anywhere.",
@@ -49,5 +56,5 @@ class EvaluateConfig(Section):
     )
     interval_level: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
     bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")
-    minimum_lesion_mm3: float = Field(default=2.0, ge=0, description="Predicted components below are dropped, in mm3.")
+    minimum_lesion_mm3: LesionVolume = Field(default=2.0, description="Predicted components below are dropped, in mm3.")
     seed: int = Field(default=0, ge=0, description="Seed of the bootstrap.")

@@ -1,47 +1,52 @@
 """The plan: everything besides the weights that reading a scan with a trained network needs."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from cpmn.config.section import Section
+from cpmn.config.train.kinds import LARGEST_PATCH, LARGEST_WIDTH, Clip, Hounsfield, Seed, Spacing, WindowScale
 from cpmn.errors import CpmnError
 from cpmn.files import write_json
 
 PLAN_FILE, WEIGHTS_FILE = "plan.json", "model.safetensors"
 SMALLEST_EDGE = 2  # our choice: an axis is not pooled below so many voxels
 
-Millimetres = Annotated[float, Field(gt=0)]
-Edge = Annotated[int, Field(ge=SMALLEST_EDGE)]
-Channels = Annotated[int, Field(ge=8, multiple_of=8)]
+Edge = Annotated[int, Field(ge=SMALLEST_EDGE, le=LARGEST_PATCH)]
+Channels = Annotated[int, Field(ge=8, le=LARGEST_WIDTH, multiple_of=8)]
 Stride = Annotated[int, Field(ge=1, le=2)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
-class Plan(BaseModel):
+class Plan(Section):
     """Contents of `plan.json`. Tuples are (x, y, z); intensities in HU, spacing in mm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal[1] = Field(1, description="Version of this file's layout.")
     variant: str = Field(description="Variant that was trained.")
-    fold: int = Field(description="Fold that was trained.")
-    seed: int = Field(description="Seed of initialisation, sampling and augmentation.")
-    spacing: tuple[Millimetres, Millimetres, Millimetres] = Field(description="Working voxel spacing in mm.")
+    fold: int = Field(ge=0, le=999, description="Fold that was trained.")
+    seed: Seed = Field(description="Seed of initialisation, sampling and augmentation.")
+    spacing: Spacing = Field(description="Working voxel spacing in mm.")
     patch_size: tuple[Edge, Edge, Edge] = Field(description="Patch size in working voxels.")
-    channels: tuple[Channels, ...] = Field(min_length=2, description="Feature channels per level, finest first.")
+    channels: tuple[Channels, ...] = Field(
+        min_length=2, max_length=10, description="Feature channels per level, finest first."
+    )
     strides: tuple[tuple[Stride, Stride, Stride], ...] = Field(description="Downsampling from each level to the next.")
     absolute_hu: bool = Field(default=False, description="Whether the first convolution goes without group norm.")
-    parameters: int | None = Field(default=None, description="Weights of this pathway, the NCT's alone (count).")
-    training_mb: int | None = Field(default=None, description="Estimated memory of the training, both pathways, in MB.")
-    window_center: float = Field(description="NCT window centre in HU.")
+    parameters: Count | None = Field(default=None, description="Weights of this pathway, the NCT's alone (count).")
+    training_mb: Count | None = Field(
+        default=None, description="Estimated memory of the training, both pathways, in MB."
+    )
+    window_center: Hounsfield = Field(description="NCT window centre in HU.")
     blood_window: bool = Field(
         default=False, description="Whether the patient's own blood, where it can be measured, is the centre instead."
     )
-    window_scale: float = Field(gt=0, description="HU per unit of normalised intensity.")
-    clip: float = Field(gt=0, description="Normalised intensities are clipped to +- this.")
+    window_scale: WindowScale = Field(description="HU per unit of normalised intensity.")
+    clip: Clip = Field(description="Normalised intensities are clipped to +- this.")
     fingerprint: dict[str, Any] = Field(description="What the training patients' crops look like.")
     config: dict[str, Any] = Field(description="Resolved settings of the training.")
     device: str | None = Field(default=None, description="What trained it: cpu or the GPU's name; null: not recorded.")
@@ -54,6 +59,8 @@ class Plan(BaseModel):
         total = tuple(np.prod(self.strides, axis=0).tolist())
         if any(n % stride for n, stride in zip(self.patch_size, total, strict=True)):
             raise ValueError(f"patch_size {self.patch_size} cannot be divided by the strides' product {total}")
+        if math.prod(self.patch_size) > LARGEST_PATCH:
+            raise ValueError(f"patch_size {self.patch_size} has more than {LARGEST_PATCH} voxels")
         return self
 
 

@@ -73,15 +73,15 @@ def predict_series(
     Raises
     ------
     CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, if
-    its output is not a number, if `output` is a file, or if prediction.dcm is asked for and the scan's tags do not
-    allow it (the other files are there then); PatientError for a scan that cannot be read. What is wrong with the scan
-    is written to error.json too.
+    its output is not a number, if `output` is a file or holds `source`, or if prediction.dcm is asked for and the
+    scan's tags do not allow it (the other files are there then); PatientError for a scan that cannot be read. What is
+    wrong with the scan is written to error.json too.
     """
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
     models = load_folds(results / "train" / variant, len(decision.folds), device)
     model = _model_facts(results, variant, decision)
-    _clear(output)
+    _clear(output, source)
     with failure_recorded(output / FAILURE, STATEMENT, source):
         return _read_series(
             *(source, series_uid, decision, model, models, output),
@@ -182,13 +182,15 @@ def crop_lungs(nct: sitk.Image, config: CropConfig) -> tuple[sitk.Image, sitk.Im
     return crop_image(nct, box), lungs
 
 
-def _clear(output: Path) -> None:
+def _clear(output: Path, source: Path) -> None:
     """Remove what an earlier call wrote: nothing of two patients may ever lie side by side, nor be taken for another's.
 
-    Raises CpmnError if `output` is a file.
+    Raises CpmnError if `output` is a file, or if `source` is among what would be removed.
     """
     if output.is_file():
         raise CpmnError(f"{output} is a file. Give a folder to write to.")
+    if source.resolve() in {output.resolve(), *((output / name).resolve() for name in OUTPUTS)}:
+        raise CpmnError(f"{source} lies where earlier results are removed. Give another folder with -o.")
     for name in (*OUTPUTS, FAILURE):
         (output / name).unlink(missing_ok=True)
 
@@ -210,9 +212,14 @@ def _read_decision(results: Path, variant: str) -> Decision:
 
 
 def _check_weights(decision: Decision, results: Path, variant: str) -> str:
-    """Hash of the weights. Raises CpmnError if the decision was fitted on others."""
+    """Hash of the weights. Raises CpmnError if the decision was fitted on others, or does not say on which."""
     found = weights_sha256(results / "train" / variant, len(decision.folds))
-    if decision.weights_sha256 not in ("", found):
+    if not decision.weights_sha256:
+        raise CpmnError(
+            f"the decision of '{variant}' does not say of which weights it is. Run `snakemake --cores N` to evaluate "
+            "it."
+        )
+    if decision.weights_sha256 != found:
         raise CpmnError(
             f"'{variant}' was trained again since its decision was fitted: score and threshold are of other weights. "
             "Run `snakemake --cores N` to evaluate it."

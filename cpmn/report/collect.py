@@ -1,7 +1,6 @@
 """Read what the stages wrote under `results/`; whatever is optional may be absent."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ def read_optional(path: Path) -> dict[str, Any]:
         return {}
     try:
         return read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CpmnError(f"{path} is not valid JSON: {error}. Delete it and run the same command again.") from error
 
 

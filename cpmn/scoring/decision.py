@@ -17,14 +17,17 @@ All of this is our choice: of CPMN only the abstract was at hand, which states n
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 from scipy.special import expit
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
-from cpmn.config.evaluate import READING, EvaluateConfig
+from cpmn.config.evaluate import READING, EvaluateConfig, Fraction, LesionVolume, Overlap
+from cpmn.config.section import Section
+from cpmn.config.train.kinds import Hounsfield
 
 FEATURES = ("classification", "lesion")
 SMALLEST_PROBABILITY = 1e-6
@@ -40,56 +43,74 @@ or three validation normals the plain estimate is mostly chance, and with one it
 Features = dict[str, float]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+# Limits of what stands in `decision.json`: ours, wide of what a fit gives, so that a damaged file does not decide.
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Number = Annotated[float, Field(ge=-1e4, le=1e4)]
+Sha256 = Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
 
 
-class Standard(_Record):
+class Standard(Section):
     """Mean and standard deviation of one feature over the normals that one fold did not train on."""
 
-    mean: float
-    sd: float = Field(gt=0)
-    n_normal: int
+    mean: Annotated[float, Field(ge=-100, le=100)]
+    sd: Annotated[float, Field(ge=0.001, le=100)]
+    n_normal: Count
 
 
-class Combination(_Record):
+class Combination(Section):
     """Weights of the standardised features; `logistic` turns the sum into a probability at the fitted prevalence."""
 
     rule: str
     logistic: bool
-    weights: dict[str, float]
-    intercept: float
-    n_pe: int
-    n_normal: int
+    weights: dict[str, Annotated[float, Field(ge=0, le=1e4)]]
+    intercept: Number
+    n_pe: Count
+    n_normal: Count
 
 
-class Threshold(_Record):
+class Threshold(Section):
     """Patient threshold and where it comes from; `value` is None when there was no normal to fit it on."""
 
-    value: float | None
+    value: Number | None
     rule: str
-    target: float
+    target: Annotated[float, Field(gt=0, lt=1)]
     fitted_on: str
-    n_pe: int
-    n_normal: int
+    n_pe: Count
+    n_normal: Count
 
 
-class Decision(_Record):
-    """Everything that `predict` needs to decide as `evaluate` did, with the weights of `weights_sha256`."""
+class Decision(Section):
+    """Everything that `predict` needs to decide as `evaluate` did, with the weights of `weights_sha256`.
+
+    `evaluate` adds that hash when it writes the file: without it the decision is of no weights.
+    """
 
     variant: str
-    weights_sha256: str = ""
-    folds: dict[int, dict[str, Standard]]
+    weights_sha256: Sha256 = ""
+    folds: dict[Annotated[int, Field(ge=0, le=999)], dict[str, Standard]] = Field(min_length=1)
     combination: Combination
     threshold: Threshold
-    segmentation_threshold: float
-    minimum_lesion_mm3: float
-    overlap: float
+    segmentation_threshold: Fraction
+    minimum_lesion_mm3: LesionVolume
+    overlap: Overlap
     mirror: bool = False
-    highest_hu: float | None = None
+    highest_hu: Hounsfield | None = None
     bfloat16: bool = False
     crop: CropConfig
     convert: ConvertConfig = Field(default_factory=lambda: ConvertConfig.model_validate({}))
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Decision":
+        if sorted(self.folds) != list(range(len(self.folds))):
+            raise ValueError(f"folds are {sorted(self.folds)}, not 0 to {len(self.folds) - 1}")
+        if any(set(named) != set(FEATURES) for named in (*self.folds.values(), self.combination.weights)):
+            raise ValueError(f"each fold and the weights need {' and '.join(FEATURES)}, and nothing else")
+        value = self.threshold.value
+        if self.combination.logistic and value is not None and not 0 <= value <= 1 + ABOVE_ALL:
+            raise ValueError(f"threshold {value} is no probability, which the score is")
+        if not any(self.combination.weights.values()):
+            raise ValueError("all weights are 0: every patient would get the same score")
+        return self
 
 
 @dataclass(frozen=True)

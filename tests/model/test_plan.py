@@ -6,8 +6,11 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpmn.config.convert import ConvertConfig
+from cpmn.config.crop import CropConfig
 from cpmn.errors import CpmnError
 from cpmn.model.plan import Plan, pooling_strides, read_plan, write_plan
+from cpmn.scoring.decision import Decision
 from cpmn.volume.grid import empty_working_grid, normalise, resample, working_image
 from cpmn.volume.images import same_grid
 
@@ -71,12 +74,43 @@ def test_damaged_plan(tmp_path, text):
         ({"channels": [8, 12]}, "channels.1"),
         ({"strides": [[2, 2, 0]]}, "strides.0.2"),
         ({"strides": []}, "2 levels need 1 strides"),
+        ({"window_center": float("nan")}, "window_center"),
+        ({"window_scale": 1e-300}, "window_scale"),
+        ({"clip": 1e300}, "clip"),
+        ({"spacing": [3.0, 1e-3, 4.0]}, "spacing.1"),
+        ({"patch_size": [1024, 1024, 1024]}, "patch_size .* has more than 134217728 voxels"),
+        ({"channels": [8, 8 * 10**9]}, "channels.1"),
+        ({"seed": 2**64}, "seed"),
+        ({"fold": -1}, "fold"),
     ],
 )
 def test_a_plan_that_no_network_can_follow(plan, tmp_path, change, reason):
     (tmp_path / "plan.json").write_text(json.dumps(plan.model_dump(mode="json") | change))
     with pytest.raises(CpmnError, match=rf"plan\.json is not a valid plan: [^\n]*{reason}"):
         read_plan(tmp_path)
+
+
+@pytest.mark.parametrize("model", [Plan, Decision, CropConfig, ConvertConfig])
+def test_every_number_of_a_model_has_limits(model):
+    """Of the files and settings that reading a scan depends on."""
+    schema = model.model_json_schema()
+    without = [
+        f"{name}.{field}"
+        for name, part in [(model.__name__, schema), *schema.get("$defs", {}).items()]
+        for field, values in part.get("properties", {}).items()
+        for number in numbers_in(values)
+        if not {"minimum", "exclusiveMinimum"} & number.keys() or not {"maximum", "exclusiveMaximum"} & number.keys()
+    ]
+    assert without == []
+
+
+def numbers_in(schema):
+    if isinstance(schema, list):
+        return [number for item in schema for number in numbers_in(item)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema] if schema.get("type") in ("number", "integer") and "const" not in schema else []
+    return own + [number for key, value in schema.items() if key != "default" for number in numbers_in(value)]
 
 
 def test_isotropic_voxels_are_pooled_alike():

@@ -11,10 +11,11 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.files import write_json
 from cpmn.model import ensemble
+from cpmn.model.ensemble import weights_sha256
 from cpmn.model.inference import Prediction
 from cpmn.model.network import build_pathway
 from cpmn.model.plan import Plan, write_plan
-from cpmn.scoring.decision import Unseen, fit_decision
+from cpmn.scoring.decision import Decision, Unseen, fit_decision
 from cpmn.volume.images import write_image
 from tests.dicom.conftest import write_series as write_series  # a fixture
 
@@ -70,8 +71,14 @@ def results(tmp_path: Path) -> Path:
         )
         write_plan(plan, where)
         save_file(build_pathway(plan.channels, plan.strides, plan.seed).state_dict(), where / "model.safetensors")
-    write_json(folder / "evaluate/cpmn/decision.json", decision().model_dump(mode="json"))
+    write_decision(folder, decision())
     return folder
+
+
+def write_decision(results: Path, fitted: Decision, exclude: set[str] | None = None) -> None:
+    """As `evaluate` writes it: with the hash of the weights that it was fitted on."""
+    weights = {"weights_sha256": weights_sha256(results / "train/cpmn", 2)}
+    write_json(results / "evaluate/cpmn/decision.json", fitted.model_dump(mode="json", exclude=exclude) | weights)
 
 
 def decision(convert=None, **crop):

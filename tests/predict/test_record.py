@@ -7,12 +7,13 @@ import pydicom
 import pytest
 
 from cpmn.errors import CpmnError
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json
 from cpmn.generate import ROOT
 from cpmn.predict import stage
 from cpmn.predict.stage import predict_series
+from cpmn.scoring.decision import Decision
 from cpmn.volume.images import write_image
-from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision
+from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision, write_decision
 
 SCHEMAS = {name: ROOT / f"docs/reference/{name}.schema.json" for name in ("prediction", "error")}
 
@@ -60,11 +61,10 @@ def test_a_score_that_is_no_probability_says_why(series, results, tmp_path, brig
 
 def test_a_probability_lies_among_those_of_the_folds(series, results, tmp_path, bright_spot):
     """One fold's normals lie at other scores, so that its network alone says something else."""
-    path = results / "evaluate/cpmn/decision.json"
     fitted = decision().model_dump(mode="json")
-    fitted["combination"]["logistic"] = True
+    fitted["combination"]["logistic"], fitted["threshold"]["value"] = True, 0.5
     fitted["folds"]["1"]["lesion"]["mean"] = 0.0
-    write_json(path, fitted)
+    write_decision(results, Decision.model_validate(fitted))
     record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     probability = record["probability"]
     assert probability["low"] < probability["value"] == record["score"] < probability["high"]

@@ -14,11 +14,10 @@ from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model import ensemble
-from cpmn.model.ensemble import weights_sha256
 from cpmn.predict import stage
 from cpmn.predict.stage import crop_lungs, predict_series
 from cpmn.volume.images import read_image, same_grid, write_image
-from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision
+from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision, write_decision
 
 FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png"}
 
@@ -97,7 +96,7 @@ def test_crop_settings_come_from_the_run(series, results, tmp_path, bright_spot,
     monkeypatch.setattr(
         stage, "crop_lungs", lambda nct, config: seen.append(config.margin_mm) or crop_lungs(nct, config)
     )
-    write_json(results / "evaluate/cpmn/decision.json", decision(margin_mm=23.0).model_dump(mode="json"))
+    write_decision(results, decision(margin_mm=23.0))
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     assert seen == [23.0]
 
@@ -113,11 +112,9 @@ def test_conversion_settings_come_from_the_run(series, results, tmp_path, bright
 
     monkeypatch.setattr(stage, "read_scan", convert)
     settings = ConvertConfig.model_validate({"preferred_kernel": "B30f", "uneven_spacing": "resample"})
-    path = results / "evaluate/cpmn/decision.json"
-    write_json(path, decision(convert=settings).model_dump(mode="json"))
+    write_decision(results, decision(convert=settings))
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
-    earlier = decision().model_dump(mode="json", exclude={"convert"})  # a run of before they were kept
-    write_json(path, earlier)
+    write_decision(results, decision(), exclude={"convert"})  # a run of before they were kept
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     assert seen == [settings, ConvertConfig.model_validate({})]
 
@@ -150,14 +147,33 @@ def test_damaged_decision_is_a_clear_error(series, results, tmp_path):
 
 
 def test_a_decision_of_other_weights_is_refused(series, results, tmp_path, bright_spot):
-    path, out = results / "evaluate/cpmn/decision.json", tmp_path / "out"
-    write_json(path, read_json(path) | {"weights_sha256": weights_sha256(results / "train/cpmn", 2)})
-    assert predict_series(series, results=results, variant="cpmn", output=out)["score"] is not None
+    assert predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")["score"] is not None
     first, second = (results / f"train/cpmn/fold-{fold}/model.safetensors" for fold in range(2))
     first.write_bytes(second.read_bytes())
     with pytest.raises(CpmnError, match="trained again since its decision was fitted"):
         predict_series(series, results=results, variant="cpmn", output=tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_decision_of_no_weights_is_refused(series, results, tmp_path):
+    path = results / "evaluate/cpmn/decision.json"
+    write_json(path, read_json(path) | {"weights_sha256": ""})
+    with pytest.raises(CpmnError, match="does not say of which weights"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "."])
+def test_a_scan_among_the_results_of_a_call_is_kept(results, tmp_path, name):
+    """`_clear` removes those of an earlier call: here one of them is the scan, also by another name."""
+    folder = tmp_path / "same"
+    write_image(chest(), folder / "prediction.nii.gz")
+    (folder / "prediction.nii.gz").rename(folder / ("scan.nii.gz" if name == "." else name))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "link").symlink_to(folder)
+    for source in (folder / name, tmp_path / "link" / name):
+        with pytest.raises(CpmnError, match="Give another folder with -o"):
+            predict_series(source, results=results, variant="cpmn", output=folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_missing_scan_is_a_clear_error(results, tmp_path):
@@ -186,14 +202,14 @@ def test_nothing_is_marked_above_the_highest_hu_of_the_decision(series, results,
     """The spot is of 70 HU."""
     for limit, marked in ((75, True), (65, False)):
         changed = decision().model_copy(update={"highest_hu": limit})
-        write_json(results / "evaluate/cpmn/decision.json", changed.model_dump(mode="json"))
+        write_decision(results, changed)
         record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
         assert bool(record["lesions"]) is marked
 
 
 def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, bright_spot, monkeypatch):
     changed = decision().model_copy(update={"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True})
-    write_json(results / "evaluate/cpmn/decision.json", changed.model_dump(mode="json"))
+    write_decision(results, changed)
     predict, seen = ensemble.predict_crop, []
     monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")

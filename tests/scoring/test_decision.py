@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.scoring.decision import (
@@ -185,6 +186,48 @@ def test_decision_survives_its_file_exactly():
     assert again == decision
     features = {**patients[3].features, **patients[4].features}
     assert patient_score(features, again) == patient_score(features, decision)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("threshold", "value"), math.nan),
+        (("threshold", "value"), math.inf),
+        (("threshold", "value"), 1.5),  # the score is a probability here
+        (("segmentation_threshold",), -1),
+        (("segmentation_threshold",), 0),
+        (("segmentation_threshold",), math.nan),
+        (("overlap",), math.inf),
+        (("overlap",), 0.9999),
+        (("minimum_lesion_mm3",), math.nan),
+        (("highest_hu",), math.nan),
+        (("weights_sha256",), "none"),
+        (("combination", "intercept"), math.inf),
+        (("combination", "weights", "lesion"), math.nan),
+        (("combination", "weights", "lesion"), -1.0),
+        (("combination", "weights"), {"lesion": 1.0}),
+        (("combination", "weights"), {"lesion": 0.0, "classification": 0.0}),
+        (("folds",), {}),
+        (("folds", "1", "lesion", "mean"), math.nan),
+        (("folds", "1", "lesion", "sd"), 0.0),
+        (("folds", "1", "lesion", "sd"), 1e-300),
+        (("folds", "1"), {}),
+        (("crop", "spacing_mm"), 1e-9),
+        (("crop", "margin_mm"), 1e308),
+        (("convert", "maximum_unzipped_gb"), math.inf),
+    ],
+)
+def test_a_decision_out_of_bounds_is_refused(place, value):
+    """Damaged or made up: NaN would call everyone healthy, a threshold of -1 would mark the whole chest."""
+    record = fit_decision(many(np.random.default_rng(6)), "cpmn", 2, settings()).model_dump(mode="json")
+    record["folds"] = {str(fold): standards for fold, standards in record["folds"].items()}
+    Decision.model_validate(record)
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ValidationError):
+        Decision.model_validate(record)
 
 
 def test_features_that_tell_nothing_do_not_make_a_constant_score():

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from cpmn.config.keys import merged
 from cpmn.config.section import Section
 from cpmn.config.train.augmentation import AugmentationConfig
-from cpmn.config.train.kinds import Phase, Spacing
+from cpmn.config.train.kinds import Phase, Seed, Spacing
 from cpmn.config.train.loss import LossConfig
 from cpmn.config.train.machine import MachineConfig
 from cpmn.config.train.network import NetworkConfig
@@ -36,7 +36,7 @@ class TrainConfig(Section):
         lt=1,
         description="Share of the non-test patients used for validation when folds is 1 (0-1).",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of splits, initialisation, sampling and augmentation.")
+    seed: Seed = Field(default=0, description="Seed of splits, initialisation, sampling and augmentation.")
     network: NetworkConfig = Field(default_factory=NetworkConfig, description="The network and what it sees.")
     loss: LossConfig = Field(default_factory=LossConfig, description="Terms of the objective, weights of labels.")
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="Which patches a step sees.")

@@ -1,9 +1,20 @@
 """Settings of `train.network`: the network, and the voxels and intensities that it sees."""
 
+import math
+
 from pydantic import Field, field_validator
 
 from cpmn.config.section import Section
-from cpmn.config.train.kinds import Phase, Positive, Spacing
+from cpmn.config.train.kinds import (
+    LARGEST_PATCH,
+    LARGEST_WIDTH,
+    Clip,
+    Hounsfield,
+    Phase,
+    Positive,
+    Spacing,
+    WindowScale,
+)
 
 
 class NetworkConfig(Section):
@@ -37,18 +48,18 @@ class NetworkConfig(Section):
         description="Whether the first convolution goes without group norm, which takes a patch's own mean and spread, "
         "so that the finest features keep the patch's HU.",
     )
-    window_center: float = Field(
+    window_center: Hounsfield = Field(
         default=45.0, description="Intensity window centre of the NCT, in HU (blood, unenhanced)."
     )
-    window_scale: Positive = Field(default=20.0, description="HU per unit of normalised NCT intensity.")
+    window_scale: WindowScale = Field(default=20.0, description="HU per unit of normalised NCT intensity.")
     blood_window: bool = Field(
         default=False,
         description="Whether the NCT's window is centred on the patient's own blood, measured in the great vessels, "
         "instead of window_center, which then serves scans where it cannot be measured.",
     )
-    ctpa_window_center: float = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
-    ctpa_window_scale: Positive = Field(default=100.0, description="HU per unit of normalised CTPA intensity.")
-    clip: Positive = Field(default=4.0, description="Normalised intensities are clipped to +- this.")
+    ctpa_window_center: Hounsfield = Field(default=250.0, description="Intensity window centre of the CTPA, in HU.")
+    ctpa_window_scale: WindowScale = Field(default=100.0, description="HU per unit of normalised CTPA intensity.")
+    clip: Clip = Field(default=4.0, description="Normalised intensities are clipped to +- this.")
 
     @field_validator("pathways")
     @classmethod
@@ -60,8 +71,10 @@ class NetworkConfig(Section):
     @field_validator("channels")
     @classmethod
     def _grouped(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(value) < 2 or any(n < 8 or n % 8 for n in value):
-            raise ValueError("must be at least two levels, each a multiple of 8 (group norm has 8 groups)")
+        if not 2 <= len(value) <= 10 or any(n < 8 or n % 8 or n > LARGEST_WIDTH for n in value):
+            raise ValueError(
+                f"must be 2 to 10 levels, each a multiple of 8 (group norm has 8 groups) up to {LARGEST_WIDTH}"
+            )
         return value
 
     @field_validator("patch_size")
@@ -69,4 +82,6 @@ class NetworkConfig(Section):
     def _not_tiny(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
         if min(value) < 4:
             raise ValueError("must be at least 4 voxels along every axis")
+        if math.prod(value) > LARGEST_PATCH:
+            raise ValueError(f"must hold at most {LARGEST_PATCH} voxels")
         return value
