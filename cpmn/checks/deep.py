@@ -13,7 +13,7 @@ from cpmn.checks.cohort import check_cohort
 from cpmn.checks.finding import Finding, overrule
 from cpmn.checks.mask import check_mask, check_truth
 from cpmn.checks.pair import check_pair
-from cpmn.checks.scan import check_headers, check_scan
+from cpmn.checks.scan import OTHER, check_headers, check_scan
 from cpmn.cohort.masks import read_ids, read_mask
 from cpmn.cohort.sheet import Patient, missing_files
 from cpmn.config.convert import ConvertConfig
@@ -97,6 +97,7 @@ def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Exam
     gaps = missing_files(patient)
     rows = [Row(patient.patient_id, "files", "present", "refused", gap, "Correct the sheet.") for gap in gaps]
     facts: dict[str, dict[str, Any]] = {}
+    scans: dict[str, sitk.Image] = {}
     for phase in MASKS:
         if (source := patient.scan(phase)) is None or not source.exists():
             continue
@@ -107,7 +108,9 @@ def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Exam
             continue
         rows += _rows(patient.patient_id, phase, findings, patient.overrule)
         if scan is not None:
-            rows += _of_masks(patient, phase, scan)
+            scans[phase] = scan
+    for phase, scan in scans.items():
+        rows += _of_masks(patient, phase, scan, scans.get(OTHER[phase]))
     if len(facts) == 2:
         of_pair, _ = check_pair(facts["nct"]["identity"], facts["ctpa"]["identity"], config.maximum_interval_hours)
         rows += _rows(patient.patient_id, "pair", of_pair, patient.overrule)
@@ -132,23 +135,26 @@ def _ask(
     return check_scan(image, facts, phase), facts | {"pixels_sha256": hashed}, image
 
 
-def _of_masks(patient: Patient, phase: str, scan: sitk.Image) -> Iterator[Row]:
+def _of_masks(patient: Patient, phase: str, scan: sitk.Image, other: sitk.Image | None) -> Iterator[Row]:
     """What is wrong with the masks that were drawn on a scan, by their columns; absent files are rows already."""
     for column in MASKS[phase]:
         if (path := getattr(patient, column)) is None or not path.is_file():
             continue
         try:
-            findings = _ask_mask(patient, column, path, phase, scan)
+            findings = _ask_mask(patient, column, path, phase, scan, other)
         except PatientError as error:
             yield _unreadable(patient, column, error)
         else:
             yield from _rows(patient.patient_id, column, findings, patient.overrule)
 
 
-def _ask_mask(patient: Patient, column: str, path: Path, phase: str, scan: sitk.Image) -> list[Finding]:
+def _ask_mask(
+    patient: Patient, column: str, path: Path, phase: str, scan: sitk.Image, other: sitk.Image | None
+) -> list[Finding]:
     if column == "nct_truth":
-        return check_truth(read_ids(patient, path, scan, phase.upper()), scan, patient.label)
-    return check_mask(read_mask(patient, path, scan, phase.upper()), scan, phase)
+        mask = read_ids(patient, path, scan, phase.upper(), name=column, other=lambda: other)
+        return check_truth(mask, scan, patient.label)
+    return check_mask(read_mask(patient, path, scan, phase.upper(), other=lambda: other), scan, phase)
 
 
 def _unreadable(patient: Patient, of: str, error: PatientError | SeriesProblem) -> Row:

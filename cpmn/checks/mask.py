@@ -65,7 +65,18 @@ def check_mask(
 
 def check_truth(mask: sitk.Image, scan: sitk.Image, label: int) -> list[Finding]:
     """Findings of an `nct_truth` on its NCT, as `check_mask`, and whether it marks clots as the label says."""
-    return [_as_labelled(bool(sitk.GetArrayViewFromImage(mask).any()), label), *check_mask(mask, scan, "nct")]
+    return [as_labelled(bool(sitk.GetArrayViewFromImage(mask).any()), label), *check_mask(mask, scan, "nct")]
+
+
+def as_labelled(any_clot: bool, label: int) -> Finding:
+    """Whether a reference marks clots as the patient's label says."""
+    if any_clot and not label:
+        remedy = "Set label to 1, or remove the reference: its clots would count as missed in a patient without PE."
+        return failed("mask_label", "label is 0 (no PE) but the reference marks clots", remedy)
+    if label and not any_clot:
+        remedy = "Is the annotation missing? The patient counts in no figure of voxels or lesions."
+        return doubtful("mask_label", "label is 1 (PE) but the reference is empty", remedy)
+    return passed("mask_label")
 
 
 def check_place(hu: np.ndarray, places: np.ndarray, others: Mapping[str, np.ndarray]) -> list[Finding]:
@@ -99,16 +110,6 @@ def _clots(labels: np.ndarray) -> Finding:
     if max(values, pieces if values == 1 else 0) > MANY_CLOTS:
         return doubtful("mask_clots", f"{seen}, far more than the usual 10", "Are there specks that are no clots?")
     return passed("mask_clots", seen)
-
-
-def _as_labelled(any_clot: bool, label: int) -> Finding:
-    if any_clot and not label:
-        remedy = "Set label to 1, or remove the reference: its clots would count as missed in a patient without PE."
-        return failed("mask_label", "label is 0 (no PE) but the reference marks clots", remedy)
-    if label and not any_clot:
-        remedy = "Is the annotation missing? The patient counts in no figure of voxels or lesions."
-        return doubtful("mask_label", "label is 1 (PE) but the reference is empty", remedy)
-    return passed("mask_label")
 
 
 def _tissue(share: float) -> Finding:

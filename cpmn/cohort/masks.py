@@ -1,5 +1,6 @@
 """A mask that a row names: read, placed on its scan's grid, and refused where it cannot be right."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -8,46 +9,80 @@ from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError, PatientError
 from cpmn.volume.images import MASK_TOLERANCE_MM, describe_grid, holds_ids, on_grid_of, read_image
 
+OTHER = {"NCT": "CTPA", "CTPA": "NCT"}
+NAMED_BY = {"NCT": "nct_mask", "CTPA": "ctpa_mask"}
+
+OtherScan = Callable[[], sitk.Image | None]
+"""Reads the scan of the other phase, where there is one: asked only about a mask that does not fit its own."""
+
 
 def read_mask(
-    patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float = MASK_TOLERANCE_MM
+    patient: Patient,
+    path: Path,
+    scan: sitk.Image,
+    scan_name: str,
+    tolerance_mm: float = MASK_TOLERANCE_MM,
+    other: OtherScan = lambda: None,
 ) -> sitk.Image:
     """Mask of `patient` as `read_ids` reads it.
 
     Raises PatientError as `read_ids`, and for a mask that contradicts the patient's label: empty with label 1, or not
     empty with label 0.
     """
-    mask = read_ids(patient, path, scan, scan_name, tolerance_mm)
+    mask = read_ids(patient, path, scan, scan_name, tolerance_mm, other=other)
     _check_label(patient, bool(sitk.GetArrayViewFromImage(mask).any()), path)
     return mask
 
 
 def read_ids(
-    patient: Patient, path: Path, scan: sitk.Image, scan_name: str, tolerance_mm: float = MASK_TOLERANCE_MM
+    patient: Patient,
+    path: Path,
+    scan: sitk.Image,
+    scan_name: str,
+    tolerance_mm: float = MASK_TOLERANCE_MM,
+    *,
+    name: str = "the mask",
+    other: OtherScan = lambda: None,
 ) -> sitk.Image:
     """Mask of `patient` from `path`, its values as given (uint16), which must lie on the grid of `scan`.
 
     A mask whose axes are flipped or swapped, but whose voxels lie where those of the scan lie, is turned. The result
-    has exactly the geometry of `scan`.
+    has exactly the geometry of `scan`. Messages call the mask `name`, and the scan `scan_name` ("NCT", "CTPA", or
+    "prediction").
 
-    Raises PatientError if the mask cannot be read, lies on another grid, or holds anything but whole numbers from 0 to
-    65535.
+    Raises PatientError if the mask cannot be read, lies on another grid (the message says so if that is the other
+    phase's), or holds anything but whole numbers from 0 to 65535.
     """
     try:
         mask = read_image(path)
     except CpmnError as error:
-        raise PatientError(
-            patient.patient_id, f"the mask cannot be read: {error}", "Give a readable file.", path
-        ) from error
+        raise PatientError(patient.patient_id, f"{name} cannot be read: {error}", "Give a readable file.", path) from (
+            error
+        )
     placed = on_grid_of(scan, mask, tolerance_mm)
     if placed is None:
-        problem = f"the mask is on another grid than the {scan_name}: {describe_grid(mask)}, not {describe_grid(scan)}"
-        remedy = f"Give the mask on the voxels of the series that cohort.csv names as {scan_name.lower()}"
-        raise PatientError(patient.patient_id, problem, f"{remedy}.", path)
+        theirs = other()
+        drawn_there = theirs is not None and on_grid_of(theirs, mask, tolerance_mm) is not None
+        raise _on_another_grid(patient, path, mask, scan, scan_name, name, drawn_there)
     if not holds_ids(sitk.GetArrayViewFromImage(placed)):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535"
-        raise PatientError(patient.patient_id, "the mask does not hold clot ids", f"{remedy}.", path)
+        raise PatientError(patient.patient_id, f"{name} does not hold clot ids", f"{remedy}.", path)
     return sitk.Cast(placed, sitk.sitkUInt16)
+
+
+def _on_another_grid(
+    patient: Patient, path: Path, mask: sitk.Image, scan: sitk.Image, scan_name: str, name: str, drawn_there: bool
+) -> PatientError:
+    """What is wrong with a mask that lies elsewhere; `drawn_there`: on the grid of the other phase."""
+    problem = f"{name} is on another grid than the {scan_name}: {describe_grid(mask)}, not {describe_grid(scan)}"
+    remedy = "Both must lie on the grid of the NCT."  # a prediction, and what it is scored against
+    if scan_name in OTHER:
+        remedy = f"Give the mask on the voxels of the series that cohort.csv names as {scan_name.lower()}."
+    if drawn_there:
+        theirs = OTHER[scan_name]
+        problem = f"{name} lies on the grid of the {theirs}, not on the {scan_name}'s: was it drawn on the {theirs}?"
+        remedy = f"If so, name it in {NAMED_BY[theirs]}; else {remedy[0].lower()}{remedy[1:]}"
+    return PatientError(patient.patient_id, problem, remedy, path)
 
 
 def _check_label(patient: Patient, any_clot: bool, path: Path) -> None:

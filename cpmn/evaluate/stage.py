@@ -16,11 +16,13 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.evaluate.references import check_references
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
 from cpmn.files import write_json, write_table
+from cpmn.job.status import OnBadPatient
 from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
 from cpmn.model.inference import TrainedModel
-from cpmn.scoring.agreement import Agreement, Score, mark_lesions, measure, read_reference, summarise
+from cpmn.scoring.agreement import Agreement, Reference, Score, mark_lesions, measure, read_reference, summarise
 from cpmn.scoring.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
 from cpmn.scoring.metrics import roc_curve
 from cpmn.volume.box import paste
@@ -50,8 +52,9 @@ def evaluate_variant(
     threads: int,
     crop: CropConfig | None = None,
     convert: ConvertConfig | None = None,
+    on_bad_patient: OnBadPatient = "stop",
 ) -> None:
-    """Write `folder`/{metrics.json, patients.csv, decision.json, roc.csv, predictions/, cam/, reference/}.
+    """Write `folder`/{metrics.json, patients.csv, decision.json, roc.csv, checks.json, predictions/, cam/, reference/}.
 
     Test and calibration patients are read by the mean of all folds' models, validation patients by the fold that did
     not train on them. The decision is fitted on the calibration patients, without any on the validation patients;
@@ -67,19 +70,23 @@ def evaluate_variant(
         given.
 
     Maps are on the native NCT grid: `predictions` uint8 0/1, `cam` float32 0-1, `reference` uint16 clot ids as scored.
+    `checks.json` is what the checks of each `nct_truth` found. A refused one stops; with `on_bad_patient: exclude` its
+    patient is scored at patient level alone.
+
     An excluded patient's maps are empty files, as `cpmn.job.status` leaves them, and so is a reference that is
     absent.
 
     Raises
     ------
-    CpmnError for a missing or damaged model, PatientError for a reference on another grid.
+    CpmnError for a missing or damaged model, and as `check_references`.
     """
     torch.set_num_threads(threads)
     folds = len(splits["folds"])
     models = load_folds(results / "train" / variant, folds, config.device)
     roles = assign_roles(splits, patients, excluded)
+    refused = check_references(roles, results, folder / "checks.json", on_bad_patient)
     reads = {
-        role.patient.patient_id: _read(role, models, results, folder, config)
+        role.patient.patient_id: _read(role, models, results, folder, config, role.patient.patient_id in refused)
         for role in tqdm([role for role in roles if not role.excluded_reason], desc=f"evaluate {variant}", disable=None)
     }
     part = "calibration" if splits.get("calibration") else "validation"
@@ -95,7 +102,14 @@ def evaluate_variant(
     write_json(folder / "decision.json", decision.model_dump(mode="json") | weights)
 
 
-def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder: Path, config: EvaluateConfig) -> Read:
+def _read(
+    role: Role,
+    models: Mapping[int, TrainedModel],
+    results: Path,
+    folder: Path,
+    config: EvaluateConfig,
+    refused: bool,
+) -> Read:
     patient, name = role.patient, f"{role.patient.patient_id}.nii.gz"
     own = models if role.fold is None else {role.fold: models[role.fold]}
     crop = read_image(results / "crop" / patient.patient_id / "nct.nii.gz")
@@ -105,7 +119,7 @@ def _read(role: Role, models: Mapping[int, TrainedModel], results: Path, folder:
     labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)
     write_image(image_like((labels != 0).astype(np.uint8), native), folder / "predictions" / name)
     write_image(stored_map(on_native(reading.cam, crop, native), native), folder / "cam" / name)
-    reference = read_reference(patient, native, propagated_label(results, patient))
+    reference = Reference() if refused else read_reference(patient, native, propagated_label(results, patient))
     if reference.image is not None:
         write_image(reference.image, folder / "reference" / name)
     else:

@@ -15,15 +15,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.anatomy.artery_vein import artery_vein_ratio
+from cpmn.cohort.masks import read_ids
 from cpmn.cohort.sheet import Patient
 from cpmn.config.evaluate import EvaluateConfig
-from cpmn.errors import PatientError
 from cpmn.scoring import metrics
 from cpmn.scoring.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 from cpmn.scoring.metrics import Estimate, estimate
 from cpmn.scoring.overlap import dice, surface_agreement
 from cpmn.volume.clots import clot_ids
-from cpmn.volume.images import describe_grid, holds_ids, image_like, on_grid_of, read_image, voxel_ml
+from cpmn.volume.images import image_like, voxel_ml
 
 logger = logging.getLogger(__name__)
 
@@ -74,31 +74,20 @@ class Reference:
     split_clots: int = 0
 
 
-def read_reference(
-    patient: Patient, grid: sitk.Image, propagated: Path | None, grid_name: str = "the non-contrast CT"
-) -> Reference:
+def read_reference(patient: Patient, grid: sitk.Image, propagated: Path | None, grid_name: str = "NCT") -> Reference:
     """Clot ids on the native NCT grid and the name of their source: `nct_truth`, else `nct_mask`, else `propagated`.
 
     A patient without PE and without any of the three has an empty reference by its label. A `nct_truth` or `nct_mask`
     of one value is split into clots (`cpmn.volume.clots.clot_ids`); `propagated` has ids already.
 
-    Raises PatientError for a reference that does not lie on `grid` (see `cpmn.volume.images.on_grid_of`), which
-    `grid_name` names in the message, or that holds anything but whole numbers to 65535.
+    Raises PatientError as `cpmn.cohort.masks.read_ids`, for one that does not lie on `grid`, which `grid_name` names.
     """
     given = {"nct_truth": patient.nct_truth, "nct_mask": patient.nct_mask, "propagated": propagated}
     name, path = next(((name, path) for name, path in given.items() if path), ("", None))
     if path is None:
         empty = image_like(np.zeros(grid.GetSize()[::-1], dtype=np.uint16), grid)
         return Reference() if patient.label else Reference(empty, "label")
-    image = read_image(path)
-    placed = on_grid_of(grid, image)
-    if placed is None:
-        problem = f"{name} is {describe_grid(image)}, {grid_name} is {describe_grid(grid)}"
-        raise PatientError(patient.patient_id, problem, "Both must lie on the grid of the NCT.", path)
-    ids = sitk.GetArrayFromImage(placed)
-    if not holds_ids(ids):
-        remedy = "Give clot ids: whole numbers from 0 (background) to 65535."
-        raise PatientError(patient.patient_id, f"{name} does not hold clot ids", remedy, path)
+    ids = sitk.GetArrayFromImage(read_ids(patient, path, grid, grid_name, name=name))
     split = clot_ids(ids) if name != "propagated" else ids
     count = 0 if split is ids else int(split.max())
     if count:

@@ -9,6 +9,8 @@ from typing import Any
 import SimpleITK as sitk
 from tqdm import tqdm
 
+from cpmn.checks.finding import settle_patient
+from cpmn.checks.mask import as_labelled
 from cpmn.cohort.csv import read_sheet
 from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.evaluate import EvaluateConfig
@@ -40,7 +42,8 @@ def score_predictions(
     Raises
     ------
     CpmnError for a folder without a mask of any patient of the cohort, or a scores file that lacks a patient or names
-    one twice; PatientError for a prediction that is no mask, or not on the grid of its reference.
+    one twice; PatientError for a prediction that is no mask, or not on the grid of its reference, and for a reference
+    that marks clots in a patient without PE whose `overrule` does not name `mask_label`.
     """
     config = config or EvaluateConfig.model_validate({})
     patients = load_cohort(cohort)
@@ -76,7 +79,10 @@ def _measure(patient: Patient, folder: Path, config: EvaluateConfig) -> Agreemen
     if not holds_ids(mask):
         remedy = "Give a mask, with whole numbers from 0 (no embolus): a probability needs a threshold first."
         raise PatientError(patient.patient_id, "the prediction is no mask", remedy, _mask_path(folder, patient))
-    reference = read_reference(patient, prediction, None, "the prediction")
+    reference = read_reference(patient, prediction, None, "prediction")
+    if reference.image is not None and (given := patient.nct_truth or patient.nct_mask):
+        said = as_labelled(bool(sitk.GetArrayViewFromImage(reference.image).any()), patient.label)
+        settle_patient(patient.patient_id, [said], patient.overrule, given)
     labels = mark_lesions(mask != 0, prediction, 0.5, config.minimum_lesion_mm3)
     return measure(patient, labels, reference, prediction, tolerance_mm=config.surface_tolerance_mm)
 

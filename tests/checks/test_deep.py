@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.checks.deep import check_deeply
+from cpmn.checks.deep import check_deeply, examine
 from cpmn.cli import main
-from cpmn.cohort.sheet import load_cohort
+from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.convert import ConvertConfig
 from cpmn.volume.images import image_like, read_image, write_image
 
@@ -131,3 +131,13 @@ def test_a_mask_that_cannot_be_placed_is_a_row(phantom, tmp_path, column):
     write_image(sitk.Image([9, 9, 9], sitk.sitkUInt8) + 1, tmp_path / "small.nii.gz")
     found = of_masks(masks_of(phantom, tmp_path, **{column: str(tmp_path / "small.nii.gz")}))
     assert {row for row in found if row[2] == "refused"} == {(column, "readable", "refused")}
+
+
+@pytest.mark.parametrize(("column", "drawn"), [("ctpa_mask", "nct"), ("nct_mask", "ctpa"), ("nct_truth", "ctpa")])
+def test_a_mask_drawn_on_the_other_phase_says_so(phantom, tmp_path, column, drawn):
+    theirs = {"nct": phantom / "nct_truth.nii.gz", "ctpa": phantom / "ctpa_mask.nii.gz"}[drawn]
+    row = {"patient_id": "p", "ctpa": phantom / "ctpa", "nct": phantom / "nct", "label": 1, column: theirs}
+    rows = examine(Patient.model_validate(row), ConvertConfig(), headers_only=False).rows
+    (found,) = [one for one in rows if one.of == column]
+    assert found.outcome == "refused"
+    assert f"lies on the grid of the {drawn.upper()}" in found.seen

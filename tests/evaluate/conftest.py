@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from cpmn.cohort.sheet import Patient
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.job.status import OnBadPatient
 from cpmn.model import ensemble
 from cpmn.model.inference import Prediction
 from cpmn.volume.images import write_image
@@ -87,7 +88,9 @@ class Tree:
         found = {"vessels": self.root / f"{name}-vessels.nii.gz"}
         self.patients = [p.model_copy(update=found) if p.patient_id == name else p for p in self.patients]
 
-    def evaluate(self, variant: str = "cpmn", excluded: dict | None = None, **values) -> Path:
+    def evaluate(
+        self, variant: str = "cpmn", excluded: dict | None = None, on_bad_patient: OnBadPatient = "stop", **values
+    ) -> Path:
         """Evaluate into `evaluate/{variant}` and return that folder."""
         from cpmn.evaluate.stage import evaluate_variant
 
@@ -101,6 +104,7 @@ class Tree:
             folder=folder,
             config=EvaluateConfig.model_validate({"bootstrap_samples": 100} | values),
             threads=1,
+            on_bad_patient=on_bad_patient,
         )
         return folder
 

@@ -260,7 +260,7 @@ def test_roc_points_are_those_of_the_test_patients(tree):
 def test_reference_on_another_grid_names_both(tree):
     path = tree.root / "truth/t1.nii.gz"
     write_image(read_image(path)[:, :, :-2], path)
-    with pytest.raises(PatientError, match=r"patient t1: nct_truth is 24x20x6 voxels.*CT is 24x20x8"):
+    with pytest.raises(PatientError, match=r"patient t1: nct_truth is on another grid .* NCT: 24x20x6 .* not 24x20x8"):
         tree.evaluate()
 
 

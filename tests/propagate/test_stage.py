@@ -130,6 +130,15 @@ def test_a_mask_of_another_shape_names_both_grids(case, column, scan):
         case.run(1, **{column: mask})
 
 
+@pytest.mark.parametrize(("column", "scan", "other"), [("ctpa_mask", "CTPA", "NCT"), ("nct_mask", "NCT", "CTPA")])
+def test_a_mask_that_was_drawn_on_the_other_phase_says_so(case, column, scan, other):
+    mask = save(case.folder / "mask.nii.gz", marked((5, 6, 7))[:10])
+    save(case.folder / f"{other.lower()}.nii.gz", np.zeros((10, *SHAPE[1:]), np.int16))
+    message = rf"the mask lies on the grid of the {other}, not on the {scan}'s.*name it in {other.lower()}_mask"
+    with pytest.raises(PatientError, match=message):
+        case.run(1, **{column: mask})
+
+
 def test_a_mask_of_another_spacing(case):
     mask = save(case.folder / "mask.nii.gz", marked((5, 6, 7)), spacing=(2.0, 2.0, 2.5))
     with pytest.raises(PatientError, match=r"another grid than the CTPA: 18x16x12 voxels of 2x2x2\.5 mm"):

@@ -98,8 +98,22 @@ def test_folder_without_masks_is_an_error(cohort):
 
 def test_prediction_on_another_grid_is_an_error(cohort):
     write_image(cube(6)[:-1, :, :], cohort.parent / "predictions/a.nii.gz")
-    with pytest.raises(PatientError, match=r"patient a: nct_truth is 20x12x6.*, the prediction is 19x12x6"):
+    message = r"patient a: nct_truth is on another grid than the prediction: 20x12x6.*, not 19x12x6"
+    with pytest.raises(PatientError, match=message):
         score_predictions(cohort.parent / "predictions", cohort)
+
+
+def test_a_reference_of_clots_in_a_patient_without_pe(cohort):
+    write_image(cube(4), cohort.parent / "truth/c.nii.gz")
+    sheet = cohort.read_text()
+    cohort.write_text(sheet.replace("c,,z,,0,", "c,,z,,0,truth/c.nii.gz"))
+    with pytest.raises(PatientError, match=r"patient c: label is 0 \(no PE\) but the reference marks clots"):
+        score_predictions(cohort.parent / "predictions", cohort)
+    known = sheet.replace("nct_truth\n", "nct_truth,overrule\n").replace(
+        "c,,z,,0,", "c,,z,,0,truth/c.nii.gz,mask_label"
+    )
+    cohort.write_text(known)
+    assert score_predictions(cohort.parent / "predictions", cohort)["lesion"]["recall"]["n"] == 2
 
 
 def test_a_probability_is_no_mask(cohort):

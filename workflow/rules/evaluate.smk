@@ -20,6 +20,7 @@ rule evaluate:
             labels={"variant": "{variant}", "table": "patients"},
         ),
         decision="results/evaluate/{variant}/decision.json",
+        checks="results/evaluate/{variant}/checks.json",
         roc=report(
             "results/evaluate/{variant}/roc.csv",
             caption="../report/roc.rst",

@@ -31,6 +31,7 @@ with job_log(snakemake.log[0]):
         threads=snakemake.threads,
         crop=CropConfig.model_validate(snakemake.params.crop),
         convert=ConvertConfig.model_validate(snakemake.params.convert),
+        on_bad_patient=snakemake.config["on_bad_patient"],
     )
     track = track_of(snakemake.config)
     if track["run_id"]:
