@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_predict,
+        _add_seal,
         _add_check,
         _add_import,
         _add_score,
@@ -87,6 +88,20 @@ def _add_predict(commands: Commands) -> None:
         help="name the patient in the DICOM Segmentation as the series does, so that an archive can file it",
     )
     predict.set_defaults(run=_predict)
+
+
+def _add_seal(commands: Commands) -> None:
+    seal = commands.add_parser(
+        "seal",
+        help="vouch for a model whose files were changed on purpose",
+        description="A model is refused when its weights, plan or decision are not what they were when it was "
+        "evaluated. This command takes them as they are. The reason stands in the model and in every result from then "
+        "on, and the model gets another hash.",
+    )
+    seal.add_argument("--results", type=_path, default=Path("results"), help="results folder of a finished run")
+    seal.add_argument("--variant", default="cpmn", help="variant to seal (default: cpmn)")
+    seal.add_argument("--reason", required=True, metavar="TEXT", help="what was changed, and why")
+    seal.set_defaults(run=_seal)
 
 
 def _add_check(commands: Commands) -> None:
@@ -225,6 +240,16 @@ def _predict(options: argparse.Namespace) -> None:
         overrule=options.overrule,
     )
     print(json.dumps(result, indent=2))
+
+
+def _seal(options: argparse.Namespace) -> None:
+    from cpmn.model.modelfiles import DECISION_FILE, RunFiles
+    from cpmn.model.seal import reseal
+
+    files = RunFiles(options.results, options.variant)
+    decision = reseal(files, files.path(DECISION_FILE), options.reason)
+    assert decision.seal is not None  # just made
+    print(f"{files.where}: sealed as {decision.seal.sha256}")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -42,12 +42,17 @@ def write_json(path: Path | str, data: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
+    """Read a JSON file. Raises ValueError as `parse_json`."""
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """Read JSON in UTF-8.
 
     Raises ValueError if it is none, holds NaN or infinity, which `write_json` never writes, or is nested too deeply.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
 

@@ -16,12 +16,15 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.evaluate.origin import training_facts
 from cpmn.evaluate.references import check_references
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
 from cpmn.files import write_json, write_table
 from cpmn.job.status import OnBadPatient
-from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map, weights_sha256
+from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map
 from cpmn.model.inference import TrainedModel
+from cpmn.model.modelfiles import DECISION_FILE, RunFiles
+from cpmn.model.seal import sealed
 from cpmn.scoring.agreement import Agreement, Reference, Score, mark_lesions, measure, read_reference, summarise
 from cpmn.scoring.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
 from cpmn.scoring.metrics import roc_curve
@@ -53,6 +56,7 @@ def evaluate_variant(
     crop: CropConfig | None = None,
     convert: ConvertConfig | None = None,
     on_bad_patient: OnBadPatient = "stop",
+    cohort: Mapping[str, str] | None = None,
 ) -> None:
     """Write `folder`/{metrics.json, patients.csv, decision.json, roc.csv, checks.json, predictions/, cam/, reference/}.
 
@@ -68,6 +72,7 @@ def evaluate_variant(
         such a reason: the patient is scored, only without the propagated label as its reference.
     crop, convert : settings of these stages, kept in `decision.json` so that `predict` works alike; defaults if not
         given.
+    cohort : `cohort` and `data_hash` of the run, which say in the model what it was trained on.
 
     Maps are on the native NCT grid: `predictions` uint8 0/1, `cam` float32 0-1, `reference` uint16 clot ids as scored.
     `checks.json` is what the checks of each `nct_truth` found. A refused one stops; with `on_bad_patient: exclude` its
@@ -98,8 +103,9 @@ def evaluate_variant(
     _write_tables(folder, roles, reads, scores, decision)
     test = [read.agreement for read in reads.values() if read.role.split == "test"]
     write_json(folder / "metrics.json", _figures(test, scores, decision, config) | _facts(variant, folds, roles))
-    weights = {"weights_sha256": weights_sha256(results / "train" / variant, folds)}
-    write_json(folder / "decision.json", decision.model_dump(mode="json") | weights)
+    trained_on = training_facts(results, variant, splits, patients, excluded, cohort or {})
+    decision = decision.model_copy(update={"trained_on": trained_on})
+    write_json(folder / DECISION_FILE, sealed(decision.model_dump(mode="json"), RunFiles(results, variant)))
 
 
 def _read(

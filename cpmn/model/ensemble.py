@@ -8,7 +8,6 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.evaluate import READING, EvaluateConfig
-from cpmn.files import sha256_of_files
 from cpmn.model.inference import TrainedModel, load_model, predict_crop
 from cpmn.scoring.decision import Decision, Features, patient_features
 from cpmn.volume.box import paste
@@ -31,11 +30,6 @@ class Reading:
 def load_folds(folder: Path, folds: int, device: str = "auto") -> dict[int, TrainedModel]:
     """Models of `train/{variant}/fold-{k}`. Raises CpmnError as `load_model`."""
     return {fold: load_model(folder / f"fold-{fold}", device) for fold in range(folds)}
-
-
-def weights_sha256(folder: Path, folds: int) -> str:
-    """Hash of the weights that `load_folds` reads: a decision holds for these alone."""
-    return sha256_of_files(folder / f"fold-{fold}" / "model.safetensors" for fold in range(folds))
 
 
 def read_crop(

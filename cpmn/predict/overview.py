@@ -48,7 +48,8 @@ def write_overview(
 
 
 def _headline(record: dict[str, Any]) -> str:
-    threshold, model = record["threshold"]["value"], record["model"]
+    threshold, variant = record["threshold"]["value"], record["model"]["variant"]
     limit = "no threshold" if threshold is None else f"threshold {threshold:.2f}"
-    origin = f"{model['variant']}, trained on phantoms" if model["trained_on_phantom"] else model["variant"]
-    return f"{record['decision']}: score {record['score']:.2f}, {limit}; {record['volume_ml']:.2f} mL marked ({origin})"
+    return (
+        f"{record['decision']}: score {record['score']:.2f}, {limit}; {record['volume_ml']:.2f} mL marked ({variant})"
+    )

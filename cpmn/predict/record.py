@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cpmn.scoring.decision import Threshold
+from cpmn.scoring.decision import Change, Threshold, TrainedOn
 
 SCHEMA_VERSION = 1
 """Raised where a field changes its meaning or goes; new fields leave it."""
@@ -71,7 +71,8 @@ class ModelRecord(_Part):
     folds: int
     sha256: str
     trained_with: dict[str, str | int | None] | None
-    trained_on_phantom: bool | None
+    trained_on: TrainedOn | None = Field(description="Null: UNKNOWN TRAINING DATA, and so is a kind that is null.")
+    changes: list[Change] = Field(description="What was changed by hand after the model was evaluated.")
     cpmn: str = Field(description="Version of this software.")
 
 

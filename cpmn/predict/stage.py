@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from pydantic import ValidationError
 
 import cpmn
 from cpmn.anatomy.lungbox import find_box, touched_sides
@@ -20,8 +19,11 @@ from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
-from cpmn.model.ensemble import Reading, load_folds, on_native, read_crop, stored_map, weights_sha256
+from cpmn.model.ensemble import Reading, load_folds, on_native, read_crop, stored_map
 from cpmn.model.inference import TrainedModel
+from cpmn.model.modelfiles import RunFiles
+from cpmn.model.plan import read_plan
+from cpmn.model.seal import change_warnings, training_warning, verified
 from cpmn.predict.failure import failure_recorded, now
 from cpmn.predict.lesions import describe_lesions, ordered_lesions
 from cpmn.predict.overview import write_overview
@@ -72,10 +74,10 @@ def predict_series(
 
     Raises
     ------
-    CpmnError if there is no trained model of that variant, if it was trained again since its decision was fitted, if
-    its output is not a number, if `output` is a file or holds `source`, or if prediction.dcm is asked for and the
-    scan's tags do not allow it (the other files are there then); PatientError for a scan that cannot be read. What is
-    wrong with the scan is written to error.json too.
+    CpmnError if there is no trained model of that variant, if it is not what was sealed (`cpmn.model.seal`), if its
+    output is not a number, if `output` is a file or holds `source`, or if prediction.dcm is asked for and the scan's
+    tags do not allow it (the other files are there then); PatientError for a scan that cannot be read. What is wrong
+    with the scan is written to error.json too.
     """
     source, results, output = Path(source), Path(results), Path(output)
     decision = _read_decision(results, variant)
@@ -129,6 +131,7 @@ def _read_series(
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": describe_lesions(labels, probability, native, lungs, references),
         "warnings": [
+            *_model_warnings(decision),
             *facts["warnings"],
             *warnings_of(findings),
             *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
@@ -204,27 +207,7 @@ def _read_decision(results: Path, variant: str) -> Decision:
             f"{results} holds no trained and evaluated model '{variant}' ({path} is absent).{available} "
             "Run `snakemake --cores N` first, or name another folder with --results."
         )
-    try:
-        return Decision.model_validate(read_json(path))
-    except (ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise CpmnError(f"{path} is not a valid decision file ({reason}). Run `snakemake --cores N` again.") from error
-
-
-def _check_weights(decision: Decision, results: Path, variant: str) -> str:
-    """Hash of the weights. Raises CpmnError if the decision was fitted on others, or does not say on which."""
-    found = weights_sha256(results / "train" / variant, len(decision.folds))
-    if not decision.weights_sha256:
-        raise CpmnError(
-            f"the decision of '{variant}' does not say of which weights it is. Run `snakemake --cores N` to evaluate "
-            "it."
-        )
-    if decision.weights_sha256 != found:
-        raise CpmnError(
-            f"'{variant}' was trained again since its decision was fitted: score and threshold are of other weights. "
-            "Run `snakemake --cores N` to evaluate it."
-        )
-    return found
+    return verified(RunFiles(results, variant))
 
 
 def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
@@ -267,24 +250,20 @@ def _uids(references: References | None) -> dict[str, Any]:
 
 
 def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, Any]:
-    """What `prediction.json` says of the model. Raises CpmnError as `_check_weights`, or for a damaged `run.json`."""
-    weights = _check_weights(decision, results, variant)
-    folders = [results / "train" / variant / f"fold-{fold}" for fold in sorted(decision.folds)]
+    """What `prediction.json` says of the model."""
+    assert decision.seal is not None  # `verified` has seen it
+    plan = read_plan(results / "train" / variant / "fold-0")
     return {
-        "variant": variant,
-        "folds": len(folders),
-        "sha256": weights,
-        "trained_with": read_json(folders[0] / "plan.json").get("versions"),
-        "trained_on_phantom": _trained_on_phantom(results / "report" / "run.json"),
+        "variant": decision.variant,
+        "folds": len(decision.folds),
+        "sha256": decision.seal.sha256,
+        "trained_with": plan.versions,
+        "trained_on": decision.trained_on.model_dump() if decision.trained_on else None,
+        "changes": [change.model_dump() for change in decision.changes],
         "cpmn": cpmn.__version__,
     }
 
 
-def _trained_on_phantom(run: Path) -> bool | None:
-    """Whether the report's `run.json` says so; None without a report."""
-    if not run.is_file():
-        return None
-    try:
-        return dict(read_json(run)).get("synthetic")
-    except (TypeError, ValueError) as error:
-        raise CpmnError(f"{run} is damaged ({error}). Run `snakemake --cores N` again, or remove it.") from error
+def _model_warnings(decision: Decision) -> list[str]:
+    trained = training_warning(decision)
+    return [*([trained] if trained else []), *change_warnings(decision)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cpmn.cohort.sheet import Patient
-from cpmn.dicom.scanners import CHEST_MODEL, MANUFACTURER
+from cpmn.dicom.scanners import made_up
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
 from cpmn.job.identity import fold_folders
@@ -89,15 +89,8 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
 
 
 def simulated(found: Results) -> str:
-    """What of the scans is made up, by their own headers: 'all' (phantoms), 'disease' (in real chests) or '' (nothing).
-
-    A cohort cannot lose this mark as long as it is DICOM, wherever it is copied to.
-    """
-    scanners = [facts.get("scanner") or {} for scans in found.conversion.values() for facts in scans.values()]
-    models = {scanner.get("model") for scanner in scanners if scanner.get("manufacturer") == MANUFACTURER}
-    if not models:
-        return ""
-    return "disease" if CHEST_MODEL in models else "all"
+    """What of the scans is made up, by their own headers: 'all', 'disease' (in real chests) or '' (nothing)."""
+    return made_up(facts.get("scanner") for scans in found.conversion.values() for facts in scans.values())
 
 
 def read_optional(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ All of this is our choice: of CPMN only the abstract was at hand, which states n
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -79,14 +79,44 @@ class Threshold(Section):
     n_normal: Count
 
 
-class Decision(Section):
-    """Everything that `predict` needs to decide as `evaluate` did, with the weights of `weights_sha256`.
+class TrainedOn(Section):
+    """What a model's networks saw, as far as the run can tell; part of the model and of its hash.
 
-    `evaluate` adds that hash when it writes the file: without it the decision is of no weights.
+    kind : `phantom` (computed scans), `simulated` (real chests, simulated emboli) or `patients`, by the scans' own
+        headers; None where these do not tell, as those of NIfTI files.
+    cohort, cohort_sha256 : its name and the hash of its sheet and files (`cpmn.job.identity.data_hash`).
+    n_pe, n_normal : patients that any fold was trained on.
+    date, version : day (UTC) on which the last weights were written, and the version of this package that trained them.
     """
 
+    kind: Literal["phantom", "simulated", "patients"] | None
+    cohort: str
+    cohort_sha256: Sha256
+    n_pe: Count
+    n_normal: Count
+    date: str
+    version: str
+
+
+class Change(Section):
+    """A change that was made by hand after a model was evaluated: the day (UTC), the hash before, and why."""
+
+    date: str
+    former_sha256: Sha256
+    reason: str
+
+
+class Seal(Section):
+    """The hash of a model, and those of its parts, by the names of the files (`cpmn.model.seal`)."""
+
+    sha256: Sha256
+    parts: dict[str, Sha256]
+
+
+class Decision(Section):
+    """Everything that `predict` needs to decide as `evaluate` did, with the networks that `seal` names."""
+
     variant: str
-    weights_sha256: Sha256 = ""
     folds: dict[Annotated[int, Field(ge=0, le=999)], dict[str, Standard]] = Field(min_length=1)
     combination: Combination
     threshold: Threshold
@@ -98,6 +128,9 @@ class Decision(Section):
     bfloat16: bool = False
     crop: CropConfig
     convert: ConvertConfig = Field(default_factory=lambda: ConvertConfig.model_validate({}))
+    trained_on: TrainedOn | None = None
+    changes: tuple[Change, ...] = ()
+    seal: Seal | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Decision":

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import cpmn
-from cpmn.files import sha256_of_files
 from cpmn.job.identity import fold_folders
+from cpmn.model.modelfiles import RunFiles
+from cpmn.model.seal import identity
 from cpmn.track.parent import Runs
 from cpmn.track.server import locked
 
@@ -81,9 +82,8 @@ def versions(client: Any, name: str) -> dict[str, Any]:
 
 
 def content_of(results: Path, variant: str) -> str:
-    """Hash of a variant's weights and decision rule, whatever run they came from."""
-    weights = [folder / "model.safetensors" for folder in fold_folders(results, variant)]
-    return sha256_of_files([*weights, results / "evaluate" / variant / "decision.json"])
+    """Hash of a variant's weights, plans and decision, whatever run they came from."""
+    return identity(RunFiles(results, variant))
 
 
 def save_model(results: Path, variant: str, folder: Path) -> None:
@@ -111,7 +111,7 @@ def save_model(results: Path, variant: str, folder: Path) -> None:
 def _copy_model(results: Path, variant: str, folder: Path) -> None:
     """The part of a results folder that a prediction needs."""
     files = [folder / name for folder in fold_folders(results, variant) for name in ("model.safetensors", "plan.json")]
-    files += [results / "evaluate" / variant / "decision.json", results / "report" / "run.json"]
+    files.append(results / "evaluate" / variant / "decision.json")
     for file in files:
         if file.is_file():
             target = folder / file.relative_to(results)

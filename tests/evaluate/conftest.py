@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from cpmn.cohort.sheet import Patient
 from cpmn.config.evaluate import EvaluateConfig
+from cpmn.files import write_json
 from cpmn.job.status import OnBadPatient
 from cpmn.model import ensemble
 from cpmn.model.inference import Prediction
@@ -121,7 +122,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(folder: Path, _device: str) -> int:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model.safetensors").write_text(folder.name)  # whose hash the decision names
+        (folder / "model.safetensors").write_text(folder.name)
+        write_json(folder / "plan.json", {"versions": {"cpmn": "0.1.0"}})
         return int(folder.name.removeprefix("fold-"))
 
     monkeypatch.setattr(ensemble, "load_model", load)

@@ -11,6 +11,8 @@ from cpmn.anatomy.artery_vein import ARTERY, VEIN
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model import ensemble
+from cpmn.model.modelfiles import RunFiles
+from cpmn.model.seal import verified
 from cpmn.volume.images import read_image, same_grid, write_image
 
 CONTRACT = (
@@ -103,7 +105,28 @@ def test_threshold_comes_from_validation_and_says_so(tree):
     assert set(threshold) == {"value", "rule", "target", "fitted_on", "n_pe", "n_normal"}
     assert (threshold["n_pe"], threshold["n_normal"], threshold["target"]) == (2, 2, 0.95)
     assert "validation" in threshold["fitted_on"]
-    assert len(read_json(tree.evaluate() / "decision.json")["weights_sha256"]) == 64
+
+
+def test_the_model_is_sealed_and_says_what_it_was_trained_on(tree):
+    """Each fold trains on the other's two patients; a scan from an unknown scanner leaves the kind open."""
+    write_json(tree.results / "register/v0pe/quality.json", {"passed": False, "reason": "moved"})
+    for name in ("v0no", "v1pe", "v1no"):
+        write_json(tree.results / f"convert/{name}/nct.json", {"scanner": {"manufacturer": "Some", "model": "One"}})
+    decision = verified(RunFiles(tree.results, tree.evaluate().name))
+    facts = decision.trained_on
+    assert facts is not None
+    assert (facts.kind, facts.n_pe, facts.n_normal, facts.version) == ("patients", 1, 2, "0.1.0")
+    write_json(tree.results / "convert/v1no/nct.json", {"scanner": None})
+    assert kind_of(tree) is None
+    for model, kind in (("cpmn", "phantom"), ("cpmn real anatomy", "simulated")):
+        scanner = {"manufacturer": "CPMN phantom", "model": model}
+        write_json(tree.results / "convert/v1no/nct.json", {"scanner": scanner})
+        assert kind_of(tree) == kind
+
+
+def kind_of(tree):
+    facts = verified(RunFiles(tree.results, tree.evaluate().name)).trained_on
+    return facts and facts.kind
 
 
 def test_test_patients_never_move_the_decision(tree):

@@ -11,15 +11,19 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.files import write_json
 from cpmn.model import ensemble
-from cpmn.model.ensemble import weights_sha256
 from cpmn.model.inference import Prediction
+from cpmn.model.modelfiles import RunFiles
 from cpmn.model.network import build_pathway
 from cpmn.model.plan import Plan, write_plan
-from cpmn.scoring.decision import Decision, Unseen, fit_decision
+from cpmn.model.seal import sealed
+from cpmn.scoring.decision import Decision, TrainedOn, Unseen, fit_decision
 from cpmn.volume.images import write_image
 from tests.dicom.conftest import write_series as write_series  # a fixture
 
 CLOT_INDEX = (14, 35, 45)  # z, y, x: between the lungs
+TRAINED_ON = TrainedOn(
+    kind="patients", cohort="made-up", cohort_sha256="0" * 64, n_pe=5, n_normal=6, date="2026-11-28", version="0.1.0"
+)
 
 
 def chest(lung_hu: int = -850) -> sitk.Image:
@@ -75,10 +79,10 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def write_decision(results: Path, fitted: Decision, exclude: set[str] | None = None) -> None:
-    """As `evaluate` writes it: with the hash of the weights that it was fitted on."""
-    weights = {"weights_sha256": weights_sha256(results / "train/cpmn", 2)}
-    write_json(results / "evaluate/cpmn/decision.json", fitted.model_dump(mode="json", exclude=exclude) | weights)
+def write_decision(results: Path, changed: Decision | dict) -> None:
+    """Write a decision, sealed with the models that lie beside it."""
+    values = changed if isinstance(changed, dict) else changed.model_dump(mode="json")
+    write_json(results / "evaluate/cpmn/decision.json", sealed(values, RunFiles(results, "cpmn")))
 
 
 def decision(convert=None, **crop):
@@ -88,7 +92,8 @@ def decision(convert=None, **crop):
         for label in (0, 1)
     ]
     settings = EvaluateConfig.model_validate({})
-    return fit_decision(patients, "cpmn", 2, settings, crop=CropConfig.model_validate(crop), convert=convert)
+    fitted = fit_decision(patients, "cpmn", 2, settings, crop=CropConfig.model_validate(crop), convert=convert)
+    return fitted.model_copy(update={"trained_on": TRAINED_ON})
 
 
 @pytest.fixture

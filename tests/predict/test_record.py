@@ -11,7 +11,6 @@ from cpmn.files import read_json
 from cpmn.generate import ROOT
 from cpmn.predict import stage
 from cpmn.predict.stage import predict_series
-from cpmn.scoring.decision import Decision
 from cpmn.volume.images import write_image
 from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision, write_decision
 
@@ -64,7 +63,7 @@ def test_a_probability_lies_among_those_of_the_folds(series, results, tmp_path, 
     fitted = decision().model_dump(mode="json")
     fitted["combination"]["logistic"], fitted["threshold"]["value"] = True, 0.5
     fitted["folds"]["1"]["lesion"]["mean"] = 0.0
-    write_decision(results, Decision.model_validate(fitted))
+    write_decision(results, fitted)
     record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     probability = record["probability"]
     assert probability["low"] < probability["value"] == record["score"] < probability["high"]

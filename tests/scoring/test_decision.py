@@ -201,7 +201,7 @@ def test_decision_survives_its_file_exactly():
         (("overlap",), 0.9999),
         (("minimum_lesion_mm3",), math.nan),
         (("highest_hu",), math.nan),
-        (("weights_sha256",), "none"),
+        (("seal",), {"sha256": "none", "parts": {}}),
         (("combination", "intercept"), math.inf),
         (("combination", "weights", "lesion"), math.nan),
         (("combination", "weights", "lesion"), -1.0),

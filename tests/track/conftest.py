@@ -66,7 +66,7 @@ class Folder:
         """An evaluated variant."""
         folder = self.results / "evaluate" / variant
         write_json(folder / "metrics.json", METRICS)
-        write_json(folder / "decision.json", {"variant": variant})
+        write_json(folder / "decision.json", {"variant": variant, "folds": {"0": {}}})
         if patients:
             write_table(folder / "patients.csv", patients)
         return folder

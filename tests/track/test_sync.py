@@ -138,7 +138,7 @@ def test_a_deleted_database_is_filled_again(folder, store):
 def test_one_failing_part_does_not_keep_the_others(folder):
     results = finished(folder).results
     (results / "evaluate/cpmn/decision.json").unlink()  # the registry cannot do without
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises((FileNotFoundError, CpmnError), match=r"absent|No such file"):
         sync_results(results)
     assert folder.level("variant").data.metrics["patient.auc"] == 0.75
     assert folder.level("variant").info.status == "FINISHED"

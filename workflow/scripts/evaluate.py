@@ -16,6 +16,7 @@ from cpmn.job.status import excluded_patients
 from cpmn.track import attempt, sync_variant, track_of
 
 with job_log(snakemake.log[0]):
+    track = track_of(snakemake.config)
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
     results = folder.parents[1]
     patients = [Patient.model_validate(row) for row in snakemake.params.cohort]
@@ -32,7 +33,7 @@ with job_log(snakemake.log[0]):
         crop=CropConfig.model_validate(snakemake.params.crop),
         convert=ConvertConfig.model_validate(snakemake.params.convert),
         on_bad_patient=snakemake.config["on_bad_patient"],
+        cohort={key: track[key] for key in ("cohort", "data_hash")},
     )
-    track = track_of(snakemake.config)
     if track["run_id"]:
         attempt("sending a variant's figures", sync_variant, track, folder)

@@ -1,0 +1,48 @@
+"""What a model was trained on, from what the stages before left of its patients."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from cpmn.cohort.sheet import Patient
+from cpmn.dicom.scanners import made_up
+from cpmn.files import read_json
+from cpmn.job.status import failed_registrations
+from cpmn.model.modelfiles import RunFiles, fold_files
+from cpmn.scoring.decision import TrainedOn
+
+
+def training_facts(
+    results: Path,
+    variant: str,
+    splits: Mapping[str, Any],
+    patients: Sequence[Patient],
+    excluded: Mapping[str, str],
+    cohort: Mapping[str, str],
+) -> TrainedOn:
+    """The patients that any fold was trained on, and the cohort's name and hash (`cohort`, `data_hash`)."""
+    names = {name for fold in splits["folds"] for name in fold["train"]} - excluded.keys()
+    qualities = {name: path for name in names if (path := results / "register" / name / "quality.json").is_file()}
+    names -= failed_registrations(qualities).keys()
+    labels = [patient.label for patient in patients if patient.patient_id in names]
+    files = [[RunFiles(results, variant).path(name) for name in fold_files(k)] for k in range(len(splits["folds"]))]
+    written = max(weights.stat().st_mtime for _, weights in files)
+    return TrainedOn(
+        kind=_kind(results, sorted(names)),
+        cohort=cohort.get("cohort", ""),
+        cohort_sha256=cohort.get("data_hash", ""),
+        n_pe=sum(labels),
+        n_normal=len(labels) - sum(labels),
+        date=datetime.fromtimestamp(written, UTC).date().isoformat(),
+        version=read_json(files[0][0]).get("versions", {}).get("cpmn", ""),
+    )
+
+
+def _kind(results: Path, names: Sequence[str]) -> Literal["phantom", "simulated", "patients"] | None:
+    """By the headers of the NCT; one made-up scan makes the cohort so, and one that does not tell makes it unknown."""
+    records = [results / "convert" / name / "nct.json" for name in names]
+    scanners = [dict(read_json(path)).get("scanner") if path.is_file() else None for path in records]
+    if found := made_up(scanners):
+        return "simulated" if found == "disease" else "phantom"
+    return "patients" if scanners and all(one and one.get("manufacturer") for one in scanners) else None
