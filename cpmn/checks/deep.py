@@ -152,9 +152,10 @@ def _ask_mask(
     patient: Patient, column: str, path: Path, phase: str, scan: sitk.Image, other: sitk.Image | None
 ) -> list[Finding]:
     if column == "nct_truth":
-        mask = read_ids(patient, path, scan, phase.upper(), name=column, other=lambda: other)
-        return check_truth(mask, scan, patient.label)
-    return check_mask(read_mask(patient, path, scan, phase.upper(), other=lambda: other), scan, phase)
+        mask = read_ids(patient, path, scan, phase.upper(), name=column, other=other)
+        return check_truth(mask, scan, patient.label, other)
+    mask = read_mask(patient, path, scan, phase.upper(), other=other)
+    return check_mask(mask, scan, phase, other_scan=other)
 
 
 def _unreadable(patient: Patient, of: str, error: PatientError | SeriesProblem) -> Row:

@@ -17,7 +17,7 @@ from scipy import ndimage
 from cpmn.checks.extent import large_enough
 from cpmn.checks.finding import Finding, doubtful, failed, passed
 from cpmn.volume.clots import components_of
-from cpmn.volume.images import voxel_ml
+from cpmn.volume.images import MASK_TOLERANCE_MM, same_grid, voxel_ml
 
 LARGEST_ML, LARGE_ML = 200.0, 60.0  # ours; all clots of a patient have 1 to 20 mL (domain facts, section 4)
 MANY_CLOTS = 100  # ours; a patient with emboli has about 10 (1,497 in 149: domain facts, section 4)
@@ -37,7 +37,11 @@ AXES = ("head to feet", "front to back", "left to right")
 
 
 def check_mask(
-    mask: sitk.Image, scan: sitk.Image, phase: str, others: Mapping[str, sitk.Image] | None = None
+    mask: sitk.Image,
+    scan: sitk.Image,
+    phase: str,
+    others: Mapping[str, sitk.Image] | None = None,
+    other_scan: sitk.Image | None = None,
 ) -> list[Finding]:
     """Findings of a mask.
 
@@ -47,6 +51,7 @@ def check_mask(
     scan : HU.
     phase : "nct" or "ctpa", what `scan` is.
     others : further masks, by name, which may fit better.
+    other_scan : HU of the other phase; asked where it has the grid of `scan`, as the mask may have been drawn on it.
 
     An empty mask, and what a small image or mask cannot tell, gives no finding.
     """
@@ -60,12 +65,17 @@ def check_mask(
         return findings
     other_places = {name: np.argwhere(_upright(other) > 0) for name, other in (others or {}).items()}
     findings += check_place(hu, places, other_places)
+    if other_scan is not None and same_grid(scan, other_scan := sitk.DICOMOrient(other_scan, "LPS"), MASK_TOLERANCE_MM):
+        findings.append(_phase(hu, sitk.GetArrayViewFromImage(other_scan), places, phase))
     return [*findings, *_blood(labels, hu, scan)] if phase == "ctpa" else findings
 
 
-def check_truth(mask: sitk.Image, scan: sitk.Image, label: int) -> list[Finding]:
+def check_truth(mask: sitk.Image, scan: sitk.Image, label: int, other_scan: sitk.Image | None = None) -> list[Finding]:
     """Findings of an `nct_truth` on its NCT, as `check_mask`, and whether it marks clots as the label says."""
-    return [as_labelled(bool(sitk.GetArrayViewFromImage(mask).any()), label), *check_mask(mask, scan, "nct")]
+    return [
+        as_labelled(bool(sitk.GetArrayViewFromImage(mask).any()), label),
+        *check_mask(mask, scan, "nct", other_scan=other_scan),
+    ]
 
 
 def as_labelled(any_clot: bool, label: int) -> Finding:
@@ -133,6 +143,18 @@ def _mirrored(hu: np.ndarray, places: np.ndarray, others: Mapping[str, np.ndarra
         remedy = "Correct the mask's orientation, or export it again, and look at it."
         return (failed if gain > FAR_BETTER else doubtful)("mask_mirrored", seen, remedy)
     return passed("mask_mirrored", seen)
+
+
+def _phase(hu: np.ndarray, other_hu: np.ndarray, places: np.ndarray, phase: str) -> Finding:
+    """Whether the mask fits the other phase far better: between the scans the patient breathed."""
+    own, other = _in_tissue(hu, places), _in_tissue(other_hu, places)
+    names = ("NCT", "CTPA") if phase == "nct" else ("CTPA", "NCT")
+    seen = f"{own:.0%} of the mask lies in tissue of the {names[0]}, {other:.0%} in tissue of the {names[1]}"
+    gain = other - own if other >= FEW_IN_TISSUE else 0.0
+    if gain > BETTER:
+        remedy = f"Was it drawn on the {names[1]}? Then name it in {names[1].lower()}_mask."
+        return (failed if gain > FAR_BETTER else doubtful)("mask_phase", f"{seen}, whose grid is the same", remedy)
+    return passed("mask_phase", seen)
 
 
 def _moved(places: np.ndarray, shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:

@@ -10,9 +10,12 @@ LOOK_MM = 4.0  # ours: in-plane resolution at which slices are compared; noise i
 SEEN_HU = (-1000.0, 200.0)  # ours: air to soft tissue; bone and metal would outweigh lung and heart
 FEWEST_SLICES = 12  # ours: fewer give no typical difference
 NEIGHBOURS = 2  # slices on either side of a gap that it is compared with
+PIECE_MM = 32.0  # ours: pieces of a slice in which a gap is compared with those beside it
+PIECE_HU = 8.0  # ours: pieces that change by less across a gap and those beside it hold noise alone
+FEWEST_PIECES = 6  # ours: fewer say nothing of a body
 
 ALTERNATING_REFUSED, ALTERNATING_DOUBTFUL = 1.1, 1.35
-JUMP_DOUBTFUL = 1.8
+JUMP_DOUBTFUL = 1.2
 SMALLEST_STEP_HU = 2.0  # ours: slices that differ by less show no body; chests differ by 6 HU and more
 REMEDY = "Look at it in a viewer; give the series of one breath-hold, or name it."
 
@@ -21,15 +24,18 @@ def slices_agree(image: sitk.Image) -> list[Finding]:
     """Findings of `slices` for a scan in HU (any axes, slices along z): alternation, and single jumps.
 
     Slices of two breath-holds that interleave resemble the next but one more than their neighbours; where one
-    acquisition was put upon another, one gap differs far more than those around it. Ours. Limits by seven real scans
-    and 124 phantom scans: the ratio of the differences over two gaps and over one is 1.6 to 1.9 in them and 0.4 to 1.2
-    with a second breath of 12 to 20 mm between the slices (up to 1.55 where slices are 8 mm thick); the largest gap is
-    1.0 to 1.7 times its neighbours (104 phantom scans with movement and streaks; at most 1.3 in 20 others and in real
-    scans), and 1.6 to 2.5 with a lower third of another breath of 30 mm: of such a stack two of three are seen.
+    acquisition was put upon another, one gap differs far more than those around it, and in most pieces of the slice. A
+    mean over the whole slice does not show that: the dome of the liver outweighs all else, so that a stack passes, and
+    the flat face of an effusion alone looks like one. Ours.
+
+    Limits by seven real scans and 124 phantom scans: the ratio of the differences over two gaps and over one is 1.6 to
+    1.9 in them and 0.4 to 1.2 with a second breath of 12 to 20 mm between the slices (up to 1.55 where slices are 8 mm
+    thick). The jump was chosen on 76 phantom scans, 16 of them made of real chests (at most 1.14, all others 0.98), and
+    is at most 0.96 in 100 others.
     """
     if image.GetSize()[2] < FEWEST_SLICES or not large_enough(image, "xy"):
         return []
-    slices = _coarse(image)
+    slices, in_plane_mm = coarse_slices(image)
     near, far = (np.abs(slices[step:] - slices[:-step]).mean((1, 2)) for step in (1, 2))
     if np.median(near) < SMALLEST_STEP_HU:
         return []
@@ -40,27 +46,45 @@ def slices_agree(image: sitk.Image) -> list[Finding]:
             f"{alternation:.2f} times those over one, 1.6 and more in one breath-hold): two acquisitions may interleave"
         )
         return [(failed if alternation < ALTERNATING_REFUSED else doubtful)("slices", seen, REMEDY)]
-    jump, place = _largest_jump(near)
+    jump, place = largest_jump(slices, in_plane_mm)
     if jump > JUMP_DOUBTFUL:
         seen = (
-            f"the step from slice {place + 1} to {place + 2} (from the feet) is {jump:.1f} times as large as those "
-            "beside it (1.7 at most in one breath-hold): two acquisitions may be stacked, or the patient moved"
+            f"the step from slice {place + 1} to {place + 2} (from the feet) is in half of the slice {jump:.1f} times "
+            "as large as those beside it (1.1 at most in one breath-hold): two acquisitions may be stacked, or the "
+            "patient moved"
         )
         return [doubtful("slices", seen, REMEDY)]
     return [passed("slices", f"alternation {alternation:.2f}, largest jump {jump:.2f}")]
 
 
-def _coarse(image: sitk.Image) -> np.ndarray:
-    """Slices (z, y, x) of about `LOOK_MM` in-plane, clipped to `SEEN_HU`."""
+def coarse_slices(image: sitk.Image) -> tuple[np.ndarray, tuple[float, float]]:
+    """Slices (z, y, x) of about `LOOK_MM` in-plane, clipped to `SEEN_HU`, and their spacing along y and x in mm."""
     factors = [max(1, round(LOOK_MM / spacing)) for spacing in image.GetSpacing()[:2]]
     clipped = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, *SEEN_HU)
-    return sitk.GetArrayFromImage(sitk.BinShrink(clipped, [*factors, 1]))
+    coarse = sitk.BinShrink(clipped, [*factors, 1])
+    return sitk.GetArrayFromImage(coarse), (coarse.GetSpacing()[1], coarse.GetSpacing()[0])
 
 
-def _largest_jump(steps: np.ndarray) -> tuple[float, int]:
-    """Largest ratio of a step to the largest of its neighbours, and where; the ends of the scan have too few."""
-    inner = range(1, len(steps) - 1)
-    beside = [np.r_[steps[max(0, i - NEIGHBOURS) : i], steps[i + 1 : i + 1 + NEIGHBOURS]].max() for i in inner]
-    ratios = steps[1:-1] / np.maximum(beside, 1.0)
-    place = int(ratios.argmax())
-    return float(ratios[place]), place + 1
+def largest_jump(slices: np.ndarray, in_plane_mm: tuple[float, float]) -> tuple[float, int]:
+    """Largest jump over a gap of slices (z, y, x), and which gap; the ends of the scan have too few neighbours.
+
+    The jump over a gap is the median, over the pieces of a slice, of the piece's difference over that gap divided by
+    the largest over the gaps beside it. `in_plane_mm` is the spacing along y and x.
+    """
+    steps = _pieces(np.abs(slices[1:] - slices[:-1]), [max(1, round(PIECE_MM / mm)) for mm in in_plane_mm])
+    return max(((_jump(steps, gap), gap) for gap in range(1, len(steps) - 1)), default=(0.0, 0))
+
+
+def _jump(steps: np.ndarray, gap: int) -> float:
+    beside = np.r_[steps[max(0, gap - NEIGHBOURS) : gap], steps[gap + 1 : gap + 1 + NEIGHBOURS]].max(axis=0)
+    told = np.maximum(beside, steps[gap]) > PIECE_HU
+    if told.sum() < FEWEST_PIECES:
+        return 0.0
+    return float(np.median(steps[gap][told] / np.maximum(beside[told], PIECE_HU / 2)))
+
+
+def _pieces(slices: np.ndarray, size: list[int]) -> np.ndarray:
+    """Means (z, piece) over pieces of `size` (y, x) pixels; what is left over at two edges is left out."""
+    rows, columns = (n // k for n, k in zip(slices.shape[1:], size, strict=True))
+    whole = slices[:, : rows * size[0], : columns * size[1]]
+    return whole.reshape(len(slices), rows, size[0], columns, size[1]).mean((2, 4)).reshape(len(slices), -1)

@@ -1,6 +1,5 @@
 """A mask that a row names: read, placed on its scan's grid, and refused where it cannot be right."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -12,9 +11,6 @@ from cpmn.volume.images import MASK_TOLERANCE_MM, describe_grid, holds_ids, on_g
 OTHER = {"NCT": "CTPA", "CTPA": "NCT"}
 NAMED_BY = {"NCT": "nct_mask", "CTPA": "ctpa_mask"}
 
-OtherScan = Callable[[], sitk.Image | None]
-"""Reads the scan of the other phase, where there is one: asked only about a mask that does not fit its own."""
-
 
 def read_mask(
     patient: Patient,
@@ -22,7 +18,7 @@ def read_mask(
     scan: sitk.Image,
     scan_name: str,
     tolerance_mm: float = MASK_TOLERANCE_MM,
-    other: OtherScan = lambda: None,
+    other: sitk.Image | None = None,
 ) -> sitk.Image:
     """Mask of `patient` as `read_ids` reads it.
 
@@ -42,13 +38,13 @@ def read_ids(
     tolerance_mm: float = MASK_TOLERANCE_MM,
     *,
     name: str = "the mask",
-    other: OtherScan = lambda: None,
+    other: sitk.Image | None = None,
 ) -> sitk.Image:
     """Mask of `patient` from `path`, its values as given (uint16), which must lie on the grid of `scan`.
 
     A mask whose axes are flipped or swapped, but whose voxels lie where those of the scan lie, is turned. The result
     has exactly the geometry of `scan`. Messages call the mask `name`, and the scan `scan_name` ("NCT", "CTPA", or
-    "prediction").
+    "prediction"). `other` is the scan of the other phase, where there is one.
 
     Raises PatientError if the mask cannot be read, lies on another grid (the message says so if that is the other
     phase's), or holds anything but whole numbers from 0 to 65535.
@@ -61,8 +57,7 @@ def read_ids(
         )
     placed = on_grid_of(scan, mask, tolerance_mm)
     if placed is None:
-        theirs = other()
-        drawn_there = theirs is not None and on_grid_of(theirs, mask, tolerance_mm) is not None
+        drawn_there = other is not None and on_grid_of(other, mask, tolerance_mm) is not None
         raise _on_another_grid(patient, path, mask, scan, scan_name, name, drawn_there)
     if not holds_ids(sitk.GetArrayViewFromImage(placed)):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535"

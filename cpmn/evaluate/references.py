@@ -49,13 +49,10 @@ def check_references(
 
 
 def _check(patient: Patient, truth: Path, converted: Path) -> list[Finding]:
-    nct, ctpa = read_image(converted / "nct.nii.gz"), converted / "ctpa.nii.gz"
-    mask = read_ids(
-        *(patient, truth, nct, "NCT"),
-        name="nct_truth",
-        other=lambda: read_image(ctpa) if patient.ctpa and ctpa.is_file() else None,
-    )
-    return settle_patient(patient.patient_id, check_truth(mask, nct, patient.label), patient.overrule, truth)
+    nct, other = read_image(converted / "nct.nii.gz"), converted / "ctpa.nii.gz"
+    ctpa = read_image(other) if patient.ctpa and other.is_file() else None
+    mask = read_ids(patient, truth, nct, "NCT", name="nct_truth", other=ctpa)
+    return settle_patient(patient.patient_id, check_truth(mask, nct, patient.label, ctpa), patient.overrule, truth)
 
 
 def _refusal(error: PatientError, patient: Patient) -> Finding:

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from cpmn.checks.finding import Finding, settle_patient
 from cpmn.checks.mask import check_mask
-from cpmn.cohort.masks import OtherScan, read_mask
+from cpmn.cohort.masks import read_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
@@ -48,7 +48,8 @@ def propagate_patient(
     """
     scan, findings = _read_scan(patient, nct), []
     if patient.nct_mask:
-        labels, findings = _clots(patient, patient.nct_mask, scan, "NCT", config, lambda: _other(patient, ctpa))
+        other = None if ctpa is None else _read_scan(patient, ctpa)
+        labels, findings = _clots(patient, patient.nct_mask, scan, "NCT", config, other)
     elif patient.ctpa_mask:
         labels, findings = _propagated(patient, scan, ctpa, affine, warp, config)
     elif patient.label == 1:
@@ -61,11 +62,12 @@ def propagate_patient(
 
 
 def _clots(
-    patient: Patient, path: Path, scan: sitk.Image, scan_name: str, config: PropagateConfig, other: OtherScan
+    patient: Patient, path: Path, scan: sitk.Image, scan_name: str, config: PropagateConfig, other: sitk.Image | None
 ) -> tuple[sitk.Image, list[Finding]]:
-    """Clot ids (uint16) of a mask that was drawn on `scan`, and what its checks found."""
+    """Clot ids (uint16) of a mask that was drawn on `scan`, and what its checks found; `other` is the other phase."""
     mask = read_mask(patient, path, scan, scan_name, config.grid_tolerance_mm, other)
-    findings = settle_patient(patient.patient_id, check_mask(mask, scan, scan_name.lower()), patient.overrule, path)
+    found = check_mask(mask, scan, scan_name.lower(), other_scan=other)
+    findings = settle_patient(patient.patient_id, found, patient.overrule, path)
     for finding in findings:
         if finding.outcome == "passed":  # the others stand in the log already
             logger.info("%s: %s", finding.check, finding.seen)
@@ -83,8 +85,7 @@ def _propagated(
     if patient.ctpa_mask is None or ctpa is None or affine is None or warp is None:
         remedy = "Name the CTPA in cohort.csv, or give an nct_mask instead"
         raise PatientError(patient.patient_id, "a ctpa_mask is given without a ctpa", f"{remedy}.", patient.ctpa_mask)
-    drawn_on = _read_scan(patient, ctpa)
-    mask, findings = _clots(patient, patient.ctpa_mask, drawn_on, "CTPA", config, lambda: scan)
+    mask, findings = _clots(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", config, scan)
     if patient.label == 0:
         return _no_clots(scan), findings
     try:
@@ -114,10 +115,6 @@ def _report(patient: Patient, clots: list[CarriedClot]) -> None:
 
 def _no_clots(scan: sitk.Image) -> sitk.Image:
     return image_like(np.zeros(scan.GetSize()[::-1], np.uint16), scan)
-
-
-def _other(patient: Patient, ctpa: Path | None) -> sitk.Image | None:
-    return None if ctpa is None else _read_scan(patient, ctpa)
 
 
 def _read_scan(patient: Patient, path: Path) -> sitk.Image:

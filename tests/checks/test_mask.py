@@ -195,3 +195,22 @@ def test_a_reference_says_the_same_as_the_label(scans, label, marked, outcome):
     mask = image_like((labels * marked).astype(np.uint16), scan)
     found = {finding.check: finding.outcome for finding in check_truth(mask, scan, label)}
     assert found["mask_label"] == outcome
+
+
+@pytest.mark.parametrize("phase", MASKS)
+def test_a_mask_that_was_drawn_on_the_other_phase_on_the_same_grid(scans, phase):
+    """Both scans on one grid, the patient moved by 15 mm between them: the mask fits the scan that it was drawn on."""
+    scan, labels = scans[phase]
+    other = image_like(moved(sitk.GetArrayFromImage(scan), scan, 1, 15.0), scan)
+    mask = image_like(moved(labels, scan, 1, 15.0).astype(np.uint16), scan)
+    found = {one.check: one for one in check_mask(mask, scan, phase, other_scan=other)}
+    assert found["mask_phase"].outcome == "refused"
+    assert f"drawn on the {'CTPA' if phase == 'nct' else 'NCT'}" in found["mask_phase"].remedy
+
+
+@pytest.mark.parametrize("phase", MASKS)
+def test_a_mask_on_its_own_phase_fits_it_better(scans, phase):
+    scan, labels = scans[phase]
+    other = sitk.Resample(scans["nct" if phase == "ctpa" else "ctpa"][0], scan, sitk.Transform(), sitk.sitkLinear)
+    assert ask(scan, labels, phase, other_scan=other)["mask_phase"] == "passed"
+    assert "mask_phase" not in ask(scan, labels, phase, other_scan=scans["nct" if phase == "ctpa" else "ctpa"][0])

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pydicom
 import pytest
+import SimpleITK as sitk
 
 from cpmn.checks.cohort import check_cohort, read_records
 from cpmn.checks.scan import check_scan
-from cpmn.cohort.sheet import Patient
+from cpmn.cohort.masks import read_mask
+from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_patient
 from cpmn.dicom.acquisition import acquisitions
 from cpmn.dicom.headers import read_file_set
 from cpmn.dicom.scan import read_scan
-from cpmn.errors import PatientError
+from cpmn.errors import CpmnError, PatientError
+from tests.dicom.conftest import stored_values
 
 STEP_MM = 2.5
 PLACES = [STEP_MM * n for n in range(12)]
@@ -136,3 +139,135 @@ def test_scans_of_one_person_as_two_patients(write_series, tmp_path):
     """medicaldetectiontoolkit 7: each scan of LIDC had an id of its own, and persons fell into several parts."""
     scans = {name: write_series(name, PatientID="0998", RescaleIntercept=-1024 + n) for n, name in enumerate("ab")}
     assert cohort_outcomes(scans, tmp_path / "convert") == {"shared_scan": "passed", "shared_patient": "refused"}
+
+
+def test_two_patient_numbers_in_one_study(write_series, tmp_path):
+    """RSNA/anonymizer 18: an archive mixes patient numbers within one study."""
+    scans = {
+        phase: write_series(phase, PatientID=number, StudyInstanceUID="1.2.9", RescaleIntercept=intercept)
+        for phase, number, intercept in (("nct", "one", -1024), ("ctpa", "two", -900))
+    }
+    row = {"patient_id": "p", "label": 0, **scans}
+    with pytest.raises(PatientError, match="the NCT and the CTPA are of different patients"):
+        convert_patient(Patient.model_validate(row), tmp_path / "out", ConvertConfig())
+
+
+def test_a_name_that_is_spelt_in_two_ways_is_one_patient(write_series, tmp_path):
+    """CTK 275: 'PHANTOM, fourD' and 'PHANTOM^FourD^^' were two patients; the number decides, the name never."""
+    spelt = {"a": "PHANTOM, fourD", "b": "PHANTOM^FourD^^"}
+    scans = {
+        name: write_series(name, PatientID="77", PatientName=who, RescaleIntercept=-1024 + n)
+        for n, (name, who) in enumerate(spelt.items())
+    }
+    assert cohort_outcomes(scans, tmp_path / "convert")["shared_patient"] == "refused"
+
+
+@pytest.mark.parametrize("number", [None, ""])
+def test_scans_without_a_number_are_not_one_patient(write_series, tmp_path, number):
+    """shanoir-ng 3160: files that lack PatientID; lacking it alike makes nobody the same person."""
+    scans = {name: write_series(name, PatientID=number, RescaleIntercept=-1024 + n) for n, name in enumerate("ab")}
+    assert cohort_outcomes(scans, tmp_path / "convert") == {"shared_scan": "passed", "shared_patient": "passed"}
+
+
+def test_a_slice_without_its_rescale(write_series):
+    """dcm2niix 973: one file lacks slope and intercept, and came out with other values than the rest."""
+    gone = {"RescaleSlope": None, "RescaleIntercept": None}
+    with pytest.raises(PatientError, match="Rescale"):
+        read(write_series(z=PLACES, each=lambda n: gone if n == 5 else {}))
+
+
+def test_slopes_that_differ_from_slice_to_slice(write_series):
+    """dcm2niix 978: each slice has a slope of its own, and each is applied."""
+    image, _ = read(write_series(z=PLACES, each=lambda n: {"RescaleSlope": 1 + n % 2, "RescaleIntercept": 0}))
+    hu = sitk.GetArrayFromImage(image)
+    assert [int(one[0, 0]) for one in hu[:2]] == [int(stored_values(0)[0, 0]), 2 * int(stored_values(1)[0, 0])]
+
+
+GRID = sitk.Image([16, 12, 10], sitk.sitkInt16)
+GRID.SetSpacing((0.8, 0.8, 2.5))
+GRID.SetOrigin((-123.0, -115.3, 71.4))
+
+
+def placed(folder: Path, change=lambda mask: mask, suffix: str = "nii.gz") -> tuple[Patient, Path]:
+    """A mask of one voxel drawn on `GRID`, then changed, as a file."""
+    mask = sitk.Cast(GRID, sitk.sitkUInt8)
+    mask[4, 5, 6] = 1
+    path = folder / f"mask.{suffix}"
+    sitk.WriteImage(change(mask), str(path))
+    return Patient.model_validate({"patient_id": "p", "nct": folder, "label": 1}), path
+
+
+def with_geometry(**values):
+    """Gives a change: the same voxels under another geometry."""
+
+    def change(mask: sitk.Image) -> sitk.Image:
+        for name, value in values.items():
+            getattr(mask, f"Set{name}")(value)
+        return mask
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mask: sitk.Shrink(mask, [4, 4, 1]),
+        lambda mask: mask[2:12, 2:10, 3:9],
+        with_geometry(Origin=(-124.5, -124.5, -74.25)),
+        with_geometry(Spacing=(1.0, 1.0, 1.0), Origin=(0.0, 0.0, 0.0)),
+    ],
+    ids=[
+        "nnU-Net 1267: labels of 128 x 128 for images of 512 x 512",
+        "Slicer 5754: saved at its minimum extent",
+        "nnU-Net 2551: the origin of another program",
+        "Seg3D 371: voxels of 1 mm from the origin",
+    ],
+)
+def test_masks_on_another_grid_are_refused_with_both_grids(tmp_path, change):
+    patient, path = placed(tmp_path, change)
+    with pytest.raises(PatientError, match=r"another grid than the NCT: .*, not 16x12x10 voxels of 0\.8x0\.8x2\.5 mm"):
+        read_mask(patient, path, GRID, "NCT")
+
+
+@pytest.mark.parametrize(
+    ("change", "suffix"),
+    [
+        (with_geometry(Direction=(1, 1.7e-8, 0, -1.7e-8, 1, 2e-8, 0, -2e-8, 1)), "nrrd"),
+        (lambda mask: sitk.DICOMOrient(mask, "RAS"), "nrrd"),
+        (with_geometry(Origin=(-123.0004, -115.2997, 71.4004)), "nii.gz"),
+    ],
+    ids=[
+        "nnU-Net 1287: directions that differ by 2e-8",
+        "pyradiomics 482: a nrrd of Slicer, a nii of dcm2niix: axes turned",
+        "pyradiomics 482: the same, rounded",
+    ],
+)
+def test_masks_whose_headers_differ_and_whose_voxels_do_not(tmp_path, change, suffix):
+    patient, path = placed(tmp_path, change, suffix)
+    mask = read_mask(patient, path, GRID, "NCT")
+    assert mask[4, 5, 6] == 1
+    assert sitk.GetArrayViewFromImage(mask).sum() == 1
+
+
+SHEET = "patient_id,ctpa,nct,ctpa_mask,label\n0007,,scan,,0\n030611,,other,,0\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\ufeff" + SHEET, "\ufeff" + SHEET.replace("\n", "\r\n")],
+    ids=["javarosa 687: a byte order mark before the first column", "csv-parse 284: and lines that end as on Windows"],
+)
+def test_sheets_as_spreadsheets_leave_them(tmp_path, text):
+    """And tableExport 103: ids keep the zeros that they begin with."""
+    (tmp_path / "cohort.csv").write_bytes(text.encode())
+    patients = load_cohort(tmp_path / "cohort.csv")
+    assert [patient.patient_id for patient in patients] == ["0007", "030611"]
+    assert patients[0].nct == tmp_path / "scan"
+
+
+def test_a_patient_in_several_parts(tmp_path):
+    """COVID-CT 11: 'p23' stood in the lists of training, validation and testing."""
+    rows = [f"p23,,scan{n},,0,{part}" for n, part in enumerate(("train", "validation", "test"))]
+    (tmp_path / "cohort.csv").write_text("\n".join(["patient_id,ctpa,nct,ctpa_mask,label,split", *rows]) + "\n")
+    with pytest.raises(CpmnError, match="patient_id 'p23' stands in 3 rows"):
+        load_cohort(tmp_path / "cohort.csv")

@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scipy import ndimage
 
-from cpmn.checks.slices import slices_agree
+from cpmn.checks.slices import LOOK_MM, largest_jump, slices_agree
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.volume.images import read_image
-
-EVERY = 4  # in-plane, as the check averages
 
 
 def read(path, phase="nct"):
@@ -18,15 +15,19 @@ def read(path, phase="nct"):
 
 
 def thinned(image: sitk.Image) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Slices (z, y, x) in pixels of about 4 mm, as the check averages them, and the spacing."""
     x, y, z = image.GetSpacing()
-    return sitk.GetArrayFromImage(image)[:, ::EVERY, ::EVERY].astype(np.float32), (x * EVERY, y * EVERY, z)
+    every = max(1, round(LOOK_MM / x))
+    return sitk.GetArrayFromImage(image)[:, ::every, ::every].astype(np.float32), (x * every, y * every, z)
 
 
 def breathed(hu: np.ndarray, step_mm: float, mm: float) -> np.ndarray:
     """The chest after a breath: moved by `mm` at the feet's end, by nothing at the head's."""
     places = np.arange(len(hu))
     moved = np.clip(places + mm / step_mm * (1 - places / (len(hu) - 1)), 0, len(hu) - 1)
-    return np.stack([ndimage.shift(hu, (-(to - at), 0, 0), order=1, mode="nearest")[at] for at, to in enumerate(moved)])
+    low = moved.astype(int)
+    share = (moved - low)[:, None, None]
+    return (1 - share) * hu[low] + share * hu[np.minimum(low + 1, len(hu) - 1)]
 
 
 def outcome(hu: np.ndarray, spacing: tuple[float, ...]) -> str:
@@ -45,12 +46,31 @@ def test_a_phantom_s_breath_holds(phantom, phase):
     assert outcome(mixed, spacing) == "refused"
 
 
-def test_a_lower_third_of_another_breath(phantom):
-    """A single step that stands out; on coarse or smooth scans it does not always (see `slices_agree`)."""
-    hu, spacing = thinned(read(phantom / "nct"))
+@pytest.mark.parametrize("mm", [40.0, 30.0, -20.0])
+@pytest.mark.parametrize("phase", ["nct", "ctpa"])
+def test_a_lower_third_of_another_breath(phantom, phase, mm):
+    """A single step that stands out, whether anatomy is shown twice or left out."""
+    hu, spacing = thinned(read(phantom / phase, phase))
     third = len(hu) // 3
-    hu[:third] = breathed(hu, spacing[2], 40.0)[:third]
+    hu[:third] = breathed(hu, spacing[2], mm)[:third]
     assert outcome(hu, spacing) == "warned"
+
+
+def test_the_flat_face_of_an_effusion_is_no_jump(phantom):
+    """Water fills the back of a lung up to one slice: a step three times as large as others, in one place alone."""
+    hu, spacing = thinned(read(phantom / "nct"))
+    half, back, side = len(hu) // 2, hu.shape[1] // 2, hu.shape[2] // 2
+    water = np.zeros_like(hu, dtype=bool)
+    water[:half, back:, :side] = hu[:half, back:, :side] < -700
+    assert outcome(np.where(water, 10, hu), spacing) == "passed"
+
+
+@pytest.mark.parametrize(("share", "jump"), [(1.0, 3.0), (0.75, 3.0), (0.25, 1.0)])
+def test_a_jump_is_what_half_of_the_slice_shows(share, jump):
+    """Slices in steps of 20 HU, and over one gap of 60 HU in a share of their pieces."""
+    slices = np.cumsum(np.full((20, 32, 32), 20.0), axis=0)
+    slices[12:, : round(32 * share)] += 40.0
+    assert largest_jump(slices, (4.0, 4.0))[0] == pytest.approx(jump)
 
 
 @pytest.mark.real_data
