@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for add in (
         _add_predict,
+        _add_export,
         _add_seal,
         _add_check,
         _add_import,
@@ -57,16 +58,27 @@ def parser() -> argparse.ArgumentParser:
 
 def _path(text: str) -> Path:
     """An argument's path; an empty one, as of an unset variable, would be the current folder."""
+    return Path(_given(text))
+
+
+def _given(text: str) -> str:
+    """An argument that must not be empty, as that of an unset variable is."""
     if not text:
         raise argparse.ArgumentTypeError("is empty")
-    return Path(text)
+    return text
 
 
 def _add_predict(commands: Commands) -> None:
     predict = commands.add_parser("predict", help="read one new non-contrast chest CT with a trained model")
     predict.add_argument("series", type=_path, help="folder or .zip of DICOM files, or one image file in HU")
     predict.add_argument("-o", "--output", type=_path, required=True, help="folder for mask, maps, picture and JSON")
-    predict.add_argument("--results", type=_path, default=Path("results"), help="results folder of a finished run")
+    source = predict.add_mutually_exclusive_group()
+    source.add_argument(
+        "--model",
+        type=_given,
+        help="a .cpmn file or folder, a finished run's folder, or models:/NAME@champion of MLflow's registry",
+    )
+    source.add_argument("--results", type=_path, default=Path("results"), help="results folder of a finished run")
     predict.add_argument("--variant", default="cpmn", help="variant to use (default: cpmn)")
     predict.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a CUDA GPU if there is one"
@@ -90,6 +102,20 @@ def _add_predict(commands: Commands) -> None:
     predict.set_defaults(run=_predict)
 
 
+def _add_export(commands: Commands) -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a trained model as one file",
+        description="Write the networks of all folds, their plans, the decision with its hash, the model card and a "
+        "licence into one zip archive, which `cpmn predict --model` reads anywhere. Nothing in it is pickled.",
+    )
+    export.add_argument("results", type=_path, help="results folder of a finished run")
+    export.add_argument("-o", "--output", type=_path, required=True, help="file to write, ending in .cpmn")
+    export.add_argument("--variant", default="cpmn", help="variant to export (default: cpmn)")
+    export.add_argument("--licence", help="of the weights, one line (default: not stated)")
+    export.set_defaults(run=_export)
+
+
 def _add_seal(commands: Commands) -> None:
     seal = commands.add_parser(
         "seal",
@@ -98,8 +124,10 @@ def _add_seal(commands: Commands) -> None:
         "evaluated. This command takes them as they are. The reason stands in the model and in every result from then "
         "on, and the model gets another hash.",
     )
-    seal.add_argument("--results", type=_path, default=Path("results"), help="results folder of a finished run")
-    seal.add_argument("--variant", default="cpmn", help="variant to seal (default: cpmn)")
+    seal.add_argument(
+        "model", type=_path, help="results folder of a finished run, or the folder that a .cpmn file was unpacked to"
+    )
+    seal.add_argument("--variant", default="cpmn", help="variant of a run (default: cpmn)")
     seal.add_argument("--reason", required=True, metavar="TEXT", help="what was changed, and why")
     seal.set_defaults(run=_seal)
 
@@ -230,7 +258,7 @@ def _predict(options: argparse.Namespace) -> None:
         raise CpmnError("--identity is about the DICOM Segmentation: no other file names a patient. Add --dicom-seg.")
     result = predict_series(
         options.series,
-        results=options.results,
+        model=options.model or options.results,
         variant=options.variant,
         output=options.output,
         series_uid=options.series_uid,
@@ -242,11 +270,21 @@ def _predict(options: argparse.Namespace) -> None:
     print(json.dumps(result, indent=2))
 
 
+def _export(options: argparse.Namespace) -> None:
+    from cpmn.model.package import NOT_STATED, export_model
+
+    decision = export_model(options.results, options.variant, options.output, options.licence or NOT_STATED)
+    assert decision.seal is not None  # it would not have been exported
+    print(f"{options.output}: {decision.variant}, {len(decision.folds)} network(s), sha256 {decision.seal.sha256}")
+
+
 def _seal(options: argparse.Namespace) -> None:
-    from cpmn.model.modelfiles import DECISION_FILE, RunFiles
+    from cpmn.model.modelfiles import DECISION_FILE, ZippedFiles, find_model
     from cpmn.model.seal import reseal
 
-    files = RunFiles(options.results, options.variant)
+    files = find_model(options.model, options.variant)
+    if isinstance(files, ZippedFiles):
+        raise CpmnError(f"{options.model} cannot be changed in place. Unpack it into a folder, and seal that.")
     decision = reseal(files, files.path(DECISION_FILE), options.reason)
     assert decision.seal is not None  # just made
     print(f"{files.where}: sealed as {decision.seal.sha256}")

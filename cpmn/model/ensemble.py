@@ -8,7 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.evaluate import READING, EvaluateConfig
-from cpmn.model.inference import TrainedModel, load_model, predict_crop
+from cpmn.model.inference import TrainedModel, load_model, model_of, predict_crop
+from cpmn.model.modelfiles import ModelFiles, fold_files
+from cpmn.model.plan import parse_plan
 from cpmn.scoring.decision import Decision, Features, patient_features
 from cpmn.volume.box import paste
 from cpmn.volume.images import image_like, voxel_ml
@@ -30,6 +32,16 @@ class Reading:
 def load_folds(folder: Path, folds: int, device: str = "auto") -> dict[int, TrainedModel]:
     """Models of `train/{variant}/fold-{k}`. Raises CpmnError as `load_model`."""
     return {fold: load_model(folder / f"fold-{fold}", device) for fold in range(folds)}
+
+
+def load_sealed(files: ModelFiles, decision: Decision, device: str = "auto") -> dict[int, TrainedModel]:
+    """Models by fold of a decision that `cpmn.model.seal.verified` gave. Raises CpmnError as `load_model`."""
+    models = {}
+    for fold in sorted(decision.folds):
+        plan, weights = fold_files(fold)
+        where = f"{files.where}: fold-{fold}"
+        models[fold] = model_of(parse_plan(files.read(plan), where), files.read(weights), where, device)
+    return models
 
 
 def read_crop(

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 
@@ -68,18 +68,23 @@ def load_model(folder: Path, device: str = "auto") -> TrainedModel:
     path = Path(folder) / WEIGHTS_FILE
     if not path.is_file():
         raise CpmnError(f"{folder} is not a model folder: it has no {WEIGHTS_FILE}. Train the model again.")
+    return model_of(plan, path.read_bytes(), str(path), device)
+
+
+def model_of(plan: Plan, content: bytes, where: str, device: str = "auto") -> TrainedModel:
+    """The model of a plan and of the contents of a weights file at `where`. Raises CpmnError as `load_model`."""
     with torch.device("meta"):  # takes no memory, whatever sizes a damaged plan asks for
         pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
     try:
-        weights = {name: value.float() for name, value in load_file(path).items()}
+        weights = {name: value.float() for name, value in load(content).items()}
         pathway.load_state_dict(weights, assign=True)
     except SafetensorError as error:
-        raise CpmnError(f"{path} cannot be read as safetensors ({error}). Is it complete? Copy it again.") from error
+        raise CpmnError(f"{where} cannot be read as safetensors ({error}). Is it complete? Copy it again.") from error
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CpmnError(f"{path} does not fit its plan.json: {reason} Keep both of one training together.") from error
+        raise CpmnError(f"{where} does not fit its plan.json: {reason} Keep both of one training together.") from error
     if not all_finite(weights):
-        raise CpmnError(f"{path} holds weights that are not numbers: that training diverged. Train the model again.")
+        raise CpmnError(f"{where} holds weights that are not numbers: that training diverged. Train the model again.")
     chosen = choose_device(device)
     return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
 

@@ -74,11 +74,16 @@ def read_plan(folder: Path) -> Plan:
     path = Path(folder) / PLAN_FILE
     if not path.is_file():
         raise CpmnError(f"{folder} is not a model folder: it has no {PLAN_FILE}. Give a train/VARIANT/fold-K folder.")
+    return parse_plan(path.read_bytes(), str(path))
+
+
+def parse_plan(content: bytes, where: str) -> Plan:
+    """The plan that a file at `where` holds. Raises CpmnError if it is none."""
     try:
-        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+        return Plan.model_validate_json(content.decode("utf-8"))
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()
-        raise CpmnError(f"{path} is not a valid plan: {'; '.join(reason[:3])}. Train the model again.") from error
+        raise CpmnError(f"{where} is not a valid plan: {'; '.join(reason[:3])}. Train the model again.") from error
 
 
 def pooling_strides(

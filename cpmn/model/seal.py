@@ -35,10 +35,7 @@ def verified(files: ModelFiles) -> Decision:
     Raises CpmnError for a decision that is none, has no seal, or whose seal is of other files; the message names them.
     """
     raw = _read(files)
-    try:
-        decision = Decision.model_validate(raw)
-    except ValidationError as error:
-        raise _invalid(files, error) from error
+    decision = _decision(files, raw)
     if decision.seal is None:
         raise CpmnError(
             f"{files.where} has no seal, so that nothing shows whether the model is as it was made. Evaluate the "
@@ -52,7 +49,7 @@ def verified(files: ModelFiles) -> Decision:
             f"the model of {files.where} is not what it was when its decision was fitted; changed since: "
             f"{', '.join(changed)}. Score, threshold and marks would be those of no model that was ever evaluated. Was "
             "it trained again, run `snakemake --cores N`. Was it an accident, bring the files back. If it was changed "
-            "on purpose, say why: `cpmn seal --reason TEXT`."
+            "on purpose, say why: `cpmn seal MODEL --reason TEXT`."
         )
     return decision
 
@@ -65,13 +62,11 @@ def reseal(files: ModelFiles, path: Path, reason: str) -> Decision:
     if not reason.strip():
         raise CpmnError("a model is sealed anew for a reason: say it with --reason, it will stand in every result.")
     raw = _read(files)
-    before = (raw.get("seal") or {}).get("sha256", "")
+    former = _decision(files, raw)
+    before = former.seal.sha256 if former.seal else ""
     change = {"date": datetime.now(UTC).date().isoformat(), "former_sha256": before, "reason": reason.strip()}
     changed = sealed(raw | {"changes": [*raw.get("changes", ()), change]}, files)
-    try:
-        decision = Decision.model_validate(changed)
-    except ValidationError as error:
-        raise _invalid(files, error) from error
+    decision = _decision(files, changed)
     write_json(path, changed)
     return decision
 
@@ -99,7 +94,7 @@ def change_warnings(decision: Decision) -> list[str]:
 
 def _parts_of_folds(decision: Mapping[str, Any], files: ModelFiles) -> dict[str, str]:
     parts = {}
-    for fold in sorted(decision.get("folds", ())):
+    for fold in sorted(decision.get("folds", ()), key=str):
         for name in fold_files(fold):
             content = files.read(name)
             is_plan = name.endswith(PLAN_FILE)
@@ -114,6 +109,13 @@ def _read(files: ModelFiles) -> dict[str, Any]:
     if not isinstance(raw, dict) or not isinstance(raw.get("folds", {}), dict):
         raise _invalid(files, ValueError("it is no JSON object of a decision"))
     return raw
+
+
+def _decision(files: ModelFiles, raw: Mapping[str, Any]) -> Decision:
+    try:
+        return Decision.model_validate(raw)
+    except ValidationError as error:
+        raise _invalid(files, error) from error
 
 
 def _json(content: bytes, name: str, files: ModelFiles) -> Any:

@@ -22,25 +22,26 @@ class Served(PythonModel):
     """Reads scans as `cpmn predict` does."""
 
     def load_context(self, context: Any) -> None:
-        """Keep where the files are; weights are read with each scan, which takes a fraction of reading the scan."""
-        self._results = Path(context.artifacts["results"])
+        """Load the model, once for all scans."""
+        from cpmn.predict.model import load_model
+
+        self._model = load_model(context.artifacts["model"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Data frame with `score`, `threshold` (NaN if there is none), `decision` and `volume_ml` (marked, mL) per row.
 
         Raises MlflowException, a server's status 400, for a scan that cannot be read.
         """
-        rows = [self._read(row, context.model_config["variant"]) for row in model_input.to_dict("records")]
+        rows = [self._read(row) for row in model_input.to_dict("records")]
         return pd.DataFrame(rows).astype({"threshold": float})
 
-    def _read(self, row: dict[str, Any], variant: str) -> dict[str, Any]:
+    def _read(self, row: dict[str, Any]) -> dict[str, Any]:
         from cpmn.errors import CpmnError
-        from cpmn.predict.stage import predict_series
 
         with tempfile.TemporaryDirectory() as temporary:
-            source, output = _source(row, Path(temporary)), Path(temporary) / "prediction"
+            source = _source(row, Path(temporary))
             try:
-                record = predict_series(source, results=self._results, variant=variant, output=output)
+                record = self._model.predict(source)
             except CpmnError as error:
                 raise MlflowException.invalid_parameter_value(str(error)) from error
         return {**{key: record[key] for key in COLUMNS}, "threshold": record["threshold"]["value"]}

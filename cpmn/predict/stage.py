@@ -2,14 +2,13 @@
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-import cpmn
 from cpmn.anatomy.lungbox import find_box, touched_sides
 from cpmn.checks.finding import Finding, settle, warnings_of
 from cpmn.checks.scan import check_scan
@@ -19,13 +18,10 @@ from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
-from cpmn.model.ensemble import Reading, load_folds, on_native, read_crop, stored_map
-from cpmn.model.inference import TrainedModel
-from cpmn.model.modelfiles import RunFiles
-from cpmn.model.plan import read_plan
-from cpmn.model.seal import change_warnings, training_warning, verified
+from cpmn.model.ensemble import Reading, on_native, read_crop, stored_map
 from cpmn.predict.failure import failure_recorded, now
 from cpmn.predict.lesions import describe_lesions, ordered_lesions
+from cpmn.predict.model import Model, load_model
 from cpmn.predict.overview import write_overview
 from cpmn.predict.record import SCHEMA_VERSION, PredictionRecord
 from cpmn.scoring.agreement import mark_lesions
@@ -45,9 +41,10 @@ STATEMENT = "Research use only. Not a medical device: no clinical decision may r
 def predict_series(
     source: Path,
     *,
-    results: Path,
-    variant: str,
     output: Path,
+    model: Model | Path | str | None = None,
+    results: Path | None = None,
+    variant: str = "cpmn",
     series_uid: str = "",
     device: str = "auto",
     dicom_seg: bool = False,
@@ -61,7 +58,8 @@ def predict_series(
     Parameters
     ----------
     source : folder or .zip of DICOM files, or one image file in HU; `series_uid` chooses where it holds several series.
-    results : results folder of a finished run, with `train/{variant}` and `evaluate/{variant}/decision.json`.
+    model : a model that was loaded (then `variant` and `device` say nothing), or what `load_model` takes.
+    results : results folder of a finished run, where no model is named; of it `variant` is taken.
     identity : whether prediction.dcm, alone of all files, names the patient as the series does; see
         `cpmn.predict.dicomseg.write_segmentation`.
     overrule : names of checks (docs/reference/checks.md) whose refusal becomes a warning.
@@ -79,15 +77,13 @@ def predict_series(
     tags do not allow it (the other files are there then); PatientError for a scan that cannot be read. What is wrong
     with the scan is written to error.json too.
     """
-    source, results, output = Path(source), Path(results), Path(output)
-    decision = _read_decision(results, variant)
-    models = load_folds(results / "train" / variant, len(decision.folds), device)
-    model = _model_facts(results, variant, decision)
+    source, output = Path(source), Path(output)
+    if not isinstance(model, Model):
+        model = load_model(results or "results" if model is None else model, variant, device)
     _clear(output, source)
     with failure_recorded(output / FAILURE, STATEMENT, source):
         return _read_series(
-            *(source, series_uid, decision, model, models, output),
-            where=results / "evaluate" / variant / "decision.json",
+            *(source, series_uid, model, output),
             dicom_seg=dicom_seg,
             identity=identity,
             overrule=overrule,
@@ -97,27 +93,24 @@ def predict_series(
 def _read_series(
     source: Path,
     series_uid: str,
-    decision: Decision,
-    model: dict[str, Any],
-    models: Mapping[int, TrainedModel],
+    model: Model,
     output: Path,
     *,
-    where: Path,
     dicom_seg: bool,
     identity: bool,
     overrule: Collection[str],
 ) -> dict[str, Any]:
-    """Read one scan by `models` and write all of `predict_series`; the model's settings stand in `where`."""
-    began = time.perf_counter()
-    native, facts = _converted(source, series_uid, decision.convert, where)
+    """Read one scan and write all of `predict_series`."""
+    began, decision = time.perf_counter(), model.decision
+    native, facts = _converted(source, series_uid, decision.convert, model.where)
     findings = _settled(native, facts, overrule)
     converted = time.perf_counter()
     if dicom_seg and facts["series"] is None:
         raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop, lungs = crop_lungs(native, decision.crop)
-    reading = read_crop(models, crop, decision)
+    reading = read_crop(model.networks, crop, decision)
     read = time.perf_counter()
-    logger.info("read by %d network(s) in %.1f s", len(models), read - converted)
+    logger.info("read by %d network(s) in %.1f s", len(model.networks), read - converted)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
     labels = ordered_lesions(
         mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
@@ -131,14 +124,14 @@ def _read_series(
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": describe_lesions(labels, probability, native, lungs, references),
         "warnings": [
-            *_model_warnings(decision),
+            *model.warnings,
             *facts["warnings"],
             *warnings_of(findings),
             *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
         ],
         "checks": [finding.to_json() for finding in findings],
         "scan": {key: facts.get(key) for key in SCAN_FACTS} | _uids(references),
-        "model": model,
+        "model": model.facts,
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
     times = {"finished_at": now(), "convert_s": converted - began, "network_s": read - converted}
@@ -150,14 +143,14 @@ def _read_series(
         dicom = output / "prediction.dcm"
         write_segmentation(
             *(dicom, mask, source, facts["series"], decision.convert),
-            model=model["sha256"],
+            model=model.facts["sha256"],
             warnings_shown=record["warnings"],
             identity=identity,
         )
     return read_json(output / "prediction.json")
 
 
-def _converted(source: Path, series_uid: str, config: ConvertConfig, where: Path) -> tuple[sitk.Image, dict[str, Any]]:
+def _converted(source: Path, series_uid: str, config: ConvertConfig, where: str) -> tuple[sitk.Image, dict[str, Any]]:
     """The scan and its facts as `read_scan` gives them; remedies that name settings say `where` these stand."""
     try:
         return read_scan(source, patient=source.name, phase="nct", series_uid=series_uid, config=config)
@@ -198,18 +191,6 @@ def _clear(output: Path, source: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
-def _read_decision(results: Path, variant: str) -> Decision:
-    path = results / "evaluate" / variant / "decision.json"
-    if not path.is_file():
-        there = sorted(found.parent.name for found in results.glob("evaluate/*/decision.json"))
-        available = f" Variants there: {', '.join(there)}." if there else ""
-        raise CpmnError(
-            f"{results} holds no trained and evaluated model '{variant}' ({path} is absent).{available} "
-            "Run `snakemake --cores N` first, or name another folder with --results."
-        )
-    return verified(RunFiles(results, variant))
-
-
 def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
     score = patient_score(reading.features, decision)
     positive = is_positive(score, decision)
@@ -247,23 +228,3 @@ def _uids(references: References | None) -> dict[str, Any]:
         "frame_of_reference_uid": references.frame_of_reference or None,
         "sop_instance_uids": list(dict.fromkeys(one.sop_instance_uid for one in references.slices)),
     }
-
-
-def _model_facts(results: Path, variant: str, decision: Decision) -> dict[str, Any]:
-    """What `prediction.json` says of the model."""
-    assert decision.seal is not None  # `verified` has seen it
-    plan = read_plan(results / "train" / variant / "fold-0")
-    return {
-        "variant": decision.variant,
-        "folds": len(decision.folds),
-        "sha256": decision.seal.sha256,
-        "trained_with": plan.versions,
-        "trained_on": decision.trained_on.model_dump() if decision.trained_on else None,
-        "changes": [change.model_dump() for change in decision.changes],
-        "cpmn": cpmn.__version__,
-    }
-
-
-def _model_warnings(decision: Decision) -> list[str]:
-    trained = training_warning(decision)
-    return [*([trained] if trained else []), *change_warnings(decision)]

@@ -1,7 +1,7 @@
 """Models in the registry: every evaluated variant is a version of `cpmn-{cohort}`.
 
-A version is self-contained: weights (safetensors), plans and decision rule of all folds, and this package's code, which
-`cpmn/predict/served.py` loads. Nothing is pickled.
+A version is self-contained: a model file (`cpmn.model.package`) and this package's code, with `cpmn/predict/served.py`
+to load it. Nothing is pickled.
 """
 
 import logging
@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import cpmn
-from cpmn.job.identity import fold_folders
 from cpmn.model.modelfiles import RunFiles
+from cpmn.model.package import export_model
 from cpmn.model.seal import identity
 from cpmn.track.parent import Runs
 from cpmn.track.server import locked
@@ -46,6 +47,7 @@ REQUIREMENTS = (
     "tqdm",
 )
 """What `cpmn.predict` imports."""
+OWN_STORE = "sqlite:///mlflow.db"  # of the run's own folder, as `cpmn.track.parent.track_of` names it
 NOTE = "Research use only. Not a medical device. Input: `path` or `nifti` of a non-contrast chest CT."
 
 
@@ -71,9 +73,18 @@ def register(runs: Runs, run_id: str, variant: str) -> str:
         tags = {key: str(runs.track[key]) for key in ("cohort", "data_hash", "config_hash", "commit")}
         record = runs.track["variants"][variant]
         tags |= {"variant": variant, "base": record["base"], "seed": str(record["seed"]), "content": content}
-        # The files' address and not `models:/ID`, which MLflow (3.17) looks up at the process's default address.
-        source, model_id = model.artifact_location, model.model_id
-        return client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=model_id).version
+        source = source_of(model.artifact_location, runs.track["uri"], Path.cwd())
+        return client.create_model_version(name, source, run_id=run_id, tags=tags, model_id=model.model_id).version
+
+
+def source_of(location: str, uri: str, folder: Path) -> str:
+    """Where a version's files lie: relative to the run's `folder` if its own database keeps them, so that it can move.
+
+    The files' address and not `models:/ID`, which MLflow (3.17) looks up at the process's default address.
+    """
+    path = Path(unquote(urlparse(location).path))
+    own = uri == OWN_STORE and urlparse(location).scheme in ("", "file") and path.is_relative_to(folder)
+    return path.relative_to(folder).as_posix() if own else location
 
 
 def versions(client: Any, name: str) -> dict[str, Any]:
@@ -93,30 +104,18 @@ def save_model(results: Path, variant: str, folder: Path) -> None:
 
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as temporary:
-        model, code = Path(temporary) / "results", Path(temporary) / "cpmn"
-        _copy_model(results, variant, model)
+        model, code = Path(temporary) / "model.cpmn", Path(temporary) / "cpmn"
+        export_model(results, variant, model)
         shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
         mlflow.pyfunc.save_model(
             path=folder,
             python_model=code / "predict" / "served.py",
-            model_config={"variant": variant},
-            artifacts={"results": str(model)},
+            artifacts={"model": str(model)},
             code_paths=[str(code)],
             signature=_signature(),
             input_example=pd.DataFrame({"path": ["/scans/new-patient/nct"]}),
             pip_requirements=[_pin(name) for name in REQUIREMENTS],
         )
-
-
-def _copy_model(results: Path, variant: str, folder: Path) -> None:
-    """The part of a results folder that a prediction needs."""
-    files = [folder / name for folder in fold_folders(results, variant) for name in ("model.safetensors", "plan.json")]
-    files.append(results / "evaluate" / variant / "decision.json")
-    for file in files:
-        if file.is_file():
-            target = folder / file.relative_to(results)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
 
 
 def _signature() -> Any:

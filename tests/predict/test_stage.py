@@ -193,9 +193,9 @@ def test_a_model_that_was_edited_is_refused_until_it_is_sealed_with_a_reason(
     assert main(command) == 2
     message = capsys.readouterr().err
     assert f"changed since: {named}. " in message
-    assert "cpmn seal --reason" in message
+    assert "cpmn seal MODEL --reason" in message
     assert not (tmp_path / "out").exists()
-    assert main(["seal", "--results", str(results), "--reason", "a trial of ours"]) == 0
+    assert main(["seal", str(results), "--reason", "a trial of ours"]) == 0
     assert main(command) == 0
     record = read_json(tmp_path / "out/prediction.json")
     assert record["model"]["sha256"] == seal_of(results)["sha256"] != before

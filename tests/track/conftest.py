@@ -19,7 +19,11 @@ from typing import Any
 
 import pytest
 
+from cpmn.config.evaluate import EvaluateConfig
 from cpmn.files import read_json, write_json
+from cpmn.model.modelfiles import RunFiles
+from cpmn.model.seal import sealed
+from cpmn.scoring.decision import Unseen, fit_decision
 from cpmn.track import current_track, start_parent
 from tests.conftest import ROOT, Project
 
@@ -35,6 +39,7 @@ METRICS = {
     "patient": {"auc": {"value": 0.75, "low": 0.5, "high": 1.0, "n": 4}, "sensitivity": {"value": None, "n": 0}},
     "threshold": {"value": 1.5, "rule": "specificity"},
 }
+UNSEEN = [Unseen(str(label), label, {0: dict.fromkeys(("classification", "lesion"), float(label))}) for label in (0, 1)]
 DESCRIPTION = dict.fromkeys(("difficulty", "data_hash", "config_hash", "commit", "version"), "x") | {
     "cohort": "tiny",
     "config": {"cohort": "/data/cohort.csv", "a": {"b": 1}},
@@ -60,16 +65,24 @@ class Folder:
         write_table(folder / "history.csv", rows)
         (folder / "model.safetensors").write_bytes(weights)
         write_json(folder / "plan.json", {})
+        self._seal(variant)
         return folder
 
     def variant(self, variant: str = "cpmn", patients: Iterable[Row] = ()) -> Path:
         """An evaluated variant."""
         folder = self.results / "evaluate" / variant
         write_json(folder / "metrics.json", METRICS)
-        write_json(folder / "decision.json", {"variant": variant, "folds": {"0": {}}})
+        write_json(folder / "decision.json", fit_decision(UNSEEN, variant, 1, EvaluateConfig()).model_dump(mode="json"))
+        self._seal(variant)
         if patients:
             write_table(folder / "patients.csv", patients)
         return folder
+
+    def _seal(self, variant: str) -> None:
+        """As `evaluate` does, once both the training and the decision are there."""
+        path = self.results / "evaluate" / variant / "decision.json"
+        if path.is_file() and (self.results / "train" / variant / "fold-0").is_dir():
+            write_json(path, sealed(read_json(path), RunFiles(self.results, variant)))
 
     def track(self, *variants: str, enabled: bool = True, **changes: Any) -> dict[str, Any]:
         """The track of a configuration with these variants; `changes` are of the run's description."""

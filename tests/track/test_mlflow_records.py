@@ -82,7 +82,7 @@ def test_model_is_in_the_registry_without_a_pickle(client, runs, tmp_path):
 
     folder = download_artifacts(found["cpmn"].source, dst_path=str(tmp_path))
     names = {name for _, _, files in os.walk(folder) for name in files}
-    assert {"MLmodel", "input_example.json", "model.safetensors", "plan.json", "decision.json", "served.py"} <= names
+    assert {"MLmodel", "input_example.json", "model.cpmn", "served.py"} <= names
     assert not {name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth", ".pyc"))}
 
 
@@ -118,8 +118,8 @@ def test_model_loads_by_pyfunc_and_reads_as_cpmn_predict_does(tiny, client, uri,
     answer = json.loads(done.stdout.splitlines()[-1])
     assert "/code/cpmn/" in answer["package"]
     output = tmp_path / "predicted"
-    command = [sys.executable, "-m", "cpmn.cli", "predict", scan, "-o", output, "--results", tiny.run / "results"]
-    subprocess.run(command, env=tiny.environment(), check=True, capture_output=True)
+    command = [sys.executable, "-m", "cpmn.cli", "predict", scan, "-o", output, "--model"]
+    subprocess.run([*command, tiny.run / "results"], env=tiny.environment(), check=True, capture_output=True)
     expected = json.loads((output / "prediction.json").read_text())
     for row in answer["rows"]:
         assert row["decision"] == expected["decision"]
