@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         _add_seal,
         _add_check,
         _add_import,
+        _add_join,
         _add_score,
         _add_phantom,
         _add_chest_phantom,
@@ -173,6 +174,13 @@ def _add_import(commands: Commands) -> None:
     added.set_defaults(run=_import)
 
 
+def _add_join(commands: Commands) -> None:
+    join = commands.add_parser("join", help="make one cohort sheet of several: your pairs beside imported public sets")
+    join.add_argument("sheets", nargs="+", metavar="COHORT", type=_path, help="cohort.csv")
+    join.add_argument("-o", "--output", metavar="FILE", type=_path, required=True, help="the sheet to write")
+    join.set_defaults(run=_join)
+
+
 def _add_score(commands: Commands) -> None:
     score = commands.add_parser("score", help="score a folder of predicted masks against a cohort's references")
     score.add_argument(
@@ -291,6 +299,7 @@ def _seal(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from cpmn.cohort.kinds import kind_lines, require_outlines
     from cpmn.cohort.sheet import load_cohort, missing_files, shared_scans
     from cpmn.cohort.splits import split_cohort
     from cpmn.config.train import TrainConfig
@@ -301,7 +310,9 @@ def _check(options: argparse.Namespace) -> int:
         print(message, file=sys.stderr)
     positives = sum(patient.label for patient in patients)
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
+    print("".join(f"  {line}\n" for line in kind_lines(patients)), end="")
     try:
+        require_outlines(patients, TrainConfig().unannotated)
         split_cohort(patients, TrainConfig())
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
         print(f"As it is, this cohort cannot be trained on: {error}")
@@ -309,6 +320,16 @@ def _check(options: argparse.Namespace) -> int:
         return USER_ERROR if _check_deeply(patients, options) or problems else 0
     print("What is in the scans and masks was not looked at: --deep does, and so do the run's first stages.")
     return USER_ERROR if problems else 0
+
+
+def _join(options: argparse.Namespace) -> int:
+    from cpmn.cohort.join import join_sheets
+    from cpmn.cohort.kinds import kind_lines
+
+    patients = join_sheets(options.sheets, options.output)
+    print(f"{options.output}: {len(patients)} patients")
+    print("".join(f"  {line}\n" for line in kind_lines(patients)), end="")
+    return 0
 
 
 def _check_deeply(patients: Sequence[Any], options: argparse.Namespace) -> bool:

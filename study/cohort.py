@@ -72,7 +72,9 @@ def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:
     settings = load_config(workflow_config(protocol)).phantom
     member = protocol.members[part]
     size = 2 * (member.skip + max(member.pe, member.normal))  # every consecutive pair has one patient of each class
-    return settings.model_copy(update={"seed": member.seed, "difficulty": protocol.difficulty, "patients": size})
+    return settings.model_copy(
+        update={"seed": member.seed, "difficulty": protocol.difficulty, "patients": size, "outlined": None}
+    )
 
 
 def sheet_rows(protocol: Protocol) -> list[Row]:

@@ -15,7 +15,9 @@ def test_check_says_what_is_missing_and_ends_with_2(tmp_path, capsys):
     assert main(["check", str(sheet)]) == 2
     printed = capsys.readouterr()
     assert "patient p1: nct: " in printed.err
-    assert "1 patients, 1 with PE, 3 problems" in printed.out
+    assert "1 patients, 1 with PE, 2 problems" in printed.out
+    assert "pair with a report: 1, teaching" in printed.out
+    assert "no patient with PE has an outline (p1)" in printed.out
 
 
 def test_check_of_a_sound_cohort(tmp_path, capsys):
@@ -30,6 +32,16 @@ def test_check_of_a_sound_cohort(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "8 patients, 4 with PE, 0 problems" in printed
     assert "cannot be trained on" not in printed
+
+
+def test_sheets_are_joined_and_kinds_counted(tmp_path, capsys):
+    header = "patient_id,ctpa,nct,ctpa_mask,label"
+    (tmp_path / "a.csv").write_text(f"{header}\np1,c,n,,1\n")
+    (tmp_path / "b.csv").write_text(f"{header}\nf1,c,,m,1\n")
+    assert main(["join", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "-o", str(tmp_path / "c.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "2 patients" in printed
+    assert "CTPA alone, outlined: 1, teaching the CTPA pathway" in printed
 
 
 def test_check_says_that_a_cohort_is_too_small_to_train_on(tmp_path, capsys):

@@ -14,6 +14,9 @@ SMOOTHING_VOXELS = 1.0  # ours: SD of the smoothing that takes single noisy voxe
 HILUM_MM = 15.0  # ours: gaps of the lungs up to twice as wide are closed, so the hilar vessels count and ribs do not
 
 
+OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pulmonary artery counts as suboptimal
+
+
 def blood_like(nct: np.ndarray) -> np.ndarray:
     """Soft tissue (z, y, x) of blood's HU on a slightly smoothed NCT, bool.
 
@@ -30,6 +33,12 @@ def lung_vessels(nct: np.ndarray, lung: np.ndarray, clot: np.ndarray, spacing: S
     Closing the lungs by `HILUM_MM` takes in the vessels inside and at the hilum but not the chest wall.
     """
     blood = blood_like(nct) & (clot == 0)
+    return blood & _closed(lung, spacing[::-1]) if lung.any() else blood
+
+
+def opacified_vessels(ctpa: np.ndarray, lung: np.ndarray, clot: np.ndarray, spacing: Spacing) -> np.ndarray:
+    """Contrast-filled voxels without clot inside the closed lungs, bool (z, y, x). `spacing` is (x, y, z)."""
+    blood = (ctpa >= OPACIFIED_HU) & (clot == 0)
     return blood & _closed(lung, spacing[::-1]) if lung.any() else blood
 
 

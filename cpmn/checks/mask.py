@@ -65,8 +65,9 @@ def check_mask(
         return findings
     other_places = {name: np.argwhere(_upright(other) > 0) for name, other in (others or {}).items()}
     findings += check_place(hu, places, other_places)
-    if other_scan is not None and same_grid(scan, other_scan := sitk.DICOMOrient(other_scan, "LPS"), MASK_TOLERANCE_MM):
-        findings.append(_phase(hu, sitk.GetArrayViewFromImage(other_scan), places, phase))
+    other = None if other_scan is None else sitk.DICOMOrient(other_scan, "LPS")
+    if other is not None and same_grid(scan, other, MASK_TOLERANCE_MM):
+        findings.append(_phase(hu, sitk.GetArrayViewFromImage(other), places, phase))
     return [*findings, *_blood(labels, hu, scan)] if phase == "ctpa" else findings
 
 

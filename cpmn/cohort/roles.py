@@ -51,7 +51,8 @@ def read_splits(path: Path, patients: Sequence[Patient]) -> dict[str, Any]:
     Raises CpmnError with what to do.
     """
     splits = read_json(path)
-    shared_out = set(set_apart(splits)).union(*(name for fold in splits["folds"] for name in fold.values()))
+    apart = {*set_apart(splits), *splits.get("unused", [])}
+    shared_out = apart.union(*(name for fold in splits["folds"] for name in fold.values()))
     if shared_out != {patient.patient_id for patient in patients}:
         raise CpmnError(
             f"{path} is of another cohort than this run. Bring back the files that belong together (`dvc checkout`), "

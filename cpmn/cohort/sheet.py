@@ -30,8 +30,10 @@ class Patient(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patient_id: str = Field(description="Identifier; letters, digits, '_' and '-', as it becomes a folder name.")
-    nct: Path = Field(description="Non-contrast CT: folder or .zip of DICOM files, or one image file.")
     label: Literal[0, 1] = Field(description="1 = pulmonary embolism, 0 = none.")
+    nct: Path | None = Field(
+        None, description="Non-contrast CT: folder or .zip of DICOM files, or one image file. Without it never scored."
+    )
     ctpa: Path | None = Field(
         None, description="CT pulmonary angiography: folder or .zip of DICOM files, or one image file."
     )
@@ -69,6 +71,14 @@ class Patient(BaseModel):
         return value
 
     @model_validator(mode="after")
+    def _has_a_scan(self) -> "Patient":
+        if self.nct is None and self.ctpa is None:
+            raise ValueError("has neither nct nor ctpa; name at least one scan")
+        if self.nct is None and self.split not in ("", "train"):
+            raise ValueError(f"is for {self.split} but has no nct, without which nobody is scored; leave split empty")
+        return self
+
+    @model_validator(mode="after")
     def _group_defaults_to_patient(self) -> "Patient":
         if not self.group:
             object.__setattr__(self, "group", self.patient_id)
@@ -104,8 +114,6 @@ def parse_cohort(
     `lines` are the rows' numbers in messages, where they do not follow each other from 2.
     """
     _check_columns(columns, path)
-    if len(rows) > 1 and not any((row.get("nct") or "").strip() for row in rows):  # as `cpmn import` writes it
-        raise CpmnError(f"{path}: no patient has an NCT, and a CTPA alone cannot take part. Fill in the column 'nct'.")
     patients, problems = [], []
     for line, row in zip(lines or count(2), rows, strict=False):
         if any(cell.strip() for cell in row.get(SURPLUS) or []):
@@ -114,7 +122,7 @@ def parse_cohort(
         try:
             patients.append(_parse_row(row, path.parent))
         except ValidationError as error:
-            problems += [f"row {line}, column {_column(item)}: {_reason(item)}" for item in error.errors()]
+            problems += [f"row {line}{_column(item)}: {_reason(item)}" for item in error.errors()]
     problems += _shared_ids(patients)
     if not rows:
         problems.append("the sheet has no patients")
@@ -124,14 +132,15 @@ def parse_cohort(
 
 
 def missing_files(patient: Patient) -> list[str]:
-    """Messages for files that the patient's row names but that do not exist or are empty, and labels that it lacks."""
+    """Messages for files that the patient's row names but that do not exist or are empty, and masks without a scan."""
     named = {name: getattr(patient, name) for name in FILE_COLUMNS}
     problems = [f"{name}: {path} {problem}" for name, path in named.items() if path and (problem := _gap(name, path))]
-    if patient.label == 1 and not (patient.ctpa_mask or patient.nct_mask):
-        problems.append("label is 1 but neither ctpa_mask nor nct_mask is given")
-    if patient.ctpa_mask and not patient.ctpa:
-        problems.append("ctpa_mask is given without a ctpa")
-    return problems
+    drawn_on = {"ctpa_mask": "ctpa", "nct_mask": "nct", "nct_truth": "nct", "vessels": "nct"}
+    return problems + [
+        f"{mask} is given without {'a ctpa' if scan == 'ctpa' else 'an nct'}"
+        for mask, scan in drawn_on.items()
+        if getattr(patient, mask) and not getattr(patient, scan)
+    ]
 
 
 def _gap(column: str, path: Path) -> str:
@@ -209,10 +218,12 @@ def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
 
 
 def _column(item: Any) -> str:
-    return ".".join(map(str, item["loc"])) or "?"
+    """Which column is wrong, as a clause; empty where the row as a whole is."""
+    return f", column {'.'.join(map(str, item['loc']))}" if item["loc"] else ""
 
 
 def _reason(item: Any) -> str:
     if item["type"] == "missing":
         return "is empty"
-    return f"{item['msg'].removeprefix('Value error, ')} (given: {item['input']!r})"
+    why = item["msg"].removeprefix("Value error, ")
+    return f"{why} (given: {item['input']!r})" if item["loc"] else f"{why} (patient {item['input'].get('patient_id')})"

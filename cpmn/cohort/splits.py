@@ -29,11 +29,17 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     say `train` train in every fold, unless nobody else is left to validate: then they are the rest. Any `validation`
     row gives exactly one fold, and patients left over then train.
 
-    Raises CpmnError, saying what is needed, if a group's rows disagree, if testing or calibration lacks a class, if a
-    class has fewer than 2 patients to train and validate on, or if a fold lacks a class.
+    Patients without an NCT are never scored: they train in every fold that holds none of their group, and where their
+    group is tested or calibrates they are listed under `unused`.
+
+    Raises CpmnError, saying what is needed, if nobody has an NCT, if a group's rows disagree, if testing or calibration
+    lacks a class, if a class has fewer than 2 patients to train and validate on, or if a fold lacks a class.
     """
+    scored = [patient for patient in patients if patient.nct is not None]
+    if not scored:
+        raise CpmnError("cohort.csv: no patient has an NCT, without which nobody is scored. Fill in the column 'nct'.")
     parts: dict[str, Groups] = defaultdict(dict)
-    for name, members in _groups(patients).items():
+    for name, members in _groups(scored).items():
         parts[_explicit_part(name, members)][name] = members
     free = parts[""]
     needed = _still_needed(parts["train"] | parts["validation"], 2)
@@ -50,13 +56,19 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     calibration = {"calibration": _ids(parts["calibration"])} if parts["calibration"] else {}
     if calibration and not all(_patient_counts(parts["calibration"]).values()):
         raise CpmnError(_shortage("calibration", _patient_counts(parts["calibration"]), 1))
+    alone = _groups(patient for patient in patients if patient.nct is None)
+    unused = {name: members for name, members in alone.items() if name in test or name in parts["calibration"]}
+    teaching = everyone | {
+        name: [*everyone.get(name, []), *members] for name, members in alone.items() if name not in unused
+    }
     return {
         "seed": config.seed,
         "method": f"test {'as given in cohort.csv' if parts['test'] else 'by ranked hashes'}; {method}",
         "test": _ids(test),
         **calibration,
+        **({"unused": _ids(unused)} if unused else {}),
         "folds": [
-            {"train": _ids({n: m for n, m in everyone.items() if n not in held}), "validation": _ids(held)}
+            {"train": _ids({n: m for n, m in teaching.items() if n not in held}), "validation": _ids(held)}
             for held in folds
         ],
     }
@@ -113,6 +125,14 @@ def _folds(free: Groups, fixed: Groups, config: TrainConfig) -> tuple[list[Group
     stretches = [[name for names in ranked.values() for name in _stretch(names, k, count)] for k in range(count)]
     held = [{name: free[name] for name in stretch} for stretch in stretches]
     return held, f"{count} folds stratified by class, by ranked hashes"
+
+
+def stretches(patients: Iterable[Patient], count: int, seed: int, purpose: str) -> list[list[str]]:
+    """Ids of `patients` in `count` parts, stratified by class by ranked hashes; groups are never divided."""
+    groups = _groups(patients)
+    ranked = [_ranked(groups, label, seed, purpose) for label in CLASSES]
+    parts = [[name for names in ranked for name in _stretch(names, k, count)] for k in range(count)]
+    return [_ids({name: groups[name] for name in part}) for part in parts]
 
 
 def _stretch(names: list[str], part: int, parts: int) -> list[str]:

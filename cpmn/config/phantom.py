@@ -19,6 +19,12 @@ class PhantomConfig(Section):
     patients: int = Field(
         default=12, ge=1, le=100000, description="Patients in the cohort (count); one of each pair has PE."
     )
+    outlined: int | None = Field(
+        default=2,
+        ge=0,
+        description="The sheet names the CTPA outlines of the first so many patients with PE (count); of the others it "
+        "knows the report alone, as of most patients of a hospital. null names all.",
+    )
     seed: int = Field(default=7, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
     difficulty: Difficulty = Field(
         default="learnable",

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from cpmn.config.annotate import AnnotateConfig
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
@@ -34,6 +35,9 @@ class Config(Section):
     )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="The built-in dual-phase cohort.")
     convert: ConvertConfig = Field(default_factory=ConvertConfig, description="DICOM to NIfTI.")
+    annotate: AnnotateConfig = Field(
+        default_factory=AnnotateConfig, description="Outlines on CTPAs that nobody outlined."
+    )
     register_: RegisterConfig = Field(default_factory=RegisterConfig, alias="register", description="CTPA onto NCT.")
     propagate: PropagateConfig = Field(default_factory=PropagateConfig, description="Labels onto the NCT grid.")
     crop: CropConfig = Field(default_factory=CropConfig, description="The lung box.")

@@ -18,18 +18,23 @@ from cpmn.volume.images import write_image
 
 
 def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> None:
-    """Write `folder`/{nct,ctpa}.nii.gz and .json (the CTPA only if the patient has one).
+    """Write `folder`/{nct,ctpa}.nii.gz and .json, of the scans that the patient has.
 
     Each JSON lists what the checks of that scan found, the CTPA's those of the pair too (docs/reference/checks.md).
 
     Raises PatientError as `read_scan`, if both phases are one and the same scan, and for what a check refuses and the
     patient's `overrule` does not name.
     """
-    nct, of_nct = _read(patient, "nct", patient.nct, config)
-    _write(patient, "nct", nct, of_nct, check_scan(nct, of_nct, "nct"), folder)
+    of_nct = None
+    if patient.nct is not None:
+        nct, of_nct = _read(patient, "nct", patient.nct, config)
+        _write(patient, "nct", nct, of_nct, check_scan(nct, of_nct, "nct"), folder)
     if patient.ctpa is None:
         return
     ctpa, of_ctpa = _read(patient, "ctpa", patient.ctpa, config)
+    if of_nct is None:
+        _write(patient, "ctpa", ctpa, of_ctpa, check_scan(ctpa, of_ctpa, "ctpa"), folder)
+        return
     if of_ctpa["pixels_sha256"] == of_nct["pixels_sha256"]:
         raise PatientError(
             patient.patient_id,

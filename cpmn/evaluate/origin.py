@@ -40,8 +40,12 @@ def training_facts(
 
 
 def _kind(results: Path, names: Sequence[str]) -> Literal["phantom", "simulated", "patients"] | None:
-    """By the headers of the NCT; one made-up scan makes the cohort so, and one that does not tell makes it unknown."""
-    records = [results / "convert" / name / "nct.json" for name in names]
+    """By the headers of the NCT, or of a CTPA alone.
+
+    One made-up scan makes the cohort so, and one that does not tell makes it unknown.
+    """
+    folders = [results / "convert" / name for name in names]
+    records = [path if (path := folder / "nct.json").is_file() else folder / "ctpa.json" for folder in folders]
     scanners = [dict(read_json(path)).get("scanner") if path.is_file() else None for path in records]
     if found := made_up(scanners):
         return "simulated" if found == "disease" else "phantom"

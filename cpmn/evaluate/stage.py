@@ -19,7 +19,7 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.origin import training_facts
 from cpmn.evaluate.references import check_references
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
-from cpmn.files import write_json, write_table
+from cpmn.files import read_table, write_json, write_table
 from cpmn.job.status import OnBadPatient
 from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map
 from cpmn.model.inference import TrainedModel
@@ -102,7 +102,8 @@ def evaluate_variant(
     scores = {name: _score(read, decision) for name, read in reads.items()}
     _write_tables(folder, roles, reads, scores, decision)
     test = [read.agreement for read in reads.values() if read.role.split == "test"]
-    write_json(folder / "metrics.json", _figures(test, scores, decision, config) | _facts(variant, folds, roles))
+    facts = _facts(variant, folds, roles) | _ctpa(results, variant, folds)
+    write_json(folder / "metrics.json", _figures(test, scores, decision, config) | facts)
     trained_on = training_facts(results, variant, splits, patients, excluded, cohort or {})
     decision = decision.model_copy(update={"trained_on": trained_on})
     write_json(folder / DECISION_FILE, sealed(decision.model_dump(mode="json"), RunFiles(results, variant)))
@@ -179,6 +180,17 @@ def _figures(
     test: Sequence[Agreement], scores: Mapping[str, Score], decision: Decision, config: EvaluateConfig
 ) -> dict[str, Any]:
     return summarise(test, scores, config) | {"threshold": decision.threshold.model_dump()}
+
+
+def _ctpa(results: Path, variant: str, folds: int) -> dict[str, Any]:
+    """How well a CTPA pathway reads the validation patients' CTPA, the mean of the folds; nothing without one."""
+    paths = [results / "train" / variant / f"fold-{fold}" / "history.csv" for fold in range(folds)]
+    rows = [read_table(path)[-1] for path in paths if path.is_file()]
+    names = ("dice", "auc", "found")
+    known = {name: [float(text) for row in rows if (text := row.get(f"validation_{name}_ctpa"))] for name in names}
+    if not any(known.values()):
+        return {}
+    return {"ctpa": {"split": "validation"} | {name: float(np.mean(v)) if v else None for name, v in known.items()}}
 
 
 def _facts(variant: str, folds: int, roles: Sequence[Role]) -> dict[str, Any]:

@@ -113,6 +113,12 @@ def excluded_patients(patients: Iterable[str], results: Path) -> dict[str, str]:
     return {patient: status["reason"] for patient, status in exclusions(patients, results).items()}
 
 
+def excluded_ctpas(patients: Iterable[str], crops: Path) -> dict[str, str]:
+    """The same for patients with a CTPA alone, whose last stage is the crop of `annotate` in the folder `crops`."""
+    statuses = {patient: read_status(crops / patient / "status.json") for patient in patients}
+    return {patient: status["reason"] for patient, status in statuses.items() if not status["passed"]}
+
+
 def exclusions(patients: Iterable[str], results: Path) -> dict[str, Status]:
     """The failure by patient, for those that the later stages leave out.
 

@@ -13,6 +13,7 @@ libraries`).
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,6 +26,9 @@ DEEP_LEVELS = 2  # our choice: coarser levels that get their own segmentation lo
 EVIDENCE_LEVEL = 1  # our choice: half resolution smooths the class-activation map and costs an eighth
 PRIOR_FLOOR = 1e-3  # our choice: weight of a voxel that the segmentation rules out, against 1 where it is sure
 CLOT_PRIOR = 0.01  # our choice: probability that segmentation starts from (as in focal loss, Lin 2017)
+UNSAFE_DEPTH = 2
+"""Slices for which a convolution on a CPU stays in float32. In bfloat16 the gradient of its 3x3x3 weights reads memory
+that nobody wrote, at exactly two slices: other values each time, at times NaN (torch 2.13.0, AVX512-BF16; tested)."""
 CLASS_PRIOR = 0.5  # our choice: probability that classification starts from; half of the patches hold clot
 
 
@@ -106,7 +110,10 @@ class ConvBlock(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, outputs) if normed else nn.Identity()
 
     def forward(self, patches: Tensor) -> Tensor:
-        return functional.leaky_relu(self.norm(self.convolution(patches)), 0.01, inplace=True)
+        shallow = patches.device.type == "cpu" and patches.shape[2] == UNSAFE_DEPTH
+        with torch.autocast(patches.device.type, enabled=False) if shallow else nullcontext():
+            convolved = self.convolution(patches.float() if shallow else patches)
+        return functional.leaky_relu(self.norm(convolved), 0.01, inplace=True)
 
 
 class ResidualBlock(nn.Module):

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -29,22 +30,27 @@ def propagate_patient(
     warp: Path | None,
     output: Path,
     config: PropagateConfig,
+    annotated: Path | None = None,
+    unannotated: Literal["use", "refuse"] = "use",
 ) -> list[Finding]:
     """Write the patient's clot ids (uint16) on the native NCT grid to `output`.
 
     An `nct_mask` in the cohort sheet replaces propagation; otherwise `ctpa_mask` is carried over by the transform of
-    `register`. A patient with label 0 gets an image of zeros.
+    `register`, and so is what `annotate` outlined of a patient whom nobody did. A patient with label 0 gets an image of
+    zeros, and so does one with label 1 and no outline at all, whose label alone teaches.
 
     Parameters
     ----------
     nct, ctpa : converted scans; `ctpa` only if the patient has one.
     affine, warp : ANTs files, CTPA moving onto NCT; only if the patient has a CTPA.
+    annotated : clot ids on the CTPA's grid, made by `annotate`.
+    unannotated : `refuse` takes nobody with label 1 whom no person outlined.
 
     Returns what the checks of the mask found.
 
-    Raises PatientError for label 1 without any mask, and for a mask that is unreadable, empty with label 1, not empty
-    with label 0, on another grid than its scan, refused by a check that the patient's `overrule` does not name, or of
-    which nothing lies in the NCT.
+    Raises PatientError for label 1 without any mask where these are refused, and for a mask that is unreadable, empty
+    with label 1, not empty with label 0, on another grid than its scan, refused by a check that the patient's
+    `overrule` does not name, or of which nothing lies in the NCT.
     """
     scan, findings = _read_scan(patient, nct), []
     if patient.nct_mask:
@@ -52,9 +58,11 @@ def propagate_patient(
         labels, findings = _clots(patient, patient.nct_mask, scan, "NCT", config, other)
     elif patient.ctpa_mask:
         labels, findings = _propagated(patient, scan, ctpa, affine, warp, config)
-    elif patient.label == 1:
+    elif patient.label == 1 and unannotated == "refuse":
         remedy = "Name a ctpa_mask or an nct_mask in cohort.csv"
         raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
+    elif patient.label == 1 and annotated is not None:
+        labels = _carried(patient, scan, read_image(annotated), affine, warp, config)
     else:
         labels = _no_clots(scan)
     write_image(labels, output)
@@ -88,13 +96,28 @@ def _propagated(
     mask, findings = _clots(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", config, scan)
     if patient.label == 0:
         return _no_clots(scan), findings
+    return _carried(patient, scan, mask, affine, warp, config), findings
+
+
+def _carried(
+    patient: Patient,
+    scan: sitk.Image,
+    mask: sitk.Image,
+    affine: Path | None,
+    warp: Path | None,
+    config: PropagateConfig,
+) -> sitk.Image:
+    """Clot ids (uint16) on the NCT's grid of a `mask` on the CTPA's."""
+    assert affine is not None
+    if not sitk.GetArrayViewFromImage(mask).any():
+        return _no_clots(scan)  # `annotate` found nothing that is sure
     try:
         transform = load_transform(affine, warp)
     except CpmnError as error:
         raise PatientError(patient.patient_id, str(error), "Run `register` again.", affine) from error
     labels, clots = propagate_labels(mask, scan, transform, config)
     _report(patient, clots)
-    return labels, findings
+    return labels
 
 
 def _report(patient: Patient, clots: list[CarriedClot]) -> None:

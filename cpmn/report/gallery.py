@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
+from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient
 from cpmn.config.report import ReportConfig
 from cpmn.job.redact import without_paths
@@ -164,7 +165,8 @@ def _reference(results: Results, patient: Patient, size: tuple[int, ...]) -> tup
     ]
     if patient.nct_mask:
         candidates.append((patient.nct_mask, "direct annotation (nct_mask)"))
-    candidates.append((results.root / "propagate" / patient.patient_id / "embolus.nii.gz", "propagated CTPA label"))
+    source = "outline by annotate, drawn by no person" if is_reported(patient) else "propagated CTPA label"
+    candidates.append((results.root / "propagate" / patient.patient_id / "embolus.nii.gz", source))
     for path, text in candidates:
         array = _array(path, size)
         if array is not None:

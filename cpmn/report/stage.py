@@ -8,11 +8,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cpmn.cohort.kinds import kind_lines
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
-from cpmn.report.collect import Curve, Results, collect, number, simulated
+from cpmn.report.collect import Curve, Results, collect, number, read_optional, read_rows, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.gallery import build_gallery
@@ -45,6 +46,7 @@ CURVES = {
     "train_total": "Training loss, total",
     "train_segmentation": "Segmentation",
     "train_classification": "Classification",
+    "train_taught": "Taught by the CTPA pathway, without an outline",
     "train_mutual": "Mutual learning",
     "train_alignment": "Inter-Feature Alignment",
     "train_affinity": "Inter-Feature Alignment, affinity",
@@ -55,6 +57,11 @@ CURVES = {
     "validation_loss": "Validation loss",
     "validation_dice": "Validation Dice",
     "validation_auc": "Validation AUC",
+    "validation_found": "Validation, share of clots found",
+    "validation_loss_ctpa": "Validation loss, CTPA",
+    "validation_dice_ctpa": "Validation Dice, CTPA",
+    "validation_auc_ctpa": "Validation AUC, CTPA",
+    "validation_found_ctpa": "Validation, share of clots found, CTPA",
     "learning_rate": "Learning rate",
 }
 
@@ -114,6 +121,9 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
         "record": run_record(found, config, flags),
         "flow": patient_flow(found),
+        "kinds": kind_lines(found.patients),
+        "annotate": read_optional(found.root / "annotate" / "metrics.json"),
+        "worklist": read_rows(found.root / "annotate" / "worklist.csv"),
         "reference_kinds": reference_kinds(found),
         "cohort_rows": patients,
         "any_remarks": any(row["nct_remarks"] or row["ctpa_remarks"] for row in patients),

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.model.devices import device_name, has_bfloat16, mixed_precision
+from cpmn.model.network import Pathway
 from cpmn.model.plan import pooling_strides
 from cpmn.train.feed import Sampler
 from cpmn.train.objective import PARTS, training_loss
@@ -28,7 +30,7 @@ from cpmn.train.validation import validate
 
 logger = logging.getLogger(__name__)
 
-VALIDATION = ("validation_loss", "validation_dice", "validation_auc")
+VALIDATION = tuple(f"validation_{name}{end}" for end in ("", "_ctpa") for name in ("loss", "dice", "auc", "found"))
 COLUMNS = ("epoch", "step", "learning_rate", "seconds", *(f"train_{part}" for part in PARTS), *VALIDATION)
 """Columns of `history.csv`; a value that was not computed (a term switched off, no validation) is empty."""
 
@@ -112,7 +114,7 @@ def train_step(
     state.schedule.step()
     state.step += 1
     if state.average is not None:
-        state.average.update_parameters(state.pathways["nct"])
+        state.average.update_parameters(state.pathways[state.reads])
     return _add_up(state, world.gather(found))
 
 
@@ -149,6 +151,21 @@ def _add_up(state: Training, found: Sequence[dict[str, float]]) -> dict[str, flo
     return {name: sum(values) / len(values) for name, values in known.items()}
 
 
+def _validation(
+    state: Training,
+    subjects: Sequence[Subject],
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
+) -> Row:
+    """Validation of what reads scans and, on the CTPA, of a CTPA pathway beside it."""
+    found = validate(state.reader(), subjects, spacing, config, device, world, state.reads)
+    if state.reads == "nct" and "ctpa" in state.pathways:
+        found |= validate(cast(Pathway, state.pathways["ctpa"]), subjects, spacing, config, device, world, "ctpa")
+    return found
+
+
 def _epoch_row(
     state: Training,
     validation: Sequence[Subject],
@@ -163,7 +180,7 @@ def _epoch_row(
     row |= {"epoch": epoch, "step": state.step, "learning_rate": state.schedule.get_last_lr()[0]}
     row |= {f"train_{name}": total / count for name, (total, count) in state.sums.items()}
     if state.step == schedule.steps or epoch % schedule.validation_every == 0:
-        row |= validate(state.reader(), validation, spacing, config, device, world)
+        row |= _validation(state, validation, spacing, config, device, world)
     known = {name: value for name, value in row.items() if isinstance(value, float)}
     logger.info("epoch %d, step %d: %s", epoch, state.step, ", ".join(f"{k} {v:.4g}" for k, v in known.items()))
     return row

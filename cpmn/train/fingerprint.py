@@ -1,40 +1,41 @@
 """What the training patients' crops look like, which the plan follows from; sees training patients only."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.train.subjects import crop_files
 from cpmn.volume.images import read_image
 
 PERCENTILES = (5, 50, 95)
 
 
-def fingerprint(patients: Sequence[str], crops: Path, labels: dict[str, int], paired: Set[str]) -> dict[str, Any]:
-    """Counts; spacing (x, y, z) in mm and size in voxels with their ranges; NCT intensities in HU.
+def fingerprint(files: Sequence[Mapping[str, Path]], labels: Sequence[int]) -> dict[str, Any]:
+    """Counts; spacing (x, y, z) in mm and size in voxels with their ranges; intensities of the first phase in HU.
+
+    files : of each patient's crop by what they show, its grid's phase first (see `cpmn.train.subjects.crop_files`).
+    labels : 1 = PE, 0 = none, of each.
 
     Axes are those of the working grid (LPS order). `lung_hu` and `clot_hu` hold the 5th, 50th and 95th percentile:
     inside the lungs the median of the patients' own, in clots of all voxels together. None where there are no voxels.
     """
     spacings, sizes, clots, lungs = [], [], [], []
-    for patient in patients:
-        files = crop_files(crops / patient, with_ctpa=False)
-        nct, embolus = (sitk.DICOMOrient(read_image(files[name]), "LPS") for name in ("nct", "embolus"))
-        lung = sitk.DICOMOrient(read_image(files["lung"]), "LPS")
-        spacings.append(nct.GetSpacing())
-        sizes.append(nct.GetSize())
-        hu = sitk.GetArrayFromImage(nct)
+    for one in files:
+        names = (next(iter(one)), "embolus", "lung")
+        scan, embolus, lung = (sitk.DICOMOrient(read_image(one[name]), "LPS") for name in names)
+        spacings.append(scan.GetSpacing())
+        sizes.append(scan.GetSize())
+        hu = sitk.GetArrayFromImage(scan)
         clots.append(hu[sitk.GetArrayFromImage(embolus) > 0])
         if (inside := hu[sitk.GetArrayFromImage(lung) > 0]).size:
             lungs.append(np.percentile(inside, PERCENTILES))
     voxels = np.concatenate(clots)
     return {
-        "patients": len(patients),
-        "pe": sum(labels[patient] for patient in patients),
-        "paired": len(paired & set(patients)),
+        "patients": len(files),
+        "pe": sum(labels),
+        "paired": sum({"nct", "ctpa"} <= set(one) for one in files),
         "median_spacing": [round(float(s), 6) for s in np.median(spacings, axis=0)],
         "median_size": [int(n) for n in np.median(sizes, axis=0)],
         "spacing_range": [np.round(limit, 6).tolist() for limit in (np.min(spacings, 0), np.max(spacings, 0))],

@@ -1,6 +1,6 @@
 """The training objective: the loss terms of `cpmn.model.losses`, weighted; a term of weight zero is not computed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,6 +20,7 @@ from cpmn.model.losses import (
 )
 from cpmn.model.network import PathwayOutput
 from cpmn.train.sampling import Batch, PhasePatches
+from cpmn.train.visibility import shown_weight
 
 ALIGNMENT_LEVEL = 1  # ours: the finest that is aligned; full resolution is the most phase-specific
 AFFINITY_WEIGHT = 0.1  # ours: of the affinity term inside Inter-Feature Alignment
@@ -31,6 +32,7 @@ PARTS = (
     "segmentation_ctpa",
     "classification_ctpa",
     "discrepancy_ctpa",
+    "taught",
     "mutual",
     "alignment",
     "affinity",
@@ -70,23 +72,28 @@ def training_loss(
     """Loss parts of a step (scalars), among them `total`, the one to descend.
 
         total = sum over pathways [segmentation + w_c classification + r w_d discrepancy]
-                + r w_m mutual + r w_a (alignment + AFFINITY_WEIGHT affinity)
+                + r w_t taught + r w_m mutual + r w_a (alignment + AFFINITY_WEIGHT affinity)
 
     with r the warm-up's ramp. `networks` are `Pathways` or what wraps them. The second line compares the two phases and
-    exists for patches with a CTPA only. What is said of these counts by their share of the batch, so that each patch
+    exists for patches of both only. What is said of some patches counts by their share of the batch, so that each
     counts alike however a step is cut into batches.
     """
     objective, rise = Objective(), ramp(step, config.schedule.steps, config.loss.warmup_fraction)
     outputs = networks(batch)
-    nct = outputs["nct"]
-    _add_supervised(objective, nct, batch.nct, config.loss, rise)
+    if batch.nct is not None:
+        _add_supervised(objective, outputs["nct"], batch.nct, config.loss, rise)
     if batch.ctpa is not None:
-        paired = objective.of(len(batch.paired) / len(batch.nct.patches))
-        ctpa = outputs["ctpa"]
-        _add_supervised(paired, ctpa, batch.ctpa, config.loss, rise, "_ctpa")
-        if config.loss.alignment_weight > 0 or config.loss.mutual_weight > 0:
-            _add_comparisons(paired, _rows(nct, batch.paired), ctpa, batch, config.loss, rise)
-    total = sum(objective.weighted, start=batch.nct.patches.new_zeros(()))
+        share = len(batch.ctpa.patches) / len(batch)
+        _add_supervised(objective.of(share), outputs["ctpa"], batch.ctpa, config.loss, rise, "_ctpa")
+    compares = config.loss.alignment_weight > 0 or config.loss.mutual_weight > 0
+    if batch.paired and batch.ctpa is not None and (compares or batch.lacks_outlines):
+        nct, ctpa = _rows(outputs["nct"], batch.paired), _rows(outputs["ctpa"], range(len(batch.paired)))
+        paired = objective.of(len(batch.paired) / len(batch))
+        if batch.lacks_outlines:
+            _add_teaching(paired, nct, ctpa, batch, config, rise)
+        if compares:
+            _add_comparisons(paired, nct, ctpa, batch, config.loss, rise)
+    total = sum(objective.weighted, start=next(iter(outputs.values())).logits.new_zeros(()))
     return {"total": total, **objective.parts}
 
 
@@ -115,6 +122,33 @@ def _add_supervised(
     objective.add(f"discrepancy{suffix}", rise * config.discrepancy_weight, discrepancy)
 
 
+def _add_teaching(
+    objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, rise: float
+) -> None:
+    """Patches of patients without an outline: the NCT pathway learns from what the CTPA's reads, never the other way.
+
+    A voxel weighs by the reader's certainty |2p - 1|, by where the CTPA reaches, and by how well the NCT shows the clot
+    that was read (as labels do, `label_weight`).
+    """
+    patches = batch.nct
+    assert patches is not None
+    assert patches.outlined is not None
+    left = 1 - patches.outlined[batch.paired]
+
+    def taught() -> Tensor:
+        read, sure = torch.sigmoid(ctpa.logits.detach()), torch.sigmoid(ctpa.class_logit.detach())
+        weight = left[:, None, None, None, None] * (2 * read - 1).abs()
+        share = left * (2 * sure - 1).abs()
+        if batch.reached is not None:
+            weight, share = weight * batch.reached, share * batch.reached.flatten(1).mean(1)
+        if config.loss.visibility_floor < 1:
+            weight = weight * shown_weight(patches.patches[batch.paired], read, batch.spacing, config)
+        segmentation = segmentation_loss(nct.logits, nct.deep_logits, read, weight)
+        return segmentation + config.loss.classification_weight * classification_loss(nct.class_logit, sure, share)
+
+    objective.add("taught", rise * config.loss.teaching_weight, taught)
+
+
 def _add_comparisons(
     objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig, rise: float
 ) -> None:
@@ -140,6 +174,7 @@ def _add_comparisons(
 
 def _mutual(nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig) -> Tensor:
     share = None if batch.reached is None else batch.reached.flatten(1).mean(1)
+    assert batch.nct is not None
     voxels = _times(_paired(batch.nct.weight, batch), batch.reached)
     patches = _times(_paired(batch.nct.present_weight(), batch), share)
     segmentation = mutual_loss(nct.logits, ctpa.logits, config.constant, voxels)
@@ -147,8 +182,12 @@ def _mutual(nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossC
 
 
 def _paired(weight: Tensor | None, batch: Batch) -> Tensor | None:
-    """The NCT's label weights for the patches that have a CTPA."""
-    return None if weight is None else weight[batch.paired]
+    """The NCT's label weights for the patches that have a CTPA; 0 where no outline is: these are taught one way."""
+    assert batch.nct is not None
+    if batch.nct.outlined is None:
+        return None if weight is None else weight[batch.paired]
+    known = batch.nct.outlined[batch.paired]
+    return known if weight is None else weight[batch.paired] * known.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _times(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -156,11 +195,11 @@ def _times(first: Tensor | None, second: Tensor | None) -> Tensor | None:
     return second if first is None else first if second is None else first * second
 
 
-def _rows(output: PathwayOutput, rows: list[int]) -> PathwayOutput:
+def _rows(output: PathwayOutput, rows: Sequence[int]) -> PathwayOutput:
     """The output for some patches of the batch."""
     if len(rows) == len(output.logits):
         return output
-    index = torch.tensor(rows, device=output.logits.device)
+    index = torch.tensor(list(rows), device=output.logits.device)
     return PathwayOutput(
         output.logits[index],
         [level[index] for level in output.deep_logits],

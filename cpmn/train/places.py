@@ -18,6 +18,8 @@ from cpmn.train.subjects import Subject
 
 Kind = Literal["clot", "vein", "elsewhere", "lung"]
 AXES = ("z", "y", "x")
+TRIES = 50  # ours: places per patient for `clot_chance`
+TYPICAL_CHANCE = 0.1  # ours: about what phantom patients and patches of 48 mm give
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,37 @@ def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, p
     random, extra = (generator(config, step, part, stream) for stream in (0, 4))
     kinds = _kinds(config.sampling, generator(config, step, part, 8).random())
     return [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
+
+
+def clot_chance(subjects: Sequence[Subject], config: TrainConfig) -> float:
+    """How often a patch near the lungs of outlined PE patients holds clot: what the label alone says of another's.
+
+    Counted over `TRIES` places of each; without such patients `TYPICAL_CHANCE`.
+    """
+    random = np.random.default_rng([config.seed, 12])
+    outlined = [subject for subject in subjects if subject.label and subject.outlined]
+    size = config.network.patch_size[::-1]
+    found = []
+    for subject in outlined:
+        for _ in range(TRIES):
+            place = _place([subject], config, random, "lung")
+            block = tuple(slice(corner, corner + n) for corner, n in zip(place.corner, size, strict=True))
+            found.append(bool(subject.embolus[block].any()))
+    return float(np.mean(found)) if found else TYPICAL_CHANCE
+
+
+def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
+    """Places in patients with a CTPA alone, `ctpa_alone_patches` of them; none without such patients.
+
+    The share on clots is that of the other patches, on average over the steps.
+    """
+    random, extra = (generator(config, step, part, stream) for stream in (10, 11))
+    alone = [subject for subject in subjects if subject.nct is None]
+    count = config.sampling.ctpa_alone_patches if alone else 0
+    kinds: list[Kind] = [
+        "clot" if random.random() < config.sampling.foreground_fraction else "lung" for _ in range(count)
+    ]
+    return [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
 
 
 def sample_donors(
@@ -98,7 +131,7 @@ def _place(subjects: Sequence[Subject], config: TrainConfig, random: np.random.G
     patch = np.array(config.network.patch_size[::-1])
     jitter = random.integers(-(patch // 4), patch // 4 + 1)
     centre = voxels[random.integers(len(voxels))] + jitter
-    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(subject.nct.shape) - patch, 0))
+    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(subject.embolus.shape) - patch, 0))
     left_right = bool(random.integers(2)) and "x" in config.augmentation.flip_axes
     return Place(subject, tuple(int(i) for i in corner), kind, (False, False, left_right))
 

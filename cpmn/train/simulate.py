@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
-from cpmn.anatomy.vessels import SMOOTHING_VOXELS, blood_like
+from cpmn.anatomy.vessels import OPACIFIED_HU, SMOOTHING_VOXELS, blood_like
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.volume.voxels import smoothed_inside
 
@@ -31,36 +31,37 @@ def draw_contrast(step: int, config: TrainConfig, random: np.random.Generator) -
 
 
 def insert_embolus(
-    nct: np.ndarray,
+    nct: np.ndarray | None,
     ctpa: np.ndarray | None,
     *,
     at: np.ndarray,
     spacing: Spacing,
     contrast: float,
     random: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """Patches in HU (z, y, x) with one embolus in the vessel at voxel `at` (z, y, x), and its mask (bool).
 
     The NCT rises by the `contrast` in HU, or falls where that is negative; in the CTPA the clot is a filling defect
-    that keeps the scan's noise. Where there is nothing of blood's HU within the clot's radius nothing changes and the
-    mask is empty.
+    that keeps the scan's noise. Vessel is what has blood's HU on the NCT or, without one, what contrast fills on the
+    CTPA. Where there is none within the clot's radius nothing changes and the mask is empty.
     """
     radius, defect = random.uniform(*RADIUS_MM), random.normal(*CTPA_CLOT_HU)
-    mask = _clot_shape(nct, at, spacing, radius)
+    vessel = blood_like(nct) if nct is not None else np.asarray(ctpa) >= OPACIFIED_HU
+    mask = _clot_shape(vessel, at, spacing, radius)
     if mask.sum() < FEWEST_VOXELS:
-        return nct, ctpa, np.zeros(nct.shape, bool)
+        return nct, ctpa, np.zeros(mask.shape, bool)
     share = ndimage.gaussian_filter(mask.astype(np.float32), EDGE_VOXELS)
     if ctpa is not None:
         noise = np.where(mask, ctpa - smoothed_inside(ctpa, mask, SMOOTHING_VOXELS), 0)
         ctpa = ctpa * (1 - share) + (defect + noise) * share
-    return nct + contrast * share, ctpa, mask
+    return None if nct is None else nct + contrast * share, ctpa, mask
 
 
-def _clot_shape(nct: np.ndarray, at: np.ndarray, spacing: Spacing, radius: float) -> np.ndarray:
-    """Blood within `radius` mm of the voxel `at`, the piece that is nearest to it."""
-    grid = np.indices(nct.shape).reshape(3, -1).T
-    distance = np.linalg.norm((grid - at) * spacing[::-1], axis=1).reshape(nct.shape)
-    vessel = blood_like(nct) & (distance <= radius)
+def _clot_shape(blood: np.ndarray, at: np.ndarray, spacing: Spacing, radius: float) -> np.ndarray:
+    """Blood (bool) within `radius` mm of the voxel `at`, the piece that is nearest to it."""
+    grid = np.indices(blood.shape).reshape(3, -1).T
+    distance = np.linalg.norm((grid - at) * spacing[::-1], axis=1).reshape(blood.shape)
+    vessel = blood & (distance <= radius)
     if not vessel.any():
         return vessel
     pieces = np.asarray(cc3d.connected_components(vessel))

@@ -1,7 +1,9 @@
 """Stage `train` for one variant and fold: crops in, `model.safetensors`, `plan.json` and `history.csv` out."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,15 +23,17 @@ from cpmn.model.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.engine import COLUMNS, train
 from cpmn.train.fingerprint import fingerprint
 from cpmn.train.fold import FoldJob
+from cpmn.train.places import clot_chance
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
-from cpmn.train.subjects import Subject, crop_files, load_subjects
-from cpmn.train.training import Row
+from cpmn.train.subjects import Subject, load_subjects
+from cpmn.train.training import Row, Training
 
 logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.csv"
+CTPA_WEIGHTS_FILE = "ctpa.safetensors"
 PACKAGES = ("torch", "numpy", "SimpleITK", "safetensors")
 NO_RESULT = {
     **dict.fromkeys(("variants", "folds", "test_fraction", "validation_fraction"), True),
@@ -41,7 +45,8 @@ Hook = Callable[[Row], None] | None
 
 
 def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], None] | None = None) -> None:
-    """Train one variant on one fold and write `model.safetensors` (the NCT pathway), `plan.json`, `history.csv`.
+    """Train one variant on one fold and write `model.safetensors` (what reads scans: the NCT pathway), `plan.json` and
+    `history.csv`; a CTPA pathway beside it is kept as `ctpa.safetensors`.
 
     on_epoch : called with every new row of the history.
     on_step : called after every step (see `cpmn.train.engine.train`).
@@ -69,7 +74,16 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
             write_plan(plan, job.folder)
             write_history(state.rows, job.folder / HISTORY_FILE)
             write_weights(state.reader().state_dict(), job.folder / WEIGHTS_FILE)
+            _write_ctpa_pathway(state, job.folder / CTPA_WEIGHTS_FILE)
             resume.remove()
+
+
+def _write_ctpa_pathway(state: Training, path: Path) -> None:
+    """Keep a CTPA pathway that was trained beside the NCT's, which alone reads scans; else remove an earlier's file."""
+    if state.reads == "nct" and "ctpa" in state.pathways:
+        write_weights(state.pathways["ctpa"].state_dict(), path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_history(rows: Sequence[Row], path: Path) -> None:
@@ -94,11 +108,14 @@ def write_weights(state: dict[str, Tensor], path: Path) -> None:
 def _of_those_who_take_part(job: FoldJob) -> FoldJob:
     """The job without excluded patients, and without CTPA and masks that this training does not read."""
     parts = {part: _taking_part(getattr(job, part), job.excluded, part) for part in ("training", "validation")}
+    if not _reads_ctpa(job.config):
+        parts = {part: tuple(p for p in patients if p not in job.ctpa_alone) for part, patients in parts.items()}
     patients = {patient for part in parts.values() for patient in part}
     paired = job.paired & patients if _reads_ctpa(job.config) else frozenset()
     masked = job.masked & set(parts["training"]) if job.config.sampling.vein_fraction else frozenset()
     masked = frozenset(patient for patient in masked if _is_usable(job.crops / patient / "vessels.nii.gz"))
-    return job.model_copy(update=parts | {"paired": paired, "masked": masked, "excluded": {}})
+    others = {name: getattr(job, name) & patients for name in ("ctpa_alone", "reported")}
+    return job.model_copy(update=parts | others | {"paired": paired, "masked": masked, "excluded": {}})
 
 
 def _taking_part(patients: Sequence[str], excluded: Mapping[str, str], part: str) -> tuple[str, ...]:
@@ -121,15 +138,13 @@ def _is_usable(mask: Path) -> bool:
 def _key(job: FoldJob) -> str:
     """What the result depends on (see `resume_key`)."""
     settings = job.model_dump(mode="json", include={"variant", "training", "validation", "labels"})
-    settings |= {"config": job.config.model_dump(mode="json", exclude=NO_RESULT), "paired": sorted(job.paired)}
+    settings |= {"config": job.config.model_dump(mode="json", exclude=NO_RESULT)}
+    settings |= {name: sorted(getattr(job, name)) for name in ("paired", "ctpa_alone", "reported")}
     return resume_key(settings, _existing_files(job))
 
 
 def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
-    files = {
-        patient: list(crop_files(job.crops / patient, patient in job.paired, patient in job.masked).values())
-        for patient in job.patients
-    }
+    files = {patient: list(job.files(patient).values()) for patient in job.patients}
     missing = [str(path) for paths in files.values() for path in paths if not path.is_file()]
     if missing:
         raise CpmnError(f"training needs {', '.join(missing)}. Run the crop stage first, or exclude the patient.")
@@ -145,14 +160,28 @@ def _check_classes(job: FoldJob) -> None:
 
 
 def _subjects(job: FoldJob, spacing: Spacing, cache: Path) -> tuple[list[Subject], list[Subject]]:
-    """Training and validation subjects; validation reads no CTPA."""
-    read = partial(load_subjects, crops=job.crops, labels=job.labels, spacing=spacing, cache=cache, config=job.config)
-    return read(job.training, paired=job.paired, masked=job.masked), read(job.validation, paired=frozenset())
+    """Training and validation subjects."""
+    files = {patient: job.files(patient) for patient in job.patients}
+    read = partial(load_subjects, files=files, labels=job.labels, spacing=spacing, cache=cache, config=job.config)
+    annotated = job.config.sampling.annotated
+    training = [_as_known(subject, job, annotated) for subject in read(job.training)]
+    chance = clot_chance(training, job.config)
+    training = [subject if subject.outlined else replace(subject, clot_chance=chance) for subject in training]
+    return training, [_as_known(subject, job, annotated=False) for subject in read(job.validation)]
+
+
+def _as_known(subject: Subject, job: FoldJob, annotated: bool) -> Subject:
+    """The subject; without the outline of its clots where there is none, or one of `annotate`'s that does not count."""
+    made = subject.label == 1 and subject.patient in job.reported
+    if not made or (annotated and subject.embolus.any()):
+        return subject
+    return subject.without_outline()
 
 
 def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
     """Subjects to train on. Raises CpmnError if they cannot serve the settings."""
     subjects = _with_clots(subjects)
+    _log_kinds(subjects)
     if config.schedule.pretraining_fraction and not any(
         subject.ctpa is not None and len(subject.clot_voxels) for subject in subjects
     ):
@@ -178,7 +207,7 @@ def _with_clots(subjects: list[Subject]) -> list[Subject]:
     """
     kept = []
     for subject in subjects:
-        if subject.label and not len(subject.clot_voxels):
+        if subject.label and subject.outlined and not len(subject.clot_voxels):
             logger.warning("patient %s has PE but no clot inside the crop: it is left out of training", subject.patient)
         else:
             kept.append(subject)
@@ -187,13 +216,22 @@ def _with_clots(subjects: list[Subject]) -> list[Subject]:
     return kept
 
 
+def _log_kinds(subjects: list[Subject]) -> None:
+    counts = Counter(
+        ("PE, outlined" if one.outlined else "PE, by the label alone") if one.label else "no PE" for one in subjects
+    )
+    logger.info("training on %s", ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
 def _planned(job: FoldJob, device: torch.device) -> tuple[FoldJob, Plan]:
     """The job with the network that is trained, and its plan. Raises CpmnError if it does not fit the memory."""
-    images = fingerprint(job.training, job.crops, job.labels, job.paired)
+    readable = [patient for patient in job.training if job.config.network.reader in job.phases(patient)]
+    images = fingerprint([job.files(patient) for patient in readable], [job.labels[patient] for patient in readable])
     spacing = job.config.network.spacing or tuple(images["median_spacing"])
     config = planned(job.config, images, spacing)
     check_memory(config, spacing, device)
     network = config.network
+    center, scale = network.window(network.reader)
     plan = Plan(
         format=1,
         variant=job.variant,
@@ -205,10 +243,10 @@ def _planned(job: FoldJob, device: torch.device) -> tuple[FoldJob, Plan]:
         strides=pooling_strides(spacing, network.patch_size, len(network.channels)),
         parameters=parameters(config, spacing),
         training_mb=round(training_bytes(config, spacing) / 1e6),
-        window_center=network.window_center,
-        blood_window=network.blood_window,
+        window_center=center,
+        blood_window=network.blood_window and network.reader == "nct",
         absolute_hu=network.absolute_hu,
-        window_scale=network.window_scale,
+        window_scale=scale,
         clip=network.clip,
         fingerprint=images,
         config=config.model_dump(mode="json"),

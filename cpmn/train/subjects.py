@@ -6,7 +6,7 @@ in memory (`python -m benchmarks libraries`).
 
 import logging
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from cpmn.anatomy.artery_vein import VEIN
 from cpmn.anatomy.blood import window_center
-from cpmn.anatomy.vessels import lung_vessels
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.anatomy.vessels import lung_vessels, opacified_vessels
+from cpmn.config.train import Phase, Spacing, TrainConfig
 from cpmn.config.train.network import NetworkConfig
 from cpmn.errors import PatientError
 from cpmn.files import written_atomically
@@ -37,21 +37,24 @@ CANDIDATES = 20_000  # our choice: at most so many voxels are kept as possible p
 class Subject:
     """One patient on the working grid; arrays are (z, y, x), memory-mapped.
 
-    nct, ctpa : int16 HU; `ctpa` is None where the patient has none or it is not used.
+    nct, ctpa : int16 HU; None where the patient has none or it is not used, but never both.
     embolus : uint8, 1 = clot.
     clot_voxels, lung_voxels : (n, 3) int16 indices of possible patch centres.
-    vessel_voxels : the same on clot-free vessel, where simulated emboli go; empty unless the settings use it.
+    vessel_voxels : the same on clot-free vessel, where simulated emboli go; empty unless the settings use it. Without
+        an NCT these are vessels that are filled with contrast.
     vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
     elsewhere_voxels : the same beyond `LUNG_MARGIN_MM` of the lungs; empty unless the settings use it.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
     reached : uint8, 1 = the CTPA shows this place; None where it shows the whole volume.
     spacing : of the voxels, (x, y, z) in mm.
     window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
+    clot_chance : that a patch holds clot, where nobody outlined them; nothing else uses it.
+    outlined : whether `embolus` tells where clots are and are not; else the label is all that is known.
     """
 
     patient: str
     label: int
-    nct: np.ndarray
+    nct: np.ndarray | None
     ctpa: np.ndarray | None
     embolus: np.ndarray
     clot_voxels: np.ndarray
@@ -64,37 +67,42 @@ class Subject:
     spacing: Spacing = (1.0, 1.0, 1.0)
     window_center: float = NetworkConfig.model_fields["window_center"].default
 
+    outlined: bool = True
+    clot_chance: float = 0.0
+
+    def without_outline(self) -> "Subject":
+        """The same patient, of whom only the label is known."""
+        nowhere = np.zeros((0, 3), np.int16)
+        empty = np.broadcast_to(np.uint8(0), self.embolus.shape)
+        return replace(self, embolus=empty, clot_voxels=nowhere, visibility=None, outlined=False)
+
     @property
     def shows_clot(self) -> bool:
         """Whether the patient has PE and a labelled clot lies in the crop: else nothing is asked of the mask."""
         return bool(self.label) and bool(self.embolus.any())
 
 
-def crop_files(folder: Path, with_ctpa: bool, with_vessels: bool = False) -> dict[str, Path]:
-    """Files of one patient's crop that training reads."""
-    names = ("nct", "ctpa", "embolus", "lung") if with_ctpa else ("nct", "embolus", "lung")
-    names += ("vessels",) if with_vessels else ()
+def crop_files(folder: Path, phases: Sequence[Phase], with_vessels: bool = False) -> dict[str, Path]:
+    """Files of one patient's crop that training reads; the grid is the first phase's."""
+    names = (*phases, "embolus", "lung", *(("vessels",) if with_vessels else ()))
     return {name: folder / f"{name}.nii.gz" for name in names}
 
 
 def load_subjects(
     patients: Sequence[str],
     *,
-    crops: Path,
-    labels: dict[str, int],
-    paired: Collection[str],
+    files: Mapping[str, Mapping[str, Path]],
+    labels: Mapping[str, int],
     spacing: Spacing,
     cache: Path,
     config: TrainConfig | None = None,
-    masked: Collection[str] = (),
 ) -> list[Subject]:
     """Subjects of `patients`, resampled once to `spacing` (x, y, z) in mm and then read from `cache`.
 
     Parameters
     ----------
-    crops : folder of the crops, one folder a patient.
+    files : of each patient's crop, by what they show (`crop_files`).
     labels : 1 = PE, 0 = none, by patient.
-    paired, masked : patients with a CTPA; patients whose veins are wanted.
     config : settings; what only some of them need (vessels, visibility) is computed if they ask for it.
 
     Raises PatientError if a crop's images lie on different grids.
@@ -103,8 +111,7 @@ def load_subjects(
     for patient in tqdm(patients, desc="volumes", unit="patient", disable=None):
         subject = _kept_subject(patient, labels[patient], cache / patient, spacing)
         if subject is None:
-            files = crop_files(crops / patient, patient in paired, patient in masked)
-            _write_arrays(_working_arrays(patient, files, spacing, config), cache / patient)
+            _write_arrays(_working_arrays(patient, files[patient], spacing, config), cache / patient)
             subject = _read_subject(patient, labels[patient], cache / patient, spacing)
         subjects.append(subject)
     return subjects
@@ -123,15 +130,16 @@ def _kept_subject(patient: str, label: int, folder: Path, spacing: Spacing) -> S
 
 
 def _working_arrays(
-    patient: str, files: dict[str, Path], spacing: Spacing, config: TrainConfig | None
+    patient: str, files: Mapping[str, Path], spacing: Spacing, config: TrainConfig | None
 ) -> dict[str, np.ndarray]:
     images = _read_images(patient, files)
     phases = [name for name in ("nct", "ctpa") if name in images]
+    nct = "nct" in images
     arrays = {name: _hounsfield(working_image(images[name], spacing)) for name in phases}
-    if "ctpa" in arrays and not (reached := _reached(arrays["ctpa"])).all():
+    if nct and "ctpa" in arrays and not (reached := _reached(arrays["ctpa"])).all():
         arrays["reached"] = reached.astype(np.uint8)
     arrays["embolus"] = working_label(images["embolus"], spacing)
-    if config:
+    if config and nct:
         arrays["window_center"] = _window_center(images["nct"], config.network)
     lung = working_label(images["lung"], spacing)
     near = _near_lung(lung, spacing)
@@ -139,11 +147,12 @@ def _working_arrays(
     if config and config.sampling.elsewhere_fraction:
         arrays["elsewhere_voxels"] = _candidates(~near & (arrays["embolus"] == 0))
     if config and config.sampling.simulated_fraction:
-        arrays["vessel_voxels"] = _candidates(lung_vessels(arrays["nct"], lung, arrays["embolus"], spacing))
+        vessels = lung_vessels if nct else opacified_vessels
+        arrays["vessel_voxels"] = _candidates(vessels(arrays[phases[0]], lung, arrays["embolus"], spacing))
     if "vessels" in images:
         veins = working_label(images["vessels"] == VEIN, spacing) > 0
         arrays["vein_voxels"] = _candidates(veins & (arrays["embolus"] == 0))
-    if config and config.loss.visibility_floor < 1:
+    if config and nct and config.loss.visibility_floor < 1:
         arrays["visibility"] = visibility_map(images["nct"], images["embolus"], arrays["embolus"], spacing, config.loss)
     arrays["clot_voxels"] = _candidates(_sampled_clot(arrays, config))
     return arrays
@@ -167,17 +176,18 @@ def _sampled_clot(arrays: dict[str, np.ndarray], config: TrainConfig | None) -> 
     A clot that is invisible on the NCT teaches nothing where its label weighs 0.
     """
     clot = arrays["embolus"] > 0
-    if config is None or config.loss.visibility_floor > 0:
+    if config is None or "visibility" not in arrays or config.loss.visibility_floor > 0:
         return clot
     seen = clot & (arrays["visibility"] > 0)
     return seen if seen.any() else clot
 
 
-def _read_images(patient: str, files: dict[str, Path]) -> dict[str, sitk.Image]:
+def _read_images(patient: str, files: Mapping[str, Path]) -> dict[str, sitk.Image]:
     images = {name: read_image(path) for name, path in files.items()}
+    first = next(iter(images))
     for name, image in images.items():
-        if not same_grid(image, images["nct"]):
-            problem = f"{name}.nii.gz ({describe_grid(image)}) is not on the grid of nct.nii.gz"
+        if not same_grid(image, images[first]):
+            problem = f"{name}.nii.gz ({describe_grid(image)}) is not on the grid of {first}.nii.gz"
             raise PatientError(patient, problem, "Run the crop stage again.", files[name].parent)
     return images
 
@@ -234,5 +244,5 @@ def _read_subject(patient: str, label: int, folder: Path, spacing: Spacing) -> S
         name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names if (folder / f"{name}.npy").exists()
     }
     center = arrays.pop("window_center", None)
-    subject = Subject(patient, label, arrays.pop("nct"), arrays.pop("ctpa", None), spacing=spacing, **arrays)
+    subject = Subject(patient, label, arrays.pop("nct", None), arrays.pop("ctpa", None), spacing=spacing, **arrays)
     return subject if center is None else replace(subject, window_center=float(center))

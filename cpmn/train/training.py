@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from cpmn.config.train import TrainConfig
+from cpmn.config.train import Phase, TrainConfig
 from cpmn.config.train.schedule import ScheduleConfig
 from cpmn.model.network import Pathway, build_pathway
 from cpmn.train.objective import Pathways
@@ -26,13 +26,15 @@ class Training:
     """A training in progress; `sums` add up the parts' (value, count) since the last row.
 
     networks : what is called, the pathways themselves or what averages their gradients over processes.
-    average : the NCT pathway's moving average, None if off.
+    reads : the phase whose pathway reads scans in the end.
+    average : that pathway's moving average, None if off.
     """
 
     pathways: Pathways
     networks: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
+    reads: Phase = "nct"
     average: AveragedModel | None = None
     step: int = 0
     seconds: float = 0.0
@@ -40,8 +42,8 @@ class Training:
     sums: dict[str, list[float]] = field(default_factory=dict)
 
     def reader(self) -> Pathway:
-        """The network that reads scans: the NCT pathway, or its moving average."""
-        return cast(Pathway, self.average.module if self.average is not None else self.pathways["nct"])
+        """The network that reads scans in the end, or its moving average."""
+        return cast(Pathway, self.average.module if self.average is not None else self.pathways[self.reads])
 
     def weights(self) -> list[nn.Parameter]:
         """All pathways' weights."""
@@ -67,9 +69,10 @@ def start_training(
     if config.machine.channels_last:
         pathways.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
     saved = resume.load()
-    state = Training(pathways, pathways, *new_optimiser(pathways, schedule, saved["step"] if saved else 0))
+    optimisation = new_optimiser(pathways, schedule, saved["step"] if saved else 0)
+    state = Training(pathways, pathways, *optimisation, reads=network.reader)
     if schedule.ema_decay:
-        state.average = AveragedModel(pathways["nct"], multi_avg_fn=moving_average(schedule.ema_decay))
+        state.average = AveragedModel(pathways[state.reads], multi_avg_fn=moving_average(schedule.ema_decay))
     state.networks = world.averaging(pathways)  # after the average was copied from what it wraps
     if saved is not None:
         _restore(state, saved)

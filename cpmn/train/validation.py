@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train import Phase, Spacing, TrainConfig
 from cpmn.model.inference import predict_volume
 from cpmn.model.losses import classification_loss, segmentation_loss
 from cpmn.model.network import Pathway
 from cpmn.scoring import metrics, overlap
+from cpmn.scoring.lesions import components
 from cpmn.train.processes import ALONE, World
 from cpmn.train.subjects import Subject
 from cpmn.volume.grid import normalise
@@ -26,42 +27,54 @@ def validate(
     config: TrainConfig,
     device: torch.device,
     world: World = ALONE,
+    phase: Phase = "nct",
 ) -> dict[str, float | None]:
     """`validation_{loss,dice,auc}` on the working grid (`spacing`); None if undefined; `world` shares them.
 
-    loss : mean over patients of Dice + cross-entropy + classification_weight x class cross-entropy, on whole crops.
+    Of those `subjects` alone that have the pathway's `phase`; names of the CTPA's end in `_ctpa`.
+
+    loss : mean over patients of Dice + cross-entropy + classification_weight x class cross-entropy, on whole crops; the
+        class alone where nobody outlined the patient's clots.
     dice : mean over PE patients with clot in the crop, at probability 0.5; no prediction counts 0.
     auc : of the patients' class logits; None unless there are patients of both classes.
+    found : share of the connected clots of those PE patients that a marked voxel touches.
     """
+    subjects = [subject for subject in subjects if getattr(subject, phase) is not None]
     pathway.eval()
-    rows = world.gather([_validate_subject(pathway, one, spacing, config, device) for one in world.share(subjects)])
+    rows = world.gather(
+        [_validate_subject(pathway, one, spacing, config, device, phase) for one in world.share(subjects)]
+    )
     pathway.train()
-    losses, dices, logits = (np.array([row[i] for row in rows]) for i in range(3))
+    losses, dices, logits, clots, hits = (np.array([row[i] for row in rows]) for i in range(5))
     labels = np.array([subject.label for subject in subjects], int)
     asked = np.array([subject.shows_clot for subject in subjects], bool)
     dice = float(dices[asked].mean()) if asked.any() else None
     auc = metrics.area(labels, logits) if 0 < labels.sum() < len(labels) else None
-    return {
-        "validation_loss": float(losses.mean()) if len(rows) else None,
-        "validation_dice": dice,
-        "validation_auc": auc,
-    }
+    touched = float(hits[asked].sum() / clots[asked].sum()) if asked.any() else None
+    found = {"loss": float(losses.mean()) if len(rows) else None, "dice": dice, "auc": auc, "found": touched}
+    return {f"validation_{name}{'' if phase == 'nct' else '_ctpa'}": value for name, value in found.items()}
 
 
 def _validate_subject(
-    pathway: Pathway, subject: Subject, spacing: Spacing, config: TrainConfig, device: torch.device
-) -> tuple[float, float, float]:
-    def intensities(hu: np.ndarray) -> np.ndarray:
-        return normalise(hu, subject.window_center, config.network.window_scale, config.network.clip)
+    pathway: Pathway, subject: Subject, spacing: Spacing, config: TrainConfig, device: torch.device, phase: Phase
+) -> tuple[float, float, float, int, int]:
+    center, scale = config.network.window(phase)
+    center = subject.window_center if phase == "nct" else center
 
-    volume = torch.from_numpy(intensities(np.asarray(subject.nct))).to(device)
+    def intensities(hu: np.ndarray) -> np.ndarray:
+        return normalise(hu, center, scale, config.network.clip)
+
+    volume = torch.from_numpy(intensities(np.asarray(getattr(subject, phase)))).to(device)
     background = float(intensities(np.array([AIR_HU]))[0])
     patch = config.network.patch_size
     output = predict_volume(pathway, volume, spacing, patch, overlap=OVERLAP, background=background)
     clot = torch.from_numpy(np.array(subject.embolus)).to(device, torch.float32)
     label = torch.tensor([float(subject.label)], device=device)
     logits = torch.logit(output.probability, eps=1e-6)
-    loss = segmentation_loss(logits[None, None], [], clot[None, None])
+    loss = segmentation_loss(logits[None, None], [], clot[None, None]) if subject.outlined else 0.0
     loss = loss + config.loss.classification_weight * classification_loss(output.class_logit[None], label)
     marked = (output.probability >= THRESHOLD).cpu().numpy()
-    return float(loss), overlap.dice(marked, np.asarray(subject.embolus)), float(output.class_logit)
+    embolus = np.asarray(subject.embolus)
+    clots = components(embolus, spacing)
+    hits = len(np.unique(clots[marked & (embolus > 0)]))
+    return float(loss), overlap.dice(marked, embolus), float(output.class_logit), int(clots.max()), hits

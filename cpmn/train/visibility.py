@@ -7,14 +7,17 @@ Weighting labels by visibility is ours.
 import cc3d
 import numpy as np
 import SimpleITK as sitk
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from cpmn.anatomy.vessels import BLOOD_HU, SOFT_HU
-from cpmn.config.train import Spacing
+from cpmn.config.train import Spacing, TrainConfig
 from cpmn.config.train.loss import LossConfig
 from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample
 
 RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
+MARKED = 0.5  # ours: probability from which a voxel of a reading counts as clot
 LEVELS = 255  # visibilities are kept as uint8
 
 
@@ -34,6 +37,21 @@ def patch_visibility(hu: np.ndarray, clot: np.ndarray, spacing: Spacing, config:
     ids = np.asarray(cc3d.connected_components(clot)).astype(int)
     seen = _visibility(hu, ids, np.array(spacing[::-1]), config.visible_hu, config.invisible_hu)
     return LEVELS * _table(seen)[ids]
+
+
+def shown_weight(patches: Tensor, read: Tensor, spacing: Spacing, config: TrainConfig) -> Tensor:
+    """`label_weight` of clots that are `read` on the CTPA (probability, marked from `MARKED`) in NCT patches.
+
+    patches : (batch, 1, z, y, x), normalised; the window's centre does not matter, as a clot is compared with blood
+        near it, so that the configured one serves.
+    """
+    hu = (patches.float() * config.network.window_scale + config.network.window_center).cpu().numpy()[:, 0]
+    marked = (read >= MARKED).cpu().numpy()[:, 0]
+    weights = [
+        label_weight(patch_visibility(one, clot, spacing, config.loss), clot, config.loss.visibility_floor)
+        for one, clot in zip(hu, marked, strict=True)
+    ]
+    return torch.from_numpy(np.stack(weights)[:, None]).to(patches.device)
 
 
 def _visibility(

@@ -87,15 +87,19 @@ def outline(mask: np.ndarray) -> list[Edge]:
 
 
 def show_slice(
-    axes: Axes, hu: np.ndarray, spacing: tuple[float, float], marked: Mapping[str, np.ndarray | None]
+    axes: Axes,
+    hu: np.ndarray,
+    spacing: tuple[float, float],
+    marked: Mapping[str, np.ndarray | None],
+    window: tuple[float, float] = WINDOW_HU,
 ) -> tuple[float, float, float, float]:
-    """Draw a slice (y, x; HU) in the mediastinal window, voxels of `spacing` (x, y; mm), and outline masks by colour.
+    """Draw a slice (y, x; HU) in the `window`, voxels of `spacing` (x, y; mm), and outline masks by colour.
 
     Returns the `extent` (mm) at which `imshow` lays another image over it.
     """
     x, y = spacing
     extent = (0.0, hu.shape[1] * x, hu.shape[0] * y, 0.0)
-    axes.imshow(grey(hu), cmap="gray", vmin=0, vmax=1, extent=extent)
+    axes.imshow(grey(hu, window), cmap="gray", vmin=0, vmax=1, extent=extent)
     axes.set(xticks=[], yticks=[])
     for colour, mask in marked.items():
         edges = [] if mask is None else outline(mask)

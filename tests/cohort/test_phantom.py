@@ -26,8 +26,15 @@ def test_adding_a_patient_leaves_the_rows_of_the_others():
 
 
 def test_only_patients_with_pe_have_a_ctpa_mask():
-    for row in phantom_rows(PhantomConfig()):
+    for row in phantom_rows(PhantomConfig(outlined=None)):
         assert (row["ctpa_mask"] != "") == (row["label"] == "1")
+
+
+def test_the_first_patients_with_pe_are_outlined_and_a_report_is_known_of_the_others():
+    rows, all_named = phantom_rows(PhantomConfig(outlined=2)), phantom_rows(PhantomConfig(outlined=None))
+    named = [row["patient_id"] for row in rows if row["ctpa_mask"]]
+    assert named == [row["patient_id"] for row in all_named if row["label"] == "1"][:2]
+    assert [row | {"ctpa_mask": ""} for row in rows] == [row | {"ctpa_mask": ""} for row in all_named]
 
 
 @pytest.mark.parametrize("index", [0, 11, 998, 1000])

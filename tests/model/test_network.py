@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from cpmn.model.network import PRIOR_FLOOR, build_pathway, pool_evidence
+from cpmn.model.network import PRIOR_FLOOR, ConvBlock, build_pathway, pool_evidence
 
 STRIDES = ((2, 2, 1), (2, 2, 2))
 
@@ -102,3 +102,19 @@ def test_without_norm_the_finest_features_keep_a_patchs_own_hu(absolute):
     patch = torch.randn(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
     same = torch.allclose(stem(3 * patch), stem(patch), atol=1e-3)
     assert same is not absolute
+
+
+def test_mixed_precision_reads_no_memory_that_nobody_wrote():
+    """At two slices torch's own bfloat16 gradient takes other values each time, NaN among them."""
+    block, random = ConvBlock(16, 16), torch.Generator().manual_seed(0)
+    patches = torch.randn(2, 16, 2, 4, 4, generator=random)
+    found = []
+    for junk in (float("nan"), 1e3, float("nan"), 7.0):
+        block.zero_grad()
+        for size in (10**4, 10**5, 10**6):
+            torch.full((size,), junk)  # freed at once, and what is allocated next is not wiped
+        with torch.autocast("cpu", torch.bfloat16):
+            block(patches).float().pow(2).sum().backward()
+        assert block.convolution.weight.grad is not None
+        found.append(block.convolution.weight.grad.clone())
+    assert all(torch.equal(found[0], other) for other in found[1:])

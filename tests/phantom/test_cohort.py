@@ -41,6 +41,7 @@ def test_truth_only_has_the_nct_and_its_truth_without_dicom(coarse: PhantomConfi
     assert not list(made.rglob("*.dcm"))
     for index, patient in enumerate(load_cohort(made / "cohort.csv")):
         assert (patient.label, patient.ctpa, patient.ctpa_mask) == (phantom_label(7, index), None, None)
+        assert patient.nct is not None
         folder = patient.nct.parent
         assert {path.name for path in folder.iterdir()} == {"nct.nii.gz", "nct_truth.nii.gz", "phantom.json"}
         assert patient.nct_truth == folder / "nct_truth.nii.gz"

@@ -1,6 +1,6 @@
 """Made-up crops of six patients and the smallest sensible training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from cpmn.config.train import TrainConfig
 from cpmn.train.fold import FoldJob
 from cpmn.train.stage import train_fold
+from cpmn.train.subjects import Subject, crop_files, load_subjects
 from cpmn.volume.images import write_image
 from tests.settings import train_config
 
@@ -46,6 +47,17 @@ def write_crop(folder: Path, *, label: int, seed: int) -> None:
         image = sitk.GetImageFromArray(array)
         image.SetSpacing(SPACING)
         write_image(image, folder / f"{name}.nii.gz")
+
+
+def loaded(
+    patients: Sequence[str], *, crops: Path, paired: Collection[str], masked: Collection[str] = (), **settings: Any
+) -> list[Subject]:
+    """Subjects of the crops' patients, those `paired` with their CTPA and those `masked` with vessels."""
+    files = {
+        name: crop_files(crops / name, ("nct", "ctpa") if name in paired else ("nct",), name in masked)
+        for name in patients
+    }
+    return load_subjects(patients, files=files, **settings)
 
 
 @pytest.fixture(scope="session")

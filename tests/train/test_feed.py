@@ -1,3 +1,5 @@
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+# Every patient here has an NCT: a test that finds none fails by itself.
 """Batches that are sampled ahead are the same batches."""
 
 import threading
@@ -8,17 +10,14 @@ import torch
 import cpmn.train.feed as feed
 from cpmn.train.feed import Sampler
 from cpmn.train.processes import World
-from cpmn.train.subjects import load_subjects
 from tests.settings import train_config
-from tests.train.conftest import LABELS, PATIENTS, SPACING, TINY
+from tests.train.conftest import LABELS, PATIENTS, SPACING, TINY, loaded
 
 
 @pytest.fixture
 def subjects(crops, tmp_path):
     config = train_config(**TINY)
-    return load_subjects(
-        PATIENTS, crops=crops, labels=LABELS, spacing=SPACING, cache=tmp_path, config=config, paired=set()
-    )
+    return loaded(PATIENTS, crops=crops, labels=LABELS, spacing=SPACING, cache=tmp_path, config=config, paired=set())
 
 
 def sampled(subjects, ahead: int, world: World) -> list[torch.Tensor]:

@@ -4,6 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.train.fingerprint import fingerprint
+from cpmn.train.subjects import crop_files
 from cpmn.volume.images import write_image
 
 
@@ -25,7 +26,9 @@ def test_fingerprint(tmp_path):
     draw(tmp_path / "a", (0.7, 0.7, 1.0), (10, 8, 6), -860, 70)
     draw(tmp_path / "b", (0.8, 0.8, 5.0), (12, 9, 4), -820)
     draw(tmp_path / "c", (0.6, 0.6, 2.0), (14, 7, 5), -900)
-    found = fingerprint(["a", "b", "c"], tmp_path, {"a": 1, "b": 0, "c": 0}, {"a", "z"})
+    found = fingerprint(
+        [crop_files(tmp_path / name, ("nct", "ctpa") if name == "a" else ("nct",)) for name in "abc"], [1, 0, 0]
+    )
     assert found == {
         "patients": 3,
         "pe": 1,
@@ -41,6 +44,6 @@ def test_fingerprint(tmp_path):
 
 def test_no_lung_and_no_clot(tmp_path):
     draw(tmp_path / "a", (0.7, 0.7, 1.0), (10, 1, 1), 0)
-    found = fingerprint(["a"], tmp_path, {"a": 0}, set())
+    found = fingerprint([crop_files(tmp_path / "a", ("nct",))], [0])
     assert found["lung_hu"] is None
     assert found["clot_hu"] is None

@@ -1,3 +1,5 @@
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false, reportArgumentType=false
+# Every patient here has an NCT: a test that finds none fails by itself.
 import shutil
 
 import numpy as np
@@ -7,11 +9,12 @@ import SimpleITK as sitk
 from cpmn.anatomy.artery_vein import ARTERY, VEIN
 from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.train.subjects import load_subjects, working_label
+from cpmn.train.subjects import working_label
 from cpmn.volume.grid import working_image
 from cpmn.volume.images import image_like, read_image, write_image
 from tests.anatomy.test_blood import chest
 from tests.settings import train_config
+from tests.train.conftest import loaded
 
 
 def label_image(voxels: dict[tuple[int, int, int], int], shape=(12, 12, 12)) -> sitk.Image:
@@ -23,7 +26,7 @@ def label_image(voxels: dict[tuple[int, int, int], int], shape=(12, 12, 12)) -> 
 
 def test_cases_hold_what_the_crops_hold(crops, tmp_path):
     settings = {"crops": crops, "labels": {"p0": 1, "n0": 0}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
-    pe, normal = load_subjects(["p0", "n0"], paired={"p0"}, **settings)
+    pe, normal = loaded(["p0", "n0"], paired={"p0"}, **settings)
     nct = sitk.GetArrayFromImage(read_image(crops / "p0" / "nct.nii.gz"))
     assert np.array_equal(pe.nct, nct)
     assert pe.nct.dtype == np.int16
@@ -44,14 +47,14 @@ def test_what_the_ctpa_does_not_reach_is_known_and_noise_in_air_is_not_taken_for
         hu[-1, ::3, ::3] = -1024  # air of a noisy scan, here and there
         write_image(image_like(hu, nct), tmp_path / name / "p0" / "ctpa.nii.gz")
     settings = {"labels": {"p0": 1}, "spacing": read_image(crops / "p0" / "nct.nii.gz").GetSpacing()}
-    (short,) = load_subjects(["p0"], crops=tmp_path / "short", paired={"p0"}, cache=tmp_path / "1", **settings)
+    (short,) = loaded(["p0"], crops=tmp_path / "short", paired={"p0"}, cache=tmp_path / "1", **settings)
     half = len(short.nct) // 2
     assert short.reached is not None
     assert not short.reached[:half].any()
     assert short.reached[half:].all()
-    (noisy,) = load_subjects(["p0"], crops=tmp_path / "noisy", paired={"p0"}, cache=tmp_path / "2", **settings)
+    (noisy,) = loaded(["p0"], crops=tmp_path / "noisy", paired={"p0"}, cache=tmp_path / "2", **settings)
     assert noisy.reached is None
-    (alone,) = load_subjects(["p0"], crops=tmp_path / "short", paired=set(), cache=tmp_path / "3", **settings)
+    (alone,) = loaded(["p0"], crops=tmp_path / "short", paired=set(), cache=tmp_path / "3", **settings)
     assert alone.reached is None
 
 
@@ -64,7 +67,7 @@ def test_the_window_is_centred_on_the_blood_of_each_patient(tmp_path):
         write_image(image_like(np.zeros(drawn.hu.shape, np.uint8), image), tmp_path / name / "embolus.nii.gz")
 
     def centers(folder, **settings):
-        subjects = load_subjects(
+        subjects = loaded(
             ["pale", "rich"],
             crops=tmp_path,
             labels={"pale": 0, "rich": 0},
@@ -81,27 +84,25 @@ def test_the_window_is_centred_on_the_blood_of_each_patient(tmp_path):
 
 def test_crops_are_read_once(crops, tmp_path):
     settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
-    (first,) = load_subjects(["p0"], crops=crops, **settings)
-    (again,) = load_subjects(["p0"], crops=tmp_path / "gone", **settings)
+    (first,) = loaded(["p0"], crops=crops, **settings)
+    (again,) = loaded(["p0"], crops=tmp_path / "gone", **settings)
     assert np.array_equal(first.nct, again.nct)
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
 def test_volumes_that_power_loss_damaged_are_made_again(crops, tmp_path, share):
     settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "cache": tmp_path}
-    (first,) = load_subjects(["p0"], crops=crops, **settings)
+    (first,) = loaded(["p0"], crops=crops, **settings)
     before, path = np.array(first.nct), tmp_path / "p0/nct.npy"
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[: int(share * len(content))])
-    (again,) = load_subjects(["p0"], crops=crops, **settings)
+    (again,) = loaded(["p0"], crops=crops, **settings)
     assert np.array_equal(again.nct, before)
 
 
 def test_both_phases_share_the_working_grid(crops, tmp_path):
-    (subject,) = load_subjects(
-        ["p0"], crops=crops, labels={"p0": 1}, paired={"p0"}, spacing=(2.0, 2.5, 6.0), cache=tmp_path
-    )
+    (subject,) = loaded(["p0"], crops=crops, labels={"p0": 1}, paired={"p0"}, spacing=(2.0, 2.5, 6.0), cache=tmp_path)
     assert subject.ctpa is not None
     assert subject.nct.shape == subject.ctpa.shape == subject.embolus.shape == (11, 39, 48)
     assert 35 <= np.median(subject.nct[subject.embolus > 0]) <= 110
@@ -112,7 +113,7 @@ def test_image_on_another_grid(crops, tmp_path):
         write_image(read_image(crops / "p0" / f"{name}.nii.gz"), tmp_path / "p0" / f"{name}.nii.gz")
     write_image(label_image({}), tmp_path / "p0" / "embolus.nii.gz")
     with pytest.raises(CpmnError, match=r"patient p0: embolus\.nii\.gz \(12x12x12 .* is not on the grid of nct"):
-        load_subjects(["p0"], crops=tmp_path, labels={"p0": 1}, paired={"p0"}, spacing=(3, 3, 4), cache=tmp_path / "c")
+        loaded(["p0"], crops=tmp_path, labels={"p0": 1}, paired={"p0"}, spacing=(3, 3, 4), cache=tmp_path / "c")
 
 
 def test_label_keeps_its_volume_when_voxels_shrink():
@@ -140,13 +141,13 @@ def test_label_grid_is_the_image_grid():
 def test_volumes_stay_on_disk(crops, tmp_path):
     config = train_config(simulated_fraction=0.2, visibility_floor=0.5)
     settings = {"crops": crops, "labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0)}
-    (subject,) = load_subjects(["p0"], cache=tmp_path / "all", config=config, **settings)
+    (subject,) = loaded(["p0"], cache=tmp_path / "all", config=config, **settings)
     for array in (subject.nct, subject.ctpa, subject.embolus, subject.vessel_voxels, subject.visibility):
         assert isinstance(array, np.memmap)
     assert len(subject.vessel_voxels)
     assert subject.visibility is not None
     assert np.median(subject.visibility[subject.embolus > 0]) == 255  # 50 HU above blood
-    (plain,) = load_subjects(["p0"], cache=tmp_path / "plain", config=TrainConfig(), **settings)
+    (plain,) = loaded(["p0"], cache=tmp_path / "plain", config=TrainConfig(), **settings)
     assert len(plain.vessel_voxels) == 0
     assert plain.visibility is None
 
@@ -159,9 +160,9 @@ def test_vein_voxels_are_the_clot_free_veins_of_those_with_a_mask(crops, tmp_pat
     vessels[0, :2, :3], vessels[1, :2, :3] = ARTERY, VEIN
     write_image(image_like(vessels, nct), tmp_path / "p0" / "vessels.nii.gz")
     settings = {"crops": tmp_path, "labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0)}
-    (subject,) = load_subjects(["p0"], masked={"p0"}, cache=tmp_path / "veins", **settings)
+    (subject,) = loaded(["p0"], masked={"p0"}, cache=tmp_path / "veins", **settings)
     assert subject.vein_voxels.tolist() == [[1, y, x] for y in range(2) for x in range(3)]
-    (plain,) = load_subjects(["p0"], cache=tmp_path / "plain", **settings)
+    (plain,) = loaded(["p0"], cache=tmp_path / "plain", **settings)
     assert len(plain.vein_voxels) == 0
 
 
@@ -172,10 +173,8 @@ def test_elsewhere_is_the_rest_of_the_crop(crops, tmp_path):
     corner[0, 0, 0] = 1
     write_image(image_like(corner, lung), tmp_path / "far" / "p0" / "lung.nii.gz")
     settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "crops": tmp_path / "far"}
-    (plain,) = load_subjects(["p0"], cache=tmp_path / "plain", **settings)
-    (subject,) = load_subjects(
-        ["p0"], cache=tmp_path / "more", config=train_config(elsewhere_fraction=0.25), **settings
-    )
+    (plain,) = loaded(["p0"], cache=tmp_path / "plain", **settings)
+    (subject,) = loaded(["p0"], cache=tmp_path / "more", config=train_config(elsewhere_fraction=0.25), **settings)
     assert len(plain.elsewhere_voxels) == 0
     assert len(subject.elsewhere_voxels)
     assert np.linalg.norm(subject.elsewhere_voxels * (4.0, 3.0, 3.0), axis=1).min() > 20
@@ -203,6 +202,6 @@ def test_patches_are_centred_on_clots_that_have_something_to_teach(crops, tmp_pa
     write_image(image_like(ids, embolus), tmp_path / "crops" / "p0" / "embolus.nii.gz")
     config = train_config(invisible_hu=10.0, visible_hu=30.0, **changes)
     settings = {"labels": {"p0": 1}, "paired": {"p0"}, "spacing": (3.0, 3.0, 4.0), "config": config}
-    (subject,) = load_subjects(["p0"], crops=tmp_path / "crops", cache=tmp_path / "cache", **settings)
+    (subject,) = loaded(["p0"], crops=tmp_path / "crops", cache=tmp_path / "cache", **settings)
     centred = {int(ids[tuple(voxel)]) for voxel in subject.clot_voxels}
     assert centred == ({1, 2} if both else {1})

@@ -52,9 +52,14 @@ def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
 
 def test_dice_is_of_pe_patients_and_auc_of_all(monkeypatch):
     """Dice 0.2 and 0.6 in PE patients (the normal's does not count), one of two normals above one of two: AUC 3/4."""
-    rows = iter([(1.0, 0.2, 2.0), (1.0, 0.9, 1.0), (1.0, 0.6, 0.5), (1.0, 0.9, 0.0)])
+    rows = iter([(1.0, 0.2, 2.0, 3, 1), (1.0, 0.9, 1.0, 0, 0), (1.0, 0.6, 0.5, 5, 5), (1.0, 0.9, 0.0, 0, 0)])
     monkeypatch.setattr(validation, "_validate_subject", lambda *_: next(rows))
     pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
     subjects = [subject(label) for label in (1, 0, 1, 0)]
     found = validate(pathway, subjects, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"))
-    assert found == pytest.approx({"validation_loss": 1.0, "validation_dice": 0.4, "validation_auc": 0.75})
+    assert found == pytest.approx(
+        {
+            **{"validation_loss": 1.0, "validation_dice": 0.4, "validation_auc": 0.75},
+            "validation_found": 0.75,  # 6 of 8 clots
+        }
+    )

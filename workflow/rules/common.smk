@@ -20,6 +20,8 @@ shell.prefix(
     "export OMP_WAIT_POLICY=${{OMP_WAIT_POLICY:-PASSIVE}}; "
 )
 
+from cpmn.annotate.teachers import readers
+from cpmn.cohort.kinds import is_reported, kind_lines, require_outlines
 from cpmn.cohort.sheet import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
@@ -48,11 +50,16 @@ config["on_bad_patient"] = CONFIG.on_bad_patient
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
 if workflow.is_main_process:
-    logger.info(f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients")
+    logger.info(
+        f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients\n"
+        + "\n".join(f"  {line}" for line in kind_lines(COHORT.values()))
+    )
     for warning in shared_scans(COHORT.values()):
         logger.warning(warning)
-PAIRED = [name for name, patient in COHORT.items() if patient.ctpa]
-UNPAIRED = [name for name in PATIENTS if name not in PAIRED]
+PAIRED = [name for name, patient in COHORT.items() if patient.nct and patient.ctpa]
+NCT_ALONE = [name for name, patient in COHORT.items() if not patient.ctpa]
+CTPA_ALONE = [name for name, patient in COHORT.items() if not patient.nct]
+WITH_NCT = [name for name in PATIENTS if name not in CTPA_ALONE]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
 
@@ -126,6 +133,7 @@ def vessels_of(wildcards):
 def splits_or_reason():
     """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
     try:
+        require_outlines(COHORT.values(), CONFIG.train.unannotated)
         return split_cohort(list(COHORT.values()), CONFIG.train), ""
     except CpmnError as error:
         return None, str(error)
@@ -135,6 +143,20 @@ SPLITS, UNSPLIT = splits_or_reason()
 FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
 SCORED = list(
     dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])
+)
+# Who teaches the networks of `annotate`, and whom they outline.
+USING = CONFIG.train.unannotated == "use"
+# Outlines that a person corrected teach no network, or each correction would read everybody again.
+CORRECTED = [
+    name
+    for name, patient in COHORT.items()
+    if patient.ctpa_mask and Path(f"results/annotate/{name}/annotate.json").exists()
+]
+READERS = readers(
+    list(COHORT.values()) if USING else [],
+    [*set_apart(SPLITS or {}), *CORRECTED],
+    CONFIG.annotate.folds,
+    CONFIG.annotate.seed,
 )
 if workflow.is_main_process and CONFIG.cohort is not None:
     or_stop(require_references, [COHORT[name] for name in SCORED if not expected(COHORT[name].nct_truth)])
@@ -152,12 +174,55 @@ def fold_patients(wildcards):
 
 def labels_of(wildcards):
     """Label of each patient that a fold's training sees."""
-    return {name: COHORT[name].label for name in fold_patients(wildcards)}
+    taught = [
+        *ctpa_alone_patients(wildcards),
+        *(name for name in fold_patients(wildcards) if name in WITH_NCT),
+    ]
+    return {name: COHORT[name].label for name in taught}
 
 
 def paired_patients(wildcards):
-    """Those of them that have a CTPA."""
+    """Those of them that have both phases."""
     return [name for name in fold_patients(wildcards) if name in PAIRED]
+
+
+def reported_patients(wildcards):
+    """Those of them that have PE of which nobody drew an outline."""
+    return [name for name in fold_patients(wildcards) if is_reported(COHORT[name])]
+
+
+def ctpa_alone_patients(wildcards):
+    """Those of them that have a CTPA alone; none where the variant trains no pathway on it."""
+    wanted = fold_patients(wildcards) if "ctpa" in settings_of(wildcards)["network"]["pathways"] else []
+    return [name for name in wanted if name in CTPA_ALONE]
+
+
+def ctpa_crops_of(wildcards):
+    """Cropped volumes of those."""
+    return collect(
+        "results/annotate/crop/{patient}/{file}",
+        patient=ctpa_alone_patients(wildcards),
+        file=["status.json", "ctpa.nii.gz", "embolus.nii.gz", "lung.nii.gz"],
+    )
+
+
+def annotate_fold_of(wildcards):
+    """Who teaches one network of `annotate`, and who is held from it."""
+    return READERS["folds"][int(wildcards.fold)]
+
+
+def annotated_of(wildcards):
+    """The outline that `annotate` makes of a patient whom nobody outlined."""
+    return collect("results/annotate/{patient}/embolus.nii.gz", patient=_read(wildcards))
+
+
+def annotate_status_of(wildcards):
+    """Whether it could."""
+    return collect("results/annotate/{patient}/status.json", patient=_read(wildcards))
+
+
+def _read(wildcards):
+    return [wildcards.patient] if wildcards.patient in READERS["read"] else []
 
 
 def crops_of(patients):
@@ -165,6 +230,7 @@ def crops_of(patients):
 
     def crops(wildcards):
         names = patients(wildcards) if callable(patients) else patients
+        names = [name for name in names if name in WITH_NCT]
         paired = [name for name in names if name in PAIRED]
         shared = ["status.json", "nct.nii.gz", "embolus.nii.gz", "lung.nii.gz"]
         return collect("results/crop/{patient}/{file}", patient=names, file=shared) + collect(

@@ -29,15 +29,24 @@ use rule convert as convert_nct_alone with:
         nct_record="results/convert/{patient}/nct.json",
         status="results/convert/{patient}/status.json",
     wildcard_constraints:
-        patient=any_of(UNPAIRED),
+        patient=any_of(NCT_ALONE),
+
+
+use rule convert as convert_ctpa_alone with:
+    output:
+        ctpa="results/convert/{patient}/ctpa.nii.gz",
+        ctpa_record="results/convert/{patient}/ctpa.json",
+        status="results/convert/{patient}/status.json",
+    wildcard_constraints:
+        patient=any_of(CTPA_ALONE),
 
 
 # Before any training, by its priority and that of `convert`. No input of `train`: a new patient would repeat every
 # training, or hide other reasons for one (see `track`).
 rule check_cohort:
     input:
-        records=collect("results/convert/{patient}/nct.json", patient=PATIENTS)
-        + collect("results/convert/{patient}/ctpa.json", patient=PAIRED),
+        records=collect("results/convert/{patient}/nct.json", patient=WITH_NCT)
+        + collect("results/convert/{patient}/ctpa.json", patient=PAIRED + CTPA_ALONE),
         code=code_of("cpmn.checks.cohort"),
     output:
         "results/convert/cohort.json",
@@ -48,7 +57,9 @@ rule check_cohort:
         "../envs/images.yaml"
     params:
         cohort=[
-            patient.model_dump(mode="json", include={"patient_id", "nct", "label", "group", "overrule"})
+            patient.model_dump(
+                mode="json", include={"patient_id", "nct", "ctpa", "label", "group", "overrule"}
+            )
             for patient in COHORT.values()
         ],
     script:

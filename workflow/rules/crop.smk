@@ -44,7 +44,7 @@ use rule crop as crop_nct_alone with:
         box="results/crop/{patient}/crop.json",
         status="results/crop/{patient}/status.json",
     wildcard_constraints:
-        patient=any_of(UNPAIRED),
+        patient=any_of(NCT_ALONE),
 
 
 # A job of its own, so that a cohort without vessel masks has none, and new masks cut and train nothing again.

@@ -5,6 +5,8 @@ rule propagate:
         affine="results/register/{patient}/affine.mat",
         warp="results/register/{patient}/warp.nii.gz",
         masks=scans_of("ctpa_mask", "nct_mask"),
+        annotated=annotated_of,
+        annotate_status=annotate_status_of,
         upstream=[
             "results/convert/{patient}/status.json",
             "results/register/{patient}/status.json",
@@ -22,6 +24,7 @@ rule propagate:
     params:
         patient=row_of,
         settings=CONFIG.propagate.model_dump(mode="json"),
+        unannotated=CONFIG.train.unannotated,
     script:
         "../scripts/propagate.py"
 
@@ -33,4 +36,4 @@ use rule propagate as propagate_nct_alone with:
         upstream=["results/convert/{patient}/status.json"],
         code=code_of("cpmn.propagate.stage"),
     wildcard_constraints:
-        patient=any_of(UNPAIRED),
+        patient=any_of(NCT_ALONE),

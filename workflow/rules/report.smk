@@ -9,7 +9,8 @@ rule report:
             fold=range(len(FOLDS)),
         ),
         qualities=collect("results/register/{patient}/quality.json", patient=PAIRED),
-        statuses=collect("results/crop/{patient}/status.json", patient=PATIENTS),
+        statuses=collect("results/crop/{patient}/status.json", patient=WITH_NCT),
+        annotated="results/annotate/metrics.json" if READERS["read"] else [],
         pictures=collect(
             "results/evaluate/{variant}/{kind}/{patient}.nii.gz",
             variant=VARIANTS,

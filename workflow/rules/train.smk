@@ -18,6 +18,7 @@ rule splits:
 rule train:
     input:
         crops=crops_of(fold_patients),
+        ctpa_crops=ctpa_crops_of,
         vessels=masks_of,
         qualities=qualities_of(fold_patients),
         splits=[] if SPLITS else "results/train/splits.json",
@@ -39,6 +40,8 @@ rule train:
         patients=fold_of,
         labels=labels_of,
         paired=paired_patients,
+        ctpa_alone=ctpa_alone_patients,
+        reported=reported_patients,
         masked=masked_patients,
         settings=settings_of,
         min_patients=CONFIG.min_patients,

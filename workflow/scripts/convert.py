@@ -15,7 +15,7 @@ with job_log(snakemake.log[0]):
     patient = Patient.model_validate(snakemake.params.patient)
     config = ConvertConfig.model_validate(snakemake.params.settings)
     run_patient_stage(
-        lambda: convert_patient(patient, Path(snakemake.output.nct).parent, config),
+        lambda: convert_patient(patient, Path(snakemake.output.status).parent, config),
         stage="convert",
         patient=patient.patient_id,
         outputs=[path for path in snakemake.output if path != snakemake.output.status],

@@ -13,6 +13,7 @@ from cpmn.propagate.stage import propagate_patient
 
 with job_log(snakemake.log[0]):
     patient = Patient.model_validate(snakemake.params.patient)
+    annotated = [*snakemake.input.get("annotated", [])]
     paired = {name: Path(snakemake.input[name]) for name in ("ctpa", "affine", "warp") if patient.ctpa}
     run_patient_stage(
         lambda: propagate_patient(
@@ -23,11 +24,13 @@ with job_log(snakemake.log[0]):
             warp=paired.get("warp"),
             output=Path(snakemake.output.embolus),
             config=PropagateConfig.model_validate(snakemake.params.settings),
+            annotated=Path(annotated[0]) if annotated else None,
+            unannotated=snakemake.params.unannotated,
         ),
         stage="propagate",
         patient=patient.patient_id,
         outputs=[snakemake.output.embolus],
         status_path=snakemake.output.status,
-        upstream=snakemake.input.upstream,
+        upstream=[*snakemake.input.upstream, *snakemake.input.get("annotate_status", [])],
         on_bad_patient=snakemake.config["on_bad_patient"],
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cpmn.config.train import TrainConfig
 from cpmn.job.logs import job_log
-from cpmn.job.status import excluded_patients, failed_registrations, require_patients
+from cpmn.job.status import excluded_ctpas, excluded_patients, failed_registrations, require_patients
 from cpmn.track import LiveFold, track_of
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
@@ -15,21 +15,26 @@ from cpmn.train.launch import launch_fold
 with job_log(snakemake.log[0]):
     asked, folder = snakemake.params, Path(snakemake.output.model).parent
     results = folder.parents[2]
-    names = [*asked.patients["train"], *asked.patients["validation"]]
-    excluded = excluded_patients(names, results)
+    crops = results / "annotate" / "crop"
+    part = {**asked.patients, "train": [name for name in asked.patients["train"] if name in asked.labels]}
+    names = [*part["train"], *part["validation"]]
+    excluded = excluded_patients(names, results) | excluded_ctpas(asked.ctpa_alone, crops)
     require_patients(len(names), excluded, asked.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
     job = FoldJob(
         variant=snakemake.wildcards.variant,
         fold=int(snakemake.wildcards.fold),
         config=TrainConfig.model_validate(asked.settings),
-        training=asked.patients["train"],
-        validation=asked.patients["validation"],
+        training=part["train"],
+        validation=part["validation"],
         labels=asked.labels,
         paired=asked.paired,
+        ctpa_alone=asked.ctpa_alone,
+        reported=asked.reported,
         masked=asked.masked,
         excluded=excluded,
         crops=results / "crop",
+        ctpa_crops=crops,
         folder=folder,
         threads=snakemake.threads,
     )

@@ -1,6 +1,6 @@
 """Settings of `train`: splits and variants here, the rest by subject in a module each."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,11 @@ class TrainConfig(Section):
         gt=0,
         lt=1,
         description="Share of the non-test patients used for validation when folds is 1 (0-1).",
+    )
+    unannotated: Literal["use", "refuse"] = Field(
+        default="use",
+        description="PE patients of whom nobody outlined the clots: use them, by what annotate reads and by their "
+        "label, or refuse each.",
     )
     seed: Seed = Field(default=0, description="Seed of splits, initialisation, sampling and augmentation.")
     network: NetworkConfig = Field(default_factory=NetworkConfig, description="The network and what it sees.")

@@ -16,6 +16,10 @@ class LossConfig(Section):
     classification_weight: Weight = Field(
         default=0.5, description="Weight of the classification loss beside segmentation."
     )
+    teaching_weight: Weight = Field(
+        default=1.0,
+        description="Weight of what the CTPA pathway reads as the label of pairs without an outline; 0 is off.",
+    )
     mutual_weight: Weight = Field(
         default=0.5, description="Weight of mutual learning of both tasks' predictions; 0 is off."
     )

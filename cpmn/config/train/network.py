@@ -21,7 +21,9 @@ class NetworkConfig(Section):
     """The network and its input; all of it is kept in `plan.json`, since a scan is read in the same way."""
 
     pathways: tuple[Phase, ...] = Field(
-        default=("nct", "ctpa"), description="Pathways that are trained; nct is always among them."
+        default=("nct", "ctpa"),
+        description="Pathways that are trained. The NCT's reads scans in the end; the CTPA's alone makes a reader of "
+        "CTPA, as `annotate` trains it.",
     )
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 96), description="Feature channels per resolution level, multiples of 8 (count)."
@@ -61,11 +63,22 @@ class NetworkConfig(Section):
     ctpa_window_scale: WindowScale = Field(default=100.0, description="HU per unit of normalised CTPA intensity.")
     clip: Clip = Field(default=4.0, description="Normalised intensities are clipped to +- this.")
 
+    @property
+    def reader(self) -> Phase:
+        """The pathway that reads scans in the end."""
+        return "nct" if "nct" in self.pathways else "ctpa"
+
+    def window(self, phase: Phase) -> tuple[float, float]:
+        """Centre of a phase's intensity window in HU and HU per unit of intensity."""
+        if phase == "nct":
+            return self.window_center, self.window_scale
+        return self.ctpa_window_center, self.ctpa_window_scale
+
     @field_validator("pathways")
     @classmethod
-    def _has_nct(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        if "nct" not in value or len(set(value)) != len(value):
-            raise ValueError("must hold nct, once, and may hold ctpa")
+    def _named_once(cls, value: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("must hold nct, ctpa or both, each once")
         return value
 
     @field_validator("channels")

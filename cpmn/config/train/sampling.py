@@ -27,6 +27,17 @@ class SamplingConfig(Section):
         default="ctpa",
         description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
     )
+    annotated: bool = Field(
+        default=True,
+        description="Whether PE patients without an outline are learnt from with the one that `annotate` makes; else "
+        "their label alone teaches.",
+    )
+    ctpa_alone_patches: int = Field(
+        default=1,
+        ge=0,
+        description="Patches per step of patients with a CTPA alone, where there are any, beside batch_size and for "
+        "the CTPA pathway (count).",
+    )
     simulated_fraction: Share = Field(
         default=0.0,
         description="Share of the patches of patients without PE that get a simulated embolus, labelled and "

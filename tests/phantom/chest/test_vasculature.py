@@ -56,6 +56,7 @@ def test_pair_of_a_real_chest(real_data, tmp_path):
     _write_sheet([row], tmp_path / "cohort.csv")
     (patient,) = load_cohort(tmp_path / "cohort.csv")
     assert missing_files(patient) == []
+    assert patient.nct is not None
     nct, facts = read_scan(patient.nct, patient="x", phase="nct", series_uid="", config=ConvertConfig())
     assert facts["scanner"]["model"] == CHEST_MODEL
     assert patient.nct_truth is not None

@@ -1,0 +1,130 @@
+"""Stage `annotate`: the files of one patient, and the tables of all."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from cpmn.anatomy.lungbox import find_box
+from cpmn.annotate.picture import write_picture
+from cpmn.annotate.reading import doubt_of, mean_probability, sure_pieces
+from cpmn.config.annotate import AnnotateConfig
+from cpmn.config.crop import CropConfig
+from cpmn.errors import CpmnError, PatientError
+from cpmn.files import read_json, write_json, write_table
+from cpmn.model.inference import load_model
+from cpmn.scoring.metrics import area
+from cpmn.scoring.overlap import dice
+from cpmn.volume.box import crop_image, paste
+from cpmn.volume.images import image_like, read_image, voxel_ml, write_image
+
+logger = logging.getLogger(__name__)
+
+RECORD = "annotate.json"
+MEASURED = ("patient_id", "label", "score", "dice", "clots", "clots_found", "outlined_ml", "false_ml")
+WORKLIST = ("patient_id", "doubtful_ml", "reason", "outlined_ml", "pieces", "embolus", "picture")
+
+
+def annotate_patient(
+    patient: str,
+    ctpa: Path,
+    networks: Sequence[Path],
+    folder: Path,
+    config: AnnotateConfig,
+    crop: CropConfig,
+    device: str = "auto",
+) -> None:
+    """Read one CTPA and write `folder`/{embolus,probability}.nii.gz on its grid, picture.png and annotate.json.
+
+    ctpa : converted, in HU; networks : model folders, none of which was trained on this patient.
+
+    Raises PatientError if there are no lungs.
+    """
+    image = read_image(ctpa)
+    try:
+        box, _, _ = find_box(image, crop)
+    except CpmnError as error:
+        problem, _, remedy = str(error).partition(". ")
+        raise PatientError(patient, problem, remedy or "Look at the scan.", ctpa) from error
+    cropped = crop_image(image, box)
+    models = [load_model(path, device) for path in networks]
+    probability = mean_probability(models, cropped, config.overlap)
+    outline = sure_pieces(probability, image.GetSpacing(), config)
+    doubt = doubt_of(probability, outline, voxel_ml(image))
+    write_image(paste(image_like(outline, cropped), image), folder / "embolus.nii.gz")
+    write_image(paste(image_like(probability, cropped), image), folder / "probability.nii.gz")
+    write_picture(folder / "picture.png", cropped, outline, probability)
+    record = {
+        "patient": patient,
+        "source": "annotate",
+        "networks": [path.name for path in networks],
+        "outlined_ml": float(np.count_nonzero(outline) * voxel_ml(image)),
+        "pieces": int(outline.max()),
+        "doubtful_ml": None if math.isinf(doubt.ml) else doubt.ml,
+        "reason": doubt.reason,
+    }
+    write_json(folder / RECORD, record)
+    logger.info("%s: %d pieces, %.2f mL outlined; %s", patient, record["pieces"], record["outlined_ml"], doubt.reason)
+
+
+def measure_patient(
+    patient: str, label: int, crops: Path, networks: Sequence[Path], config: AnnotateConfig, device: str = "auto"
+) -> dict[str, Any]:
+    """What `networks` that never saw a teacher make of its crop: Dice, clots found, false mL, highest probability.
+
+    `crops` is the patient's folder of `crop_ctpa`. Dice is None without PE. A clot counts as found if a piece touches
+    it; a piece that touches none is false.
+    """
+    image, truth = (read_image(crops / f"{name}.nii.gz") for name in ("ctpa", "embolus"))
+    clots = sitk.GetArrayFromImage(truth)
+    probability = mean_probability([load_model(path, device) for path in networks], image, config.overlap)
+    outline = sure_pieces(probability, image.GetSpacing(), config)
+    touched = np.unique(outline[clots > 0])
+    false = (outline > 0) & ~np.isin(outline, touched[touched > 0])
+    return {
+        "patient_id": patient,
+        "label": label,
+        "score": float(probability.max()),
+        "dice": dice(outline > 0, clots > 0) if label else None,
+        "clots": len(np.unique(clots[clots > 0])),
+        "clots_found": len(np.unique(clots[(clots > 0) & (outline > 0)])),
+        "outlined_ml": float(np.count_nonzero(outline) * voxel_ml(image)),
+        "false_ml": float(false.sum() * voxel_ml(image)),
+    }
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means of `measure_patient`'s rows; a figure that nobody gives is None.
+
+    `dice` is the mean over PE patients, nothing outlined counts 0; `clots_found` the share of all clots; `false_ml` of
+    a normal; `auc` of the highest probability.
+    """
+    pe, normal = ([row for row in rows if row["label"] == label] for label in (1, 0))
+    clots = sum(row["clots"] for row in pe)
+    return {
+        "n_pe": len(pe),
+        "n_normal": len(normal),
+        "dice": float(np.mean([row["dice"] for row in pe])) if pe else None,
+        "clots_found": sum(row["clots_found"] for row in pe) / clots if clots else None,
+        "false_ml": float(np.mean([row["false_ml"] for row in normal])) if normal else None,
+        "auc": area(np.array([row["label"] for row in rows]), np.array([row["score"] for row in rows]))
+        if pe and normal
+        else None,
+    }
+
+
+def write_worklist(folders: Iterable[Path], path: Path) -> None:
+    """Write a table of the read CTPAs, the most doubtful first: where an hour of a radiologist's time goes."""
+    records = [(folder, read_json(folder / RECORD)) for folder in folders if (folder / RECORD).stat().st_size]
+    records.sort(key=lambda one: math.inf if one[1]["doubtful_ml"] is None else one[1]["doubtful_ml"], reverse=True)
+    rows = [
+        {"patient_id": record["patient"]}
+        | {name: record[name] for name in ("doubtful_ml", "reason", "outlined_ml", "pieces")}
+        | {"embolus": f"{record['patient']}/embolus.nii.gz", "picture": f"{record['patient']}/picture.png"}
+        for _, record in records
+    ]
+    write_table(path, WORKLIST, rows)

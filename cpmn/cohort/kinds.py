@@ -1,0 +1,88 @@
+"""What each patient can teach: the kinds that a row's scans, masks and label make."""
+
+from collections import Counter
+from collections.abc import Iterable
+from enum import StrEnum
+
+from cpmn.cohort.sheet import Patient
+from cpmn.errors import CpmnError
+
+
+class Kind(StrEnum):
+    """What a patient is to a training; every patient is one of these."""
+
+    OUTLINED_PAIR = "outlined pair"
+    REPORTED_PAIR = "pair with a report"
+    NORMAL_PAIR = "pair without PE"
+    OUTLINED_CTPA = "CTPA alone, outlined"
+    REPORTED_CTPA = "CTPA alone with a report"
+    NCT_ALONE = "NCT alone"
+    OUTLINED_NCT = "outlined NCT"
+
+
+TEACHES = {
+    Kind.OUTLINED_PAIR: "both pathways, both tasks; its CTPA teaches `annotate`",
+    Kind.REPORTED_PAIR: "the NCT pathway, by the label and by what `annotate` or the CTPA pathway reads, since nobody "
+    "outlined it",
+    Kind.NORMAL_PAIR: "both pathways, both tasks; its CTPA teaches `annotate`",
+    Kind.OUTLINED_CTPA: "the CTPA pathway and `annotate`; never scored",
+    Kind.REPORTED_CTPA: "the CTPA pathway's classification, by its label alone; never scored",
+    Kind.NCT_ALONE: "the NCT pathway: with PE its classification, by the label alone; without PE both tasks",
+    Kind.OUTLINED_NCT: "the NCT pathway's segmentation and classification",
+}
+"""What a training takes from each kind."""
+
+
+def kind_of(patient: Patient) -> Kind:
+    """The kind of a patient. Without PE nothing is to be outlined, so that a mask changes nothing."""
+    if patient.nct is None:
+        known = patient.ctpa_mask is not None or not patient.label
+        return Kind.OUTLINED_CTPA if known else Kind.REPORTED_CTPA
+    if patient.nct_mask is not None and patient.label:
+        return Kind.OUTLINED_NCT
+    if patient.ctpa is None:
+        return Kind.NCT_ALONE
+    if not patient.label:
+        return Kind.NORMAL_PAIR
+    return Kind.REPORTED_PAIR if patient.ctpa_mask is None else Kind.OUTLINED_PAIR
+
+
+def is_reported(patient: Patient) -> bool:
+    """Whether a patient has PE of which nobody drew an outline."""
+    return patient.label == 1 and patient.ctpa_mask is None and patient.nct_mask is None
+
+
+def outlines_ctpa(patient: Patient) -> bool:
+    """Whether a patient's CTPA says where clots are and are not."""
+    return patient.ctpa is not None and (patient.ctpa_mask is not None or not patient.label)
+
+
+def kind_lines(patients: Iterable[Patient]) -> list[str]:
+    """A line for each kind that there is: how many patients, and what they teach."""
+    counts = Counter(kind_of(patient) for patient in patients)
+    return [f"{kind}: {counts[kind]}, teaching {TEACHES[kind]}" for kind in Kind if counts[kind]]
+
+
+def require_outlines(patients: Iterable[Patient], unannotated: str) -> None:
+    """Raise CpmnError where PE patients lack outlines and the settings refuse them, or nobody has an outline at all.
+
+    unannotated : `train.unannotated`, "use" or "refuse".
+    """
+    patients = list(patients)
+    without = [patient.patient_id for patient in patients if is_reported(patient)]
+    if without and unannotated == "refuse":
+        raise CpmnError(
+            f"cohort.csv: label is 1 but neither ctpa_mask nor nct_mask is given for {_listed(without)}. Give masks, "
+            "or set train.unannotated to use, so that these patients teach by their label and what annotate reads."
+        )
+    outlined = [p for p in patients if p.label and (p.ctpa_mask or p.nct_mask)]
+    if without and not outlined:
+        raise CpmnError(
+            f"cohort.csv: no patient with PE has an outline ({_listed(without)}). Outline a few CTPAs (ctpa_mask), or "
+            "join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then `cpmn join`."
+        )
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

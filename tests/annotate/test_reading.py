@@ -1,0 +1,61 @@
+"""What becomes an outline: known answers on drawn probabilities."""
+
+import numpy as np
+
+from cpmn.annotate.reading import doubt_of, sure_pieces
+from cpmn.annotate.stage import summarise, write_worklist
+from cpmn.config.annotate import AnnotateConfig
+from cpmn.files import read_table, write_json
+
+CONFIG = AnnotateConfig(threshold=0.5, sure=0.8, smallest_mm3=4.0)
+
+
+def drawn() -> np.ndarray:
+    probability = np.zeros((8, 8, 8), np.float32)
+    probability[1:3, 1:3, 1:3] = 0.6
+    probability[1, 1, 1] = 0.9  # sure somewhere: kept whole
+    probability[5:7, 5:7, 5:7] = 0.7  # nowhere sure
+    probability[7, 0, 0:3] = 0.95  # too small
+    probability[4, 0, 0] = 0.3  # not marked, but not known either
+    return probability
+
+
+def test_pieces_are_kept_whole_if_they_are_sure_and_large():
+    pieces = sure_pieces(drawn(), (1.0, 1.0, 1.0), CONFIG)
+    assert pieces.dtype == np.uint16
+    assert np.unique(pieces).tolist() == [0, 1]
+    assert (pieces == 1).sum() == 8
+    assert (sure_pieces(drawn(), (1.0, 1.0, 2.0), CONFIG) > 0).sum() == 11  # 3 voxels are 6 mm3 there
+    assert not sure_pieces(np.zeros((4, 4, 4), np.float32), (1.0, 1.0, 1.0), CONFIG).any()
+
+
+def test_doubt_is_the_volume_that_the_networks_do_not_know():
+    probability = drawn()
+    doubt = doubt_of(probability, sure_pieces(probability, (1.0, 1.0, 1.0), CONFIG), voxel_ml=0.001)
+    assert doubt.ml == np.float32(16) * 0.001  # 7 + 8 between 0.2 and 0.8, and the one at 0.3
+    nothing = doubt_of(probability, np.zeros(probability.shape, np.uint16), 0.001)
+    assert nothing.ml == float("inf")
+    assert nothing.reason == "PE, but nothing outlined: highest probability 0.95"
+
+
+def test_the_most_doubtful_come_first_and_nothing_outlined_before_all(tmp_path):
+    for name, doubtful in (("a", 0.5), ("b", None), ("c", 2.0)):
+        record = {"patient": name, "doubtful_ml": doubtful, "reason": "why", "outlined_ml": 1.0, "pieces": 1}
+        write_json(tmp_path / name / "annotate.json", record)
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "annotate.json").touch()  # excluded
+    write_worklist([tmp_path / name for name in ("a", "b", "c", "gone")], tmp_path / "worklist.csv")
+    rows = read_table(tmp_path / "worklist.csv")
+    assert [row["patient_id"] for row in rows] == ["b", "c", "a"]
+    assert rows[1]["embolus"] == "c/embolus.nii.gz"
+
+
+def test_summary_of_measured_patients():
+    rows = [
+        {"label": 1, "dice": 0.8, "score": 0.9, "clots": 3, "clots_found": 3, "false_ml": 0.0},
+        {"label": 1, "dice": 0.0, "score": 0.4, "clots": 1, "clots_found": 0, "false_ml": 0.0},
+        {"label": 0, "dice": None, "score": 0.5, "clots": 0, "clots_found": 0, "false_ml": 0.3},
+    ]
+    found = summarise(rows)
+    assert found == {"n_pe": 2, "n_normal": 1, "dice": 0.4, "clots_found": 0.75, "false_ml": 0.3, "auc": 0.5}
+    assert summarise([]) == {"n_pe": 0, "n_normal": 0, "dice": None, "clots_found": None, "false_ml": None, "auc": None}

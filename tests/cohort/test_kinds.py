@@ -1,0 +1,73 @@
+"""Every patient is of one kind; mistakes are named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpmn.cohort.kinds import TEACHES, Kind, is_reported, kind_lines, kind_of, outlines_ctpa, require_outlines
+from cpmn.cohort.sheet import Patient
+from cpmn.errors import CpmnError
+
+
+def patient(name: str = "p", label: int = 1, *, ctpa: str = "", nct: str = "", **masks: str) -> Patient:
+    files = {name: Path("/d") / file for name, file in ({"ctpa": ctpa, "nct": nct} | masks).items() if file}
+    return Patient.model_validate({"patient_id": name, "label": label} | files)
+
+
+PAIR: dict[str, Any] = {"nct": "n", "ctpa": "c"}
+CASES = [
+    (patient(**PAIR, ctpa_mask="m"), Kind.OUTLINED_PAIR),
+    (patient(**PAIR), Kind.REPORTED_PAIR),
+    (patient(label=0, **PAIR), Kind.NORMAL_PAIR),
+    (patient(ctpa="c", ctpa_mask="m"), Kind.OUTLINED_CTPA),
+    (patient(label=0, ctpa="c"), Kind.OUTLINED_CTPA),
+    (patient(ctpa="c"), Kind.REPORTED_CTPA),
+    (patient(nct="n"), Kind.NCT_ALONE),
+    (patient(label=0, nct="n"), Kind.NCT_ALONE),
+    (patient(nct="n", nct_mask="m"), Kind.OUTLINED_NCT),
+    (patient(**PAIR, nct_mask="m"), Kind.OUTLINED_NCT),
+    (patient(**PAIR, nct_mask="m", ctpa_mask="m"), Kind.OUTLINED_NCT),
+]
+
+
+@pytest.mark.parametrize(("one", "kind"), CASES)
+def test_kind_of_a_row(one, kind):
+    assert kind_of(one) is kind
+
+
+def test_every_kind_has_a_case_and_says_what_it_teaches():
+    assert {kind for _, kind in CASES} == set(Kind) == set(TEACHES)
+
+
+def test_an_empty_mask_of_a_normal_changes_nothing():
+    assert kind_of(patient(label=0, **PAIR, ctpa_mask="m")) is Kind.NORMAL_PAIR
+
+
+def test_who_is_reported_and_whose_ctpa_teaches():
+    reported = [is_reported(one) for one, _ in CASES]
+    assert reported == [
+        kind in (Kind.REPORTED_PAIR, Kind.REPORTED_CTPA) or (one.label == 1 and kind is Kind.NCT_ALONE)
+        for one, kind in CASES
+    ]
+    assert [outlines_ctpa(one) for one, _ in CASES].count(True) == 5
+
+
+def test_counts_are_said_by_kind():
+    lines = kind_lines([one for one, _ in CASES])
+    assert len(lines) == len(Kind)
+    assert lines[0].startswith("outlined pair: 1, teaching ")
+    assert any(line.startswith("NCT alone: 2, ") for line in lines)
+
+
+def test_a_cohort_without_any_outline_is_told_what_to_do():
+    with pytest.raises(CpmnError, match=r"no patient with PE has an outline \(a, b\).*cpmn join"):
+        require_outlines([patient("a", **PAIR), patient("b", **PAIR), patient("n", 0, **PAIR)], "use")
+    require_outlines([patient("a", **PAIR), patient("f", ctpa="c", ctpa_mask="m")], "use")
+
+
+def test_refused_patients_are_named_and_long_lists_are_cut():
+    some = [patient(f"p{n}", **PAIR) for n in range(8)] + [patient("o", **PAIR, ctpa_mask="m")]
+    with pytest.raises(CpmnError, match=r"p0, p1, p2, p3, p4 and 3 more\. Give masks"):
+        require_outlines(some, "refuse")
+    require_outlines(some, "use")

@@ -1,0 +1,122 @@
+"""What each kind of patient moves: gradients of the loss, by pathway and head."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from cpmn.config.train import TrainConfig
+from cpmn.config.variants import resolve_variant
+from cpmn.model.network import build_pathway
+from cpmn.train.objective import Pathways, training_loss
+from cpmn.train.places import clot_chance
+from cpmn.train.sampling import sample_batch
+from cpmn.train.subjects import Subject
+from tests.settings import train_config
+
+SHAPE = (16, 16, 16)
+OFF: dict[str, Any] = {"mutual_weight": 0.0, "alignment_weight": 0.0}
+
+
+def subject(name: str, label: int, phases: Sequence[str], outlined: bool = True) -> Subject:
+    random = np.random.default_rng(len(name))
+    hu = {"nct": random.integers(30, 60, SHAPE), "ctpa": random.integers(150, 350, SHAPE)}
+    embolus = np.zeros(SHAPE, np.uint8)
+    if label and outlined:
+        embolus[6:10, 6:10, 6:10] = 1
+    everywhere = np.argwhere(np.ones(SHAPE, bool)).astype(np.int16)
+    nct, ctpa = (hu[phase].astype(np.int16) if phase in phases else None for phase in ("nct", "ctpa"))
+    one = Subject(name, label, nct, ctpa, embolus, np.argwhere(embolus).astype(np.int16), everywhere)
+    return one if outlined else one.without_outline()
+
+
+def settings(base: str = "cpmn", **loss: float) -> TrainConfig:
+    small = train_config(channels=(8, 8), patch_size=(8, 8, 8), batch_size=2, warmup_fraction=0)
+    return resolve_variant(small, "mine", {"mine": {"base": base, "loss": loss}})
+
+
+def moved(subjects: list[Subject], config: TrainConfig) -> dict[str, float]:
+    """Sum of the absolute gradients by pathway and head, over a few steps."""
+    phases = config.network.pathways
+    pathways = Pathways({phase: build_pathway((8, 8), ((2, 2, 2),), 0) for phase in phases})
+    for step in range(6):
+        training_loss(pathways, sample_batch(subjects, config, step), config, step)["total"].backward()
+    found = {}
+    for phase in phases:
+        for head in ("segment", "witness", "stem"):
+            grads = [p.grad for name, p in pathways[phase].named_parameters() if name.startswith(head)]
+            found[f"{phase} {head}"] = float(sum(Tensor.abs(g).sum() for g in grads if g is not None))
+    return found
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_an_outlined_pair_moves_everything(label):
+    assert all(moved([subject("a", label, ("nct", "ctpa"))], settings()).values())
+
+
+def test_a_pair_with_a_report_teaches_the_nct_by_the_ctpa_reading_and_never_the_other_way():
+    pair = [subject("a", 1, ("nct", "ctpa"), outlined=False)]
+    found = moved(pair, settings(**OFF))
+    assert found["nct segment"] > 0  # from what the CTPA pathway reads
+    assert found["ctpa segment"] == 0  # nobody outlined its clots
+    assert found["ctpa witness"] > 0  # its label
+    silent = moved(pair, settings(**OFF, teaching_weight=0.0))
+    assert silent["nct segment"] == 0
+    assert silent["nct witness"] > 0
+
+
+def test_mutual_learning_gives_the_ctpa_pathway_nothing_where_no_outline_is():
+    pair = [subject("a", 1, ("nct", "ctpa"), outlined=False)]
+    assert moved(pair, settings(alignment_weight=0.0))["ctpa segment"] == 0
+
+
+def test_a_ctpa_alone_moves_the_ctpa_pathway_alone():
+    nct = subject("n", 0, ("nct",))
+    without, with_ctpa = (moved(s, settings(**OFF)) for s in ([nct], [nct, subject("c", 1, ("ctpa",))]))
+    assert without["ctpa segment"] == without["ctpa witness"] == 0
+    assert with_ctpa["ctpa segment"] > 0
+    assert with_ctpa["ctpa witness"] > 0
+    assert {k: v for k, v in with_ctpa.items() if k.startswith("nct")} == pytest.approx(
+        {k: v for k, v in without.items() if k.startswith("nct")}
+    )
+
+
+def test_a_ctpa_alone_with_a_report_moves_its_classification():
+    found = moved([subject("n", 0, ("nct",)), subject("c", 1, ("ctpa",), outlined=False)], settings(**OFF))
+    assert found["ctpa segment"] == 0
+    assert found["ctpa witness"] > 0
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_an_nct_alone_moves_classification_and_without_pe_segmentation_too(label):
+    found = moved([subject("a", label, ("nct",), outlined=not label)], settings("nct_only"))
+    assert found["nct witness"] > 0
+    assert (found["nct segment"] > 0) == (label == 0)
+
+
+def test_a_reader_of_ctpa_learns_from_ctpas_alone():
+    config = train_config(channels=(8, 8), patch_size=(8, 8, 8), batch_size=2, pathways=("ctpa",))
+    batch = sample_batch([subject("c", 1, ("ctpa",)), subject("d", 0, ("ctpa",))], config, 0)
+    assert batch.nct is None
+    assert len(batch) == 2
+    assert all(moved([subject("c", 1, ("ctpa",))], config).values())
+
+
+def test_the_label_of_a_patch_is_the_chance_that_it_holds_clot():
+    corner = np.zeros((32, 32, 32), np.uint8)
+    corner[:4, :4, :4] = 1
+    everywhere = np.argwhere(np.ones(corner.shape, bool)).astype(np.int16)
+    nct = np.full(corner.shape, 45, np.int16)
+    outlined = [Subject("a", 1, nct, None, corner, np.argwhere(corner).astype(np.int16), everywhere)]
+    chance = clot_chance(outlined, settings("nct_only"))
+    assert 0.0 < chance < 0.3  # patches of 8 voxels, one corner of eight
+    assert clot_chance([subject("b", 0, ("nct",))], settings("nct_only")) == 0.1
+    unknown = replace(subject("c", 1, ("nct",), outlined=False), clot_chance=0.25)
+    batch = sample_batch([unknown], settings("nct_only"), 0)
+    assert batch.nct is not None
+    assert batch.nct.weight is not None
+    assert batch.nct.present.tolist() == [0.25, 0.25]
+    assert not batch.nct.weight.any()

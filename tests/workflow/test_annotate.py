@@ -1,0 +1,87 @@
+"""Every kind of patient in one sheet, from DICOM to report; a corrected outline runs one patient again."""
+
+import json
+import shutil
+
+import pytest
+
+from cpmn.files import read_table
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+
+SMALL = "annotate={steps: 8, spacing: [6.0, 6.0, 6.0], patch_size: [16, 16, 16], channels: [8, 16], batch_size: 2}"
+
+
+@pytest.fixture(scope="module")
+def mixed(finished, tmp_path_factory):
+    """The tiny cohort with all seven kinds, in a folder of its own."""
+    project = finished.beside(tmp_path_factory.mktemp("kinds") / "run")
+    rows = finished.rows()
+    test = json.loads((finished.run / "results/train/splits.json").read_text())["test"]
+    pe = [row for row in rows if row["label"] == "1"]
+    normal = [row for row in rows if row["label"] == "0"]
+    for row in rows:
+        row |= {"nct_mask": "", "overrule": "", "split": "test" if row["patient_id"] in test else ""}
+    first, second, third = [row for row in pe if row["patient_id"] not in test][:3]
+    kinds = [
+        first,  # outlined pair
+        second | {"ctpa_mask": ""},  # pair with a report
+        *normal,  # pairs without PE
+        *(row for row in pe if row["patient_id"] in test),
+        third | {"nct": "", "nct_truth": ""},  # CTPA alone, outlined
+        _copied(first, "reported-ctpa") | {"nct": "", "ctpa_mask": "", "nct_truth": ""},
+        _copied(second, "nct-alone") | {"ctpa": "", "ctpa_mask": ""},
+        _copied(third, "outlined-nct") | {"ctpa": "", "ctpa_mask": "", "nct_mask": third["nct_truth"]},
+    ]
+    config = (project.sheet(kinds), SMALL)
+    done = project.snakemake(config=config)
+    assert done.returncode == 0, done.stdout[-6000:]
+    return project, kinds, config, done.stdout
+
+
+def _copied(row, name):
+    """The row under another id and `overrule`, so that the same phantom may stand for another patient."""
+    return row | {"patient_id": name, "overrule": "shared_scan shared_patient"}
+
+
+def test_each_kind_is_counted_in_log_and_report(mixed):
+    project, _, _, log = mixed
+    page = (project.run / "results/report/index.html").read_text()
+    for kind in (
+        *("outlined pair: 2", "pair with a report: 1", "pair without PE: 4", "CTPA alone, outlined: 1"),
+        *("CTPA alone with a report: 1", "NCT alone: 1", "outlined NCT: 1"),
+    ):
+        assert f"  {kind}, teaching " in log
+        assert f"<li>{kind}, teaching " in page
+
+
+def test_who_has_a_ctpa_alone_trains_it_and_is_never_scored(mixed):
+    project, kinds, _, _ = mixed
+    alone = {row["patient_id"] for row in kinds if not row["nct"]}
+    splits = json.loads((project.run / "results/train/splits.json").read_text())
+    assert alone <= set(splits["folds"][0]["train"])
+    scored = {row["patient_id"] for row in read_table(project.run / "results/evaluate/cpmn/patients.csv")}
+    assert not alone & scored
+    for name in alone:
+        assert not (project.run / "results/crop" / name).exists()
+        assert (project.run / "results/annotate/crop" / name / "ctpa.nii.gz").is_file()
+
+
+def test_the_networks_are_measured_on_whom_they_did_not_see(mixed):
+    project, _, _, _ = mixed
+    measured = json.loads((project.run / "results/annotate/metrics.json").read_text())
+    assert (measured["n_pe"], measured["networks"]) == (2, 2)
+    work = read_table(project.run / "results/annotate/worklist.csv")
+    assert len(work) == 1
+
+
+def test_a_corrected_outline_runs_one_patient_again(mixed):
+    project, kinds, config, _ = mixed
+    (reported,) = [row for row in kinds if row["label"] == "1" and row["ctpa"] and row["nct"] and not row["ctpa_mask"]]
+    corrected = project.run / "corrected.nii.gz"
+    shutil.copy(reported["ctpa"].replace("/ctpa", "/ctpa_mask.nii.gz"), corrected)
+    again = [row | ({"ctpa_mask": str(corrected)} if row is reported else {}) for row in kinds]
+    planned = project.planned(config=(project.sheet(again), config[1]))
+    project.sheet(kinds)
+    assert planned["annotate_train"] == planned["annotate"] == planned["annotate_crop"] == 0
+    assert planned["convert"] == planned["register"] == planned["propagate"] == planned["crop"] == 1

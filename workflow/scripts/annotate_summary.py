@@ -1,0 +1,25 @@
+"""Measure the networks of `annotate` on CTPAs that each was trained without, and list whom to look at first.
+
+Input: networks, crops that teach, records of those that were read. Output: metrics, a row per patient, the worklist.
+"""
+
+from pathlib import Path
+
+from cpmn.annotate.stage import MEASURED, measure_patient, summarise, write_worklist
+from cpmn.annotate.teachers import networks_of
+from cpmn.config.annotate import AnnotateConfig
+from cpmn.files import write_json, write_table
+from cpmn.job.logs import job_log
+
+with job_log(snakemake.log[0]):
+    asked, out = snakemake.params, snakemake.output
+    folder, config = Path(out.metrics).parent, AnnotateConfig.model_validate(asked.settings)
+    rows = []
+    for name in asked.readers["teachers"]:
+        crops, networks = folder / "crop" / name, networks_of(name, asked.readers["folds"])
+        if networks and (crops / "embolus.nii.gz").stat().st_size:  # empty of an excluded patient
+            models = [folder / f"fold-{number}" for number in networks]
+            rows.append(measure_patient(name, asked.labels[name], crops, models, config, asked.device))
+    write_table(out.patients, MEASURED, rows)
+    write_json(out.metrics, summarise(rows) | {"networks": len(asked.readers["folds"])})
+    write_worklist([Path(path).parent for path in snakemake.input.records], Path(out.worklist))
