@@ -9,8 +9,8 @@
 `cohort` is `calibration`, which score and threshold were fitted on, or `test`. A clot is `found` (1) where a mark that
 touches it has a `confidence` (expected mL) above that of all but one mark per patient without PE.
 
-A further study keeps tables of the same form in a folder of its own under `results`, which the functions here and in
-`comparison` and `groups` take as `folder`.
+`study.keep` adds the rows of a run. A further study keeps tables of the same form in a folder of its own, which the
+functions here and in `comparison` and `groups` take as `folder`.
 """
 
 import gzip
@@ -40,7 +40,7 @@ DECIMALS |= {"noise_hu": 2, "contrast_hu": 2}
 
 def read(name: str, folder: Path = RESULTS) -> pd.DataFrame:
     """A kept table; empty cells are NaN."""
-    return pd.read_csv(folder / name)
+    return pd.read_csv(folder / name, dtype={"commit": str})  # digits alone are no number
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

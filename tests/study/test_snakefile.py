@@ -9,8 +9,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from study.keep import keep
+from study.tables import CLOTS, PATIENTS, RUNS, read
 from tests.conftest import ROOT
 
 
@@ -69,6 +72,25 @@ def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
     assert all(row["score"] and row["reference"] == "nct_truth" for row in patients)
     assert (tmp_path / "results/report/index.html").is_file()
     assert "Nothing to be done" in run(tmp_path, *arguments)
+    its_readings_are_kept(tmp_path / "results", tmp_path / "kept")
+
+
+def its_readings_are_kept(results: Path, folder: Path) -> None:
+    assert keep(results, folder) == {"cpmn-s1": True, "nct_only-s0": True}
+    runs, patients, clots = (read(name, folder) for name in (RUNS, PATIENTS, CLOTS))
+    assert list(runs["run"]) == ["cpmn-s1", "nct_only-s0"]
+    assert (runs[["steps", "parameters", "reading_seconds"]].to_numpy() > 0).all()
+    assert [list(table) for table in (runs, patients, clots)] == [list(read(name)) for name in (RUNS, PATIENTS, CLOTS)]
+    assert Counter(zip(patients["run"], patients["cohort"], strict=True)) == {
+        (name, part): 4 for name in runs["run"] for part in ("calibration", "test")
+    }
+    scored = pd.read_csv(results / "evaluate/cpmn-s1/patients.csv").query("split == 'test'")
+    kept = patients.query("run == 'cpmn-s1' and cohort == 'test'")
+    assert sorted(kept["score"]) == pytest.approx(sorted(scored["score"]))
+    own = clots.query("run == 'cpmn-s1'")
+    assert len(own) == scored["lesions"].sum()
+    assert own["confidence"].notna().sum() == scored["lesions_found"].sum()  # read again, the marks are the same
+    assert keep(results, folder) == {"cpmn-s1": False, "nct_only-s0": False}
 
 
 def killed_in_training(folder: Path, model: str, *arguments: str) -> None:
