@@ -68,10 +68,7 @@ def write_chest_cohort(
     Raises CpmnError for too few chests or pairs, a chest that is given twice, an unknown difficulty or another cohort
     in `folder`, and as `read_chest`.
     """
-    if difficulty not in MIXTURES:
-        raise CpmnError(f"difficulty '{difficulty}' is not known. Choose one of {', '.join(MIXTURES)}.")
-    if shrink < 1:
-        raise CpmnError(f"--shrink is {shrink}; it is the number of voxels to average along x and y, at least 1.")
+    _refuse_settings(difficulty, shrink)
     refuse_other_cohort(folder)
     rows = chest_rows(len(series), pairs)
     _refuse_repeated(series)
@@ -84,13 +81,26 @@ def write_chest_cohort(
             if row not in missing:
                 done(row.pair_id, False)
         if missing:
-            chest = read_chest(path, name, shrink)
-            if (first := scans.setdefault(chest.facts["source_sha256"], path)) is not path:
-                raise CpmnError(f"{path} holds the same scan as {first}: training and testing would share a chest.")
+            chest = _read_another(path, name, shrink, scans)
             for row in missing:
                 write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty, settings=settings)
                 done(row.pair_id, True)
     _write_sheet(rows, folder / "cohort.csv")
+
+
+def _refuse_settings(difficulty: str, shrink: int) -> None:
+    if difficulty not in MIXTURES:
+        raise CpmnError(f"difficulty '{difficulty}' is not known. Choose one of {', '.join(MIXTURES)}.")
+    if shrink < 1:
+        raise CpmnError(f"--shrink is {shrink}; it is the number of voxels to average along x and y, at least 1.")
+
+
+def _read_another(path: Path, name: str, shrink: int, scans: dict[str, Path]) -> Chest:
+    """A chest whose scan is none of `scans`, places by hash, to which it is added. Raises CpmnError if it is."""
+    chest = read_chest(path, name, shrink)
+    if (first := scans.setdefault(chest.facts["source_sha256"], path)) is not path:
+        raise CpmnError(f"{path} holds the same scan as {first}: training and testing would share a chest.")
+    return chest
 
 
 def _refuse_repeated(series: Sequence[Path]) -> None:
