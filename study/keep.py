@@ -17,7 +17,7 @@ import pandas as pd
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from cpmn.cohort.sheet import load_cohort
+from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.evaluate import READING, EvaluateConfig
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
@@ -99,7 +99,7 @@ def find_runs(results: Path) -> list[Run]:
     judged = {part_of(patient.patient_id) for patient in patients if patient.split == "test"}
     if judged != {"test"}:
         raise CpmnError(f"{results} judged {', '.join(sorted(judged))}. Only readings of the test cohort are kept.")
-    facts = {patient.patient_id: read_json(patient.nct.parent / "phantom.json") for patient in patients}
+    facts = {patient.patient_id: read_json(_folder(patient) / "phantom.json") for patient in patients}
     difficulty = facts[patients[0].patient_id]["difficulty"]
     exact = "" if any(patient.ctpa for patient in patients) else "_truth"  # the control that trains on the truth
     folders = sorted(path.parent for path in results.glob("evaluate/*/metrics.json"))
@@ -116,6 +116,13 @@ def find_runs(results: Path) -> list[Run]:
         )
         for path in folders
     ]
+
+
+def _folder(patient: Patient) -> Path:
+    """Where the patient's phantom lies."""
+    scan = patient.nct or patient.ctpa
+    assert scan is not None
+    return scan.parent
 
 
 def rows_of(run: Run) -> Tables:
