@@ -20,6 +20,8 @@ MOVED = {
     "evaluate": {"confidence": "interval_level"},
 }
 """Where the keys of earlier versions are now, by section."""
+SECRET = ("track", "uri")  # may hold a password
+LONGEST_SHOWN = 200  # characters
 
 
 def wrong_keys(error: ValidationError, *section: str) -> str:
@@ -27,10 +29,16 @@ def wrong_keys(error: ValidationError, *section: str) -> str:
     lines = []
     for item in error.errors():
         key = [*section, *map(str, item["loc"])]
-        given = f" (given: {item['input']!r})" if item["loc"] and not isinstance(item["input"], dict) else ""
+        shown = item["loc"] and not isinstance(item["input"], dict) and tuple(key) != SECRET
+        given = f" (given: {_short(item['input'])})" if shown else ""
         problem = _unknown(key) if item["type"] == "extra_forbidden" else item["msg"]
         lines.append(f"  {'.'.join(key)}: {problem}{given}")
     return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _unknown(key: list[str]) -> str:

@@ -1,10 +1,13 @@
 """Settings of `track`: MLflow."""
 
 from typing import Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cpmn.config.section import Section
+
+SECRETS = ("password", "passwd", "pwd", "token", "secret")  # in names of an address's options
 
 
 class TrackConfig(Section):
@@ -18,3 +21,16 @@ class TrackConfig(Section):
         default="patient.auc",
         description="What a variant must improve to become `champion` (`snakemake promote`).",
     )
+
+    @field_validator("uri")
+    @classmethod
+    def _without_secrets(cls, value: str) -> str:
+        """The configuration is copied to track.json, run.json and logs."""
+        parts = urlsplit(value)
+        options = [name.lower() for name, _ in parse_qsl(parts.query)]
+        if parts.password or any(word in name for name in options for word in SECRETS):
+            raise ValueError(
+                "must hold no password, which would be copied to results and logs: give it in the environment, as "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or in the database's own way (PGPASSWORD)"
+            )
+        return value

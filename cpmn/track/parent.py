@@ -10,6 +10,7 @@ import cpmn
 from cpmn.config.root import load_config
 from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
 from cpmn.job.identity import describe_run
+from cpmn.track.database import ready
 from cpmn.track.dataset import cohort_facts, dataset_input
 from cpmn.track.server import attempt, connect, harmless, locked, send_parameters
 
@@ -61,6 +62,7 @@ def start_parent(track: Mapping[str, Any]) -> dict[str, Any]:
 
     A parent that an attempt before created too late to be noted is found by its name and key.
     """
+    ready(track["uri"])
     client, name = connect(track["uri"]), track["experiment"]
     found = client.get_experiment_by_name(name)
     experiment_id = found.experiment_id if found else _create_experiment(client, name, track["uri"])

@@ -8,6 +8,7 @@ from typing import Any
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_table, write_json
 from cpmn.job.identity import fold_folders
+from cpmn.track.database import ready
 from cpmn.track.parent import Runs, start_parent
 from cpmn.track.pictures import send_overlays, worst_registrations
 from cpmn.track.registry import register
@@ -101,6 +102,7 @@ def _is_there(track: Mapping[str, Any]) -> bool:
     """Whether the server knows the parent run: it may never have been started, or the database was deleted since."""
     from mlflow.exceptions import MlflowException
 
+    ready(track["uri"])
     try:
         return bool(track["run_id"] and connect(track["uri"]).get_run(track["run_id"]))
     except MlflowException as error:
