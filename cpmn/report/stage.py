@@ -1,6 +1,8 @@
 """The stage `report`: `index.html`, `model_card.md` and `run.json` from what the stages left under `results/`."""
 
+import hashlib
 import logging
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,13 +114,15 @@ def _environment() -> Environment:
 def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:
     """Everything that the templates use."""
     patients = cohort_rows(found)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return {
         "config": config,
         "flags": flags,
         "results": found,
         "sections": list(SECTIONS.items()),
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_sha256": b64encode(hashlib.sha256(script.encode()).digest()).decode(),  # the one that may run
         "record": run_record(found, config, flags),
         "flow": patient_flow(found),
         "kinds": kind_lines(found.patients),

@@ -1,5 +1,7 @@
 """The whole page: what is on it, what is not, and that it needs nothing from outside."""
 
+import base64
+import hashlib
 import re
 import shutil
 from html.parser import HTMLParser
@@ -56,6 +58,13 @@ def test_page_loads_nothing_from_outside(finished):
     assert all(address.startswith(("data:image/", "#")) for address in addresses)
     assert reader.named("link", "iframe", "base", "object") == []
     assert all("src" not in script for script in reader.named("script"))
+    (policy,) = [meta["content"] for meta in reader.named("meta") if "http-equiv" in meta]
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    own = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.split("; ") == [
+        *("default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"),
+        *(f"script-src 'sha256-{own}'", "base-uri 'none'", "form-action 'none'"),
+    ]
     assert not re.search(r"@import|url\(\s*['\"]?(?!#)|fetch\(|XMLHttpRequest|import\(", page)
 
 
