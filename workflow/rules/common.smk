@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from time import time
 
 from snakemake.logging import logger
 from snakemake_interface_common.exceptions import WorkflowError
@@ -63,8 +64,7 @@ WITH_NCT = [name for name in PATIENTS if name not in CTPA_ALONE]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels]
 VARIANTS = variant_records(CONFIG)
 
-asked = workflow.is_main_process and CONFIG.on_bad_patient == "stop"
-if earlier := or_stop(left_out, PATIENTS, Path("results")) if asked else {}:
+if earlier := or_stop(left_out, PATIENTS, Path("results")) if workflow.is_main_process else {}:
     logger.warning(
         "An earlier run went on without these; they stay out, unless their jobs run again for another reason:\n"
         + "".join(f"  {reason}\n" for reason in earlier.values())
@@ -89,6 +89,12 @@ def code_of(module):
     return source_files(module)
 
 
+def of_today(path):
+    """Whether a file or folder is not dated in the future: Snakemake ends a run whose inputs are newer than its outputs
+    ("clock skew")."""
+    return max(path.lstat().st_mtime, path.stat().st_mtime) <= time()
+
+
 def scans_of(*columns):
     """Input function: the files that a patient's row names, as far as they exist (absence is the job's to report)."""
 
@@ -97,7 +103,7 @@ def scans_of(*columns):
         if CONFIG.cohort is None:
             return [f"data/phantom/{wildcards.patient}"]
         named = [getattr(patient, column) for column in columns]
-        return [str(path) for path in named if path and path.exists()]
+        return [str(path) for path in named if path and path.exists() and of_today(path)]
 
     return scans
 
@@ -272,4 +278,4 @@ def references(wildcards):
     if CONFIG.cohort is None:
         return collect("data/phantom/{patient}", patient=SCORED)
     named = [getattr(COHORT[name], key) for name in SCORED for key in ("nct_truth", "nct_mask")]
-    return [str(path) for path in named if expected(path)]
+    return [str(path) for path in named if expected(path) and not (path.exists() and not of_today(path))]
