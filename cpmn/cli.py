@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CpmnError, OSError) as error:  # OSError: a file or folder that cannot be read or written, with its name
         print(f"cpmn: {error}", file=sys.stderr)
         return USER_ERROR
+    except MemoryError:
+        print("cpmn: there is too little memory for this", file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
         return 130
 
@@ -435,12 +438,13 @@ def _progress(folder: Path, total: int, unit: str) -> Iterator[Callable[[str, bo
 
 def _sync(options: argparse.Namespace) -> None:
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     from cpmn.track import sync_results
 
     try:
         print(f"sent {sync_results(options.results)} runs")
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise CpmnError(f"MLflow did not take everything: {error}. Run it again when the server is there.") from error
 
 

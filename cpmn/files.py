@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+UMASK = os.umask(0o077)  # it can be read by setting it alone
+os.umask(UMASK)
+
 
 @contextmanager
 def written_atomically(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffixes) and rename it onto `path` on success.
 
-    On an exception the temporary file is removed and `path` is left as it was.
+    On an exception the temporary file is removed and `path` is left as it was. What is renamed lies on the disk, so
+    that a loss of power leaves the old file or the whole new one, and others may read it as the umask allows, which
+    not every library's writer heeds.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
         yield temporary
+        temporary.chmod(0o666 & ~UMASK)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

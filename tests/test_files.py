@@ -31,6 +31,15 @@ def test_json_that_holds_no_number_or_has_no_end_is_refused(tmp_path, text):
         read_json(tmp_path / "a.json")
 
 
+def test_others_may_read_what_is_written_as_the_umask_says(tmp_path):
+    """safetensors leaves its files to their owner alone."""
+    with written_atomically(tmp_path / "a") as temporary:
+        temporary.write_text("x")
+        temporary.chmod(0o600)
+    (tmp_path / "b").write_text("x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
 def test_plain_json_survives(tmp_path):
     data = {"text": "µm <b>", "none": None, "yes": True, "n": 3}
     write_json(tmp_path / "a.json", data)

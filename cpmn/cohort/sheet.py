@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import count
@@ -21,6 +22,10 @@ OPTIONAL_COLUMNS = (
     *("nct_mask", "nct_truth", "vessels", "split", "group", "ctpa_series", "nct_series"),
     "overrule",
 )
+TOO_LONG = Path("too-long")  # stands for a path that no disk has; those of a sheet are absolute
+LONGEST_SHOWN = 200  # characters of a value in a message
+MOST_SHOWN = 100  # problems in one message
+MOST_PATIENTS = 50_000  # our choice: twice the largest public set; Snakemake takes hours for more
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -66,8 +71,12 @@ class Patient(BaseModel):
     @field_validator(*FILE_COLUMNS)
     @classmethod
     def _plain_path(cls, value: Path | None) -> Path | None:
-        if value is not None and set("{}").intersection(str(value)):
-            raise ValueError("must not hold { or }, which Snakemake takes for its own")
+        if value == TOO_LONG:
+            raise ValueError("is longer than the 255 bytes of a name or the 4,095 of a path that disks take")
+        if value is not None and set("{}<>").intersection(str(value)):
+            raise ValueError("must not hold {, }, < or >, which Snakemake takes for its own")
+        if value is not None and any(unicodedata.category(sign) == "Cc" for sign in str(value)):
+            raise ValueError("must not hold control characters")
         return value
 
     @model_validator(mode="after")
@@ -114,6 +123,8 @@ def parse_cohort(
     `lines` are the rows' numbers in messages, where they do not follow each other from 2.
     """
     _check_columns(columns, path)
+    if len(rows) > MOST_PATIENTS:
+        raise CpmnError(f"{path} has {len(rows)} rows, {MOST_PATIENTS} at most. Divide the cohort.")
     patients, problems = [], []
     for line, row in zip(lines or count(2), rows, strict=False):
         if any(cell.strip() for cell in row.get(SURPLUS) or []):
@@ -127,7 +138,8 @@ def parse_cohort(
     if not rows:
         problems.append("the sheet has no patients")
     if problems:
-        raise CpmnError(f"{path} is not valid:\n" + "\n".join(f"  {problem}" for problem in problems))
+        shown = [*problems[:MOST_SHOWN], *([f"and {len(problems) - MOST_SHOWN} more"] * (len(problems) > MOST_SHOWN))]
+        raise CpmnError(f"{path} is not valid:\n" + "\n".join(f"  {problem}" for problem in shown))
     return patients
 
 
@@ -207,7 +219,7 @@ def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
     values = {key: value.strip() if key in FILE_COLUMNS else visible(value) for key, value in cells.items()}
     for key in FILE_COLUMNS:
         if values.get(key):
-            values[key] = located(folder, values[key])
+            values[key] = located(folder, values[key]) if _is_short(values[key]) else TOO_LONG
         else:
             values.pop(key, None)
     label = values.get("label", "")
@@ -215,6 +227,11 @@ def _parse_row(row: dict[str, Any], folder: Path) -> Patient:
     return Patient.model_validate(
         values | {"label": int(label) if label in ("0", "1") else label, "overrule": overrule}
     )
+
+
+def _is_short(path: str) -> bool:
+    """Whether a file may have this path: disks take names of 255 bytes, the system paths of 4,095."""
+    return len(os.fsencode(path)) < 4096 and all(len(os.fsencode(name)) < 256 for name in re.split(r"[/\\]", path))
 
 
 def _column(item: Any) -> str:
@@ -226,4 +243,7 @@ def _reason(item: Any) -> str:
     if item["type"] == "missing":
         return "is empty"
     why = item["msg"].removeprefix("Value error, ")
-    return f"{why} (given: {item['input']!r})" if item["loc"] else f"{why} (patient {item['input'].get('patient_id')})"
+    if not item["loc"]:
+        return f"{why} (patient {item['input'].get('patient_id')})"
+    given = repr(item["input"])
+    return f"{why} (given: {given[:LONGEST_SHOWN]}{'...' * (len(given) > LONGEST_SHOWN)})"

@@ -17,7 +17,7 @@ def read_config(path: Path | None) -> Config:
         return Config()
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise CpmnError(f"configuration {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise CpmnError(f"configuration {path} is not a mapping of sections.")

@@ -19,6 +19,8 @@ from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.errors import CpmnError
 
+LARGEST_VALUES, DEEPEST = 100_000, 50  # our choice, wide of any configuration
+
 
 class Config(Section):
     """All settings, a section per stage."""
@@ -55,6 +57,7 @@ def load_config(values: dict[str, Any]) -> Config:
 
     Raises CpmnError with one line per wrong key: its dotted name, what is wrong, what was given.
     """
+    _require_size(values)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -62,3 +65,15 @@ def load_config(values: dict[str, Any]) -> Config:
     for name in dict.fromkeys([*config.train.variants, *config.variants]):
         resolve_variant(config.train, name, config.variants)
     return config
+
+
+def _require_size(values: Any) -> None:
+    """Raise CpmnError for more than `LARGEST_VALUES` values or `DEEPEST` levels: YAML's aliases multiply lines."""
+    waiting, count = [(values, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if count > LARGEST_VALUES or depth > DEEPEST:
+            raise CpmnError(f"configuration holds more than {LARGEST_VALUES} values or {DEEPEST} levels of them.")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+        waiting += [(item, depth + 1) for item in inner]

@@ -11,6 +11,7 @@ from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # as a patient's: it names folders, files and MLflow runs
+MOST_TIMES = 1000  # our choice
 COST_OF_CPMN = 2.2
 """Time of a `cpmn` step over that of a `nct_only` step: 2.18 (2.09 to 2.42; `docs/protocol.md`)."""
 
@@ -61,6 +62,6 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
 
 
 def _times(name: str, times: Any) -> float:
-    if not isinstance(times, int | float) or times <= 0:
-        raise CpmnError(f"variants.{name}.steps_times: {times!r} is not a number above 0.")
+    if isinstance(times, bool) or not isinstance(times, int | float) or not 0 < times <= MOST_TIMES:
+        raise CpmnError(f"variants.{name}.steps_times: {times!r} is not a number above 0 and up to {MOST_TIMES}.")
     return times

@@ -1,23 +1,47 @@
 """Scans that come as zip archives, unpacked where nothing in them can do harm."""
 
+import fcntl
 import lzma
+import os
 import shutil
+import struct
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cpmn.dicom.problem import SeriesProblem
+from cpmn.errors import blame_machine
 
+PREFIX, LOCK = "cpmn-unzipped-", "in-use"
 LARGEST_COUNT = 100_000  # files in the archives of a scan; our choice: a study of many series has some 10,000
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError)
 ENCRYPTED = 1  # bit of a member's flags
+LARGEST_DICTIONARY = 1 << 28  # bytes; LZMA takes that much memory at once, 64 MB at its highest level
+LOCAL_HEADER = struct.Struct("<26x2H")  # before a member's data: lengths of name and extra field (APPNOTE 4.3.7)
+LZMA_PROPERTIES = struct.Struct("<5xI")  # version, size, lc/lp/pb and the dictionary's size (APPNOTE 5.8.8)
+OLD_SECONDS = 60.0  # a folder without a lock that is younger may be one that is being made
 
 
 def files_below(source: Path) -> list[Path]:
-    """All files below a folder, in order of their paths; `source` itself if it is a file."""
-    return sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+    """All files below a folder, in order of their paths; `source` itself if it is a file.
+
+    Raises OSError for a folder that may not be read: its files would be left out.
+    """
+    if not source.is_dir():
+        return [source]
+    return sorted(path for folder, names in _folders(source) for path in map(folder.joinpath, names) if path.is_file())
+
+
+def _folders(source: Path) -> Iterator[tuple[Path, list[str]]]:
+    def give_up(error: OSError) -> None:
+        raise error
+
+    for folder, _, names in os.walk(source, onerror=give_up):
+        yield Path(folder), names
 
 
 @contextmanager
@@ -36,13 +60,40 @@ def unzipped(source: Path, maximum_gb: float) -> Iterator[list[Path]]:
         yield files
         return
     files = [path for path in files if path not in set(archives)]
-    with tempfile.TemporaryDirectory(prefix="cpmn-unzipped-") as folder:
-        names = _unpack(archives, Path(folder), maximum_gb)
+    with _temporary_folder() as folder:
+        names = _unpack(archives, folder, maximum_gb)
         try:
             yield files + [path for path in names if path.is_file()]
         except SeriesProblem as problem:
             problem.file = names.get(problem.file, problem.file) if problem.file else None
             raise
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that is removed at the end; what a killed process left, named DICOM perhaps, is removed at the start."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _remove_if_left(left)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, (Path(name) / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # it ends with the process, however that ends
+        yield Path(name)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Remove a folder whose maker is gone; another user's stays, and one on a disk that knows no locks."""
+    with suppress(OSError):
+        if time.time() - folder.stat().st_mtime > OLD_SECONDS:
+            with (folder / LOCK).open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+
+
+def _lzma_bytes(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Size of the dictionary that a member packed with LZMA asks for."""
+    with Path(opened.filename or "").open("rb") as stream:
+        stream.seek(member.header_offset)
+        stream.seek(sum(LOCAL_HEADER.unpack(stream.read(LOCAL_HEADER.size))), os.SEEK_CUR)
+        return LZMA_PROPERTIES.unpack(stream.read(LZMA_PROPERTIES.size))[0]
 
 
 def _unpack(archives: list[Path], folder: Path, maximum_gb: float) -> dict[Path, Path]:
@@ -70,6 +121,7 @@ def _members(archives: list[Path]) -> Iterator[tuple[Path, zipfile.ZipFile, zipf
         try:
             opened = zipfile.ZipFile(archive)
         except (zipfile.BadZipFile, OSError, UnicodeDecodeError, NotImplementedError) as error:
+            blame_machine(error)
             problem = f"the zip archive is damaged ({error})"
             raise SeriesProblem(problem, "Send or export it again.", archive) from error
         with opened:
@@ -81,9 +133,12 @@ def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, name:
         raise SeriesProblem("the zip archive is encrypted", "Unpack it and give the folder.", name)
     target.parent.mkdir(exist_ok=True)
     try:
+        if member.compress_type == zipfile.ZIP_LZMA and _lzma_bytes(opened, member) > LARGEST_DICTIONARY:
+            raise zipfile.BadZipFile("its LZMA dictionary is larger than 256 MB")
         with opened.open(member) as packed, target.open("wb") as file:
             shutil.copyfileobj(packed, file)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError) as error:
+    except (*DAMAGE, OSError) as error:
+        blame_machine(error)
         raise SeriesProblem(
             f"the zip archive is damaged or packed in an unknown way ({error})",
             "Unpack it and give the folder, or send it again.",

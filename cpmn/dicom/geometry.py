@@ -8,6 +8,7 @@ import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,29 @@ SHIFT_DECIMALS = 3  # in-plane shifts in pixels: positions are stored with about
 UNITS = ("hu", "us", "hounsfield", "hounsfieldunits")  # US is 'unspecified'
 SPELT_ALIKE = 0.85  # our choice: 'Houndsfield Unit', which the standard itself has given as an example, is taken
 LISTED = 8  # positions named in a message
+
+
+class Limit(NamedTuple):
+    """Range of the sizes of a tag's `count` numbers."""
+
+    count: int
+    low: float
+    high: float
+
+    def holds(self, numbers: tuple[float, ...] | None) -> bool:
+        """Whether the numbers lie in the range; what is absent is another's to say."""
+        return numbers is None or all(self.low <= abs(number) <= self.high for number in numbers)
+
+
+LIMITS = {
+    "PixelSpacing": Limit(2, 0.05, 10.0),
+    "ImagePositionPatient": Limit(3, 0.0, 100_000.0),
+    "Rows": Limit(1, 2, 8192),
+    "Columns": Limit(1, 2, 8192),
+    "RescaleSlope": Limit(1, 1e-6, 10_000.0),
+    "RescaleIntercept": Limit(1, 0.0, 1_000_000.0),
+}
+"""Our choice, in mm and HU, wide of what scanners write: what lies beyond is damage, and overflows what is computed."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +135,10 @@ def _check_tags(headers: list[Header]) -> None:
     needed |= {"RescaleSlope": 1, "RescaleIntercept": 1}
     for header in headers:
         missing = [keyword for keyword, count in needed.items() if header.numbers(keyword, count) is None]
-        if min(header.numbers("PixelSpacing", 2) or (1.0,)) <= 0:
-            missing.append("PixelSpacing")
+        missing += [name for name, limit in LIMITS.items() if not limit.holds(header.numbers(name, limit.count))]
         if missing:
             raise SeriesProblem(
-                f"a slice has no valid {' or '.join(missing)}",
+                f"a slice has no valid {' or '.join(dict.fromkeys(missing))}",
                 "Export the series again with these tags: without them geometry or HU are unknown.",
                 header.path,
             )

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from cpmn.dicom.archive import files_below
 from cpmn.dicom.problem import SeriesProblem
+from cpmn.errors import blame_machine
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +212,7 @@ def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
     try:
         dataset = pydicom.dcmread(path, force=True, **options)
     except Exception as error:
+        blame_machine(error)
         raise InvalidDicomError(f"{path} is not DICOM") from error
     if "Modality" not in dataset or "SOPInstanceUID" not in dataset:
         raise InvalidDicomError(f"{path} is not DICOM")
@@ -224,6 +226,7 @@ def _add_file(file_set: FileSet, path: Path) -> None:
         file_set.ignored["not DICOM"] += 1
         file_set.unreadable.append(path)
     except Exception as error:  # whatever a damaged file makes the parser raise
+        blame_machine(error)
         logger.debug("damaged DICOM file %s", path, exc_info=True)
         raise SeriesProblem(
             f"a DICOM file is damaged ({type(error).__name__}: {str(error)[:120]})",

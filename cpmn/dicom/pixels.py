@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID
 from tqdm import tqdm
 
 from cpmn.dicom.geometry import Geometry
@@ -15,7 +16,8 @@ from cpmn.dicom.headers import Header, read_dicom
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.regrid import on_grid
 from cpmn.dicom.stored import padding, stored_values
-from cpmn.volume.images import AIR_HU
+from cpmn.errors import blame_machine
+from cpmn.volume.images import AIR_HU, LARGEST_VOXELS
 
 HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
 
@@ -40,6 +42,12 @@ def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
     Raises SeriesProblem naming the file and, for compressed data that cannot be decoded, the transfer syntax.
     """
     rows, columns = int(slices[0].text("Rows")), int(slices[0].text("Columns"))
+    if len(slices) * rows * columns > LARGEST_VOXELS:
+        raise SeriesProblem(
+            f"{len(slices)} slices of {columns} x {rows} pixels are more than {LARGEST_VOXELS} voxels",
+            "Give one series of a chest.",
+            slices[0].path,
+        )
     volume = Volume(np.empty((len(slices), rows, columns), np.int16))
     progress = tqdm(_stored_slices(slices), total=len(slices), desc="slices", unit="slice", disable=None, leave=False)
     for index, raw, dataset in progress:
@@ -73,6 +81,8 @@ def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarr
     shape = tuple(int(slices[0].text(tag)) for tag in ("Rows", "Columns"))
     frames = [header.frame for header in slices if header.frame is not None]
     try:
+        if not is_transfer_syntax(dataset):
+            raise _undecodable(dataset, slices[0], ValueError())
         decoded = iter_pixels(dataset, raw=True, indices=frames or None, correct_unused_bits=False)
         for stored in decoded:
             if stored.shape != shape:
@@ -85,11 +95,18 @@ def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarr
     except SeriesProblem:
         raise
     except Exception as error:  # decoders raise anything from AttributeError to RuntimeError
+        blame_machine(error)
         raise _undecodable(dataset, slices[0], error) from error
 
 
 def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> SeriesProblem:
     reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    if not is_transfer_syntax(dataset):
+        return SeriesProblem(
+            f"the pixel data cannot be decoded: '{dataset.file_meta.TransferSyntaxUID}' is no transfer syntax",
+            "Export the series again.",
+            header.path,
+        )
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         return SeriesProblem(
             f"the pixel data cannot be decoded: transfer syntax '{_syntax(dataset)}' "
@@ -98,6 +115,11 @@ def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> 
             header.path,
         )
     return SeriesProblem(f"the pixel data is damaged or truncated ({reason})", "Export the series again.", header.path)
+
+
+def is_transfer_syntax(dataset: pydicom.Dataset) -> bool:
+    """Whether the transfer syntax is one that DICOM or a maker has defined; what is asked of others raises."""
+    return UID(dataset.file_meta.TransferSyntaxUID).is_transfer_syntax
 
 
 def _number(header: Header, keyword: str) -> float:

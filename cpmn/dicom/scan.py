@@ -66,6 +66,8 @@ def read_scan(
     try:
         if not source.exists():
             raise SeriesProblem(f"the {phase.upper()} does not exist", "Correct the path.", source)
+        if not source.is_file() and not source.is_dir():  # a pipe would be waited for without end
+            raise SeriesProblem(f"the {phase.upper()} is neither a file nor a folder", "Correct the path.", source)
         if source.is_file() and is_image_file(source):
             if series_uid:
                 raise SeriesProblem("a series is named, but an image file holds none", "Leave the series out.", source)

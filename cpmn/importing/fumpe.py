@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from cpmn.errors import PatientError
+from cpmn.errors import PatientError, blame_machine
 from cpmn.importing.entry import Entry, Skipped, required
 from cpmn.importing.masks import mask_of_slices
 
@@ -36,6 +36,7 @@ def read_mask(patient: str, path: Path) -> np.ndarray:
     try:
         values = loadmat(path, variable_names=["Mask"])["Mask"]
     except Exception as error:  # scipy raises anything for a damaged file, NotImplementedError for MATLAB 7.3
+        blame_machine(error)
         problem = f"the mask cannot be read as a MATLAB file (before 7.3) with a variable Mask ({error!r})"
         raise PatientError(patient, problem, "Download it again.", path) from error
     if values.ndim != 3:

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, MachineError, trouble_of_machine
 
 USER_ERROR = 2  # exit code of everything that the user can put right
 
 
 @contextmanager
 def job_log(path: Path | str) -> Iterator[None]:
-    """Log to `path` and to standard error; a CpmnError ends the process with its message and exit code 2.
+    """Log to `path` and to standard error; a CpmnError, or trouble of the machine, ends the process with its
+    message and exit code 2.
 
     The traceback of any other exception goes to the log as well.
     """
@@ -31,6 +32,9 @@ def job_log(path: Path | str) -> Iterator[None]:
     except CpmnError as error:
         logging.getLogger(__name__).error("%s", error)
         sys.exit(USER_ERROR)
-    except Exception:
+    except Exception as error:
+        if trouble := trouble_of_machine(error):
+            logging.getLogger(__name__).error("%s", MachineError(trouble))
+            sys.exit(USER_ERROR)
         logging.getLogger(__name__).exception("unexpected failure")
         raise

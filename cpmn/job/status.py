@@ -7,11 +7,12 @@ exist), and later stages skip the patient.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from cpmn.checks.finding import Finding
-from cpmn.errors import CpmnError, PatientError
+from cpmn.errors import CpmnError, PatientError, blame_machine
 from cpmn.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ def run_patient_stage(
         Findings that it returns are kept in the status.
     outputs : files that `work` writes; made empty when the patient is excluded.
     upstream : `status.json` files of the stages before; if one did not pass, `work` is not called.
+
+    Raises MachineError for trouble of the machine, which excludes nobody: the job fails and runs again when repeated.
     """
     failed = next((status for status in map(read_status, upstream) if not status["passed"]), None)
     if failed is not None:
@@ -58,6 +61,7 @@ def run_patient_stage(
     try:
         findings = work()
     except CpmnError as error:
+        blame_machine(error)
         if on_bad_patient == "stop":
             raise error if isinstance(error, PatientError) else CpmnError(f"patient {patient}: {error}") from error
         logger.error("excluded: %s", error)
@@ -86,7 +90,7 @@ def _exclude(status: Status, outputs: Sequence[Path | str], status_path: Path | 
 
 
 def left_out(patients: Iterable[str], results: Path) -> dict[str, str]:
-    """What runs under `exclude` have left out of a results folder: the reason by the file whose job would try again.
+    """What runs under `exclude` left out of a results folder: reason and day by the file whose job would try again.
 
     That is a patient, a vessel mask, or a pair whose registration failed quality control.
     """
@@ -100,7 +104,12 @@ def left_out(patients: Iterable[str], results: Path) -> dict[str, str]:
         if quality.is_file() and not failures:
             reasons = failed_registrations({patient: quality}).values()
             found |= {str(quality.with_name("status.json")): f"patient {patient}: {reason}" for reason in reasons}
-    return found
+    return {path: f"{reason} (since {_day(Path(path))})" for path, reason in found.items()}
+
+
+def _day(path: Path) -> str:
+    """When a file was written."""
+    return f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}"
 
 
 def _failures(paths: Iterable[Path]) -> dict[Path, Status]:

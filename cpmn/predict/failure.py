@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cpmn
 from cpmn.checks.finding import Refused
-from cpmn.errors import CpmnError, PatientError
+from cpmn.errors import CpmnError, PatientError, trouble_of_machine
 from cpmn.files import write_json
 from cpmn.job.redact import without_known_paths
 from cpmn.predict.record import SCHEMA_VERSION, FailureRecord
@@ -56,4 +56,6 @@ def _told(error: Exception) -> tuple:
         return "scan", None, error.problem, error.remedy
     if isinstance(error, CpmnError):
         return "call", None, str(error), ""
+    if trouble := trouble_of_machine(error):
+        return "machine", None, trouble, "Put it right and repeat."
     return "unexpected", None, type(error).__name__, REPORT_IT

@@ -120,9 +120,10 @@ class FailureRecord(_Part):
 
     schema_version: Literal[1]
     statement: str
-    kind: Literal["refused", "scan", "call", "unexpected"] = Field(
+    kind: Literal["refused", "scan", "call", "machine", "unexpected"] = Field(
         description="refused: by a check that can be overruled; scan: it cannot be read; call: what was asked for "
-        "cannot be done; unexpected: a fault of this software."
+        "cannot be done; machine: a full disk, too little memory, a file that may not be read; unexpected: a fault of "
+        "this software."
     )
     check: str | None = Field(description="The check that refused it.")
     problem: str

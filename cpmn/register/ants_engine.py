@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +13,10 @@ from types import ModuleType
 import SimpleITK as sitk
 
 from cpmn.config.register import RegisterConfig
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, MachineError, blame_machine
 from cpmn.files import written_atomically
 from cpmn.register.prepare import Side
+from cpmn.volume.nifti import require_whole
 
 THREADS_VARIABLE = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 PRODUCTS = {
@@ -23,6 +25,7 @@ PRODUCTS = {
     "inverse_warp.nii.gz": "1InverseWarp.nii.gz",
 }
 CONVERGENCE = "1e-6,10"  # ANTs' own default of antsRegistrationSyN.sh: threshold, window
+LEAST_FREE_BYTES = 1 << 20  # our choice: with less nothing of a registration is written
 SLOPE_WINDOW = 6  # iterations; our choice: easy pairs end early, large motions go on
 
 logger = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ def run_ants(
     start : first guess, fixed to moving points.
     folder : where the three files go, in ANTs' own formats.
 
-    Raises CpmnError if ANTs gives no transform.
+    Raises CpmnError if ANTs gives no transform, MachineError where the machine kept it from that.
     """
     ants = load_ants(threads)
     with TemporaryDirectory(prefix="register-") as name:
@@ -64,10 +67,14 @@ def run_ants(
         try:
             ants.registration(ants_arguments(work, config), None)
         except RuntimeError as error:
+            blame_machine(error)
+            _require_room(work)
             raise CpmnError(f"ANTs found no transform ({error})") from error
         for product, written in PRODUCTS.items():
             if not (work / written).is_file():
+                _require_room(work)
                 raise CpmnError(f"ANTs wrote no {written}")
+            require_whole(work / written)
             with written_atomically(folder / product) as temporary:
                 temporary.write_bytes((work / written).read_bytes())
 
@@ -104,7 +111,14 @@ def _write_inputs(fixed: Side, moving: Side, start: sitk.AffineTransform, work: 
     masks = {"fixed_near": fixed.near, "moving_seen": moving.seen}
     for name, image in {**images, **masks}.items():
         sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32), str(work / f"{name}.nii"))
+        require_whole(work / f"{name}.nii")
     sitk.WriteTransform(start, str(work / "start.mat"))
+
+
+def _require_room(work: Path) -> None:
+    """Raise MachineError if the disk of `work` is full, of which ANTs says nothing."""
+    if shutil.disk_usage(work).free < LEAST_FREE_BYTES:
+        raise MachineError(f"the disk of temporary files is full ({work.parent})")
 
 
 def _joined(values: Iterable[float]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.register import RegisterConfig
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, blame_machine
 from cpmn.files import written_atomically
 from cpmn.register.prepare import Side
 from cpmn.volume.images import write_image
@@ -62,6 +62,7 @@ def run_greedy(
             steps = f"{common} {DEFORMABLE} -n {levels} -it affine -o warp -oinv inverse"
             _execute(greedy, steps, warp=None, inverse=None, **inputs)
         except RuntimeError as error:
+            blame_machine(error)
             raise CpmnError(f"greedy found no transform ({error})") from error
     with written_atomically(folder / "affine.mat") as temporary:
         sitk.WriteTransform(_lps_affine(np.array(greedy["affine"])), str(temporary))

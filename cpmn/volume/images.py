@@ -8,19 +8,21 @@ Conventions used everywhere in this package:
 - world coordinates are DICOM's (LPS), as in SimpleITK; NIfTI files hold the same geometry in RAS.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from isal import igzip
 
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, blame_machine
 from cpmn.files import written_atomically
 from cpmn.volume.forms import Believed, Unplaced, read_placed
-from cpmn.volume.nifti import check_values
+from cpmn.volume.nifti import check_values, require_whole
 
 AIR_HU = -1024  # lowest value kept: what lies below is padding outside the reconstructed circle, not tissue
 COMPRESSION = 2  # of 0 to 3; 3 takes longer for files of the same size
+LARGEST_VOXELS = 2_000_000_000  # our choice: 2,000 slices of 1,000 x 1,000; an int16 volume of 4 GB
 GRID_TOLERANCE_MM = 1e-3  # our choice: NIfTI stores geometry in float32, about 1e-4 mm at 1 m from the origin
 MASK_TOLERANCE_MM = 0.1  # our choice: other tools round the grid of the masks that they write
 
@@ -31,11 +33,13 @@ def read_image(path: Path | str, believed: Believed = "refuse") -> sitk.Image:
     believed : which form of a NIfTI file to take where its two forms differ.
 
     Raises CpmnError if the file is absent, incomplete, unreadable or not three-dimensional, if a NIfTI file holds
-    values that are not numbers, or if what it says of its geometry is absent or contradicts itself.
+    values that are not numbers, or if what it says of its geometry is absent or contradicts itself; MachineError where
+    the machine could not read it.
     """
     if not Path(path).is_file():
         raise CpmnError(f"image file {path} does not exist. Check the path.")
     try:
+        _require_size(Path(path))
         check_values(Path(path))
         image = read_placed(Path(path), believed)
     except Unplaced as error:
@@ -43,6 +47,7 @@ def read_image(path: Path | str, believed: Believed = "refuse") -> sitk.Image:
     except ValueError as error:
         raise CpmnError(f"image file {path}: {error}. Put numbers in their place.") from error
     except (OSError, RuntimeError) as error:
+        blame_machine(error, Path(path))
         raise CpmnError(f"image file {path} cannot be read. Is it complete? ({_last_line(error)})") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise CpmnError(f"image file {path} is not a 3D volume with one value per voxel. Give one volume per file.")
@@ -118,11 +123,23 @@ def voxel_ml(image: sitk.Image) -> float:
     return float(np.prod(image.GetSpacing())) / 1000.0
 
 
+def _require_size(path: Path) -> None:
+    """Raise OSError if a header asks for more than `LARGEST_VOXELS`, before any memory is taken for them."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # what reads the voxels says why, or can do without ITK
+        return
+    if math.prod(reader.GetSize()) * reader.GetNumberOfComponents() > LARGEST_VOXELS:
+        raise OSError(f"its header asks for {' x '.join(map(str, reader.GetSize()))} voxels, {LARGEST_VOXELS} at most")
+
+
 def _write_nifti(image: sitk.Image, path: Path) -> None:
     plain = path.with_suffix("")
     try:
         sitk.WriteImage(image, str(plain))
-        check_values(plain)
+        require_whole(plain)
         path.write_bytes(igzip.compress(plain.read_bytes(), COMPRESSION, mtime=0))
     finally:
         plain.unlink(missing_ok=True)

@@ -16,11 +16,14 @@ import numpy as np
 from isal.igzip import IGzipFile
 from isal.igzip_lib import IsalError
 
+from cpmn.errors import MachineError, blame_machine
+
 # By the header's own size, its first number: place and type of dim[8], datatype, bitpix and vox_offset (nifti1.h,
 # nifti2.h).
 LAYOUTS = {348: ((40, "8h"), (70, "2h"), (108, "f")), 540: ((16, "8q"), (12, "2h"), (168, "q"))}
 FLOATS = {16: "f4", 64: "f8"}  # DT_FLOAT32, DT_FLOAT64
 READ_BYTES = 1 << 20
+LARGEST_BYTES = 1 << 34  # our choice, 17 GB: beyond any volume, float64 included
 
 
 def check_values(path: Path) -> None:
@@ -39,8 +42,19 @@ def check_values(path: Path) -> None:
         raise OSError(f"the compressed data are damaged: {error}") from error
 
 
+def require_whole(path: Path) -> None:
+    """Raise MachineError if a NIfTI file that was just written is cut short: ITK says nothing of a full disk."""
+    try:
+        check_values(path)
+    except OSError as error:
+        blame_machine(error)
+        raise MachineError(f"{path} was not written whole ({error}); is the disk full?") from error
+
+
 def _check_stream(stream: BufferedIOBase, zipped: bool) -> None:
     offset, needed, number = _declared(stream.read(max(LAYOUTS)))
+    if needed > LARGEST_BYTES:
+        raise OSError(f"its header asks for {needed} bytes, {LARGEST_BYTES} at most")
     whole = zipped or number is not None  # of plain integers the size says all
     found = stream.seek(offset) if whole else stream.seek(0, SEEK_END)
     while block := stream.read(READ_BYTES):

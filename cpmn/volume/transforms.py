@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, blame_machine
 from cpmn.volume.nifti import check_values
 
 
@@ -50,6 +50,7 @@ def read_warp(path: Path | str) -> sitk.Image:
         check_values(Path(path))
         field = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     except (OSError, RuntimeError, ValueError) as error:
+        blame_machine(error, Path(path))
         raise CpmnError(f"warp {path} cannot be read. Run the registration of this patient again.") from error
     if field.GetDimension() != 3 or field.GetNumberOfComponentsPerPixel() != 3:
         raise CpmnError(f"{path} is not a 3D displacement field. Run the registration of this patient again.")
@@ -75,6 +76,7 @@ def _read_affine(path: Path | str) -> sitk.AffineTransform:
     try:
         return sitk.AffineTransform(sitk.ReadTransform(str(path)))
     except RuntimeError as error:
+        blame_machine(error, Path(path))
         raise CpmnError(f"affine {path} cannot be read. Run the registration of this patient again.") from error
 
 

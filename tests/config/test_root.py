@@ -82,6 +82,40 @@ def test_settings_that_do_not_go_together(changes, message):
         load_config({"train": changes})
 
 
+@pytest.mark.parametrize("times", [1e308, float("inf"), float("nan"), 0, True])
+def test_a_training_longer_than_any_is_refused(times):
+    with pytest.raises(CpmnError, match=r"steps_times: .* is not a number above 0 and up to 1000"):
+        load_config({"variants": {"long": {"base": "cpmn", "steps_times": times}}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)),
+        "a: " + "[" * 5000 + "]" * 5000,
+        "a: " + "[" * 60 + "]" * 60,
+    ],
+    ids=["aliases", "nesting", "shallow-nesting"],
+)
+def test_a_configuration_that_never_ends_is_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(CpmnError, match=r"cannot be read|more than 100000 values or 50 levels"):
+        read_config(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("uri", ["http://me:hush@mlflow:5000", "postgresql://db/mlflow?user=me&password=hush"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(uri):
+    with pytest.raises(CpmnError, match=r"track\.uri: .*must hold no password.*MLFLOW_TRACKING_PASSWORD") as raised:
+        load_config({"track": {"uri": uri}})
+    assert "hush" not in str(raised.value)
+
+
+def test_a_long_mistake_is_cut():
+    with pytest.raises(CpmnError) as raised:
+        load_config({"cohort": ["x" * 100_000]})
+    assert len(str(raised.value)) < 500
+
+
 def test_every_base_resolves():
     for name in BASES:
         resolve_variant(Config().train, name, {})

@@ -1,6 +1,9 @@
 """Zipped scans: the same result as the folder, and nothing in an archive that can do harm."""
 
+import fcntl
+import os
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -51,6 +54,19 @@ def test_an_archive_equals_its_folder(slices, tmp_path, temporary):
     assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(plain))
     assert facts == expected
     assert list(temporary.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_uses_is_not(slices, tmp_path, temporary):
+    for name, age in (("left", 100), ("young", 0), ("used", 100)):
+        folder = temporary / f"cpmn-unzipped-{name}"
+        folder.mkdir()
+        (folder / "in-use").touch()
+        (folder / "Doe^Jane").write_text("a named slice")
+        os.utime(folder, (0, time.time() - age))
+    with (temporary / "cpmn-unzipped-used" / "in-use").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        convert(zip_files(tmp_path / "scan.zip", slices))
+    assert sorted(path.name for path in temporary.iterdir()) == ["cpmn-unzipped-used", "cpmn-unzipped-young"]
 
 
 def test_an_archive_beside_files_in_a_folder(slices, tmp_path):

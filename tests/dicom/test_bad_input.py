@@ -1,9 +1,13 @@
 """The table of bad input: what is given to `convert` and `crop`, and the message that comes back."""
 
+import gzip
+import os
 import zipfile
 from pathlib import Path
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -45,6 +49,36 @@ class Given:
         with zipfile.ZipFile(self.folder / "scan.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("zeros", bytes(size))
         return self.folder / "scan.zip"
+
+    def lzma_bomb(self) -> Path:
+        """The dictionary's size stands in the last four bytes of the properties, which follow the local header."""
+        path = self.folder / "scan.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+            archive.writestr("slice", bytes(1000))
+        content = bytearray(path.read_bytes())
+        at = 30 + len("slice") + 5
+        content[at : at + 4] = b"\xff\xff\xff\xff"
+        path.write_bytes(content)
+        return path
+
+    def pipe(self) -> Path:
+        os.mkfifo(self.folder / "scan.nii.gz")
+        return self.folder / "scan.nii.gz"
+
+    def syntax(self, uid: str) -> Path:
+        source = self.write()
+        for path in source.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(uid)
+            dataset.save_as(path, implicit_vr=False, little_endian=True)
+        return source
+
+    def huge(self) -> Path:
+        header = nibabel.Nifti1Header()
+        header.set_data_dtype("uint8")
+        header.set_data_shape((30000, 30000, 30000))
+        header.set_sform(np.eye(4), 1)
+        return self.file("scan.nii.gz", gzip.compress(header.binaryblock + bytes(4)))
 
     def two_series(self) -> Path:
         self.write("study/a", SeriesInstanceUID="1.5")
@@ -116,6 +150,28 @@ TABLE = {
     ),
     "no positions": (lambda g: g.series(ImagePositionPatient=None), {}, "a slice has no valid ImagePositionPatient"),
     "no rescale": (lambda g: g.series(RescaleSlope=None), {}, "a slice has no valid RescaleSlope"),
+    "a slope beyond measure": (lambda g: g.series(RescaleSlope="1E20"), {}, "a slice has no valid RescaleSlope"),
+    "an intercept beyond measure": (
+        lambda g: g.series(RescaleIntercept="-1E20"),
+        {},
+        "a slice has no valid RescaleIntercept",
+    ),
+    "no slope": (lambda g: g.series(RescaleSlope=0), {}, "a slice has no valid RescaleSlope"),
+    "65,535 rows and columns": (
+        lambda g: g.series(Rows=65535, Columns=65535),
+        {},
+        "a slice has no valid Rows or Columns",
+    ),
+    "pixels too small": (lambda g: g.series(PixelSpacing=["1E-9", "1E-9"]), {}, "a slice has no valid PixelSpacing"),
+    "a place beyond measure": (
+        lambda g: g.series(each={"ImagePositionPatient": ["1E20", "0", "0"]}),
+        {},
+        "a slice has no valid ImagePositionPatient",
+    ),
+    "no transfer syntax": (lambda g: g.syntax("1.2.3.4.5.6.7.8.9.99"), {}, "is no transfer syntax"),
+    "a pipe": (lambda g: g.pipe(), {}, "the NCT is neither a file nor a folder"),
+    "LZMA with a dictionary of 4 GB": (lambda g: g.lzma_bomb(), {}, "LZMA dictionary is larger than 256 MB"),
+    "a volume beyond measure": (lambda g: g.huge(), {}, "its header asks for"),
     "density, not HU": (lambda g: g.series(RescaleType="ED"), {}, "the values are ED, not HU"),
     "damaged archive": (lambda g: g.file("scan.zip", b"no archive"), {}, "the zip archive is damaged"),
     "zip bomb": (lambda g: g.zipped(2_000_000), {"maximum_unzipped_gb": 0.001}, "zip archives hold more than 0.001 GB"),

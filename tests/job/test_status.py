@@ -1,9 +1,13 @@
 """What becomes of a patient that a stage cannot process."""
 
+import errno
+import os
+from datetime import datetime
+
 import pytest
 
 from cpmn.checks.finding import passed
-from cpmn.errors import CpmnError, PatientError
+from cpmn.errors import CpmnError, MachineError, PatientError
 from cpmn.files import write_json
 from cpmn.job.status import (
     excluded_patients,
@@ -121,9 +125,25 @@ def test_what_an_earlier_run_left_out_is_named_with_the_file_to_make_again(tmp_p
     write("register/pair/quality.json", reason="folding")
     write("register/good/quality.json", passed=True)
     write("crop/good/status.json", passed=True)
+    write("register/pair/status.json", passed=True)
+    for path in tmp_path.rglob("*.json"):
+        os.utime(path, (0, datetime(2026, 3, 5, 12).timestamp()))
     assert left_out(["bad", "early", "mask", "pair", "good"], tmp_path) == {
-        str(tmp_path / "convert/bad/status.json"): "no slices",
-        str(tmp_path / "convert/early/status.json"): "interrupted after this",
-        str(tmp_path / "crop/mask/vessels.json"): "no veins",
-        str(tmp_path / "register/pair/status.json"): "patient pair: registration: folding",
+        str(tmp_path / "convert/bad/status.json"): "no slices (since 2026-03-05)",
+        str(tmp_path / "convert/early/status.json"): "interrupted after this (since 2026-03-05)",
+        str(tmp_path / "crop/mask/vessels.json"): "no veins (since 2026-03-05)",
+        str(tmp_path / "register/pair/status.json"): "patient pair: registration: folding (since 2026-03-05)",
     }
+
+
+@pytest.mark.parametrize("policy", ["stop", "exclude"])
+def test_trouble_of_the_machine_excludes_nobody(tmp_path, policy):
+    def full():
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/unzipped")
+        except OSError as error:
+            raise PatientError("p1", "the zip archive is damaged", "Send it again.") from error
+
+    with pytest.raises(MachineError, match=r"No space left on device \(/tmp/unzipped\).* not of the data"):
+        run(tmp_path, full, on_bad_patient=policy)
+    assert not list(tmp_path.iterdir())

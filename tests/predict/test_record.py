@@ -1,5 +1,6 @@
 """`prediction.json` and `error.json` keep to their published schemas, and refer to the files of the scan."""
 
+import errno
 import json
 
 import jsonschema
@@ -86,6 +87,17 @@ def test_a_failure_leaves_a_record(series, results, tmp_path, kind, name, dicom_
     assert problem in record["problem"]
     assert remedy in record["remedy"]
     assert str(tmp_path) not in json.dumps(record)
+
+
+def test_a_full_disk_is_told_from_a_bad_scan(series, results, tmp_path, bright_spot, monkeypatch):
+    def full(_image, path):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(stage, "write_image", full)
+    with pytest.raises(OSError, match="No space"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
+    record = checked(tmp_path / "out", "error")
+    assert (record["kind"], record["problem"]) == ("machine", "No space left on device (<file>)")
 
 
 def test_a_refusal_names_the_check(write_series, results, tmp_path):
