@@ -23,6 +23,7 @@ from benchmarks import (
     register,
     train,
 )
+from benchmarks.faults import measure as faults
 from benchmarks.libraries import measure as libraries
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "convert": convert.measure,
     "odd_dicom": odd_dicom.measure,
     "facts": facts.measure,
+    "faults": faults.measure,
     "register": register.measure,
     "quality": quality.measure,
     "propagate": propagate.measure,

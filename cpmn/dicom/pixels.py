@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.pixels.utils import iter_pixels
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 from tqdm import tqdm
 
@@ -19,6 +20,8 @@ from cpmn.dicom.stored import padding, stored_values
 from cpmn.errors import blame_machine
 from cpmn.volume.images import AIR_HU, LARGEST_VOXELS
 
+PIXEL_DATA = Tag("PixelData")
+AFTER_PIXELS = (0xFFFA, 0xFFFC)  # digital signatures and trailing padding (PS3.6): nothing else follows the pixels
 HU_LIMIT = 32767  # highest value of int16; metal can exceed the usual 12 bits
 
 
@@ -80,6 +83,12 @@ def _decode(dataset: pydicom.Dataset, slices: list[Header]) -> Iterator[np.ndarr
     """Pixels of the slices of one file, unused bits as stored. Raises SeriesProblem if they cannot be had."""
     shape = tuple(int(slices[0].text(tag)) for tag in ("Rows", "Columns"))
     frames = [header.frame for header in slices if header.frame is not None]
+    if stray := _stray(dataset):
+        raise SeriesProblem(
+            f"the pixel data are damaged: {len(stray)} elements follow them, first {stray[0]}",
+            "Export the series again.",
+            slices[0].path,
+        )
     try:
         if not is_transfer_syntax(dataset):
             raise _undecodable(dataset, slices[0], ValueError())
@@ -115,6 +124,11 @@ def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> 
             header.path,
         )
     return SeriesProblem(f"the pixel data is damaged or truncated ({reason})", "Export the series again.", header.path)
+
+
+def _stray(dataset: pydicom.Dataset) -> list[BaseTag]:
+    """Tags of elements that follow the pixels and may not: part of pixels that were shifted, or of another file."""
+    return [tag for tag in list(dataset.keys()) if tag > PIXEL_DATA and tag.group not in AFTER_PIXELS]
 
 
 def is_transfer_syntax(dataset: pydicom.Dataset) -> bool:

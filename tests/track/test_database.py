@@ -14,11 +14,18 @@ from cpmn.track import sync_results
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-MAKE = "import sys; from cpmn.track.database import ready; ready('sqlite:///mlflow.db')"
+MAKE = "import sys; from cpmn.track.database import ready; ready('sqlite:///new.db')"
+
+
+@pytest.fixture
+def folder(folder):
+    """A folder whose database was not made yet."""
+    folder.uri = f"sqlite:///{folder.results.parent / 'new.db'}"
+    return folder
 
 
 def database(folder):
-    return folder.results.parent / "mlflow.db"
+    return folder.results.parent / "new.db"
 
 
 @pytest.mark.parametrize("statement", ["", "CREATE TABLE experiments (experiment_id INTEGER)", "CREATE TABLE runs (x)"])
@@ -26,7 +33,7 @@ def test_a_half_made_file_is_put_aside(folder, statement):
     with closing(sqlite3.connect(database(folder))) as opened:
         opened.execute(statement)
     assert folder.track()["run_id"]
-    assert database(folder).with_name("mlflow.db.half-made").exists()
+    assert database(folder).with_name("new.db.half-made").exists()
     assert len(folder.runs()) == 1
 
 
@@ -39,9 +46,8 @@ def test_a_whole_file_is_left_alone(folder):
 
 
 def test_sync_makes_the_tables_anew_where_they_were_left_half_made(folder):
-    folder.track()
     folder.fold()
-    database(folder).write_bytes(b"")
+    folder.track(enabled=False)
     with closing(sqlite3.connect(database(folder))) as opened:
         opened.execute("CREATE TABLE experiments (experiment_id INTEGER)")
     assert sync_results(folder.results) == 2
@@ -52,12 +58,10 @@ def test_sync_makes_the_tables_anew_where_they_were_left_half_made(folder):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_kill_while_the_tables_are_made(folder, share):
     """Killed once the unfinished file has that share of the bytes of a whole one."""
-    for path in folder.results.parent.glob("*.db"):
-        path.unlink()
     whole = 700_000
     made = subprocess.Popen([sys.executable, "-c", MAKE], cwd=folder.results.parent)
     while made.poll() is None:
-        growing = [path.stat().st_size for path in folder.results.parent.glob(".writing-*-mlflow.db")]
+        growing = [path.stat().st_size for path in folder.results.parent.glob(".writing-*-new.db")]
         if growing and growing[0] > share * whole:
             os.kill(made.pid, signal.SIGKILL)
             break
