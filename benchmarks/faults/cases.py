@@ -56,7 +56,7 @@ class Inputs:
         self.sheet = self._sheet()
         self.kinds = [
             Kind("DICOM", 0.36, self._copy(self.dicom), mutations.damage_dicom, self.read_dicom),
-            Kind("zip", 0.1, self._zip, mutations.damage_zip, self.read_dicom),
+            Kind("zip", 0.1, self.zipped, mutations.damage_zip, self.read_dicom),
             Kind("NIfTI", 0.1, self._copy(self._nifti("scan.nii")), mutations.damage_nifti, self.read_nifti),
             Kind("NIfTI, gzip", 0.1, self._copy(self._nifti("scan.nii.gz")), mutations.damage_nifti, self.read_nifti),
             Kind("CSV", 0.1, self._copy(self.sheet), _in_text, self.read_sheet),
@@ -132,14 +132,15 @@ class Inputs:
         sitk.WriteImage(self.image[0], str(path))
         return path
 
-    def _zip(self, folder: Path) -> Path:
+    def zipped(self, folder: Path) -> Path:
+        """The slices as an archive."""
         with zipfile.ZipFile(folder / "scan.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened:
             for path in sorted(self.dicom.iterdir()):
                 opened.write(path, path.name)
         return folder / "scan.zip"
 
     def _sheet(self) -> Path:
-        rows = [f"p{n},,phantom/nct,,{n % 2},scan.nii,,g{n},," for n in range(1, 9)]
+        rows = [f"p{n},,{self.dicom},,{n % 2},{self.folder / 'scan.nii'},,g{n},," for n in range(1, 9)]
         text = "\n".join(["patient_id,ctpa,nct,ctpa_mask,label,nct_mask,split,group,nct_series,overrule", *rows])
         for name in ("cohort.csv", "again.csv"):
             (self.folder / name).write_text(f"{text}\n", encoding="utf-8")

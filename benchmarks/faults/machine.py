@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -98,21 +98,24 @@ def digest(folder: Path) -> str:
     return sha256_of_files([folder / name for name in ("nct.nii.gz", "nct.json", "status.json")])
 
 
-def measure_machine(sources: dict[str, Path], times: int, seed: int) -> dict[str, list[Outcome]]:
-    """Outcomes by kind of trouble, `times` of each for each source."""
-    found: dict[str, list[Outcome]] = {}
+def measure_machine(sources: dict[str, Path], times: int, seed: int) -> Iterator[tuple[str, str, Outcome]]:
+    """Kind of trouble, number and outcome: `times` of each for each source."""
     with tempfile.TemporaryDirectory() as name:
-        for what, source in sources.items():
-            began, folder = time.monotonic(), Path(name) / what
-            convert(source, folder / "whole")
-            seconds, expected = time.monotonic() - began, digest(folder / "whole")
-            for number in range(times):
-                random = np.random.default_rng([seed, number])
-                where = folder / str(number)
+        folder = Path(name)
+        wholes = {what: _whole(source, folder / what) for what, source in sources.items()}
+        for number in range(times):
+            for what, source in sources.items():
+                where, (seconds, expected) = folder / f"{what}-{number}", wholes[what]
                 for label, limit in LIMITS.items():
                     one = under_limit(source, where / label, limit, seed + number, expected)
-                    found.setdefault(f"{label}, {what}", []).append(one)
-                moment = float(random.uniform(0, seconds))
-                found.setdefault(f"kill -9, {what}", []).append(killed(source, where / "kill", moment, expected))
+                    yield f"{label}, {what}", f"{seed}/{number}", one
+                moment = float(np.random.default_rng([seed, number]).uniform(0, seconds))
+                yield f"kill -9, {what}", f"{seed}/{number}", killed(source, where / "kill", moment, expected)
                 shutil.rmtree(where, ignore_errors=True)
-    return found
+
+
+def _whole(source: Path, folder: Path) -> tuple[float, str]:
+    """Seconds and hash of an undisturbed job."""
+    began = time.monotonic()
+    convert(source, folder)
+    return time.monotonic() - began, digest(folder)

@@ -2,9 +2,10 @@
 
 import argparse
 import logging
+import signal
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,48 +18,91 @@ from benchmarks.faults.outcome import KINDS, Outcome, outcome
 
 COUNT, TIMES, SEED = 1500, 15, 32
 LOST = "lost"  # a patient left out, or results that differ when repeated
+WRONG = ("silent wrong", "traceback", "hang", LOST)
+Found = dict[str, list[Outcome]]
 
 
-def measure(count: int = COUNT, times: int = TIMES, seed: int = SEED, told: Path | None = None) -> Iterator[dict]:
-    """A row for each class of input and each kind of trouble: how many cases ended how.
+def measure() -> list[dict]:
+    """A row for each class of input and each kind of trouble: how many cases ended how."""
+    found: Found = {}
+    run(found, COUNT, TIMES, SEED)
+    return table(found)
+
+
+def run(
+    found: Found,
+    count: int,
+    times: int,
+    seed: int,
+    told: Path | None = None,
+    only: Collection[str] = (),
+) -> None:
+    """Add outcomes to `found` as they come: `count` mutations in mixed order, then `times` of each trouble.
 
     told : where what is wrong is written, with the seed and number that make the case again.
+    only : classes of input to damage, by name; none are all.
     """
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    with tempfile.TemporaryDirectory() as name:
-        inputs = Inputs(Path(name))
-        for index, kind in enumerate(inputs.kinds):
-            found = []
-            for number in range(round(kind.share * count)):
-                random = np.random.default_rng([seed, index, number])
-                with tempfile.TemporaryDirectory(dir=name) as case:
-                    damaged = kind.make(Path(case))
-                    kind.damage(damaged, random)
-                    found.append(outcome(lambda read=kind.read, source=damaged: read(source)))
-                _tell(told, f"{kind.name} {seed}/{index}/{number}", found[-1])
-            yield _row(kind.name, found)
-        sources = {"folder": inputs.dicom, "zip": inputs.kinds[1].make(Path(name))}
-        for what, found in measure_machine(sources, times, seed).items():
-            for number, one in enumerate(found):
-                _tell(told, f"{what} {seed}/{number}", one)
-            yield _row(what, found)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            inputs = Inputs(Path(name))
+            for kind, case, one in _damaged(inputs, Path(name), count, seed, only):
+                found.setdefault(kind, []).append(one)
+                _tell(told, f"{kind} {case}", one)
+            if times:
+                sources = {"folder": inputs.dicom, "zip": inputs.zipped(Path(name))}
+                for trouble, case, one in measure_machine(sources, times, seed):
+                    found.setdefault(trouble, []).append(one)
+                    _tell(told, f"{trouble} {case}", one)
+    finally:
+        logging.disable(before)
+        torch.set_num_threads(threads)
 
 
-def _row(name: str, found: list[Outcome]) -> dict:
-    counts = Counter(one.kind for one in found)
-    return {"input or trouble": name, "cases": len(found), **{kind: counts[kind] for kind in (*KINDS, LOST)}}
+def _damaged(
+    inputs: Inputs, folder: Path, count: int, seed: int, only: Collection[str]
+) -> Iterator[tuple[str, str, Outcome]]:
+    """Class of input, seed and number, and outcome of each case; in mixed order, so that a part is a sample."""
+    cases = [
+        (index, number)
+        for index, kind in enumerate(inputs.kinds)
+        for number in range(round(kind.share * count))
+        if not only or kind.name in only
+    ]
+    for place in np.random.default_rng(seed).permutation(len(cases)):
+        index, number = cases[place]
+        kind = inputs.kinds[index]
+        with tempfile.TemporaryDirectory(dir=folder) as case:
+            damaged = kind.make(Path(case))
+            kind.damage(damaged, np.random.default_rng([seed, index, number]))
+            yield kind.name, f"{seed}/{index}/{number}", outcome(lambda read=kind.read, source=damaged: read(source))
+
+
+def table(found: Found) -> list[dict]:
+    """Rows of the table: a class, its cases, and how many of them ended how."""
+    return [
+        {"input or trouble": name, "cases": len(ones)} | _counts(ones)
+        for name, ones in [*sorted(found.items()), ("all", [one for ones in found.values() for one in ones])]
+    ]
+
+
+def _counts(ones: list[Outcome]) -> dict[str, int]:
+    counts = Counter(one.kind for one in ones)
+    return {kind: counts[kind] for kind in (*KINDS, LOST)}
 
 
 def _tell(told: Path | None, name: str, one: Outcome) -> None:
-    if told is not None and one.kind in ("silent wrong", "traceback", "hang", LOST):
+    if told is not None and one.kind in WRONG:
         with told.open("a") as stream:
             stream.write(f"{name}: {one.kind}\n{one.told}\n\n")
 
 
 def main() -> None:
-    """Print the table as it comes, and what is wrong in a file beside."""
+    """Print the table, of what was done so far if it is interrupted; what is wrong stands in a file beside."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--count", type=int, default=COUNT, help="mutations (default: %(default)s)")
     parser.add_argument("--times", type=int, default=TIMES, help="of each trouble and source (default: %(default)s)")
@@ -66,5 +110,11 @@ def main() -> None:
     parser.add_argument("--told", type=Path, default=Path("faults.txt"), help="file of what went wrong")
     options = parser.parse_args()
     options.told.write_text("")
-    for row in measure(options.count, options.times, options.seed, options.told):
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    found: Found = {}
+    try:
+        run(found, options.count, options.times, options.seed, options.told)
+    except KeyboardInterrupt:
+        print("interrupted; so far:")
+    for row in table(found):
         print(", ".join(f"{value} {key}" for key, value in row.items() if value), flush=True)

@@ -24,13 +24,14 @@ class EvaluateConfig(Section):
     minimum_fit_patients: int = Field(
         default=10,
         ge=2,
+        le=1_000_000,
         description="Fewest out-of-fold patients of each class for a fitted combination of class and lesion (count).",
     )
     segmentation_threshold: Fraction = Field(
         default=0.5, description="Embolus probability at or above which a voxel is marked (0-1)."
     )
     surface_tolerance_mm: float = Field(
-        default=1.0, gt=0, description="Tolerance of the normalised surface Dice, in mm."
+        default=1.0, gt=0, le=1000, description="Tolerance of the normalised surface Dice, in mm."
     )
     epsilon_mm: tuple[float, ...] = Field(
         default=(0.0, 2.0, 5.0), description="Distances from a mark to a clot that count as a hit (CAD-PE), in mm."
@@ -55,6 +56,8 @@ class EvaluateConfig(Section):
         "AVX512-BF16 or AMX, which are faster so; others read in float32.",
     )
     interval_level: float = Field(default=0.95, gt=0, lt=1, description="Level of all intervals (0-1).")
-    bootstrap_samples: int = Field(default=2000, ge=100, description="Bootstrap samples over patients (count).")
+    bootstrap_samples: int = Field(
+        default=2000, ge=100, le=1_000_000, description="Bootstrap samples over patients (count)."
+    )
     minimum_lesion_mm3: LesionVolume = Field(default=2.0, description="Predicted components below are dropped, in mm3.")
     seed: int = Field(default=0, ge=0, description="Seed of the bootstrap.")

@@ -10,7 +10,7 @@ from cpmn.errors import CpmnError
 
 Difficulty = Literal["learnable", "mixed", "realistic", "invisible"]
 DIFFICULTIES: tuple[str, ...] = get_args(Difficulty)
-Length = Annotated[float, Field(gt=0)]
+Length = Annotated[float, Field(ge=0.1, le=2000)]
 
 
 class PhantomConfig(Section):
@@ -53,14 +53,21 @@ class PhantomConfig(Section):
         default=False, description="Also write each patient's arteries and veins on the NCT grid, as if free of clots."
     )
     nct_noise_hu: float = Field(
-        default=12.0, ge=0, description="Standard deviation of the NCT noise at 3 mm slices and the usual dose, in HU."
+        default=12.0,
+        ge=0,
+        le=1000,
+        description="Standard deviation of the NCT noise at 3 mm slices and the usual dose, in HU.",
     )
     ctpa_noise_hu: float = Field(
-        default=16.0, ge=0, description="Standard deviation of the CTPA noise at 3 mm slices and the usual dose, in HU."
+        default=16.0,
+        ge=0,
+        le=1000,
+        description="Standard deviation of the CTPA noise at 3 mm slices and the usual dose, in HU.",
     )
     subsample_mm: float = Field(
         default=1.3,
-        gt=0,
+        ge=0.1,
+        le=10,
         description="Largest distance of the sub-voxel samples that partial volume is averaged from, in mm.",
     )
 

@@ -17,5 +17,6 @@ class PropagateConfig(Section):
     grid_tolerance_mm: float = Field(
         default=0.1,
         gt=0,
+        le=100,
         description="Largest accepted distance between corner voxels of a mask and of its scan, in mm.",
     )

@@ -18,15 +18,19 @@ class RegisterConfig(Section):
         default="ants",
         description="ants, or greedy (package picsl-greedy, extra `greedy`); alike on the phantom.",
     )
-    spacing_mm: float = Field(default=3.0, gt=0, description="Isotropic working resolution of the registration, in mm.")
+    spacing_mm: float = Field(
+        default=3.0, ge=0.5, le=20, description="Isotropic working resolution of the registration, in mm."
+    )
     margin_mm: float = Field(
         default=10.0,
         ge=0,
+        le=500,
         description="Margin around the NCT's lungs that takes part and to whose edge the warp fades, in mm.",
     )
     reach_mm: float = Field(
         default=10.0,
         ge=0,
+        le=500,
         description="The affine step compares only the lungs and this far around them, in mm.",
     )
     window_hu: tuple[float, float] = Field(
@@ -52,6 +56,7 @@ class RegisterConfig(Section):
     convergence: float = Field(
         default=5e-4,
         ge=0,
+        le=1,
         description="A level ends when the similarity's slope over the last 6 iterations is below this; 0 runs all.",
     )
     shrink_factors: tuple[int, ...] = Field(
@@ -64,14 +69,17 @@ class RegisterConfig(Section):
         description="SyN similarity: CC is local correlation; Mattes, mutual information, is faster and less accurate.",
     )
     radius: int = Field(
-        default=1, ge=1, description="Radius of the CC neighbourhood in voxels, or number of Mattes bins (32 is usual)."
+        default=1,
+        ge=1,
+        le=100,
+        description="Radius of the CC neighbourhood in voxels, or number of Mattes bins (32 is usual).",
     )
-    gradient_step: float = Field(default=0.4, gt=0, description="SyN gradient step, in voxels of the level.")
+    gradient_step: float = Field(default=0.4, gt=0, le=100, description="SyN gradient step, in voxels of the level.")
     update_smoothing: float = Field(
-        default=3.0, ge=0, description="SyN smoothing of the update field, variance in voxels."
+        default=3.0, ge=0, le=1000, description="SyN smoothing of the update field, variance in voxels."
     )
     total_smoothing: float = Field(
-        default=0.5, ge=0, description="SyN smoothing of the total field, variance in voxels."
+        default=0.5, ge=0, le=1000, description="SyN smoothing of the total field, variance in voxels."
     )
     greedy_iterations: tuple[int, ...] = Field(
         default=(50, 20, 5),
@@ -122,6 +130,7 @@ class RegisterConfig(Section):
     maximum_inverse_error_mm: float = Field(
         default=1.0,
         ge=0,
+        le=1000,
         description="Quality control: largest accepted mean distance in the lungs after there and back, in mm.",
     )
     maximum_folding_fraction: float = Field(

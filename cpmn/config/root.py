@@ -32,6 +32,7 @@ class Config(Section):
     min_patients: int = Field(
         default=4,
         ge=2,
+        le=1_000_000,
         description="Fewest patients that a fold still trains and validates on after exclusions; fewer stops the run "
         "(count).",
     )

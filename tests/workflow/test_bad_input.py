@@ -183,3 +183,17 @@ def test_a_wrong_key_stops_before_anything_runs(another):
     assert done.returncode != 0
     assert "train.stpes" in done.stdout
     assert not (another.run / "results").exists()
+
+
+def test_a_scan_dated_in_the_future_is_converted(finished, tmp_path):
+    """Snakemake would end with "clock skew", as its input is newer than what it makes."""
+    project = finished.beside(tmp_path / "run")
+    row = finished.rows()[0] | {"ctpa": "", "ctpa_mask": "", "label": "0", "nct_truth": ""}
+    shutil.copytree(row["nct"], tmp_path / "nct")
+    for path in (*(tmp_path / "nct").iterdir(), tmp_path / "nct"):
+        os.utime(path, (2**32, 2**32))
+    sheet = project.sheet([row | {"nct": str(tmp_path / "nct")}])
+    target = f"results/convert/{row['patient_id']}/nct.json"
+    done = project.snakemake(target, config=(sheet,))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (project.run / target).stat().st_size

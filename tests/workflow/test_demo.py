@@ -202,3 +202,15 @@ def test_patients_without_ctpa_take_part_through_the_nct_alone(finished, continu
     assert not (crop / "ctpa.nii.gz").exists()
     model = "results/train/cpmn/fold-0/model.safetensors"
     assert (continued.run / model).read_bytes() != (finished.run / model).read_bytes()
+
+
+def test_a_model_that_was_lost_is_trained_again(finished):
+    """Killed while it trained anew: Snakemake had removed the model, and the report of before was there still."""
+    model = finished.run / "results/train/cpmn/fold-0/model.safetensors"
+    aside = model.rename(model.with_name("aside"))
+    try:
+        jobs = finished.planned()
+    finally:
+        aside.rename(model)
+    assert jobs["train"] == 1
+    assert finished.planned()["train"] == 0

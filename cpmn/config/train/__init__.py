@@ -26,6 +26,7 @@ class TrainConfig(Section):
     folds: int = Field(
         default=1,
         ge=1,
+        le=100,
         description="Cross-validation folds (count), at most as many as groups of the smaller class; 1 trains one "
         "model on one split.",
     )

@@ -29,8 +29,8 @@ class AugmentationConfig(Section):
         description="Largest relative change of size, both phases alike; 0 is off. For small real cohorts.",
     )
     noise_hu: float = Field(
-        default=5.0, ge=0, description="Largest SD of white noise added to a patch of either phase, in HU."
+        default=5.0, ge=0, le=10_000, description="Largest SD of white noise added to a patch of either phase, in HU."
     )
     shift_hu: float = Field(
-        default=3.0, ge=0, description="SD of the intensity offset of a patch of either phase, in HU."
+        default=3.0, ge=0, le=10_000, description="SD of the intensity offset of a patch of either phase, in HU."
     )

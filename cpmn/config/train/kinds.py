@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 Phase = Literal["nct", "ctpa"]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000)]
 Millimetres = Annotated[float, Field(ge=0.1, le=50)]
 Spacing = tuple[Millimetres, Millimetres, Millimetres]
 Share = Annotated[float, Field(ge=0, le=1)]

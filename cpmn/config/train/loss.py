@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from cpmn.config.section import Section
 from cpmn.config.train.kinds import Positive, Share
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
 
 
 class LossConfig(Section):
@@ -25,7 +25,10 @@ class LossConfig(Section):
     )
     alignment_weight: Weight = Field(default=0.5, description="Weight of Inter-Feature Alignment; 0 switches it off.")
     alignment_tolerance: int = Field(
-        default=0, ge=0, description="Registration error that alignment forgives, in voxels of each feature level."
+        default=0,
+        ge=0,
+        le=100,
+        description="Registration error that alignment forgives, in voxels of each feature level.",
     )
     discrepancy_weight: Weight = Field(
         default=0.2, description="Weight of Intra-Feature Discrepancy; 0 switches it off."
@@ -46,7 +49,10 @@ class LossConfig(Section):
         default=20.0, description="Contrast to the blood around at which a clot counts as fully visible, in HU."
     )
     invisible_hu: float = Field(
-        default=0.0, ge=0, description="Contrast to the blood around up to which a clot cannot be told from it, in HU."
+        default=0.0,
+        ge=0,
+        le=10_000,
+        description="Contrast to the blood around up to which a clot cannot be told from it, in HU.",
     )
 
     @model_validator(mode="after")

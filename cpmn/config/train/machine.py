@@ -25,16 +25,18 @@ class MachineConfig(Section):
     accumulation: int = Field(
         default=1,
         ge=1,
+        le=1024,
         description="Batches whose gradients are averaged in one step, where one batch of that size does not fit into "
         "memory; several processes share them (count).",
     )
     processes: int = Field(
         default=1,
         ge=1,
+        le=1024,
         description="Processes that train one fold together, by torchrun, one for each GPU; accumulation must be a "
         "multiple (count).",
     )
-    save_every: int = Field(default=50, ge=1, description="Steps between two resume points (count).")
+    save_every: int = Field(default=50, ge=1, le=10_000_000, description="Steps between two resume points (count).")
 
     @model_validator(mode="after")
     def _shared_out(self) -> "MachineConfig":

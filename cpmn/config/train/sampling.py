@@ -11,7 +11,7 @@ from cpmn.config.train.kinds import Share
 class SamplingConfig(Section):
     """Where patches lie and what they show. What no share asks for lies in and near the lungs."""
 
-    batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
+    batch_size: int = Field(default=4, ge=1, le=4096, description="Patches per step (count).")
     foreground_fraction: Share = Field(default=0.5, description="Share of patches centred on an embolus (0-1).")
     vein_fraction: Share = Field(
         default=0.0,
