@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.faults.outcome import FORK, Outcome, judged, outcome
+from benchmarks.faults.outcome import FORK, Outcome, judged, limit_to, outcome
 from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.convert.stage import convert_patient
@@ -26,7 +26,7 @@ Limit = Callable[[np.random.Generator], None]
 
 def convert(source: Path, folder: Path) -> None:
     """The job `convert` of one patient without CTPA, with `on_bad_patient: exclude`."""
-    patient = Patient(patient_id="p1", nct=source, label=0)
+    patient = Patient.model_validate({"patient_id": "p1", "nct": source, "label": 0})
     run_patient_stage(
         lambda: convert_patient(patient, folder, ConvertConfig()),
         stage="convert",
@@ -40,20 +40,20 @@ def convert(source: Path, folder: Path) -> None:
 def full_disk(random: np.random.Generator) -> None:
     """Files cannot grow beyond some size: their writers fail as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(10 ** random.uniform(1, 5.5)),) * 2)
+    limit_to(resource.RLIMIT_FSIZE, int(10 ** random.uniform(1, 5.5)))
 
 
 def little_memory(random: np.random.Generator) -> None:
     """From nothing to 200 MB beyond what the process has."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + int(random.uniform(0, 200e6))
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit_to(resource.RLIMIT_AS, most)
 
 
 def few_files(random: np.random.Generator) -> None:
     """From 0 to 5 files more than are open."""
     opened = max(int(name) for name in os.listdir("/proc/self/fd")) + 1  # noqa: PTH208
-    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + int(random.integers(6)),) * 2)
+    limit_to(resource.RLIMIT_NOFILE, opened + int(random.integers(6)))
 
 
 LIMITS: dict[str, Limit] = {"full disk": full_disk, "little memory": little_memory, "few open files": few_files}

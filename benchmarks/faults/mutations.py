@@ -5,6 +5,7 @@ import shutil
 import struct
 import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -137,15 +138,11 @@ def _change_tag(path: Path, keyword: str, new: str, ratio: float | None) -> None
         tag = Tag(keyword)
         if ratio is not None and keyword in dataset and keyword != "PixelData":
             values = dataset[tag].value if dataset[tag].VM > 1 else [dataset[tag].value]
-            try:
+            with suppress(TypeError, ValueError):
                 dataset[tag].value = [f"{float(value) * ratio:.8g}" for value in values]
-            except (TypeError, ValueError):
-                new = new or "?"
-            else:
-                new = None
-        if new == "" and keyword in dataset:
+        elif new == "" and keyword in dataset:
             del dataset[tag]
-        elif new is not None:
+        else:
             vr = pydicom.datadict.dictionary_VR(tag)
             dataset[tag] = _element(tag, vr.split(" or ")[-1], new)
         try:

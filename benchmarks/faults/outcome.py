@@ -56,9 +56,14 @@ def outcome(case: Callable[[], Outcome]) -> Outcome:
 def _work(case: Callable[[], Outcome], sender: Any) -> None:
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + LONGEST_SECONDS),) * 2)
-    resource.setrlimit(resource.RLIMIT_AS, (_bytes_now() + MOST_BYTES,) * 2)
+    limit_to(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + LONGEST_SECONDS))
+    limit_to(resource.RLIMIT_AS, _bytes_now() + MOST_BYTES)
     sender.send(judged(case))
+
+
+def limit_to(kind: int, most: int) -> None:
+    """Set a limit of this process, for good."""
+    resource.setrlimit(kind, (most, most))
 
 
 def judged(case: Callable[[], Outcome]) -> Outcome:

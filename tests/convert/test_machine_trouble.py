@@ -22,7 +22,7 @@ TROUBLES = (errno.EIO, errno.EMFILE, errno.EACCES, errno.ENOSPC, errno.ENOMEM)
 
 
 def run(source: Path, folder: Path) -> None:
-    patient = Patient(patient_id="p1", nct=source, label=0)
+    patient = Patient.model_validate({"patient_id": "p1", "nct": source, "label": 0})
     run_patient_stage(
         lambda: convert_patient(patient, folder, ConvertConfig()),
         stage="convert",
