@@ -159,7 +159,10 @@ def _element(tag: pydicom.tag.BaseTag, vr: str, new: str) -> DataElement:
             return DataElement(tag, vr, 65535)
     if vr in ("OB", "OW"):
         return DataElement(tag, vr, new.encode() * 2)
-    return DataElement(tag, vr, new)
+    try:
+        return DataElement(tag, vr, new)
+    except (TypeError, ValueError, OverflowError):  # pydicom holds no such number: as text, as a bad writer would
+        return DataElement(tag, "LO", new[:64])
 
 
 def damage_nifti(path: Path, random: Random) -> None:

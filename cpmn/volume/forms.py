@@ -81,7 +81,10 @@ def nifti_header(path: Path) -> "Nifti1Header":
         if kind is None:
             raise OSError("it is no NIfTI file")
         header = kind.from_fileobj(stream, check=False)
-    begins, smallest = float(header["vox_offset"]), SMALLEST_OFFSET[int(header["sizeof_hdr"])]
+    begins, size = float(header["vox_offset"]), int(header["sizeof_hdr"])
+    if size not in SMALLEST_OFFSET:
+        raise OSError(f"its header says that it is {size} bytes long (sizeof_hdr), 348 or 540 are possible")
+    smallest = SMALLEST_OFFSET[size]
     if not smallest <= begins < np.inf or begins != np.floor(begins):
         raise OSError(f"its values begin at byte {begins:g} (vox_offset), at least {smallest} is possible")
     return header

@@ -121,3 +121,14 @@ def test_a_file_that_could_not_be_written_to_its_end_is_not_there(tmp_path):
     assert done.returncode != 0
     assert "of 52" in done.stderr.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_header_of_another_length_is_refused(tmp_path):
+    """Found by the bench of faults: the length stands in the first bytes, and the magic still says NIfTI."""
+    path = tmp_path / "scan.nii"
+    write_image(image_like(NOISE, sitk.GetImageFromArray(NOISE)), path)
+    content = bytearray(path.read_bytes())
+    content[:4] = (-(2**31)).to_bytes(4, "little", signed=True)
+    path.write_bytes(content)
+    with pytest.raises(CpmnError, match=r"sizeof_hdr|cannot be read"):
+        read_image(path)
