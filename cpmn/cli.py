@@ -96,12 +96,15 @@ def _add_predict(commands: Commands) -> None:
         help="take a scan that this check refuses, with a warning (docs/reference/checks.md); may be repeated",
     )
     predict.add_argument(
-        "--dicom-seg", action="store_true", help="write the mask as a DICOM Segmentation of the series too"
+        "--dicom",
+        "--dicom-seg",
+        action="store_true",
+        help="write the marks as a DICOM Segmentation, the figures as a structured report, the picture as an image too",
     )
     predict.add_argument(
         "--identity",
         action="store_true",
-        help="name the patient in the DICOM Segmentation as the series does, so that an archive can file it",
+        help="name the patient in the DICOM files as the series does, so that an archive can file them",
     )
     predict.set_defaults(run=_predict)
 
@@ -265,8 +268,8 @@ def _add_info(commands: Commands) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from cpmn.predict.stage import predict_series
 
-    if options.identity and not options.dicom_seg:
-        raise CpmnError("--identity is about the DICOM Segmentation: no other file names a patient. Add --dicom-seg.")
+    if options.identity and not options.dicom:
+        raise CpmnError("--identity is about the DICOM files: no other file names a patient. Add --dicom.")
     result = predict_series(
         options.series,
         model=options.model or options.results,
@@ -274,7 +277,7 @@ def _predict(options: argparse.Namespace) -> None:
         output=options.output,
         series_uid=options.series_uid,
         device=options.device,
-        dicom_seg=options.dicom_seg,
+        dicom=options.dicom,
         identity=options.identity,
         overrule=options.overrule,
     )

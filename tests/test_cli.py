@@ -67,9 +67,9 @@ def test_an_empty_path_is_not_the_current_folder(capsys):
     assert "argument series: is empty" in capsys.readouterr().err
 
 
-def test_identity_without_a_dicom_segmentation_is_a_mistake(tmp_path, capsys):
+def test_identity_without_dicom_is_a_mistake(tmp_path, capsys):
     assert main(["predict", str(tmp_path), "-o", str(tmp_path / "out"), "--identity"]) == 2
-    assert "Add --dicom-seg" in capsys.readouterr().err
+    assert "Add --dicom" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

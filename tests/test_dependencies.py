@@ -35,6 +35,7 @@ UNSEEN = {
 }
 """Packages of every installation that no import statement names, and who needs them."""
 COMMANDS = {
+    "dcmqi": "commands that tests of DICOM results run",
     "dicom2nifti": "a command that `benchmarks/odd_dicom.py` runs",
     "dvc-s3": "DVC's plugin for S3",
     "moto": "a server of its own, the stand-in for S3",

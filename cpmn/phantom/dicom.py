@@ -7,14 +7,14 @@ from typing import Protocol
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from cpmn.dicom.scanners import MANUFACTURER, PHANTOM_MODEL
+from cpmn.dicom.uids import uid_of
 from cpmn.phantom.render import Grid
 from cpmn.phantom.scan import Phase
 
 RESCALE_INTERCEPT = -1024  # stored value = HU + 1024, unsigned, as most scanners do
-UID_ROOT = "2.25."  # UIDs made from hashes need no registered root (DICOM PS3.5 B.2)
 STUDY_DATE = "20240101"
 TIMES = {"nct": "090000", "ctpa": "091000"}  # the contrast scan follows ten minutes later
 DESCRIPTIONS = {"nct": "Chest without contrast", "ctpa": "CT pulmonary angiography"}
@@ -69,7 +69,7 @@ def _add_meta(header: Dataset) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _uid("cpmn/phantom")
+    meta.ImplementationClassUID = uid_of("cpmn/phantom")
     meta.ImplementationVersionName = "CPMN_PHANTOM"
     header.file_meta = meta
     header.SOPClassUID = CTImageStorage
@@ -80,7 +80,7 @@ def _add_patient_and_study(header: Dataset, patient_id: str, seed: int) -> None:
     header.PatientID = patient_id
     header.PatientBirthDate = ""
     header.PatientSex = ""
-    header.StudyInstanceUID = _uid(f"{seed}/{patient_id}/study")
+    header.StudyInstanceUID = uid_of(f"{seed}/{patient_id}/study")
     header.StudyDate = STUDY_DATE
     header.StudyTime = "085500"
     header.ReferringPhysicianName = ""
@@ -91,12 +91,12 @@ def _add_patient_and_study(header: Dataset, patient_id: str, seed: int) -> None:
 
 def _add_series(header: Dataset, phase: Phase, key: str) -> None:
     header.Modality = "CT"
-    header.SeriesInstanceUID = _uid(f"{key}/{phase}/series")
+    header.SeriesInstanceUID = uid_of(f"{key}/{phase}/series")
     header.SeriesNumber = SERIES_NUMBERS[phase]
     header.SeriesDescription = DESCRIPTIONS[phase]
     header.BodyPartExamined = "CHEST"
     header.PatientPosition = "HFS"
-    header.FrameOfReferenceUID = _uid(f"{key}/frame")
+    header.FrameOfReferenceUID = uid_of(f"{key}/frame")
     header.PositionReferenceIndicator = ""
     header.Manufacturer = MANUFACTURER
     header.ManufacturerModelName = PHANTOM_MODEL
@@ -136,15 +136,10 @@ def _add_pixels(header: Dataset, scan: Slices) -> None:
 
 def _fill_slice(header: Dataset, scan: Slices, index: int, key: str) -> None:
     x, y, z = scan.grid.origin
-    uid = _uid(f"{key}/image")
+    uid = uid_of(f"{key}/image")
     header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = uid
     header.InstanceNumber = index + 1
     header.ImagePositionPatient = [x, y, round(z + index * scan.grid.spacing[2], 6)]
     header.SliceLocation = header.ImagePositionPatient[2]
     stored = scan.hu[index].astype(np.int32) - RESCALE_INTERCEPT
     header.PixelData = stored.astype("<u2").tobytes()
-
-
-def _uid(key: str) -> UID:
-    """UUID-derived UID of 128 bits of a hash."""
-    return UID(UID_ROOT + str(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")))

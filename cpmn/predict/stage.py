@@ -31,8 +31,9 @@ from cpmn.volume.images import image_like, voxel_ml, write_image
 
 logger = logging.getLogger(__name__)
 
-# prediction.json first: where it is, the others but the DICOM Segmentation are complete and of the same scan.
-OUTPUTS = ("prediction.json", "prediction.dcm", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
+# prediction.json first: where it is, the others but the DICOM files are complete and of the same scan.
+OUTPUTS = ("prediction.json", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
+DICOM_OUTPUTS = ("prediction.dcm", "report.dcm", "overview.dcm")
 FAILURE = "error.json"
 SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
@@ -47,21 +48,20 @@ def predict_series(
     variant: str = "cpmn",
     series_uid: str = "",
     device: str = "auto",
-    dicom_seg: bool = False,
+    dicom: bool = False,
     identity: bool = False,
     overrule: Collection[str] = (),
 ) -> dict[str, Any]:
     """Convert, crop, predict and decide; write {prediction,probability,cam}.nii.gz, prediction.json and overview.png.
 
-    With `dicom_seg` the mask is written as prediction.dcm too, a DICOM Segmentation of the series.
+    With `dicom` also {prediction,report,overview}.dcm, as `cpmn.predict.dicomfiles.write_dicom` does.
 
     Parameters
     ----------
     source : folder or .zip of DICOM files, or one image file in HU; `series_uid` chooses where it holds several series.
     model : a model that was loaded (then `variant` and `device` say nothing), or what `load_model` takes.
     results : results folder of a finished run, where no model is named; of it `variant` is taken.
-    identity : whether prediction.dcm, alone of all files, names the patient as the series does; see
-        `cpmn.predict.dicomseg.write_segmentation`.
+    identity : whether the DICOM files, alone of all, name the patient as the series does.
     overrule : names of checks (docs/reference/checks.md) whose refusal becomes a warning.
     output : folder to write to. The maps lie on the native grid: prediction uint8 0/1, the others float32 0-1.
 
@@ -73,8 +73,8 @@ def predict_series(
     Raises
     ------
     CpmnError if there is no trained model of that variant, if it is not what was sealed (`cpmn.model.seal`), if its
-    output is not a number, if `output` is a file or holds `source`, or if prediction.dcm is asked for and the scan's
-    tags do not allow it (the other files are there then); PatientError for a scan that cannot be read. What is wrong
+    output is not a number, if `output` is a file or holds `source`, or if DICOM files are asked for and the scan's
+    tags do not allow them (the other files are there then); PatientError for a scan that cannot be read. What is wrong
     with the scan is written to error.json too.
     """
     source, output = Path(source), Path(output)
@@ -84,7 +84,7 @@ def predict_series(
     with failure_recorded(output / FAILURE, STATEMENT, source):
         return _read_series(
             *(source, series_uid, model, output),
-            dicom_seg=dicom_seg,
+            dicom=dicom,
             identity=identity,
             overrule=overrule,
         )
@@ -96,7 +96,7 @@ def _read_series(
     model: Model,
     output: Path,
     *,
-    dicom_seg: bool,
+    dicom: bool,
     identity: bool,
     overrule: Collection[str],
 ) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def _read_series(
     native, facts = _converted(source, series_uid, decision.convert, model.where)
     findings = _settled(native, facts, overrule)
     converted = time.perf_counter()
-    if dicom_seg and facts["series"] is None:
-        raise CpmnError(f"--dicom-seg needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
+    if dicom and facts["series"] is None:
+        raise CpmnError(f"--dicom needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop, lungs = crop_lungs(native, decision.crop)
     reading = read_crop(model.networks, crop, decision)
     read = time.perf_counter()
@@ -137,17 +137,13 @@ def _read_series(
     times = {"finished_at": now(), "convert_s": converted - began, "network_s": read - converted}
     record |= {"times": times | {"total_s": time.perf_counter() - began}}
     write_json(output / "prediction.json", PredictionRecord.model_validate(record).model_dump(mode="json"))
-    if dicom_seg:
-        from cpmn.predict.dicomseg import write_segmentation  # loads highdicom, which nothing else needs
+    record = read_json(output / "prediction.json")
+    if dicom:
+        from cpmn.predict.dicomfiles import write_dicom  # loads highdicom, which nothing else needs
 
-        dicom = output / "prediction.dcm"
-        write_segmentation(
-            *(dicom, mask, source, facts["series"], decision.convert),
-            model=model.facts["sha256"],
-            warnings_shown=record["warnings"],
-            identity=identity,
-        )
-    return read_json(output / "prediction.json")
+        marks = image_like(labels.astype(np.uint16), native)
+        write_dicom(output, marks, source, facts["series"], decision.convert, record, identity=identity)
+    return record
 
 
 def _converted(source: Path, series_uid: str, config: ConvertConfig, where: str) -> tuple[sitk.Image, dict[str, Any]]:
@@ -185,9 +181,9 @@ def _clear(output: Path, source: Path) -> None:
     """
     if output.is_file():
         raise CpmnError(f"{output} is a file. Give a folder to write to.")
-    if source.resolve() in {output.resolve(), *((output / name).resolve() for name in OUTPUTS)}:
+    if source.resolve() in {output.resolve(), *((output / name).resolve() for name in (*OUTPUTS, *DICOM_OUTPUTS))}:
         raise CpmnError(f"{source} lies where earlier results are removed. Give another folder with -o.")
-    for name in (*OUTPUTS, FAILURE):
+    for name in (*OUTPUTS, *DICOM_OUTPUTS, FAILURE):
         (output / name).unlink(missing_ok=True)
 
 

@@ -5,17 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from safetensors.torch import save_file
 
 from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.files import write_json
-from cpmn.model import ensemble
-from cpmn.model.inference import Prediction
-from cpmn.model.modelfiles import RunFiles
-from cpmn.model.network import build_pathway
-from cpmn.model.plan import Plan, write_plan
-from cpmn.model.seal import sealed
 from cpmn.scoring.decision import Decision, TrainedOn, Unseen, fit_decision
 from cpmn.volume.images import write_image
 from tests.dicom.conftest import write_series as write_series  # a fixture
@@ -52,6 +45,11 @@ def series(tmp_path: Path) -> Path:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Two folds of an untrained network, and a decision with threshold."""
+    from safetensors.torch import save_file  # loads torch, which tests of other files do without
+
+    from cpmn.model.network import build_pathway
+    from cpmn.model.plan import Plan, write_plan
+
     folder = tmp_path / "results"
     for fold in range(2):
         where = folder / "train/cpmn" / f"fold-{fold}"
@@ -81,6 +79,9 @@ def results(tmp_path: Path) -> Path:
 
 def write_decision(results: Path, changed: Decision | dict) -> None:
     """Write a decision, sealed with the models that lie beside it."""
+    from cpmn.model.modelfiles import RunFiles
+    from cpmn.model.seal import sealed
+
     values = changed if isinstance(changed, dict) else changed.model_dump(mode="json")
     write_json(results / "evaluate/cpmn/decision.json", sealed(values, RunFiles(results, "cpmn")))
 
@@ -99,8 +100,10 @@ def decision(convert=None, **crop):
 @pytest.fixture
 def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that calls tissue of 60-100 HU an embolus, surely."""
+    from cpmn.model import ensemble
+    from cpmn.model.inference import Prediction
 
-    def predict(_model, nct: sitk.Image, highest_hu: float | None = None, **_options: object) -> Prediction:
+    def predict(_model, nct: sitk.Image, highest_hu: float | None = None, **_options: object):
         hu = sitk.GetArrayFromImage(nct)
         spot = ((hu > 60) & (hu < min(100, highest_hu or 100))).astype(np.float32)
         return Prediction(spot, spot / 2, 0.99)

@@ -1,8 +1,6 @@
 """DICOM Segmentations of made-up masks, read back by their tags and bits alone."""
 
 import warnings
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import highdicom
@@ -11,18 +9,13 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 
-from cpmn.config.convert import ConvertConfig
-from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError
-from cpmn.predict.dicomseg import write_segmentation
 from tests.dicom.conftest import COLUMNS, ROWS
 from tests.dicom.test_multiframe import multi_framed
+from tests.predict.marks import FRAMES, STUDY, segment
+from tests.predict.marks import write_scan as write_scan  # a fixture
 from tests.test_identifiers import IDENTIFYING
 
-STUDY = {"StudyInstanceUID": "1.2", "FrameOfReferenceUID": "1.3", "StudyID": "1", "AccessionNumber": "7"}
-STUDY |= {"PatientSex": "F", "StudyTime": "0900", "ReferringPhysicianName": "", "SeriesNumber": 1}
-FRAMES = {"PositionReferenceIndicator": "", "BodyPartExamined": "CHEST", "Laterality": ""}
-FRAMES |= {"SeriesDate": "20190305", "SeriesTime": "0900"}  # what a multi-frame file must hold besides
 FILED_BY = ("PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber", "StudyID")
 ORIENTATIONS = {
     "head first, supine": [1, 0, 0, 0, 1, 0],
@@ -30,22 +23,6 @@ ORIENTATIONS = {
     "feet first": [-1, 0, 0, 0, 1, 0],
     "turned by 90 degrees": [0, 1, 0, -1, 0, 0],
 }
-
-
-@pytest.fixture
-def write_scan(write_series: Callable[..., Path]) -> Callable[..., Path]:
-    return partial(write_series, **STUDY)
-
-
-def segment(scan: Path, output: Path, empty: bool = False, identity: bool = False, **settings) -> sitk.Image:
-    """Write a Segmentation of a mask with a fifth of the voxels; gives the mask."""
-    config = ConvertConfig.model_validate(settings)
-    native, facts = read_scan(scan, patient="p", phase="nct", series_uid="", config=config)
-    chosen = np.random.default_rng(1).random(native.GetSize()[::-1]) < (0 if empty else 0.2)
-    mask = sitk.GetImageFromArray(chosen.astype(np.uint8))
-    mask.CopyInformation(native)
-    write_segmentation(output, mask, scan, facts["series"], config, model="ab" * 32, identity=identity)
-    return mask
 
 
 def marked(mask: sitk.Image) -> np.ndarray:
@@ -76,8 +53,8 @@ def in_order(places: list) -> np.ndarray:
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=list(ORIENTATIONS))
 def test_marks_lie_where_the_mask_has_them(write_scan, tmp_path, orientation):
-    mask = segment(write_scan(ImageOrientationPatient=orientation), tmp_path / "seg.dcm")
-    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    mask = segment(write_scan(ImageOrientationPatient=orientation), tmp_path)
+    segmentation = pydicom.dcmread(tmp_path / "prediction.dcm")
     np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=2e-3)
     assert len(marked(mask)) > 50
 
@@ -97,8 +74,8 @@ def rough(index: int) -> dict[str, list[float]]:
 )
 def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, tags):
     scan = write_scan(**tags)
-    mask = segment(scan, tmp_path / "seg.dcm")
-    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    mask = segment(scan, tmp_path)
+    segmentation = pydicom.dcmread(tmp_path / "prediction.dcm")
     np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=0.05)
     slices = [pydicom.dcmread(path) for path in scan.iterdir()]
     heights = {one.SOPInstanceUID: float(one.ImagePositionPatient[2]) for one in slices}
@@ -113,16 +90,16 @@ def test_frames_name_the_slices_that_they_lie_on(write_scan, tmp_path, tags):
 
 @pytest.mark.parametrize("written", [None, 5, -2.5])
 def test_the_distance_of_slices_is_that_of_their_positions(write_scan, tmp_path, written):
-    segment(write_scan(SpacingBetweenSlices=written), tmp_path / "seg.dcm")
-    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
+    segment(write_scan(SpacingBetweenSlices=written), tmp_path)
+    segmentation = highdicom.seg.segread(tmp_path / "prediction.dcm")
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     assert shared.PixelMeasuresSequence[0].SpacingBetweenSlices == 2.5
     assert segmentation.get_volume().spacing == pytest.approx((2.5, 0.7, 0.8))
 
 
 def test_what_the_segment_is(write_scan, tmp_path):
-    segment(write_scan(), tmp_path / "seg.dcm")
-    (described,) = highdicom.seg.segread(tmp_path / "seg.dcm").SegmentSequence
+    segment(write_scan(), tmp_path)
+    (described,) = highdicom.seg.segread(tmp_path / "prediction.dcm").SegmentSequence
     assert described.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Embolus"
     assert described.SegmentAlgorithmType == "AUTOMATIC"
     assert "research use only" in described.SegmentLabel
@@ -132,9 +109,9 @@ def test_what_the_segment_is(write_scan, tmp_path):
 def test_patients_are_named_only_if_asked_for(write_scan, tmp_path, multi_frame):
     scan = write_scan(**IDENTIFYING | FRAMES)
     scan = multi_framed(scan, tmp_path / "frames") if multi_frame else scan
-    segment(scan, tmp_path / "without.dcm")
-    segment(scan, tmp_path / "with.dcm", identity=True)
-    without, named = ((tmp_path / name).read_bytes() for name in ("without.dcm", "with.dcm"))
+    segment(scan, tmp_path / "without")
+    segment(scan, tmp_path / "with", identity=True)
+    without, named = (b"".join(map(Path.read_bytes, (tmp_path / name).glob("*.dcm"))) for name in ("without", "with"))
     secrets = {keyword: text.encode() for keyword, text in IDENTIFYING.items() if not keyword.endswith("UID")}
     assert [keyword for keyword, text in secrets.items() if text in without] == []
     assert [keyword for keyword in FILED_BY if secrets[keyword] not in named] == []
@@ -150,28 +127,28 @@ def test_patients_are_named_only_if_asked_for(write_scan, tmp_path, multi_frame)
     ids=["Japanese", "Latin, extended", "Latin"],
 )
 def test_names_in_other_characters_stay_legible(write_scan, tmp_path, characters, name):
-    segment(write_scan(SpecificCharacterSet=characters, PatientName=name), tmp_path / "seg.dcm", identity=True)
-    assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
+    segment(write_scan(SpecificCharacterSet=characters, PatientName=name), tmp_path, identity=True)
+    assert pydicom.dcmread(tmp_path / "prediction.dcm").PatientName == name
 
 
 def test_an_empty_mask_can_be_filed_too(write_scan, tmp_path):
-    segment(write_scan(), tmp_path / "seg.dcm", empty=True)
-    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    segment(write_scan(), tmp_path, marks=0)
+    segmentation = pydicom.dcmread(tmp_path / "prediction.dcm")
     assert segmentation.NumberOfFrames == 12
     assert len(marked_in(segmentation)) == 0
 
 
 def test_resampled_scans_get_positions_of_their_own(write_scan, tmp_path):
     uneven = np.delete(np.arange(16) * 2.5, [4, 9, 10])
-    mask = segment(write_scan(z=uneven), tmp_path / "seg.dcm", uneven_spacing="resample")
-    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=2e-3)
+    mask = segment(write_scan(z=uneven), tmp_path, uneven_spacing="resample")
+    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "prediction.dcm")), marked(mask), atol=2e-3)
 
 
 @pytest.mark.parametrize("identity", [False, True])
 def test_a_multi_frame_scan(write_scan, tmp_path, identity):
     scan = multi_framed(write_scan(**FRAMES), tmp_path / "frames")
-    mask = segment(scan, tmp_path / "seg.dcm", identity=identity)
-    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    mask = segment(scan, tmp_path, identity=identity)
+    segmentation = pydicom.dcmread(tmp_path / "prediction.dcm")
     np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=2e-3)
     named = segmentation.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
     assert named.ReferencedSOPInstanceUID == "1.9.1"
@@ -186,8 +163,8 @@ def test_a_multi_frame_scan_whose_frames_each_say_what_all_share(write_scan, tmp
             frame[keyword] = shared[keyword]
         del shared[keyword]
     dataset.save_as(scan / "file")
-    mask = segment(scan, tmp_path / "seg.dcm")
-    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "seg.dcm")), marked(mask), atol=2e-3)
+    mask = segment(scan, tmp_path)
+    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "prediction.dcm")), marked(mask), atol=2e-3)
 
 
 def test_several_multi_frame_files_are_refused(write_scan, tmp_path):
@@ -195,30 +172,30 @@ def test_several_multi_frame_files_are_refused(write_scan, tmp_path):
     scan = multi_framed(lower, tmp_path / "frames")
     multi_framed(upper, tmp_path / "more").joinpath("file").rename(scan / "another")
     with pytest.raises(CpmnError, match="more than one multi-frame file"):
-        segment(scan, tmp_path / "seg.dcm")
+        segment(scan, tmp_path)
 
 
 def test_a_scan_without_what_must_be_repeated(write_scan, tmp_path):
-    with pytest.raises(CpmnError, match=r"tags of the scan are missing or wrong: no StudyInstanceUID\. .*--dicom-seg"):
-        segment(write_scan(StudyInstanceUID=None), tmp_path / "seg.dcm")
-    assert not (tmp_path / "seg.dcm").exists()
+    with pytest.raises(CpmnError, match=r"tags of the scan are missing or wrong: no StudyInstanceUID\. .*--dicom"):
+        segment(write_scan(StudyInstanceUID=None), tmp_path)
+    assert not (tmp_path / "prediction.dcm").exists()
 
 
 def test_a_message_quotes_nothing_of_a_named_patient(write_scan, tmp_path):
     birth = "1956-07-18"
     with pytest.raises(CpmnError, match=r"missing or wrong\. ") as caught:
-        segment(write_scan(PatientBirthDate=birth), tmp_path / "seg.dcm", identity=True)
+        segment(write_scan(PatientBirthDate=birth), tmp_path, identity=True)
     assert birth not in str(caught.value)
 
 
 def test_nothing_is_printed_of_oddly_written_names(write_scan, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        segment(write_scan(PatientName="Anonymous"), tmp_path / "seg.dcm", identity=True)
+        segment(write_scan(PatientName="Anonymous"), tmp_path, identity=True)
 
 
 def test_a_real_scan(real_data, tmp_path):
-    mask = segment(real_data / "lung_pet_ct_dx/A0002/B40f", tmp_path / "seg.dcm")
-    segmentation = highdicom.seg.segread(tmp_path / "seg.dcm")
+    mask = segment(real_data / "lung_pet_ct_dx/A0002/B40f", tmp_path)
+    segmentation = highdicom.seg.segread(tmp_path / "prediction.dcm")
     assert segmentation.NumberOfFrames == mask.GetSize()[2]
     assert int(segmentation.pixel_array.sum()) == int(sitk.GetArrayViewFromImage(mask).sum())

@@ -72,14 +72,14 @@ def test_a_probability_lies_among_those_of_the_folds(series, results, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "dicom_seg", "problem", "remedy"),
+    ("kind", "name", "dicom", "problem", "remedy"),
     [
         ("scan", "lost.nii.gz", False, "does not exist", "Correct the path"),
         ("call", "scan.nii.gz", True, "<scan> is an image file", ""),
     ],
 )
-def test_a_failure_leaves_a_record(series, results, tmp_path, kind, name, dicom_seg, problem, remedy):
-    call = {"results": results, "variant": "cpmn", "output": tmp_path / "out", "dicom_seg": dicom_seg}
+def test_a_failure_leaves_a_record(series, results, tmp_path, kind, name, dicom, problem, remedy):
+    call = {"results": results, "variant": "cpmn", "output": tmp_path / "out", "dicom": dicom}
     with pytest.raises(CpmnError):
         predict_series(series.with_name(name), **call)
     record = checked(tmp_path / "out", "error")

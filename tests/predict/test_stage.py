@@ -281,19 +281,19 @@ def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, brig
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
 
 
-def test_a_dicom_segmentation_is_written_beside_the_mask(write_series, results, tmp_path, bright_spot):
+def test_dicom_files_are_written_beside_the_others(write_series, results, tmp_path, bright_spot):
     from cpmn.cli import main
 
     folder, out = chest_series(write_series), tmp_path / "out"
-    assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg"]) == 0
-    assert {path.name for path in out.iterdir()} == FILES | {"prediction.dcm"}
+    assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom"]) == 0
+    assert {path.name for path in out.iterdir()} == FILES | {"prediction.dcm", "report.dcm", "overview.dcm"}
     segmentation = pydicom.dcmread(out / "prediction.dcm")
     assert (segmentation.PatientName, segmentation.PatientID) == ("", "")
     assert segmentation.NumberOfFrames == 3  # the spot's
-    assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom-seg", "--identity"]) == 0
+    assert main(["predict", str(folder), "-o", str(out), "--results", str(results), "--dicom", "--identity"]) == 0
     assert pydicom.dcmread(out / "prediction.dcm").PatientName == "Doe^Jane"
     assert main(["predict", str(folder), "-o", str(out), "--results", str(results)]) == 0
-    assert not (out / "prediction.dcm").exists()  # it names the patient who was read before
+    assert not list(out.glob("*.dcm"))  # they name the patient who was read before
 
 
 def test_of_several_series_the_record_says_which_was_read(write_series, results, tmp_path, bright_spot, caplog):
@@ -393,6 +393,6 @@ def test_an_interrupted_reading_leaves_nothing_of_the_scan_before(series, result
 
 
 def test_an_image_file_has_no_series_to_refer_to(series, results, tmp_path):
-    with pytest.raises(CpmnError, match="--dicom-seg needs a DICOM series"):
-        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out", dicom_seg=True)
+    with pytest.raises(CpmnError, match="--dicom needs a DICOM series"):
+        predict_series(series, results=results, variant="cpmn", output=tmp_path / "out", dicom=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["error.json"]
