@@ -24,6 +24,7 @@ from cpmn.predict.lesions import describe_lesions, ordered_lesions
 from cpmn.predict.model import Model, load_model
 from cpmn.predict.overview import write_overview
 from cpmn.predict.record import SCHEMA_VERSION, PredictionRecord
+from cpmn.predict.viewer import write_viewer
 from cpmn.scoring.agreement import mark_lesions
 from cpmn.scoring.decision import Decision, is_positive, patient_score
 from cpmn.volume.box import crop_image
@@ -32,7 +33,7 @@ from cpmn.volume.images import image_like, voxel_ml, write_image
 logger = logging.getLogger(__name__)
 
 # prediction.json first: where it is, the others but the DICOM files are complete and of the same scan.
-OUTPUTS = ("prediction.json", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png")
+OUTPUTS = ("prediction.json", "prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "overview.png", "viewer.html")
 DICOM_OUTPUTS = ("prediction.dcm", "report.dcm", "overview.dcm")
 FAILURE = "error.json"
 SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
@@ -52,7 +53,7 @@ def predict_series(
     identity: bool = False,
     overrule: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Convert, crop, predict and decide; write {prediction,probability,cam}.nii.gz, prediction.json and overview.png.
+    """Convert, crop, predict and decide; write the maps, prediction.json, overview.png and viewer.html.
 
     With `dicom` also {prediction,report,overview}.dcm, as `cpmn.predict.dicomfiles.write_dicom` does.
 
@@ -134,6 +135,7 @@ def _read_series(
         "model": model.facts,
     }
     write_overview(output / "overview.png", native, crop, labels, cam, record)
+    write_viewer(output / "viewer.html", native, crop, labels, probability, cam, record)
     times = {"finished_at": now(), "convert_s": converted - began, "network_s": read - converted}
     record |= {"times": times | {"total_s": time.perf_counter() - began}}
     write_json(output / "prediction.json", PredictionRecord.model_validate(record).model_dump(mode="json"))

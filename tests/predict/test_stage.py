@@ -15,11 +15,12 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model import ensemble
 from cpmn.predict import stage
+from cpmn.predict.overview import write_overview
 from cpmn.predict.stage import crop_lungs, predict_series
 from cpmn.volume.images import read_image, same_grid, write_image
 from tests.predict.conftest import CLOT_INDEX, TRAINED_ON, chest, chest_series, decision, write_decision
 
-FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png"}
+FILES = {"prediction.nii.gz", "probability.nii.gz", "cam.nii.gz", "prediction.json", "overview.png", "viewer.html"}
 
 
 def test_every_file_is_written_on_the_native_grid(series, results, tmp_path):
@@ -62,6 +63,28 @@ def test_score_is_the_decision_rule_on_both_folds(series, results, tmp_path, bri
     record = predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     expected = ((np.log(99) + 2) + (np.log(27 * 0.08 + 0.01) + 4)) / 2
     assert record["score"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_picture_shows_the_three_largest_marks_with_their_sides(tmp_path):
+    native = chest()
+    labels = np.zeros(native.GetSize()[::-1], np.int32)
+    for number, x in enumerate((65, 25, 60, 30), start=1):
+        labels[14, 34:36, x : x + 2] = number
+    lesions = [
+        {"number": number, "volume_ml": 1.0, "side": side, "region": "middle third"}
+        for number, side in enumerate(("left", "right", "left", "right"), start=1)
+    ]
+    record = {"lesions": lesions, "warnings": [], "decision": "PE", "score": 1.0, "volume_ml": 4.0, "statement": "s"}
+    record |= {"threshold": {"value": None}, "model": {"variant": "cpmn"}}
+    widths = []
+    for count in (0, 1, 4):
+        shown = record | {"lesions": lesions[:count]}
+        marked = labels * (labels <= count)
+        write_overview(tmp_path / f"{count}.png", native, native, marked, np.zeros(labels.shape, np.float32), shown)
+        widths.append(Image.open(tmp_path / f"{count}.png").width)
+    assert widths[0] == widths[1] == widths[2] // 2  # a column for each of three marks, one for the activation
+    captions = np.asarray(Image.open(tmp_path / "1.png").convert("RGB")).astype(int)
+    assert (np.abs(captions - (0xFF, 0xD8, 0x4D)).max(axis=2) < 30).sum() > 100  # R and L
 
 
 def test_overview_shows_the_outline_of_the_prediction(series, results, tmp_path, bright_spot):
