@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         _add_check,
         _add_import,
         _add_join,
+        _add_pair,
         _add_score,
         _add_phantom,
         _add_chest_phantom,
@@ -185,6 +186,24 @@ def _add_join(commands: Commands) -> None:
     join.add_argument("sheets", nargs="+", metavar="COHORT", type=_path, help="cohort.csv")
     join.add_argument("-o", "--output", metavar="FILE", type=_path, required=True, help="the sheet to write")
     join.set_defaults(run=_join)
+
+
+def _add_pair(commands: Commands) -> None:
+    pair = commands.add_parser(
+        "pair",
+        help="propose pairs of CTPA and non-contrast CT from a hospital's export",
+        description="Write a cohort sheet with a row for each visit of a patient that has both scans, and beside it "
+        "what became of every series. A person checks the pairs and fills in the labels. See "
+        "docs/how-to/hospital-export.md.",
+    )
+    pair.add_argument("export", type=_path, help="folder that the export was unpacked into")
+    pair.add_argument("-o", "--output", type=_path, required=True, help="cohort.csv to write")
+    pair.add_argument(
+        "--headers-only",
+        action="store_true",
+        help="read no pixels: contrast is told by the tags, often wrong",
+    )
+    pair.set_defaults(run=_pair)
 
 
 def _add_score(commands: Commands) -> None:
@@ -390,6 +409,29 @@ def _import(options: argparse.Namespace) -> int:
         "these same patients; never pair another patient's."
     )
     return 0
+
+
+def _pair(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from cpmn.config.convert import ConvertConfig
+    from cpmn.files import write_table
+    from cpmn.importing.pairing import SERIES_COLUMNS, SHEET_COLUMNS, propose_pairs
+
+    series = options.output.with_name(f"{options.output.stem}-series.csv")
+    if there := [path for path in (options.output, series) if path.exists()]:
+        raise CpmnError(f"{there[0]} exists, perhaps with a person's work in it. Remove it, or give another name.")
+    with tqdm(unit="patient", disable=None) as bar, _errors_alone():
+        found = propose_pairs(
+            options.export, ConvertConfig(), look=not options.headers_only, done=lambda _name: bar.update()
+        )
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    write_table(options.output, SHEET_COLUMNS, found.sheet)
+    write_table(series, SERIES_COLUMNS, found.series)
+    counts = Counter(row["taken_as"] for row in found.series)
+    print(f"{options.output}: {len(found.sheet)} pairs proposed; {counts['left out']} series or kinds of file left out")
+    print(f"Look at {series}, fill in the column label (1 = PE, 0 = not) and ctpa_mask, then run cpmn check.")
 
 
 def _score(options: argparse.Namespace) -> None:

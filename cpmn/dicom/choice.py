@@ -73,9 +73,7 @@ def choose_series(
     for item in usable if look else ():
         ask_image(item)
     best, others, reason = _ranked(usable, phase, config)
-    rejected += [
-        _rejection(item, f"behind by the rule '{_deciding_rule(best, item, phase, config)}'") for item in others
-    ]
+    rejected += [_rejection(item, why_behind(best, item, phase, config)) for item in others]
     logger.warning("%d series can be read; taken is %s, %s", len(usable), best.describe(), reason)
     return Choice(best, reason, rejected, warnings)
 
@@ -107,6 +105,13 @@ def rank(series: Series, phase: str, config: ConvertConfig) -> tuple:
         bool(config.preferred_kernel) and kernel == config.preferred_kernel.lower(),
         -round(series.geometry.spacing[2], 2),
     )
+
+
+def why_behind(best: Series, other: Series, phase: str, config: ConvertConfig) -> str:
+    """Why `other` was not taken, as a clause: the rule that decided, or that none did."""
+    if rank(best, phase, config) == rank(other, phase, config):
+        return "equal by all rules: look at both"
+    return f"behind by the rule '{_deciding_rule(best, other, phase, config)}'"
 
 
 def ask_image(series: Series) -> None:
