@@ -111,11 +111,11 @@ def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ensemble, "predict_crop", predict)
 
 
-def chest_series(write_series, folder="scan", every=1, blood=0, **tags):
+def chest_series(write_series, folder="scan", every=1, blood=0, study="1.2", **tags):
     """A chest as DICOM; soft tissue is `blood` HU brighter."""
     stored = sitk.GetArrayFromImage(chest())[::every] + 1024
     stored = np.where((stored > 1024) & (stored < 1124), stored + blood, stored).astype(stored.dtype)
     slices, rows, columns = stored.shape
-    tags |= {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": "1.2"}
+    tags |= {"Rows": rows, "Columns": columns, "PixelSpacing": [4, 4], "StudyInstanceUID": study}
     tags |= {"FrameOfReferenceUID": "1.3", "each": lambda index: {"PixelData": stored[index].tobytes()}}
     return write_series(folder, z=5.0 * every * np.arange(slices), **tags)

@@ -1,0 +1,70 @@
+"""Sending results back: by C-STORE, by STOW-RS, or to Orthanc's own interface."""
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pydicom
+
+from cpmn.errors import CpmnError
+from cpmn.watch.http import ArchiveError, request
+from cpmn.watch.listener import HOW
+
+NODE = re.compile(r"(?P<title>[ -?A-~]{1,16})@(?P<host>[\w.:-]+):(?P<port>\d{1,5})")
+FORMS = "TITLE@HOST:PORT for C-STORE, stow:URL for STOW-RS, orthanc:URL for Orthanc"
+WARNINGS = range(0xB000, 0xC000)  # stored, but changed (DICOM PS3.4, table B.2-1)
+
+
+def sender(target: str, *, title: str) -> Callable[[Iterable[Path]], None]:
+    """A function that sends DICOM files to `target`; `title` is our own. It raises ArchiveError if one is not taken.
+
+    Raises CpmnError if the target has no form that is known.
+    """
+    kind, _, address = target.partition(":")
+    if kind in ("stow", "orthanc") and address.startswith(("http://", "https://")):
+        send = {"stow": _by_stow, "orthanc": _to_orthanc}[kind]
+        return lambda paths: send(address.rstrip("/"), list(paths))
+    if found := NODE.fullmatch(target):
+        if find_spec("pynetdicom") is None:
+            raise CpmnError(f"C-STORE needs pynetdicom, which is not here. {HOW}")
+        node = found["host"], int(found["port"]), found["title"]
+        return lambda paths: _by_store(*node, title, list(paths))
+    raise CpmnError(f"'{target}' is no target. Write {FORMS}.")
+
+
+def _by_store(host: str, port: int, called: str, title: str, paths: list[Path]) -> None:
+    from pynetdicom import AE
+
+    datasets = [pydicom.dcmread(path) for path in paths]
+    entity = AE(ae_title=title)
+    for kind, syntax in {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets}:
+        entity.add_requested_context(kind, syntax)
+    association = entity.associate(host, port, ae_title=called)
+    if not association.is_established:
+        raise ArchiveError(f"{called} at {host}:{port} does not take the connection. Does it know the title {title}?")
+    try:
+        for dataset in datasets:
+            status = association.send_c_store(dataset).get("Status", None)
+            if status is None or (status and status not in WARNINGS):
+                raise ArchiveError(f"{called} at {host}:{port} did not take a result (status {status}).")
+    except (ValueError, RuntimeError) as error:  # no accepted context, or the connection is gone
+        raise ArchiveError(f"{called} at {host}:{port} does not take such results ({type(error).__name__}).") from error
+    finally:
+        association.release()
+
+
+def _by_stow(url: str, paths: list[Path]) -> None:
+    boundary = uuid.uuid4().hex
+    parts = [
+        f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + p.read_bytes() + b"\r\n" for p in paths
+    ]
+    form = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
+    request(f"{url}/studies", data=body, content_type=form, accept="application/dicom+json")
+
+
+def _to_orthanc(url: str, paths: list[Path]) -> None:
+    for path in paths:
+        request(f"{url}/instances", data=path.read_bytes(), content_type="application/dicom")

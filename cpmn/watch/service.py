@@ -1,0 +1,126 @@
+"""The service: takes scans in, keeps one worker alive, and stops cleanly."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing import get_context
+from typing import Any
+
+from cpmn.errors import CpmnError
+from cpmn.job.logs import USER_ERROR
+from cpmn.watch.http import ArchiveError
+from cpmn.watch.listener import listen
+from cpmn.watch.orthanc import Orthanc
+from cpmn.watch.sending import sender
+from cpmn.watch.spool import Spool
+from cpmn.watch.worker import Read, Work, model_reader, run_worker
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+GRACE_S = 600.0  # for the study in hand at a stop; our choice: a CPU reads one in some minutes
+
+
+def watch(
+    work: Work,
+    *,
+    stable_s: float,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    allowed: Sequence[str] = (),
+    orthanc: str = "",
+    once: bool = False,
+    stop: threading.Event | None = None,
+    reader: Callable[[Work], Read] = model_reader,
+) -> None:
+    """Serve until SIGTERM, SIGINT or `stop`; with `once` until everything that is there has been read.
+
+    Parameters
+    ----------
+    stable_s : seconds without a new file after which a study counts as complete.
+    port, host, allowed : of a DICOM listener; `allowed` are the titles that may send.
+    orthanc : address of an Orthanc that is asked for stable studies.
+    reader : makes the function that reads a study, in the worker's process.
+
+    Raises CpmnError if another service works in the folder, or if the port or the model cannot be had.
+    """
+    stop = stop or threading.Event()
+    for target in work.targets:
+        sender(target, title=work.title)  # a wrong one is an error now, not after the first reading
+    spool = work.spool()
+    with spool.locked():
+        _stop_on_signals(stop)
+        spool.recover()
+        source = Orthanc(orthanc, spool) if orthanc else None
+        server = listen(spool, host=host, port=port, title=work.title, allowed=allowed) if port is not None else None
+        worker = _Worker(work, reader)
+        spool.audit.write("service started")
+        try:
+            while not stop.is_set():
+                answered = take_in(spool, source, stable_s if port is not None else 0.0)
+                if not worker.alive():
+                    spool.audit.write("worker ended")
+                    worker.require_a_start()
+                    spool.recover()
+                    worker.start()
+                if once and answered and spool.idle():
+                    break
+                stop.wait(TICK_S)
+        finally:
+            if server is not None:
+                server.shutdown()
+            worker.stop()
+            spool.audit.write("service stopped")
+
+
+class _Worker:
+    """The worker's process, which is started again when it ends."""
+
+    def __init__(self, work: Work, reader: Callable[[Work], Read]):
+        self._arguments, self._context = (work, reader), get_context("spawn")
+        self._stop = self._context.Event()
+        self._process: Any = None
+        self.start()
+
+    def start(self) -> None:
+        work, reader = self._arguments
+        self._process = self._context.Process(target=run_worker, args=(work, self._stop, reader), name="cpmn-worker")
+        self._process.start()
+
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def require_a_start(self) -> None:
+        """Raise CpmnError where the worker says that it cannot work at all: it would say so again and again."""
+        if self._process.exitcode == USER_ERROR:
+            raise CpmnError("the worker cannot start; what it said stands above. Correct it, and start again.")
+
+    def stop(self) -> None:
+        """Let it finish what it reads; what takes longer than `GRACE_S` is read again at the next start."""
+        self._stop.set()
+        self._process.join(GRACE_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def take_in(spool: Spool, source: Orthanc | None, stable_s: float) -> bool:
+    """Ask the archive, if there is one, and queue what is complete; whether the archive answered.
+
+    From one that fails half of a study may have come: nothing is queued until it has answered.
+    """
+    if source is not None:
+        try:
+            source.poll()
+        except ArchiveError as error:
+            logger.warning("%s", error)
+            return False
+    spool.settle(stable_s)
+    return True
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: stop.set())

@@ -1,0 +1,194 @@
+"""The queue on disk: every state of a study is a folder, and every step from one to the next a rename.
+
+    FOLDER/incoming/KEY   files arrive
+           ready/KEY      nothing has arrived for a while: waits to be read
+           working/KEY    is being read or sent
+           done/KEY.json  which files were read, so that the same study again is no second result
+           dead/KEY       given up; reason.json says why
+           results/KEY    what `cpmn predict` writes
+
+KEY is a hash of the StudyInstanceUID. A process may be killed at any moment: what it had in `working` goes back to
+`ready`.
+"""
+
+import fcntl
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpmn.dicom.identity import uid_key
+from cpmn.errors import CpmnError
+from cpmn.files import read_json, sha256_of_json, write_json, written_atomically
+from cpmn.watch.audit import Audit
+
+STATES = ("incoming", "ready", "working", "done", "dead", "results")
+STATE, REASON = "state.json", "reason.json"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that is being read: its key, its folder of DICOM files, where results go, and what was tried before."""
+
+    key: str
+    folder: Path
+    results: Path
+    digest: str
+    attempts: int
+    read: bool
+
+    @property
+    def files(self) -> Path:
+        """Folder of its DICOM files."""
+        return self.folder / "files"
+
+
+class Spool:
+    """The queue in `folder`, which is made; `retries` is how often a study is tried again before it is given up."""
+
+    def __init__(self, folder: Path, *, retries: int = 3, pause_s: float = 30.0):
+        self.folder, self._retries, self._pause_s = folder, retries, pause_s
+        for name in STATES:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self.audit = Audit(folder / "audit.jsonl")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the spool for one service. Raises CpmnError if another has it."""
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise CpmnError(
+                    f"another cpmn watch works in {self.folder}. Stop it, or give another folder."
+                ) from error
+            yield
+
+    def add(self, study_uid: str, sop_uid: str, content: bytes) -> None:
+        """Keep one DICOM file; the same file again takes its place."""
+        with written_atomically(self._in("incoming", uid_key(study_uid)) / "files" / f"{uid_key(sop_uid)}.dcm") as path:
+            path.write_bytes(content)
+
+    def knows(self, study_uid: str, sop_uids: list[str]) -> bool:
+        """Whether exactly these files of a study were read, or given up."""
+        return self._is_known(uid_key(study_uid), _digest(f"{uid_key(uid)}.dcm" for uid in sop_uids))
+
+    def settle(self, stable_s: float) -> None:
+        """Queue each study of which nothing has arrived for `stable_s` seconds; what was read before is dropped."""
+        for folder in sorted(self._in("incoming").iterdir()):
+            if time.time() - _newest(folder) >= stable_s:
+                self._queue(folder)
+
+    def _queue(self, folder: Path) -> None:
+        key = folder.name
+        if self._in("ready", key).exists() or self._in("working", key).exists():
+            return  # it is read first, then this
+        files = list((folder / "files").iterdir())
+        digest = _digest(path.name for path in files)
+        if self._is_known(key, digest):
+            shutil.rmtree(folder)
+            self.audit.write("known", key, files=len(files))
+            return
+        shutil.rmtree(self._in("dead", key), ignore_errors=True)
+        write_json(folder / STATE, {"digest": digest, "attempts": 0, "read": False, "not_before": 0.0})
+        folder.rename(self._in("ready", key))
+        self.audit.write("queued", key, files=len(files))
+
+    def claim(self) -> Study | None:
+        """Take the study that has waited longest; one that failed waits a pause first. None if there is none."""
+        waiting = [(state["not_before"], folder) for folder in self._in("ready").iterdir() if (state := _state(folder))]
+        due = sorted((before, folder.stat().st_mtime, folder) for before, folder in waiting if before <= time.time())
+        if not due:
+            return None
+        key = due[0][2].name
+        working = self._in("working", key)
+        due[0][2].rename(working)
+        state = _state(working)
+        state["attempts"] += 1
+        write_json(working / STATE, state)
+        self.audit.write("started", key, attempt=state["attempts"])
+        return Study(key, working, self._in("results", key), state["digest"], state["attempts"], state["read"])
+
+    def was_read(self, study: Study) -> None:
+        """Note that the results are there: after a failure to send them, nothing is read again."""
+        write_json(study.folder / STATE, _state(study.folder) | {"read": True})
+        self.audit.write("read", study.key)
+
+    def finish(self, study: Study, sent: list[str]) -> None:
+        """The study is done: its files go, what is kept names nobody."""
+        write_json(self._in("done") / f"{study.key}.json", {"digest": study.digest})
+        self._clear(study.folder)
+        self.audit.write("done", study.key, sent=sent)
+
+    def fail(self, study: Study, reason: dict[str, Any], *, again: bool) -> None:
+        """Try a study again later, or give it up: at once, or after the limit."""
+        if again and study.attempts <= self._retries:
+            before = time.time() + self._pause_s * 2 ** (study.attempts - 1)
+            write_json(study.folder / STATE, _state(study.folder) | {"not_before": before})
+            study.folder.rename(self._in("ready", study.key))
+            self.audit.write("failed", study.key, kind=reason["kind"], attempt=study.attempts)
+            return
+        self._give_up(study.folder, reason)
+
+    def _give_up(self, folder: Path, reason: dict[str, Any]) -> None:
+        dead = self._in("dead", folder.name)
+        shutil.rmtree(dead, ignore_errors=True)
+        write_json(folder / REASON, reason)
+        folder.rename(dead)
+        self.audit.write("dead", folder.name, kind=reason["kind"])
+
+    def recover(self) -> None:
+        """Queue again what a killed process had in its hands; what killed it too often is given up."""
+        for folder in sorted(self._in("working").iterdir()):
+            state = _state(folder)
+            if self._is_known(folder.name, state.get("digest", "")):
+                self._clear(folder)  # killed between the last two steps
+            elif state.get("attempts", 0) > self._retries:
+                problem = f"the worker ended {state['attempts']} times while it read this study"
+                self._give_up(folder, {"kind": "unexpected", "problem": problem})
+            else:
+                folder.rename(self._in("ready", folder.name))
+                self.audit.write("recovered", folder.name, attempt=state.get("attempts", 0))
+
+    def _clear(self, working: Path) -> None:
+        """Remove what names the patient of a study that is done."""
+        for path in self._in("results", working.name).glob("*.dcm"):
+            path.unlink()
+        shutil.rmtree(working)
+
+    def idle(self) -> bool:
+        """Whether nothing arrives, waits or is being read."""
+        return not any(any(self._in(name).iterdir()) for name in ("incoming", "ready", "working"))
+
+    def _is_known(self, key: str, digest: str) -> bool:
+        done, dead = self._in("done") / f"{key}.json", self._in("dead", key)
+        return digest in [
+            *([read_json(done)["digest"]] if done.is_file() else []),
+            *([_state(dead).get("digest")] if dead.is_dir() else []),
+        ]
+
+    def _in(self, state: str, *key: str) -> Path:
+        return self.folder.joinpath(state, *key)
+
+
+def _newest(folder: Path) -> float:
+    """When the last file arrived, or now where one is just being renamed."""
+    try:
+        return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
+    except FileNotFoundError:
+        return time.time()
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    """What a folder says of itself; empty where it is gone."""
+    try:
+        return read_json(folder / STATE)
+    except (OSError, ValueError):
+        return {}
+
+
+def _digest(names: Iterable[str]) -> str:
+    return sha256_of_json(sorted(names))

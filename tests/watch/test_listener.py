@@ -1,0 +1,76 @@
+"""C-STORE in and out, between our own listener and sender."""
+
+import socket
+
+import pydicom
+import pytest
+
+from cpmn.errors import CpmnError
+from cpmn.watch.http import ArchiveError
+from cpmn.watch.listener import listen
+from cpmn.watch.sending import sender
+from cpmn.watch.spool import Spool
+from tests.dicom.conftest import make_slice
+
+pynetdicom = pytest.importorskip("pynetdicom", reason="pynetdicom is not installed: pip install -e '.[watch]'")
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def scan(folder, **tags):
+    paths = []
+    for index in range(3):
+        path = folder / f"{index}.dcm"
+        make_slice(index, (0, 0, 5 * index), StudyInstanceUID="1.2.9", **tags).save_as(path, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def test_what_is_sent_is_queued_as_it_was(tmp_path, port):
+    spool, paths = Spool(tmp_path / "spool"), scan(tmp_path)
+    server = listen(spool, host="127.0.0.1", port=port, title="CPMN", allowed=["ARCHIVE"])
+    try:
+        sender(f"CPMN@127.0.0.1:{port}", title="ARCHIVE")(paths)
+        with pytest.raises(ArchiveError, match="does not take the connection"):
+            sender(f"CPMN@127.0.0.1:{port}", title="STRANGER")(paths)
+    finally:
+        server.shutdown()
+    spool.settle(0.0)
+    study = spool.claim()
+    assert study is not None
+    kept = {one.SOPInstanceUID: one for one in (pydicom.dcmread(path) for path in study.files.iterdir())}
+    for path in paths:
+        original = pydicom.dcmread(path)
+        assert kept[original.SOPInstanceUID].PixelData == original.PixelData
+
+
+def test_only_ct_is_taken(tmp_path, port):
+    paths = scan(tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
+    spool = Spool(tmp_path / "spool")
+    server = listen(spool, host="127.0.0.1", port=port, title="CPMN")
+    try:
+        with pytest.raises(ArchiveError):
+            sender(f"CPMN@127.0.0.1:{port}", title="ARCHIVE")(paths)
+    finally:
+        server.shutdown()
+    assert spool.idle()
+
+
+def test_a_port_that_is_taken(tmp_path, port):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(CpmnError, match="cannot listen on"):
+            listen(Spool(tmp_path), host="127.0.0.1", port=port, title="CPMN")
+
+
+def test_an_archive_that_is_away(tmp_path, port):
+    with pytest.raises(ArchiveError, match="does not take the connection"):
+        sender(f"A@127.0.0.1:{port}", title="CPMN")(scan(tmp_path))
+    with pytest.raises(ArchiveError, match="does not answer"):
+        sender(f"orthanc:http://127.0.0.1:{port}", title="CPMN")(scan(tmp_path))

@@ -1,0 +1,93 @@
+"""A real Orthanc: studies come from it and results go back, whatever happens to the worker."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpmn.watch.http import ArchiveError
+from cpmn.watch.orthanc import Orthanc
+from cpmn.watch.service import take_in
+from cpmn.watch.spool import Spool
+from tests.conftest import ROOT
+from tests.dicom.conftest import write_series as write_series  # a fixture
+from tests.predict.conftest import chest_series
+
+STUDIES = 20
+
+
+def own_network() -> bool:
+    unshare = shutil.which("unshare")
+    return bool(unshare) and subprocess.run([unshare, "-n", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_twenty_studies_and_a_worker_that_is_killed_three_times(write_series, tmp_path):
+    if not shutil.which("Orthanc"):
+        pytest.skip("Orthanc is not installed: apt-get install orthanc")
+    if not own_network():
+        pytest.skip("no network namespace can be made here (unshare -n needs root)")
+    for number in range(STUDIES):
+        tags: dict[str, Any] = {"SeriesInstanceUID": f"1.9.{number}", "PatientID": f"P{number}", "StudyTime": "0900"}
+        chest_series(write_series, f"studies/{number}", study=f"1.8.{number}", **tags)
+    files = sum(path.is_file() for path in (tmp_path / "studies").rglob("*"))
+    command = ["unshare", "-n", sys.executable, str(Path(__file__).parent / "scenario.py"), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr + (tmp_path / "watch.log").read_text()
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["stopped"], found["again"]) == (0, 0)
+    assert found["series"] == {"CT": STUDIES, "SEG": STUDIES, "SR": STUDIES, "OT": STUDIES}
+    assert found["instances"] == files + 3 * STUDIES
+    assert found["events"]["worker ended"] == 3
+    assert found["events"]["done"] == STUDIES
+    assert not list((tmp_path / "spool/dead").iterdir())
+    kept = [path.name for path in (tmp_path / "spool/results").rglob("*.dcm")]
+    assert kept == []
+    log = (tmp_path / "spool/audit.jsonl").read_text() + (tmp_path / "watch.log").read_text()
+    assert not any(secret in log for secret in ("Doe", "1.8.1", "1.9.1"))
+
+
+STUDY, SERIES, FIRST, SECOND = ("-".join([digit * 8] * 5) for digit in "1234")
+PAGES = {
+    "/changes": {"Changes": [{"ChangeType": "StableStudy", "ID": STUDY, "Seq": 7}], "Done": True},
+    f"/studies/{STUDY}": {"Series": [SERIES], "MainDicomTags": {"StudyInstanceUID": "1.2"}},
+    f"/series/{SERIES}": {"MainDicomTags": {"Modality": "CT"}, "Instances": [FIRST, SECOND]},
+    f"/instances/{FIRST}": {"ID": FIRST, "MainDicomTags": {"SOPInstanceUID": "1.2.1"}},
+    f"/instances/{SECOND}": {"ID": SECOND, "MainDicomTags": {"SOPInstanceUID": "1.2.2"}},
+}
+
+
+def test_half_of_a_study_is_not_queued(tmp_path, monkeypatch):
+    """The archive goes away while a study is fetched, and comes back."""
+    spool, gone = Spool(tmp_path), [True]
+
+    def request(url: str) -> bytes:
+        if SECOND in url and gone:
+            raise ArchiveError("away")
+        return b"DICM"
+
+    monkeypatch.setattr(
+        "cpmn.watch.orthanc.request_json", lambda url: PAGES[url.removeprefix("http://o").split("?")[0]]
+    )
+    monkeypatch.setattr("cpmn.watch.orthanc.request", request)
+    source = Orthanc("http://o", spool)
+    assert not take_in(spool, source, 0.0)
+    assert spool.claim() is None
+    gone.clear()
+    assert take_in(spool, source, 0.0)
+    study = spool.claim()
+    assert study is not None
+    assert len(list(study.files.iterdir())) == 2
+
+
+def test_an_identifier_that_is_none_of_orthancs_never_gets_into_an_address(tmp_path, monkeypatch):
+    pages = {"Changes": [{"ChangeType": "StableStudy", "ID": "../../tools/shutdown", "Seq": 1}], "Done": True}
+    monkeypatch.setattr("cpmn.watch.orthanc.request_json", lambda url: pages)
+    with pytest.raises(ArchiveError, match="none of its own"):
+        Orthanc("http://orthanc", Spool(tmp_path)).poll()

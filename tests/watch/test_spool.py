@@ -1,0 +1,145 @@
+"""The queue on disk: what becomes of a study at every step, and of a process that is killed between two."""
+
+import json
+import time
+
+import pytest
+
+from cpmn.errors import CpmnError
+from cpmn.watch.spool import Spool
+
+
+@pytest.fixture
+def spool(tmp_path):
+    return Spool(tmp_path / "spool", retries=2, pause_s=0.0)
+
+
+def arrive(spool: Spool, study: str = "1.2", files=("1.2.1", "1.2.2")) -> None:
+    for uid in files:
+        spool.add(study, uid, b"DICM")
+    spool.settle(0.0)
+
+
+def events(spool: Spool) -> list[str]:
+    return [json.loads(line)["event"] for line in (spool.folder / "audit.jsonl").read_text().splitlines()]
+
+
+def claimed(spool: Spool):
+    study = spool.claim()
+    assert study is not None
+    return study
+
+
+def test_a_study_is_read_once_it_is_stable(spool):
+    spool.add("1.2", "1.2.1", b"DICM")
+    spool.settle(60.0)
+    assert spool.claim() is None
+    spool.settle(0.0)
+    study = claimed(spool)
+    assert [path.read_bytes() for path in study.files.iterdir()] == [b"DICM"]
+    assert spool.claim() is None
+    spool.finish(study, ["store"])
+    assert spool.idle()
+    assert events(spool) == ["queued", "started", "done"]
+
+
+def test_the_same_study_twice_is_one_result(spool):
+    arrive(spool)
+    spool.finish(claimed(spool), [])
+    arrive(spool)
+    assert spool.claim() is None
+    assert spool.knows("1.2", ["1.2.2", "1.2.1"])
+    arrive(spool, files=("1.2.1", "1.2.2", "1.2.3"))  # it has grown: another study to read
+    assert claimed(spool).attempts == 1
+
+
+def test_what_arrives_while_it_is_read_waits(spool):
+    arrive(spool)
+    first = claimed(spool)
+    arrive(spool, files=("1.2.1", "1.2.2", "1.2.3"))
+    assert spool.claim() is None
+    spool.finish(first, [])
+    spool.settle(0.0)
+    assert claimed(spool).key == first.key
+
+
+def test_a_failure_is_tried_again_up_to_the_limit(spool):
+    arrive(spool)
+    for attempt in (1, 2, 3):
+        study = claimed(spool)
+        assert study.attempts == attempt
+        spool.fail(study, {"kind": "archive", "problem": "away"}, again=True)
+    assert spool.claim() is None
+    (dead,) = (spool.folder / "dead").iterdir()
+    assert json.loads((dead / "reason.json").read_text())["problem"] == "away"
+    arrive(spool)
+    assert spool.claim() is None  # it is known to fail
+
+
+def test_a_failure_waits_before_it_is_tried_again(tmp_path):
+    spool = Spool(tmp_path, retries=2, pause_s=60.0)
+    arrive(spool)
+    spool.fail(claimed(spool), {"kind": "archive"}, again=True)
+    assert spool.claim() is None
+    (folder,) = (tmp_path / "ready").iterdir()
+    assert 50 < json.loads((folder / "state.json").read_text())["not_before"] - time.time() <= 60
+
+
+def test_a_scan_at_fault_is_given_up_at_once(spool):
+    arrive(spool)
+    spool.fail(claimed(spool), {"kind": "scan", "problem": "no lungs"}, again=False)
+    assert (spool.folder / "dead").is_dir()
+    assert events(spool)[-1] == "dead"
+
+
+def test_what_a_killed_process_had_in_its_hands_is_queued_again(spool):
+    arrive(spool)
+    claimed(spool)
+    spool.recover()
+    study = claimed(spool)
+    assert study.attempts == 2
+    spool.was_read(study)
+    spool.recover()
+    assert claimed(spool).read  # it is sent, not read again
+
+
+def test_what_kills_the_worker_too_often_is_given_up(spool):
+    arrive(spool)
+    for _ in range(3):
+        claimed(spool)
+        spool.recover()
+    assert spool.claim() is None
+    assert [path.name for path in (spool.folder / "dead").rglob("reason.json")] == ["reason.json"]
+
+
+def test_killed_between_the_note_and_the_clearing(spool, monkeypatch):
+    arrive(spool)
+    study = claimed(spool)
+    monkeypatch.setattr("cpmn.watch.spool.shutil.rmtree", lambda *_a, **_o: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        spool.finish(study, [])
+    monkeypatch.undo()
+    spool.recover()
+    assert spool.idle()
+
+
+def test_results_named_for_an_archive_are_not_kept(spool):
+    arrive(spool)
+    study = claimed(spool)
+    study.results.mkdir()
+    for name in ("prediction.json", "prediction.dcm"):
+        (study.results / name).write_text("")
+    spool.finish(study, [])
+    assert [path.name for path in study.results.iterdir()] == ["prediction.json"]
+
+
+def test_one_service_a_folder(spool):
+    with spool.locked(), pytest.raises(CpmnError, match="another cpmn watch"), Spool(spool.folder).locked():
+        pass
+
+
+def test_names_and_log_hold_no_uid(spool):
+    arrive(spool, study="1.2.276.0.99.2", files=("1.2.276.0.99.2.1",))
+    spool.finish(claimed(spool), [])
+    names = " ".join(str(path.relative_to(spool.folder)) for path in spool.folder.rglob("*"))
+    assert "276" not in names + (spool.folder / "audit.jsonl").read_text()
