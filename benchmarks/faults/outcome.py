@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cpmn.errors import CpmnError, MachineError
+from cpmn.errors import CpmnError, trouble_of_machine
 
 LONGEST_SECONDS = 60.0  # of a processor; a case of the largest base input takes about one
 LONGEST_WAIT_SECONDS = 600.0  # by the clock, on a busy machine
@@ -72,10 +72,9 @@ def judged(case: Callable[[], Outcome]) -> Outcome:
         return case()
     except CpmnError as error:
         return Outcome("refused", str(error))
-    except (MachineError, MemoryError) as error:
-        return Outcome("machine", str(error))
-    except BaseException:
-        return Outcome("traceback", traceback.format_exc())
+    except Exception as error:
+        trouble = trouble_of_machine(error)
+        return Outcome("machine", trouble) if trouble else Outcome("traceback", traceback.format_exc())
 
 
 def _bytes_now() -> int:
