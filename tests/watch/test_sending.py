@@ -1,0 +1,77 @@
+"""What goes to an archive over HTTP, held against a server that keeps what it is sent."""
+
+import base64
+import re
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from cpmn.errors import CpmnError
+from cpmn.watch.http import ArchiveError, request
+from cpmn.watch.sending import sender
+
+
+@pytest.fixture
+def archive():
+    """A server, what it was sent (path, headers, body), and the status that it answers."""
+    sent, status = [], [200]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            sent.append((self.path, self.headers, body))
+            self.send_response(status[0])
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_arguments) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", sent, status
+    server.shutdown()
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / name for name in ("a.dcm", "b.dcm")]
+    for path in paths:
+        path.write_bytes(b"DICM \r\n" + path.name.encode())
+    return paths
+
+
+def test_stow_sends_all_files_in_one_request(archive, files, monkeypatch):
+    monkeypatch.setenv("CPMN_ARCHIVE_USER", "reader")
+    monkeypatch.setenv("CPMN_ARCHIVE_PASSWORD", "secret")
+    url, sent, _ = archive
+    sender(f"stow:{url}/dicom-web", title="CPMN")(files)
+    ((path, headers, body),) = sent
+    assert path == "/dicom-web/studies"
+    form = re.fullmatch(r'multipart/related; type="application/dicom"; boundary=(\w+)', headers["Content-Type"])
+    assert form is not None
+    parts = body.split(f"--{form[1]}".encode())
+    assert parts[-1] == b"--\r\n"
+    contents = [part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n") for part in parts[1:-1]]
+    assert contents == [path.read_bytes() for path in files]
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == b"reader:secret"
+
+
+def test_orthanc_gets_file_by_file(archive, files):
+    url, sent, _ = archive
+    sender(f"orthanc:{url}/", title="CPMN")(files)
+    assert [(path, body) for path, _, body in sent] == [("/instances", path.read_bytes()) for path in files]
+
+
+@pytest.mark.parametrize("code", [202, 401, 500])
+def test_an_archive_that_does_not_take_everything(archive, files, code):
+    url, _, status = archive
+    status[0] = code
+    with pytest.raises(ArchiveError, match=f"answered {code}"):
+        sender(f"stow:{url}", title="CPMN")(files)
+
+
+def test_no_address_but_of_the_web_is_asked():
+    with pytest.raises(CpmnError, match="begins with http"):
+        request("file:///etc/passwd")
