@@ -1,7 +1,8 @@
 """Where marks may lie by the NCT alone: how much of true clots and of arteries each candidate limit would cost.
 
 Phantom patients at the demo's resolution, and the same with dense lung drawn in. `outside_hull` is the convex hull of
-the lungs slice by slice, `beyond_20_mm` the distance from the lungs.
+the lungs slice by slice, `beyond_20_mm` the distance from the lungs, `impossible` is `cpmn.anatomy.possible`, which
+`evaluate.anatomy` switches on.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from scipy.spatial import ConvexHull
 
 from cpmn.anatomy.artery_vein import ARTERY
 from cpmn.anatomy.lungbox import find_lungs
+from cpmn.anatomy.possible import possible
 from cpmn.cohort.phantom import patient_id, phantom_label
 from cpmn.config.crop import CropConfig
 from cpmn.config.phantom import PhantomConfig
@@ -59,12 +61,14 @@ def dense_lung(lungs: np.ndarray) -> dict[str, np.ndarray]:
 
 def limits(nct: sitk.Image) -> dict[str, np.ndarray]:
     """Where each limit would allow no mark, bool (z, y, x)."""
-    lungs = sitk.GetArrayFromImage(find_lungs(nct, CropConfig())) > 0
+    found = find_lungs(nct, CropConfig())
+    lungs = sitk.GetArrayFromImage(found) > 0
     distance = ndimage.distance_transform_edt(~lungs, sampling=nct.GetSpacing()[::-1])
     return {
         "above_150_hu": sitk.GetArrayFromImage(nct) > HIGHEST_HU,
         "outside_hull": ~np.stack([hull(part) for part in lungs]),
         "beyond_20_mm": np.asarray(distance) > DISTANCE_MM,
+        "impossible": ~possible(nct, found),
     }
 
 

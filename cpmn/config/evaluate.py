@@ -7,8 +7,8 @@ from pydantic import Field
 from cpmn.config.section import Section
 from cpmn.config.train.kinds import Hounsfield
 
-READING = {"overlap", "mirror", "highest_hu", "bfloat16"}
-"""Fields that say how a scan is read: those of `cpmn.model.inference.predict_crop`, kept in the decision."""
+READING = {"overlap", "mirror", "highest_hu", "bfloat16", "anatomy"}
+"""Fields that say how a scan is read (`cpmn.model.ensemble.read_crop`), kept in the decision."""
 
 Fraction = Annotated[float, Field(ge=0.001, le=0.999)]
 Overlap = Annotated[float, Field(ge=0, le=0.9)]
@@ -49,6 +49,11 @@ class EvaluateConfig(Section):
         default=None,
         description="Voxels of the NCT above it are never marked, in HU: bone, calcium and metal, where no embolus is. "
         "150 costs no clot of the phantom, but single voxels of noisy scans; null marks anywhere.",
+    )
+    anatomy: bool = Field(
+        default=True,
+        description="Whether nothing is marked where no embolus can be: in bone and fat, and outside the hull of lungs "
+        "and mediastinum. Costs no clot of the phantom.",
     )
     bfloat16: bool = Field(
         default=False,

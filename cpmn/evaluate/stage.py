@@ -26,7 +26,7 @@ from cpmn.model.inference import TrainedModel
 from cpmn.model.modelfiles import DECISION_FILE, RunFiles
 from cpmn.model.seal import sealed
 from cpmn.scoring.agreement import Agreement, Reference, Score, mark_lesions, measure, read_reference, summarise
-from cpmn.scoring.decision import Decision, Features, Unseen, fit_decision, is_positive, patient_score
+from cpmn.scoring.decision import Decision, Features, Marks, Unseen, fit_decision, is_positive, patient_score
 from cpmn.scoring.metrics import roc_curve
 from cpmn.volume.box import paste
 from cpmn.volume.images import image_like, read_image, write_image
@@ -36,11 +36,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Read:
-    """One patient read by the models: how it agrees with the reference, and the features of the decision."""
+    """One patient read by the models: how it agrees with the reference, features of the decision, number of marks."""
 
     role: Role
     agreement: Agreement
     features: dict[int, Features]
+    marks: int
 
 
 def evaluate_variant(
@@ -105,7 +106,7 @@ def evaluate_variant(
     facts = _facts(variant, folds, roles) | _ctpa(results, variant, folds)
     write_json(folder / "metrics.json", _figures(test, scores, decision, config) | facts)
     trained_on = training_facts(results, variant, splits, patients, excluded, cohort or {})
-    decision = decision.model_copy(update={"trained_on": trained_on})
+    decision = decision.model_copy(update={"trained_on": trained_on, "marks": _marks(reads.values(), scores, part)})
     write_json(folder / DECISION_FILE, sealed(decision.model_dump(mode="json"), RunFiles(results, variant)))
 
 
@@ -121,7 +122,7 @@ def _read(
     own = models if role.fold is None else {role.fold: models[role.fold]}
     crop = read_image(results / "crop" / patient.patient_id / "nct.nii.gz")
     native = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
-    reading = read_crop(own, crop, config)
+    reading = read_crop(own, crop, config, read_image(results / "crop" / patient.patient_id / "lung.nii.gz"))
     probability = on_native(reading.probability, crop, native)
     labels = mark_lesions(probability, native, config.segmentation_threshold, config.minimum_lesion_mm3)
     write_image(image_like((labels != 0).astype(np.uint8), native), folder / "predictions" / name)
@@ -140,7 +141,7 @@ def _read(
         tolerance_mm=config.surface_tolerance_mm,
         vessels=_vessels(patient, native, results / "crop" / patient.patient_id / "vessels.nii.gz"),
     )
-    return Read(role, agreement, reading.features)
+    return Read(role, agreement, reading.features, int(labels.max(initial=0)))
 
 
 def _vessels(patient: Patient, native: sitk.Image, path: Path) -> np.ndarray | None:
@@ -202,6 +203,16 @@ def _facts(variant: str, folds: int, roles: Sequence[Role]) -> dict[str, Any]:
         "patients": sum(not role.excluded_reason for role in test),
         "excluded": sum(bool(role.excluded_reason) for role in test),
     }
+
+
+def _marks(reads: Iterable[Read], scores: Mapping[str, Score], part: str) -> Marks | None:
+    """The marks of the patients whom the decision was fitted on."""
+    fitted = [read for read in reads if read.role.split == part]
+    if not fitted:
+        return None
+    negative = [read.marks for read in fitted if scores[read.role.patient.patient_id].positive is False]
+    most = max(read.marks for read in fitted)
+    return Marks(patients=len(fitted), most=most, most_without_pe=max(negative, default=None))
 
 
 def _write_tables(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.anatomy.possible import possible
 from cpmn.config.evaluate import READING, EvaluateConfig
 from cpmn.model.inference import TrainedModel, load_model, model_of, predict_crop
 from cpmn.model.modelfiles import ModelFiles, fold_files
@@ -48,13 +49,16 @@ def read_crop(
     models: Mapping[int, TrainedModel],
     nct: sitk.Image,
     settings: EvaluateConfig | Decision,
+    lungs: sitk.Image | None = None,
 ) -> Reading:
     """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision.
 
-    `settings` say how scans are read (`READING`) and from where on a voxel is marked.
+    `settings` say how scans are read (`READING`) and from where on a voxel is marked. `lungs` is the mask on the crop's
+    grid: with it and `settings.anatomy` there is no embolus where by `cpmn.anatomy.possible` none can be.
     """
-    options, threshold = settings.model_dump(include=READING), settings.segmentation_threshold
-    predictions = {fold: predict_crop(model, nct, **options) for fold, model in models.items()}
+    options, threshold = settings.model_dump(include=READING - {"anatomy"}), settings.segmentation_threshold
+    allowed = possible(nct, lungs) if settings.anatomy and lungs is not None else None
+    predictions = {fold: predict_crop(model, nct, allowed=allowed, **options) for fold, model in models.items()}
     return Reading(
         probability=_mean([p.probability for p in predictions.values()]),
         cam=_mean([p.cam for p in predictions.values()]),

@@ -97,12 +97,13 @@ def predict_crop(
     mirror: bool = False,
     highest_hu: float | None = None,
     bfloat16: bool = False,
+    allowed: np.ndarray | None = None,
 ) -> Prediction:
     """Read one NCT crop in HU on native voxels; `overlap` is that of neighbouring windows, 0 to below 1.
 
     With `mirror` every window is read left to right too and both readings are averaged, in twice the time. Where the
-    NCT is above `highest_hu` (bone, calcium) the probability is 0 and says nothing for the class either. `bfloat16`
-    is mixed precision (see `mixed_precision`): the heads stay in float32.
+    NCT is above `highest_hu` (bone, calcium), or outside of `allowed` (z, y, x; bool), the probability is 0 and says
+    nothing for the class either. `bfloat16` is mixed precision (see `mixed_precision`): the heads stay in float32.
 
     The probability is computed on the working grid and brought back by linear interpolation. Deterministic on CPU.
     Raises CpmnError if the network's output is not a number.
@@ -113,6 +114,7 @@ def predict_crop(
     center = window_center(nct, plan.window_center, plan.blood_window)
     volume = torch.from_numpy(normalise(hu, center, plan.window_scale, plan.clip))
     background = float(normalise(np.array([AIR_HU]), center, plan.window_scale, plan.clip)[0])
+    excluded = _excluded(hu, working, nct, highest_hu, allowed)
     with mixed_precision(model.device, bfloat16):
         output = predict_volume(
             model.pathway,
@@ -122,14 +124,29 @@ def predict_crop(
             overlap=overlap,
             background=background,
             mirror=mirror,
-            excluded=None if highest_hu is None else torch.from_numpy(hu > highest_hu).to(model.device),
+            excluded=None if excluded is None else torch.from_numpy(excluded).to(model.device),
         )
     if not torch.isfinite(output.class_logit):
         raise CpmnError("the network's output for this scan is not a number. Train the model again.")
     probability, cam = (_on_native(values, working, nct) for values in (output.probability, output.cam))
     if highest_hu is not None:
         probability[sitk.GetArrayViewFromImage(nct) > highest_hu] = 0
+    if allowed is not None:
+        probability[~allowed] = 0
     return Prediction(probability, cam, float(torch.sigmoid(output.class_logit)))
+
+
+def _excluded(
+    hu: np.ndarray, working: sitk.Image, nct: sitk.Image, highest_hu: float | None, allowed: np.ndarray | None
+) -> np.ndarray | None:
+    """Voxels of the working grid (z, y, x), of `hu`, that hold no embolus; None if all may."""
+    if highest_hu is None and allowed is None:
+        return None
+    excluded = np.zeros(hu.shape, bool) if highest_hu is None else hu > highest_hu
+    if allowed is not None:
+        there = resample(image_like(allowed.astype(np.uint8), nct), working, sitk.sitkNearestNeighbor)
+        excluded |= sitk.GetArrayViewFromImage(there) == 0
+    return excluded
 
 
 def predict_volume(

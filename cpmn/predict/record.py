@@ -99,7 +99,8 @@ class PredictionRecord(_Part):
 
     schema_version: Literal[1]
     statement: str
-    decision: Literal["PE", "no PE", "none: no threshold"]
+    decision: Literal["PE", "no PE", "indeterminate", "none: no threshold"]
+    reasons: list[str] = Field(description="Why it is indeterminate; empty otherwise.")
     positive: bool | None = Field(description="Whether the decision is PE; null where there is none.")
     probability: Probability
     score: float = Field(description="What is compared with the threshold, by `score_rule`.")

@@ -20,6 +20,7 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model.ensemble import Reading, on_native, read_crop, stored_map
 from cpmn.predict.failure import failure_recorded, now
+from cpmn.predict.indeterminate import reasons
 from cpmn.predict.lesions import describe_lesions, ordered_lesions
 from cpmn.predict.model import Model, load_model
 from cpmn.predict.overview import write_overview
@@ -27,7 +28,7 @@ from cpmn.predict.record import SCHEMA_VERSION, PredictionRecord
 from cpmn.predict.viewer import write_viewer
 from cpmn.scoring.agreement import mark_lesions
 from cpmn.scoring.decision import Decision, is_positive, patient_score
-from cpmn.volume.box import crop_image
+from cpmn.volume.box import box_of, crop_image
 from cpmn.volume.images import image_like, voxel_ml, write_image
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def _read_series(
     if dicom and facts["series"] is None:
         raise CpmnError(f"--dicom needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
     crop, lungs = crop_lungs(native, decision.crop)
-    reading = read_crop(model.networks, crop, decision)
+    reading = read_crop(model.networks, crop, decision, crop_image(lungs, box_of(crop, native)))
     read = time.perf_counter()
     logger.info("read by %d network(s) in %.1f s", len(model.networks), read - converted)
     probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
@@ -121,15 +122,20 @@ def _read_series(
     write_image(stored_map(probability, native), output / "probability.nii.gz")
     write_image(stored_map(cam, native), output / "cam.nii.gz")
     references, cut = facts["identity"].references, touched_sides(lungs)
-    record = _decided(reading, decision) | {
+    score = patient_score(reading.features, decision)
+    plans = [network.plan for network in model.networks.values()]
+    marks, positive = int(labels.max(initial=0)), is_positive(score, decision)
+    why = reasons(decision, plans, facts, crop, cut, marks, positive)
+    warnings = [
+        *model.warnings,
+        *facts["warnings"],
+        *warnings_of(findings),
+        *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
+    ]
+    record = _decided(reading, decision, score, why) | {
         "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
         "lesions": describe_lesions(labels, probability, native, lungs, references),
-        "warnings": [
-            *model.warnings,
-            *facts["warnings"],
-            *warnings_of(findings),
-            *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
-        ],
+        "warnings": list(dict.fromkeys([*warnings, *why])),
         "checks": [finding.to_json() for finding in findings],
         "scan": {key: facts.get(key) for key in SCAN_FACTS} | _uids(references),
         "model": model.facts,
@@ -189,26 +195,27 @@ def _clear(output: Path, source: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
-def _decided(reading: Reading, decision: Decision) -> dict[str, Any]:
-    score = patient_score(reading.features, decision)
+def _decided(reading: Reading, decision: Decision, score: float, why: list[str]) -> dict[str, Any]:
+    """The decision; where there are reasons (`why`) not to speak it is indeterminate."""
     positive = is_positive(score, decision)
     return {
         "schema_version": SCHEMA_VERSION,
         "statement": STATEMENT,
-        "probability": _probability(reading, decision),
+        "probability": _probability(reading, decision, why),
         "score": score,
         "score_rule": decision.combination.rule,
         "threshold": decision.threshold.model_dump(),
-        "decision": {True: "PE", False: "no PE", None: "none: no threshold"}[positive],
-        "positive": positive,
+        "decision": "indeterminate" if why else {True: "PE", False: "no PE", None: "none: no threshold"}[positive],
+        "reasons": why,
+        "positive": None if why else positive,
         "class_probability": reading.class_probability,
     }
 
 
-def _probability(reading: Reading, decision: Decision) -> dict[str, Any]:
+def _probability(reading: Reading, decision: Decision, why: list[str]) -> dict[str, Any]:
     """The score where it is a probability, and what each fold alone would say."""
-    if not decision.combination.logistic:
-        reason = "the score is no probability: " + decision.combination.rule
+    if why or not decision.combination.logistic:
+        reason = "indeterminate" if why else "the score is no probability: " + decision.combination.rule
         return {"value": None, "low": None, "high": None, "reason": reason}
     alone = [patient_score({fold: features}, decision) for fold, features in reading.features.items()]
     low, high = (min(alone), max(alone)) if len(alone) > 1 else (None, None)

@@ -98,6 +98,14 @@ class TrainedOn(Section):
     version: str
 
 
+class Marks(Section):
+    """How many marks the patients had whom the decision was fitted on; `most_without_pe` is of those it calls no PE."""
+
+    patients: Count
+    most: Count
+    most_without_pe: Count | None
+
+
 class Change(Section):
     """A change that was made by hand after a model was evaluated: the day (UTC), the hash before, and why."""
 
@@ -126,9 +134,11 @@ class Decision(Section):
     mirror: bool = False
     highest_hu: Hounsfield | None = None
     bfloat16: bool = False
+    anatomy: bool = False
     crop: CropConfig
     convert: ConvertConfig = Field(default_factory=lambda: ConvertConfig.model_validate({}))
     trained_on: TrainedOn | None = None
+    marks: Marks | None = None
     changes: tuple[Change, ...] = ()
     seal: Seal | None = None
 

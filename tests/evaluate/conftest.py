@@ -68,6 +68,7 @@ class Tree:
         write_image(image, self.results / "convert" / name / "nct.nii.gz")
         z, y, x = BOX
         write_image(image[x, y, z], self.results / "crop" / name / "nct.nii.gz")
+        write_image(volume(np.ones(SHAPE, np.uint8))[x, y, z], self.results / "crop" / name / "lung.nii.gz")
         write_image(volume(clot(label)), self.results / "propagate" / name / "embolus.nii.gz")
         path = None
         if truth is not None:

@@ -353,6 +353,7 @@ def test_scans_are_read_as_the_settings_say(tree, monkeypatch):
     settings = {"overlap": 0.25, "mirror": True, "highest_hu": 120.0, "bfloat16": True}
     folder = tree.evaluate(**settings)
     assert seen
+    assert all(options.pop("allowed").all() for options in seen)  # all of these chests is lung
     assert all(options == settings for options in seen)
     assert settings.items() <= read_json(folder / "decision.json").items()
 

@@ -25,7 +25,8 @@ def test_folds_are_averaged_and_keep_features_of_their_own(nct, monkeypatch):
 
     monkeypatch.setattr(ensemble, "predict_crop", predict)
     models = {0: 0.2, 3: 0.6, 4: 0.7}
-    reading = read_crop(models, nct, EvaluateConfig.model_validate({"segmentation_threshold": 0.5}))  # pyright: ignore
+    settings = EvaluateConfig.model_validate({"segmentation_threshold": 0.5})
+    reading = read_crop(models, nct, settings, nct + 1)  # pyright: ignore
     assert reading.probability == pytest.approx(np.full((2, 2, 2), 0.5))
     assert reading.cam == pytest.approx(np.full((2, 2, 2), 0.25))
     assert reading.class_probability == pytest.approx(0.5)
@@ -46,5 +47,8 @@ def test_settings_of_reading_reach_every_fold(nct, monkeypatch):
 
     monkeypatch.setattr(ensemble, "predict_crop", predict)
     chosen = {"overlap": 0.25, "mirror": True, "highest_hu": 150.0, "bfloat16": True}
-    read_crop({0: "a", 1: "b"}, nct, EvaluateConfig.model_validate(chosen))  # pyright: ignore
-    assert seen == [("a", chosen), ("b", chosen)]
+    anywhere = EvaluateConfig.model_validate(chosen | {"anatomy": False})
+    read_crop({0: "a", 1: "b"}, nct, anywhere, nct + 1)  # pyright: ignore
+    assert seen == [("a", chosen | {"allowed": None}), ("b", chosen | {"allowed": None})]
+    read_crop({0: "a"}, nct, EvaluateConfig.model_validate({}), nct + 1)  # pyright: ignore
+    assert seen[-1][1]["allowed"].all()  # all of it is lung

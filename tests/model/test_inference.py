@@ -267,6 +267,19 @@ def test_mixed_precision_reads_nearly_the_same(folder, monkeypatch):
     assert mixed.class_probability == pytest.approx(exact.class_probability, abs=0.02)
 
 
+def test_nothing_is_found_where_none_is_allowed(folder):
+    """Nor does it decide on the patient: without any place left the class is as unlikely as can be."""
+    nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 50, (16, 32, 32)).astype(np.float32))
+    nct.SetSpacing(SPACING)
+    model, allowed = load_model(folder), np.zeros((16, 32, 32), bool)
+    allowed[4:12] = True
+    limited, nowhere = predict_crop(model, nct, allowed=allowed), predict_crop(model, nct, allowed=allowed & False)
+    assert not limited.probability[~allowed].any()
+    assert limited.probability[allowed].all()
+    assert not nowhere.probability.any()
+    assert nowhere.class_probability < limited.class_probability
+
+
 def test_nothing_is_found_above_the_highest_hu(folder):
     nct = sitk.GetImageFromArray(np.random.default_rng(0).normal(100, 50, (16, 32, 32)).astype(np.float32))
     nct.SetSpacing(SPACING)

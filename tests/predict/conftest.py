@@ -103,9 +103,12 @@ def bright_spot(monkeypatch: pytest.MonkeyPatch) -> None:
     from cpmn.model import ensemble
     from cpmn.model.inference import Prediction
 
-    def predict(_model, nct: sitk.Image, highest_hu: float | None = None, **_options: object):
+    def predict(
+        _model, nct: sitk.Image, allowed: np.ndarray | None = None, highest_hu: float | None = None, **_options: object
+    ):
         hu = sitk.GetArrayFromImage(nct)
-        spot = ((hu > 60) & (hu < min(100, highest_hu or 100))).astype(np.float32)
+        seen = (hu > 60) & (hu < min(100, highest_hu or 100))
+        spot = (seen if allowed is None else seen & allowed).astype(np.float32)
         return Prediction(spot, spot / 2, 0.99)
 
     monkeypatch.setattr(ensemble, "predict_crop", predict)

@@ -301,7 +301,24 @@ def test_a_new_scan_is_read_as_the_decision_says(series, results, tmp_path, brig
     monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(o) or predict(m, nct, **o))
     predict_series(series, results=results, variant="cpmn", output=tmp_path / "out")
     assert seen
+    assert all(one.pop("allowed").any() for one in seen)
     assert all(options == {"overlap": 0.25, "mirror": True, "highest_hu": 90.0, "bfloat16": True} for options in seen)
+
+
+@pytest.mark.parametrize("anatomy", [True, False])
+def test_a_mark_in_the_chest_wall_never_reaches_a_result(results, tmp_path, bright_spot, anatomy):
+    """Muscle in front of a lung as dense as an embolus; the one between the lungs stays."""
+    scan = sitk.GetArrayFromImage(chest())
+    scan[13:16, 17:19, 14:16] = 70
+    image = sitk.GetImageFromArray(scan)
+    image.CopyInformation(chest())
+    write_image(image, tmp_path / "scan.nii.gz")
+    write_decision(results, decision().model_copy(update={"anatomy": anatomy}))
+    record = predict_series(tmp_path / "scan.nii.gz", results=results, variant="cpmn", output=tmp_path / "out")
+    assert len(record["lesions"]) == (1 if anatomy else 2)
+    mask = sitk.GetArrayFromImage(read_image(tmp_path / "out/prediction.nii.gz"))
+    assert mask[CLOT_INDEX] == 1
+    assert mask[14, 18, 15] == (not anatomy)
 
 
 def test_dicom_files_are_written_beside_the_others(write_series, results, tmp_path, bright_spot):

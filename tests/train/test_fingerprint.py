@@ -37,6 +37,8 @@ def test_fingerprint(tmp_path):
         "median_size": [12, 8, 5],
         "spacing_range": [[0.6, 0.6, 1.0], [0.8, 0.8, 5.0]],
         "size_range": [[10, 7, 4], [14, 9, 6]],
+        "extent_range_mm": [[7.0, 4.2, 6.0], [9.6, 7.2, 20.0]],
+        "noise_range_hu": None,
         "lung_hu": [-860, -860, -860],
         "clot_hu": [70, 70, 70],
     }
