@@ -75,9 +75,25 @@ def _given(text: str) -> str:
 
 
 def _add_predict(commands: Commands) -> None:
-    predict = commands.add_parser("predict", help="read one new non-contrast chest CT with a trained model")
-    predict.add_argument("series", type=_path, help="folder or .zip of DICOM files, or one image file in HU")
+    predict = commands.add_parser(
+        "predict",
+        help="read new non-contrast chest CTs with a trained model",
+        description="One scan is read into OUT. Of several, of a .csv or with --each, each study gets a folder of its "
+        "name in OUT, and OUT/summary.csv a row: the model is loaded once, and a study that cannot be read does not "
+        "stop the others.",
+    )
+    predict.add_argument(
+        "series",
+        type=_path,
+        nargs="+",
+        help="folder or .zip of DICOM files, or one image file in HU; several of them; or one .csv with a column "
+        "series, and where wanted study and series_uid",
+    )
     predict.add_argument("-o", "--output", type=_path, required=True, help="folder for mask, maps, picture and JSON")
+    predict.add_argument("--each", action="store_true", help="each SERIES is a folder whose entries are studies")
+    predict.add_argument(
+        "--skip-existing", action="store_true", help="of many studies, leave those that this model has read already"
+    )
     source = predict.add_mutually_exclusive_group()
     source.add_argument(
         "--model",
@@ -321,23 +337,47 @@ def _add_info(commands: Commands) -> None:
     info.set_defaults(run=_info)
 
 
-def _predict(options: argparse.Namespace) -> None:
+def _predict(options: argparse.Namespace) -> int:
     from cpmn.predict.stage import predict_series
 
     if options.identity and not options.dicom:
         raise CpmnError("--identity is about the DICOM files: no other file names a patient. Add --dicom.")
-    result = predict_series(
-        options.series,
-        model=options.model or options.results,
-        variant=options.variant,
-        output=options.output,
-        series_uid=options.series_uid,
-        device=options.device,
-        dicom=options.dicom,
-        identity=options.identity,
-        overrule=options.overrule,
-    )
+    given = {name: getattr(options, name) for name in ("dicom", "identity", "overrule")}
+    named = {"model": options.model or options.results, "variant": options.variant, "device": options.device}
+    first = options.series[0]
+    if options.each or len(options.series) > 1 or first.suffix.lower() == ".csv":
+        return _predict_studies(options, named, given)
+    if options.skip_existing:
+        raise CpmnError("--skip-existing is for many studies. Give several, a .csv, or --each.")
+    result = predict_series(first, output=options.output, series_uid=options.series_uid, **named, **given)
     print(json.dumps(result, indent=2))
+    return 0
+
+
+def _predict_studies(options: argparse.Namespace, named: dict[str, Any], given: dict[str, Any]) -> int:
+    from tqdm import tqdm
+
+    from cpmn.predict.batch import SUMMARY, predict_studies, studies_of
+    from cpmn.predict.model import load_model
+
+    if options.series_uid:
+        raise CpmnError("--series-uid is of one study. Of many, name it in the column series_uid of a .csv.")
+    studies = studies_of(options.series, options.each)
+    with tqdm(total=len(studies), unit="study", disable=None) as bar:
+        rows = predict_studies(
+            load_model(**named),
+            studies,
+            options.output,
+            skip_existing=options.skip_existing,
+            done=lambda _name: bar.update(),
+            **given,
+        )
+    for row in rows:
+        if row["outcome"] == "failed":
+            print(f"{row['study']}: {row['problem']}", file=sys.stderr)
+    counts = Counter(row["outcome"] for row in rows)
+    print(f"{options.output / SUMMARY}: {counts['read']} read, {counts['skipped']} skipped, {counts['failed']} failed")
+    return USER_ERROR if counts["failed"] else 0
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -8,8 +8,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import scipy  # its `signal` is loaded where it is used first
 import SimpleITK as sitk
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from cpmn.anatomy.blood import averaged
 from cpmn.checks.body import check_body
@@ -85,7 +86,7 @@ def _tissue_peaks(hu: np.ndarray) -> dict[float, float]:
     counts, _ = np.histogram(hu, edges)
     smooth = ndimage.gaussian_filter1d(counts.astype(float), SMOOTHING_BINS)
     highest = max(float(smooth.max()), 1e-9)
-    peaks, _ = signal.find_peaks(smooth, prominence=PEAK_SHARE * highest)
+    peaks, _ = scipy.signal.find_peaks(smooth, prominence=PEAK_SHARE * highest)
     return {float(edges[peak] + STEP_HU / 2): float(smooth[peak] / highest) for peak in peaks}
 
 

@@ -21,7 +21,7 @@ from cpmn.volume.grid import normalise, resample, working_image
 from cpmn.volume.images import AIR_HU, image_like
 
 SIGMA_FRACTION = 1 / 8  # width of the Gaussian window against the patch: nnU-Net's value (Isensee 2021)
-WINDOWS_AT_ONCE = 4  # our choice: more only costs memory on CPU
+WINDOWS_AT_ONCE, ON_CPU = 4, 1  # our choice: on a CPU several take as long, and each its memory
 CLASS_ML = 1.0  # our choice: volume of the most suspicious tissue that decides on the patient (see `pool_volume`)
 
 
@@ -171,7 +171,8 @@ def predict_volume(
 
     patch, stride = patch_size[::-1], pathway.strides[0]
     padded = _padded(volume, patch, stride, background)
-    windows = SlidingWindowInferer(patch, WINDOWS_AT_ONCE, overlap, mode="gaussian", sigma_scale=SIGMA_FRACTION)
+    at_once = ON_CPU if volume.device.type == "cpu" else WINDOWS_AT_ONCE
+    windows = SlidingWindowInferer(patch, at_once, overlap, mode="gaussian", sigma_scale=SIGMA_FRACTION)
     with torch.inference_mode():
         read = torch.as_tensor(windows(padded[None, None], lambda patches: _read(pathway, patches, mirror)))
         inside = tuple(slice(0, n) for n in volume.shape)

@@ -5,6 +5,7 @@ the model runs, or `nifti`, the contents of a .nii or .nii.gz file (base64 in JS
 """
 
 import gzip
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ class Served(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Data frame with `score`, `threshold` (NaN if there is none), `decision` and `volume_ml` (marked, mL) per row.
 
+        `prediction` is all that prediction.json holds, as JSON.
+
         Raises MlflowException, a server's status 400, for a scan that cannot be read.
         """
         rows = [self._read(row) for row in model_input.to_dict("records")]
@@ -44,7 +47,8 @@ class Served(PythonModel):
                 record = self._model.predict(source)
             except CpmnError as error:
                 raise MlflowException.invalid_parameter_value(str(error)) from error
-        return {**{key: record[key] for key in COLUMNS}, "threshold": record["threshold"]["value"]}
+        own = {"threshold": record["threshold"]["value"], "prediction": json.dumps(record)}
+        return {key: record[key] for key in COLUMNS} | own
 
 
 def _source(row: dict[str, Any], folder: Path) -> Path:

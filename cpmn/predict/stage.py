@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import SimpleITK as sitk
 from cpmn.anatomy.lungbox import find_box, touched_sides
 from cpmn.checks.finding import Finding, settle, warnings_of
 from cpmn.checks.scan import check_scan
-from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
@@ -38,6 +37,7 @@ OUTPUTS = ("prediction.json", "prediction.nii.gz", "probability.nii.gz", "cam.ni
 DICOM_OUTPUTS = ("prediction.dcm", "report.dcm", "overview.dcm")
 FAILURE = "error.json"
 SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
+Scan = tuple[sitk.Image, dict[str, Any]]
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
 
 
@@ -53,6 +53,7 @@ def predict_series(
     dicom: bool = False,
     identity: bool = False,
     overrule: Collection[str] = (),
+    scan: Callable[[], Scan] | None = None,
 ) -> dict[str, Any]:
     """Convert, crop, predict and decide; write the maps, prediction.json, overview.png and viewer.html.
 
@@ -65,6 +66,7 @@ def predict_series(
     results : results folder of a finished run, where no model is named; of it `variant` is taken.
     identity : whether the DICOM files, alone of all, name the patient as the series does.
     overrule : names of checks (docs/reference/checks.md) whose refusal becomes a warning.
+    scan : gives what `convert_series` makes of `source`, where that is on its way already; None converts it here.
     output : folder to write to. The maps lie on the native grid: prediction uint8 0/1, the others float32 0-1.
 
     Returns
@@ -89,6 +91,7 @@ def predict_series(
             dicom=dicom,
             identity=identity,
             overrule=overrule,
+            scan=scan,
         )
 
 
@@ -101,10 +104,11 @@ def _read_series(
     dicom: bool,
     identity: bool,
     overrule: Collection[str],
+    scan: Callable[[], Scan] | None,
 ) -> dict[str, Any]:
     """Read one scan and write all of `predict_series`."""
     began, decision = time.perf_counter(), model.decision
-    native, facts = _converted(source, series_uid, decision.convert, model.where)
+    native, facts = scan() if scan else convert_series(source, model, series_uid)
     findings = _settled(native, facts, overrule)
     converted = time.perf_counter()
     if dicom and facts["series"] is None:
@@ -154,14 +158,15 @@ def _read_series(
     return record
 
 
-def _converted(source: Path, series_uid: str, config: ConvertConfig, where: str) -> tuple[sitk.Image, dict[str, Any]]:
-    """The scan and its facts as `read_scan` gives them; remedies that name settings say `where` these stand."""
+def convert_series(source: Path, model: Model, series_uid: str = "") -> Scan:
+    """The scan and its facts as `read_scan` gives them; remedies that name settings say where these stand."""
+    config = model.decision.convert
     try:
         return read_scan(source, patient=source.name, phase="nct", series_uid=series_uid, config=config)
     except PatientError as error:
         if "convert." not in error.remedy:
             raise
-        remedy = f"{error.remedy} Settings of this model's `convert` stand in {where}."
+        remedy = f"{error.remedy} Settings of this model's `convert` stand in {model.where}."
         raise PatientError(error.patient, error.problem, remedy, error.file) from error
 
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
-from scipy import optimize, stats
-from sklearn import metrics as sklearn_metrics
+import scipy  # its parts are loaded where they are used first: what only reads a scan needs none
 
 Numbers = Sequence[float] | np.ndarray
 Labels = Sequence[int] | np.ndarray
@@ -43,7 +42,7 @@ def proportion(successes: int, total: int, level: float = LEVEL) -> Estimate:
     """Share `successes / total` with Wilson's score interval (Wilson 1927; Newcombe 1998, method 3)."""
     if total == 0:
         return estimate(None)
-    interval = stats.binomtest(int(successes), int(total)).proportion_ci(level, method="wilson")
+    interval = scipy.stats.binomtest(int(successes), int(total)).proportion_ci(level, method="wilson")
     return estimate(successes / total, float(interval.low), float(interval.high), total)
 
 
@@ -74,7 +73,7 @@ def bootstrap(
     if count < 2 or not math.isfinite(value):
         return estimate(value, n=n)
     if count < FEW:
-        half = float(stats.t.ppf((1 + level) / 2, count - 1)) * _jackknife_error(statistic, count)
+        half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * _jackknife_error(statistic, count)
         if not math.isfinite(half) or half <= 0:
             return estimate(value, n=n)
         return estimate(value, max(bounds[0], value - half), min(bounds[1], value + half), n)
@@ -124,7 +123,7 @@ def auc(labels: Labels, scores: Numbers, level: float = LEVEL) -> Estimate:
     if not len(positive) or not len(negative):
         return estimate(None, n=len(positive) + len(negative))
     value, variance = _delong(positive, negative)
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
     low, high = value - half, value + half
     if min(len(positive), len(negative)) < 2 or variance <= 1e-12 or low < 0 or high > 1:
         low, high = newcombe_auc_interval(value, len(positive), len(negative), level)
@@ -136,15 +135,15 @@ def newcombe_auc_interval(value: float, positives: int, negatives: int, level: f
 
     Solves |value - t| = z sqrt(V(t)) with Hanley and McNeil's variance at t, class sizes replaced by their mean.
     """
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(scipy.stats.norm.ppf((1 + level) / 2))
     size = (positives + negatives) / 2
 
     def distance(t: float) -> float:
         variance = t * (1 - t) * (1 + (size - 1) * ((1 - t) / (2 - t) + t / (1 + t))) / (positives * negatives)
         return (value - t) ** 2 - z**2 * variance
 
-    low = optimize.brentq(distance, 0.0, value - 1e-12) if value > 0 else 0.0
-    high = optimize.brentq(distance, value + 1e-12, 1.0) if value < 1 else 1.0
+    low = scipy.optimize.brentq(distance, 0.0, value - 1e-12) if value > 0 else 0.0
+    high = scipy.optimize.brentq(distance, value + 1e-12, 1.0) if value < 1 else 1.0
     return float(low), float(high)  # pyright: ignore[reportArgumentType]
 
 
@@ -208,6 +207,8 @@ def roc_curve(labels: Labels, scores: Numbers) -> list[dict[str, float | None]]:
     """Points `{fpr, tpr, threshold}` of the ROC curve; empty with one class only, `threshold` None at (0, 0)."""
     if len(set(labels)) < 2:
         return []
+    from sklearn import metrics as sklearn_metrics  # loads for a second, with pandas
+
     points = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
     return [{"fpr": float(f), "tpr": float(t), "threshold": _finite(s)} for f, t, s in zip(*points, strict=True)]
 
@@ -230,7 +231,7 @@ def delong_p(labels: Labels, first: Numbers, second: Numbers) -> float | None:
     covariance = sum(np.cov(part) / part.shape[1] for part in components)
     variance = float(np.array([1, -1]) @ covariance @ np.array([1, -1]))
     difference = float(components[0][0].mean() - components[0][1].mean())
-    return None if variance <= 1e-12 else float(2 * stats.norm.sf(abs(difference) / math.sqrt(variance)))
+    return None if variance <= 1e-12 else float(2 * scipy.stats.norm.sf(abs(difference) / math.sqrt(variance)))
 
 
 def paired_difference(
@@ -256,7 +257,7 @@ def paired_difference(
         return result, None
     if count < FEW:
         t = abs(result["value"]) / _jackknife_error(difference, count)
-        return result, float(2 * stats.t.sf(t, count - 1))
+        return result, float(2 * scipy.stats.t.sf(t, count - 1))
     draws = _resampled(difference, count, samples, seed)
     rarer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return result, min(1.0, 2 * (rarer + 1) / (len(draws) + 1))
@@ -271,7 +272,7 @@ def area(labels: np.ndarray, scores: np.ndarray) -> float:
     negatives = len(labels) - positives
     if not positives or not negatives:
         return math.nan
-    ranks = stats.rankdata(scores)[labels == 1].sum()
+    ranks = scipy.stats.rankdata(scores)[labels == 1].sum()
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 

@@ -128,6 +128,7 @@ def _signature() -> Any:
         "threshold": DataType.double,
         "decision": DataType.string,
         "volume_ml": DataType.double,
+        "prediction": DataType.string,
     }
     return ModelSignature(
         Schema([ColSpec(kind, name, required=False) for name, kind in either.items()]),

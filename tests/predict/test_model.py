@@ -1,6 +1,8 @@
 """Models from a file, a folder and Python read a scan alike."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -48,3 +50,12 @@ def test_an_empty_name_is_not_the_default(series, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["predict", str(series), "-o", str(tmp_path / "out"), "--model", ""])
     assert "is empty" in capsys.readouterr().err
+
+
+def test_what_reads_a_scan_loads_no_statistics():
+    """They take a third of the time that it takes to load."""
+    code = (
+        "import sys, cpmn.predict.stage; print({'sklearn', 'scipy.stats', 'pandas', 'statsmodels'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

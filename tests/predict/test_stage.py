@@ -165,7 +165,8 @@ def test_what_the_model_was_trained_on_stands_in_the_result(
     assert main(["predict", str(series), "-o", str(out), "--results", str(results)]) == 0
     record = read_json(out / "prediction.json")
     assert record["model"]["trained_on"] == (trained_on.model_dump() if trained_on else None)
-    assert len(record["warnings"]) == len(warnings)
+    assert len(record["warnings"]) == len(warnings) + len(record["reasons"])
+    assert bool(record["reasons"]) == (trained_on is not None and trained_on.kind == "phantom")  # the scan is none
     said = capsys.readouterr().out
     for one in warnings:
         assert one in record["warnings"][0]

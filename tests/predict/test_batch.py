@@ -1,0 +1,135 @@
+"""Many studies in one call."""
+
+import threading
+
+import pytest
+
+from cpmn import load_model
+from cpmn.cli import main
+from cpmn.errors import CpmnError
+from cpmn.files import read_json, read_table
+from cpmn.predict import model as model_module
+from cpmn.predict import stage
+from cpmn.predict.batch import predict_studies, studies_of
+from cpmn.volume.images import write_image
+from tests.predict.conftest import chest
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """Two chests and, between them, one without lungs."""
+    folder = tmp_path / "studies"
+    for name, scan in (("a", chest()), ("b", chest(lung_hu=40)), ("c", chest())):
+        write_image(scan, folder / f"{name}.nii.gz")
+    (folder / ".DS_Store").touch()
+    return folder
+
+
+def rows_of(out):
+    return {row["study"]: row for row in read_table(out / "summary.csv")}
+
+
+def test_one_bad_study_does_not_stop_the_rest(studies, results, tmp_path, bright_spot, capsys, monkeypatch):
+    loaded, load = [], model_module.load_sealed
+    monkeypatch.setattr(model_module, "load_sealed", lambda *given: loaded.append(1) or load(*given))
+    out = tmp_path / "out"
+    assert main(["predict", str(studies), "--each", "-o", str(out), "--results", str(results)]) == 2
+    assert loaded == [1]
+    rows = rows_of(out)
+    assert {name: row["outcome"] for name, row in rows.items()} == {"a": "read", "b": "failed", "c": "read"}
+    assert "no lungs" in rows["b"]["problem"]
+    assert (rows["a"]["decision"], rows["a"]["marks"]) == ("PE", "1")
+    for name in ("a", "c"):
+        record = read_json(out / name / "prediction.json")
+        assert float(rows[name]["score"]) == record["score"]
+    assert read_json(out / "b/error.json")["problem"].startswith("no lungs")
+    said = capsys.readouterr()
+    assert "2 read, 0 skipped, 1 failed" in said.out
+    assert "b: no lungs" in said.err
+
+
+def test_many_are_read_as_one_is(studies, results, tmp_path, bright_spot):
+    model = load_model(results)
+    predict_studies(model, studies_of([studies], each=True), tmp_path / "out")
+    alone = model.predict(studies / "c.nii.gz", output=tmp_path / "alone")
+    together = read_json(tmp_path / "out/c/prediction.json")
+    assert {**alone, "times": 0} == {**together, "times": 0}
+    masks = [(tmp_path / name / "prediction.nii.gz").read_bytes() for name in ("alone", "out/c")]
+    assert masks[0] == masks[1]
+
+
+def test_existing_results_of_the_same_model_are_left(studies, results, tmp_path, bright_spot, monkeypatch):
+    out, model = tmp_path / "out", load_model(results)
+    chosen = studies_of([studies / "a.nii.gz", studies / "c.nii.gz"])
+    predict_studies(model, chosen, out)
+    (out / "c/prediction.json").unlink()
+    before, read = (out / "a/prediction.json").read_bytes(), []
+    original = stage.read_scan
+    monkeypatch.setattr(
+        stage, "read_scan", lambda source, **given: read.append(source.name) or original(source, **given)
+    )
+    rows = predict_studies(model, chosen, out, skip_existing=True)
+    assert read == ["c.nii.gz"]
+    assert [row["outcome"] for row in rows] == ["skipped", "read"]
+    assert rows[0]["decision"] == rows[1]["decision"] == "PE"
+    assert (out / "a/prediction.json").read_bytes() == before
+    assert main(["seal", str(results), "--reason", "another model"]) == 0
+    rows = predict_studies(load_model(results), chosen, out, skip_existing=True)
+    assert [row["outcome"] for row in rows] == ["read", "read"]
+
+
+def test_the_next_scan_is_converted_while_one_is_read(studies, results, tmp_path, bright_spot, monkeypatch):
+    """The first reading waits for the second conversion, which a call after the other would never reach."""
+    second, original = threading.Event(), stage.read_scan
+
+    def convert(source, **given):
+        if source.name == "c.nii.gz":
+            second.set()
+        return original(source, **given)
+
+    lungs = stage.crop_lungs
+    monkeypatch.setattr(stage, "read_scan", convert)
+    monkeypatch.setattr(stage, "crop_lungs", lambda *given: second.wait(60) and lungs(*given))
+    rows = predict_studies(
+        load_model(results), studies_of([studies / "a.nii.gz", studies / "c.nii.gz"]), tmp_path / "out"
+    )
+    assert [row["outcome"] for row in rows] == ["read", "read"]
+
+
+def test_a_fault_of_ours_costs_one_study_alone(studies, results, tmp_path, bright_spot, monkeypatch):
+    lungs, calls = stage.crop_lungs, []
+
+    def broken(*given):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("Doe^Jane")
+        return lungs(*given)
+
+    monkeypatch.setattr(stage, "crop_lungs", broken)
+    chosen = studies_of([studies / "a.nii.gz", studies / "c.nii.gz"])
+    rows = predict_studies(load_model(results), chosen, tmp_path / "out")
+    assert [row["outcome"] for row in rows] == ["failed", "read"]
+    assert rows[0]["problem"] == "unexpected: ValueError"
+
+
+def test_a_sheet_names_studies(studies, tmp_path):
+    sheet = studies / "list.csv"
+    sheet.write_text("study,series,series_uid\nfirst,a.nii.gz,1.2\n,c.nii.gz,\n")
+    first, second = studies_of([sheet])
+    assert (first.name, first.source, first.series_uid) == ("first", studies / "a.nii.gz", "1.2")
+    assert (second.name, second.series_uid) == ("c", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\na.nii.gz\n", "no column 'series'"),
+        ("series\n", "no row"),
+        ("study,series\n../up,a.nii.gz\n", "cannot name a folder"),
+        ("study,series\nx,a.nii.gz\nx,c.nii.gz\n", "would both be 'x'"),
+    ],
+)
+def test_a_sheet_that_names_none_is_refused(studies, text, message):
+    (studies / "list.csv").write_text(text)
+    with pytest.raises(CpmnError, match=message):
+        studies_of([studies / "list.csv"])
