@@ -127,8 +127,13 @@ def _undecodable(dataset: pydicom.Dataset, header: Header, error: Exception) -> 
 
 
 def _stray(dataset: pydicom.Dataset) -> list[BaseTag]:
-    """Tags of elements that follow the pixels and may not: part of pixels that were shifted, or of another file."""
-    return [tag for tag in list(dataset.keys()) if tag > PIXEL_DATA and tag.group not in AFTER_PIXELS]
+    """Tags of elements that follow the pixels in the file and may not: of pixels that were shifted, mostly.
+
+    Elements ascend (PS3.5, 7.1), and above the pixels there are private groups and those of `AFTER_PIXELS` alone.
+    """
+    tags = list(dataset.keys())  # as they stand in the file
+    after = tags[tags.index(PIXEL_DATA) + 1 :] if PIXEL_DATA in tags else []
+    return [tag for tag in after if tag < PIXEL_DATA or not (tag.is_private or tag.group in AFTER_PIXELS)]
 
 
 def is_transfer_syntax(dataset: pydicom.Dataset) -> bool:

@@ -33,8 +33,10 @@ def stored_values(raw: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes):  # pydicom extends the sign of those
         return _signed_by_codestream(raw, dataset) if syntax in JPEG2000TransferSyntaxes else raw
-    stored = int(dataset.BitsStored)
+    stored, bits = int(dataset.BitsStored), 8 * raw.dtype.itemsize
     high = int(dataset.get("HighBit", stored - 1))
+    if not 1 <= stored <= bits or not 0 <= high < bits:
+        raise SeriesProblem(f"BitsStored is {stored} and HighBit is {high}, of {bits} bits", EXPORT)
     if not (syntax.is_compressed and syntax != RLELossless):  # decoders of the others right-align what they give
         if high >= stored and not _any(raw, 0, high + 1 - stored):
             return _taken(raw, high + 1 - stored, stored)

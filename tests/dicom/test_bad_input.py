@@ -90,6 +90,11 @@ class Given:
         return self.folder / "empty"
 
 
+def shifted(content: bytes) -> bytes:
+    """A stretch was put in before: the last bytes of the pixels look like another element, of a lower tag."""
+    return content + bytes.fromhex("08002200") + b"DA\x08\x0020190305"
+
+
 TILTED = [1, 0, 0, 0, np.cos(0.2), -np.sin(0.2)]
 CORONAL = [1, 0, 0, 0, 0, -1]
 TALL = {"Rows": 7, "PixelData": bytes(7 * 8 * 2)}
@@ -103,6 +108,7 @@ TABLE = {
     "no DICOM": (lambda g: g.file("notes.txt", b"hello"), {}, "none of the 1 files is a readable DICOM image"),
     "header cut off": (lambda g: g.changed(lambda b: b[:180]), {}, "a DICOM file is damaged"),
     "pixels cut off": (lambda g: g.changed(lambda b: b[:-40]), {}, "the pixel data is damaged or truncated"),
+    "pixels shifted": (lambda g: g.changed(shifted), {}, r"the pixel data are damaged: \d+ elements follow them"),
     "one slice": (lambda g: g.series(z=[0]), {}, "the series has 1 CT slices, at least 10 are needed"),
     "MR": (lambda g: g.series(Modality="MR"), {}, "modality is MR, not CT"),
     "dose report": (lambda g: g.series(z=[0], Modality="SR"), {}, "modality is SR, not CT"),
@@ -169,6 +175,7 @@ TABLE = {
         "a slice has no valid ImagePositionPatient",
     ),
     "no transfer syntax": (lambda g: g.syntax("1.2.3.4.5.6.7.8.9.99"), {}, "is no transfer syntax"),
+    "a high bit beyond measure": (lambda g: g.series(HighBit=65535), {}, "BitsStored is 16 and HighBit is 65535"),
     "a pipe": (lambda g: g.pipe(), {}, "the NCT is neither a file nor a folder"),
     "LZMA with a dictionary of 4 GB": (lambda g: g.lzma_bomb(), {}, "LZMA dictionary is larger than 256 MB"),
     "a volume beyond measure": (lambda g: g.huge(), {}, "its header asks for"),
