@@ -157,6 +157,10 @@ def alignment_loss(
         within so many voxels along one axis (ours); 0 is the voxel itself.
     weight : (batch, 1, z, y, x) at full resolution, scales each voxel's share (ours; None is 1). Coarser levels take
         its mean.
+
+    It hardly tells the patient's own CTPA from another's: 0.980 and 0.978. Contrast with the other places of a patch
+    (InfoNCE on centred features) does no better: after 600 steps 0.976 of the places were found again in the own CTPA
+    and 0.969 in another patient's, since both networks learn where in the patch a place lies.
     """
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
