@@ -35,6 +35,13 @@ class Protocol(Section):
     difficulty: Difficulty
     judged: str = Field(description="The part that takes the split `test`.")
     exact_labels: bool = Field(description="Whether training patients are labelled by the truth and have no CTPA.")
+    outlined: int | None = Field(
+        default=None,
+        ge=0,
+        description="Training patients with PE whose CTPA is outlined (count); of all others the label alone is known, "
+        "validation patients too. null: all are outlined.",
+    )
+    draw: int = Field(default=0, ge=0, description="Which of the disjoint draws of outlined patients, the first is 0.")
     batch: int = Field(ge=1, description="Patients that one process makes or preprocesses.")
     parts: dict[Difficulty, dict[str, Part]]
     workflow: dict[str, Any]
@@ -92,7 +99,17 @@ def _part_rows(protocol: Protocol, part: str) -> list[Row]:
     for label, count in (("1", member.pe), ("0", member.normal)):
         chosen += [row for row in made if row["label"] == label][member.skip : member.skip + count]
     split = "test" if part == protocol.judged else part
-    return [_placed(row, part) | {"split": split} for row in made if row in chosen]
+    rows = [_placed(row, part) | {"split": split} for row in made if row in chosen]
+    return rows if protocol.outlined is None else _few_outlined(rows, part, protocol.outlined, protocol.draw)
+
+
+def _few_outlined(rows: list[Row], part: str, count: int, draw: int) -> list[Row]:
+    """The rows, with the masks of `count` training patients alone. Raises CpmnError where there are not so many."""
+    with_pe = [row["patient_id"] for row in rows if row["label"] == "1"]
+    kept = with_pe[draw * count : (draw + 1) * count] if part == "train" else []
+    if part == "train" and len(kept) < count:
+        raise CpmnError(f"draw {draw} of {count} outlined patients: {len(with_pe)} training patients have PE.")
+    return [row if row["patient_id"] in kept else row | {"ctpa_mask": ""} for row in rows]
 
 
 def _placed(row: Row, part: str) -> Row:

@@ -7,6 +7,7 @@ their work. What the stages do, and what becomes of a bad patient, is the workfl
 from functools import partial
 from pathlib import Path
 
+from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.convert.stage import convert_patient
@@ -30,8 +31,13 @@ PRODUCTS = {  # by stage, in order; those of the CTPA are written for pairs alon
 
 
 def products_of(patient: Patient, results: Path) -> dict[str, list[Path]]:
-    """What is written of a patient, by stage; `status.json` is last."""
+    """What is written of a patient, by stage; `status.json` is last.
+
+    A pair that nobody outlined waits for `annotate` after its registration: the workflow's own rules take it on.
+    """
     stages = [stage for stage in PRODUCTS if patient.ctpa or stage != "register"]
+    if patient.ctpa and is_reported(patient):
+        stages = ["convert", "register"]
     return {
         stage: [
             results / stage / patient.patient_id / file

@@ -99,3 +99,16 @@ def test_a_larger_part_only_adds_batches():
     assert all(large[name] == batch for name, batch in small.items())
     assert max(map(len, small.values())) == 10
     assert phantom_name(small["test_0"][0]) == "phantom-001"
+
+
+def test_few_are_outlined_and_draws_share_nobody():
+    def outlined(**changes) -> list[str]:
+        return [row["patient_id"] for row in sheet_rows(protocol(**changes)) if row["ctpa_mask"]]
+
+    everyone = [name for name in outlined() if name.startswith("train")]
+    draws = [outlined(outlined=4, draw=draw) for draw in range(3)]
+    assert draws == [everyone[:4], everyone[4:8], everyone[8:12]]
+    assert outlined(outlined=0) == []
+    assert [row["nct"] for row in sheet_rows(protocol(outlined=4))] == [row["nct"] for row in sheet_rows(protocol())]
+    with pytest.raises(CpmnError, match=r"draw 3 of 16 outlined patients: 32 training patients have PE"):
+        sheet_rows(protocol(outlined=16, draw=3))
