@@ -80,7 +80,7 @@ def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:
     member = protocol.members[part]
     size = 2 * (member.skip + max(member.pe, member.normal))  # every consecutive pair has one patient of each class
     return settings.model_copy(
-        update={"seed": member.seed, "difficulty": protocol.difficulty, "patients": size, "outlined": None}
+        update={"seed": member.seed, "difficulty": protocol.difficulty, "patients": size, "reported": ()}
     )
 
 

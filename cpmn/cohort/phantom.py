@@ -17,9 +17,8 @@ def phantom_rows(config: PhantomConfig, truth_only: bool = False) -> list[dict[s
     """
     row = _truth_row if truth_only else paired_row
     rows = [row(patient_id(index), phantom_label(config.seed, index)) for index in range(config.patients)]
-    with_pe = [one for one in rows if one["label"] == "1"]
-    for one in with_pe[config.outlined :] if config.outlined is not None else []:
-        one["ctpa_mask"] = ""
+    for one in rows:
+        one["ctpa_mask"] = "" if one["patient_id"] in config.reported else one["ctpa_mask"]
     return [one | {"vessels": f"{one['patient_id']}/vessels.nii.gz"} for one in rows] if config.vessels else rows
 
 

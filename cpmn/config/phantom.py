@@ -19,11 +19,10 @@ class PhantomConfig(Section):
     patients: int = Field(
         default=12, ge=1, le=100000, description="Patients in the cohort (count); one of each pair has PE."
     )
-    outlined: int | None = Field(
-        default=2,
-        ge=0,
-        description="The sheet names the CTPA outlines of the first so many patients with PE (count); of the others it "
-        "knows the report alone, as of most patients of a hospital. null names all.",
+    reported: tuple[str, ...] = Field(
+        default=("phantom-003", "phantom-006", "phantom-008", "phantom-009"),
+        description="Patients with PE of whom the sheet names no outline: the report alone is known, as of most patients "
+        "of a hospital.",
     )
     seed: int = Field(default=7, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
     difficulty: Difficulty = Field(

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 def settings_key(config: PhantomConfig, truth_only: bool) -> str:
     """Hash of everything that a patient's files depend on; the size of the cohort is not among it."""
     optional = set() if config.vessels else {"vessels"}  # off: the key is that of a phantom without the option
-    settings = config.model_dump(mode="json", exclude={"patients", "outlined"} | optional)
+    settings = config.model_dump(mode="json", exclude={"patients", "reported"} | optional)
     return sha256_of_json({"settings": settings, "truth_only": truth_only, "version": cpmn.__version__})
 
 

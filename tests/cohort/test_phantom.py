@@ -26,14 +26,15 @@ def test_adding_a_patient_leaves_the_rows_of_the_others():
 
 
 def test_only_patients_with_pe_have_a_ctpa_mask():
-    for row in phantom_rows(PhantomConfig(outlined=None)):
+    for row in phantom_rows(PhantomConfig(reported=())):
         assert (row["ctpa_mask"] != "") == (row["label"] == "1")
 
 
-def test_the_first_patients_with_pe_are_outlined_and_a_report_is_known_of_the_others():
-    rows, all_named = phantom_rows(PhantomConfig(outlined=2)), phantom_rows(PhantomConfig(outlined=None))
-    named = [row["patient_id"] for row in rows if row["ctpa_mask"]]
-    assert named == [row["patient_id"] for row in all_named if row["label"] == "1"][:2]
+def test_of_reported_patients_the_sheet_names_no_outline():
+    rows, all_named = phantom_rows(PhantomConfig()), phantom_rows(PhantomConfig(reported=()))
+    named, with_pe = ([row["patient_id"] for row in some if row["ctpa_mask"]] for some in (rows, all_named))
+    assert set(with_pe) - set(named) == set(PhantomConfig().reported)
+    assert len(named) == 2
     assert [row | {"ctpa_mask": ""} for row in rows] == [row | {"ctpa_mask": ""} for row in all_named]
 
 

@@ -8,7 +8,7 @@ rule phantom:
     conda:
         "../envs/images.yaml"
     params:
-        settings=CONFIG.phantom.model_dump(mode="json", exclude={"patients", "outlined"}),
+        settings=CONFIG.phantom.model_dump(mode="json", exclude={"patients", "reported"}),
     script:
         "../scripts/phantom.py"
 
