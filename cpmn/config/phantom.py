@@ -21,8 +21,8 @@ class PhantomConfig(Section):
     )
     reported: tuple[str, ...] = Field(
         default=("phantom-003", "phantom-006", "phantom-008", "phantom-009"),
-        description="Patients with PE of whom the sheet names no outline: the report alone is known, as of most patients "
-        "of a hospital.",
+        description="Patients with PE of whom the sheet names no outline: the report alone is known, as of most "
+        "patients of a hospital.",
     )
     seed: int = Field(default=7, ge=0, description="Seed of the cohort; the same seed gives the same bytes.")
     difficulty: Difficulty = Field(
