@@ -27,7 +27,7 @@ SPELT_ALIKE = 0.85  # our choice: 'Houndsfield Unit', which the standard itself 
 LISTED = 8  # positions named in a message
 
 
-class Limit(NamedTuple):
+class TagRange(NamedTuple):
     """Range of the sizes of a tag's `count` numbers."""
 
     count: int
@@ -40,12 +40,12 @@ class Limit(NamedTuple):
 
 
 LIMITS = {
-    "PixelSpacing": Limit(2, 0.05, 10.0),
-    "ImagePositionPatient": Limit(3, 0.0, 100_000.0),
-    "Rows": Limit(1, 2, 8192),
-    "Columns": Limit(1, 2, 8192),
-    "RescaleSlope": Limit(1, 1e-6, 10_000.0),
-    "RescaleIntercept": Limit(1, 0.0, 1_000_000.0),
+    "PixelSpacing": TagRange(2, 0.05, 10.0),
+    "ImagePositionPatient": TagRange(3, 0.0, 100_000.0),
+    "Rows": TagRange(1, 2, 8192),
+    "Columns": TagRange(1, 2, 8192),
+    "RescaleSlope": TagRange(1, 1e-6, 10_000.0),
+    "RescaleIntercept": TagRange(1, 0.0, 1_000_000.0),
 }
 """Our choice, in mm and HU, wide of what scanners write: what lies beyond is damage, and overflows what is computed."""
 

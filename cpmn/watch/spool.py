@@ -30,7 +30,7 @@ STATE, REASON = "state.json", "reason.json"
 
 
 @dataclass(frozen=True)
-class Study:
+class QueuedStudy:
     """A study that is being read: its key, its folder of DICOM files, where results go, and what was tried before."""
 
     key: str
@@ -97,7 +97,7 @@ class Spool:
         folder.rename(self._in("ready", key))
         self.audit.write("queued", key, files=len(files))
 
-    def claim(self) -> Study | None:
+    def claim(self) -> QueuedStudy | None:
         """Take the study that has waited longest; one that failed waits a pause first. None if there is none."""
         waiting = [(state["not_before"], folder) for folder in self._in("ready").iterdir() if (state := _state(folder))]
         due = sorted((before, folder.stat().st_mtime, folder) for before, folder in waiting if before <= time.time())
@@ -110,20 +110,20 @@ class Spool:
         state["attempts"] += 1
         write_json(working / STATE, state)
         self.audit.write("started", key, attempt=state["attempts"])
-        return Study(key, working, self._in("results", key), state["digest"], state["attempts"], state["read"])
+        return QueuedStudy(key, working, self._in("results", key), state["digest"], state["attempts"], state["read"])
 
-    def was_read(self, study: Study) -> None:
+    def was_read(self, study: QueuedStudy) -> None:
         """Note that the results are there: after a failure to send them, nothing is read again."""
         write_json(study.folder / STATE, _state(study.folder) | {"read": True})
         self.audit.write("read", study.key)
 
-    def finish(self, study: Study, sent: list[str]) -> None:
+    def finish(self, study: QueuedStudy, sent: list[str]) -> None:
         """The study is done: its files go, what is kept names nobody."""
         write_json(self._in("done") / f"{study.key}.json", {"digest": study.digest})
         self._clear(study.folder)
         self.audit.write("done", study.key, sent=sent)
 
-    def fail(self, study: Study, reason: dict[str, Any], *, again: bool) -> None:
+    def fail(self, study: QueuedStudy, reason: dict[str, Any], *, again: bool) -> None:
         """Try a study again later, or give it up: at once, or after the limit."""
         if again and study.attempts <= self._retries:
             before = time.time() + self._pause_s * 2 ** (study.attempts - 1)

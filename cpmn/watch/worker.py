@@ -16,7 +16,7 @@ from cpmn.files import read_json
 from cpmn.job.logs import USER_ERROR
 from cpmn.watch.http import ArchiveError
 from cpmn.watch.sending import sender
-from cpmn.watch.spool import Spool, Study
+from cpmn.watch.spool import QueuedStudy, Spool
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def run_worker(work: Work, stop: Event, reader: Callable[[Work], Read] = model_r
             serve(spool, study, read, senders)
 
 
-def serve(spool: Spool, study: Study, read: Read, senders: dict[str, Callable]) -> None:
+def serve(spool: Spool, study: QueuedStudy, read: Read, senders: dict[str, Callable]) -> None:
     """Read one study and send the results. What goes wrong is noted, and never ends the worker."""
     began = time.monotonic()
     try:
