@@ -445,7 +445,7 @@ def _check(options: argparse.Namespace) -> int:
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
     print("".join(f"  {line}\n" for line in kind_lines(patients)), end="")
     try:
-        require_outlines(patients, TrainConfig().unannotated)
+        require_outlines(patients)
         split_cohort(patients, TrainConfig())
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
         print(f"As it is, this cohort cannot be trained on: {error}")

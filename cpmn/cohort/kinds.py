@@ -63,19 +63,11 @@ def kind_lines(patients: Iterable[Patient]) -> list[str]:
     return [f"{kind}: {counts[kind]}, teaching {TEACHES[kind]}" for kind in Kind if counts[kind]]
 
 
-def require_outlines(patients: Iterable[Patient], unannotated: str) -> None:
-    """Raise CpmnError where PE patients lack outlines and the settings refuse them, or nobody has an outline at all.
-
-    unannotated : `train.unannotated`, "use" or "refuse".
-    """
+def require_outlines(patients: Iterable[Patient]) -> None:
+    """Raise CpmnError where PE patients lack outlines and nobody has one that could be learnt from."""
     patients = list(patients)
     without = [patient.patient_id for patient in patients if is_reported(patient)]
-    if without and unannotated == "refuse":
-        raise CpmnError(
-            f"cohort.csv: label is 1 but neither ctpa_mask nor nct_mask is given for {_listed(without)}. Give masks, "
-            "or set train.unannotated to use, so that these patients teach by their label and what annotate reads."
-        )
-    outlined = [p for p in patients if p.label and (p.ctpa_mask or p.nct_mask)]
+    outlined = [patient for patient in patients if patient.label and not is_reported(patient)]
     if without and not outlined:
         raise CpmnError(
             f"cohort.csv: no patient with PE has an outline ({_listed(without)}). Outline a few CTPAs (ctpa_mask), or "

@@ -45,7 +45,14 @@ class Case:
         field.SetSpacing((2.0, 2.0, 3.0))
         sitk.WriteImage(field, str(folder / "warp.nii.gz"))
 
-    def run(self, label: Literal[0, 1], config: PropagateConfig = CONFIG, **masks) -> np.ndarray:
+    def run(
+        self,
+        label: Literal[0, 1],
+        config: PropagateConfig = CONFIG,
+        annotated: Path | None = None,
+        unannotated: Literal["use", "refuse"] = "use",
+        **masks,
+    ) -> np.ndarray:
         patient = Patient.model_validate(
             {"patient_id": "p1", "nct": self.nct, "label": label, "ctpa": self.ctpa, **masks}
         )
@@ -58,6 +65,8 @@ class Case:
             warp=self.folder / "warp.nii.gz",
             output=output,
             config=config,
+            annotated=annotated,
+            unannotated=unannotated,
         )
         image = read_image(output)
         assert image.GetPixelID() == sitk.sitkUInt16
@@ -103,9 +112,23 @@ def test_an_nct_mask_replaces_propagation(case):
     np.testing.assert_array_equal(result, marked((2, 2, 2), (3, 3, 3)))
 
 
-def test_pe_without_a_mask(case):
+def test_pe_without_a_mask_is_refused_where_the_settings_say_so(case):
     with pytest.raises(PatientError, match=r"patient p1: label is 1 \(PE\) but no embolus mask is given"):
-        case.run(1)
+        case.run(1, unannotated="refuse")
+
+
+def test_pe_without_any_outline_gives_zeros_and_teaches_by_its_label(case):
+    assert not case.run(1).any()
+    nothing = save(case.folder / "annotated.nii.gz", marked(dtype=np.uint16))
+    assert not case.run(1, annotated=nothing).any()
+
+
+def test_what_annotate_outlined_is_carried_like_a_persons(case):
+    annotated = save(case.folder / "annotated.nii.gz", marked((5, 6, 7), (8, 9, 10), dtype=np.uint16))
+    np.testing.assert_array_equal(case.run(1, annotated=annotated), marked((5, 6, 6), (8, 9, 9)))
+    mask = save(case.folder / "mask.nii.gz", marked((2, 3, 4)))
+    np.testing.assert_array_equal(case.run(1, annotated=annotated, ctpa_mask=mask), marked((2, 3, 3)))
+    assert not case.run(0, annotated=annotated).any()
 
 
 @pytest.mark.parametrize("column", ["ctpa_mask", "nct_mask"])

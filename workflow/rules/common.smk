@@ -139,7 +139,7 @@ def vessels_of(wildcards):
 def splits_or_reason():
     """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
     try:
-        require_outlines(COHORT.values(), CONFIG.train.unannotated)
+        require_outlines(COHORT.values())
         return split_cohort(list(COHORT.values()), CONFIG.train), ""
     except CpmnError as error:
         return None, str(error)
