@@ -41,7 +41,7 @@ def test_a_pair_gets_the_files_of_the_workflows_rules(finished, tmp_path, monkey
 def test_what_is_declared_is_written_and_a_bad_patient_is_left_out(finished, tmp_path):
     patient = next(one for one in load_cohort(finished.run / "data/phantom/cohort.csv") if one.label)
     alone = patient.model_copy(update={"ctpa": None, "ctpa_mask": None, "nct_mask": patient.nct_truth})
-    wrong = alone.model_copy(update={"patient_id": "wrong", "nct_mask": None})
+    wrong = alone.model_copy(update={"patient_id": "wrong", "nct_mask": patient.ctpa_mask})  # on another grid
     for one in (alone, wrong):
         preprocess_patient(one, tmp_path, CONFIG)
         declared = {path.relative_to(tmp_path) for files in products_of(one, tmp_path).values() for path in files}
