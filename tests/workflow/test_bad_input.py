@@ -30,10 +30,6 @@ def _mask_on_another_grid(row, folder):
     return row | {"ctpa_mask": str(folder / "mask.nii.gz")}
 
 
-def _no_mask(row, _folder):
-    return row | {"ctpa_mask": ""}
-
-
 def _empty_mask(row, folder):
     mask = read_image(row["ctpa_mask"])
     write_image(image_like(np.zeros_like(sitk.GetArrayFromImage(mask)), mask), folder / "mask.nii.gz")
@@ -44,7 +40,6 @@ BAD = {
     "missing": (_missing_nct, "does not exist"),
     "unreadable": (_unreadable_dicom, "read"),
     "grid": (_mask_on_another_grid, "grid"),
-    "nomask": (_no_mask, "ctpa_mask"),
     "empty": (_empty_mask, "empty"),
 }
 
