@@ -72,7 +72,8 @@ def test_workflow_has_no_warning_of_mlflow(tiny):
         assert "MLflow" not in log.read_text(), log
 
 
-def test_model_is_in_the_registry_without_a_pickle(client, runs, tmp_path):
+def test_model_is_in_the_registry_without_a_pickle(tiny, client, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny.run)  # from which the registry names its files, so that the folder can be moved
     found = {one.tags["variant"]: one for one in client.search_model_versions("name = 'cpmn-phantom-learnable'")}
     assert set(found) == set(VARIANTS)
     for variant, version in found.items():
@@ -112,7 +113,7 @@ def test_model_loads_by_pyfunc_and_reads_as_cpmn_predict_does(tiny, client, uri,
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     code = LOAD.format(version=version.version)
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code, *arguments], cwd=tiny.run, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-4000:]
     answer = json.loads(done.stdout.splitlines()[-1])

@@ -11,11 +11,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
 
 
 @pytest.fixture(scope="module")
-def served(tiny, uri, serve, port, tmp_path_factory):
-    """Address of the served model."""
+def served(tiny, uri, serve, port):
+    """Address of the served model; the registry names its files from the run's folder on."""
     command = ["models", "serve", "--model-uri", "models:/cpmn-phantom-learnable/1", "--env-manager", "local"]
-    folder = tmp_path_factory.mktemp("served")
-    with serve(command, port(), "/health", folder, MLFLOW_TRACKING_URI=uri) as address:
+    with serve(command, port(), "/health", tiny.run, MLFLOW_TRACKING_URI=uri) as address:
         yield address
 
 
