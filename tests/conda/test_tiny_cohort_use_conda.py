@@ -96,7 +96,8 @@ def test_report_is_written(run):
 
 def test_every_rule_ran_inside_the_environment_of_its_file(run):
     jobs, rules = run.jobs(), rules_with_scripts()
-    not_part_of_all = {"promote", "track", "crop_vessels", *(name for name in rules if name.endswith("_nct_alone"))}
+    other_kinds = (name for name in rules if name.endswith("_alone") or name.startswith("annotate"))
+    not_part_of_all = {"promote", "track", "crop_vessels", *other_kinds}
     assert set(jobs) == set(rules) - not_part_of_all
     for rule, records in jobs.items():
         assert_ran_inside(run, rule, records)
@@ -135,7 +136,7 @@ def test_nothing_is_left_to_do(run):
 def test_environment_holds_everything_that_its_rules_import(run, file):
     """Snakemake lends a job its own packages, so that a missing pin stays unseen: `python -I` has just its own."""
     rules = [rule for rule, name in rules_with_scripts().items() if name == file.name]
-    scripts = {ROOT / "workflow/scripts" / f"{rule.removesuffix('_nct_alone')}.py" for rule in rules}
+    scripts = {ROOT / "workflow/scripts" / f"{re.sub('_(nct|ctpa)_alone$', '', rule)}.py" for rule in rules}
     ours, others = imports_of(scripts)
     (prefix,) = [path.with_suffix("") for path in run.stand_in.envs.glob("*_.yaml") if same(path, file)]
     start = f"import sys; sys.path.insert(0, {str(run.code)!r}); "
