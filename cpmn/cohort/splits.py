@@ -29,8 +29,8 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     say `train` train in every fold, unless nobody else is left to validate: then they are the rest. Any `validation`
     row gives exactly one fold, and patients left over then train.
 
-    Patients without an NCT are never scored: they train in every fold that holds none of their group, and where their
-    group is tested or calibrates they are listed under `unused`.
+    Patients without an NCT are never scored: they train in every fold that holds none of their group. Those whose row
+    gives them to another part, or whose group is tested or calibrates, are listed under `unused`.
 
     Raises CpmnError, saying what is needed, if nobody has an NCT, if a group's rows disagree, if testing or calibration
     lacks a class, if a class has fewer than 2 patients to train and validate on, or if a fold lacks a class.
@@ -57,7 +57,8 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     if calibration and not all(_patient_counts(parts["calibration"]).values()):
         raise CpmnError(_shortage("calibration", _patient_counts(parts["calibration"]), 1))
     alone = _groups(patient for patient in patients if patient.nct is None)
-    unused = {name: members for name, members in alone.items() if name in test or name in parts["calibration"]}
+    held = {*test, *parts["calibration"], *(n for n, m in alone.items() if _explicit_part(n, m) not in ("", "train"))}
+    unused = {name: members for name, members in alone.items() if name in held}
     teaching = everyone | {
         name: [*everyone.get(name, []), *members] for name, members in alone.items() if name not in unused
     }

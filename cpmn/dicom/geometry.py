@@ -40,7 +40,7 @@ class TagRange(NamedTuple):
 
 
 LIMITS = {
-    "PixelSpacing": TagRange(2, 0.05, 10.0),
+    "PixelSpacing": TagRange(2, 0.05, 30.0),
     "ImagePositionPatient": TagRange(3, 0.0, 100_000.0),
     "Rows": TagRange(1, 2, 8192),
     "Columns": TagRange(1, 2, 8192),

@@ -26,6 +26,8 @@ REQUIREMENTS = (
     "connected-components-3d",
     "highdicom",
     "isal",
+    "jinja2",
+    "markupsafe",
     "matplotlib",
     "mlflow",
     "monai",

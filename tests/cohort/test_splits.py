@@ -219,3 +219,22 @@ def test_calibration_needs_both_classes():
     given = [p.model_copy(update={"split": "calibration" if p.patient_id == "p0" else ""}) for p in cohort(8, 8)]
     with pytest.raises(CpmnError, match="calibration has 1 PE and 0 normal"):
         split_cohort(given, settings_of())
+
+
+def test_who_has_a_ctpa_alone_trains_everywhere_and_is_never_held():
+    alone = [
+        Patient.model_validate({"patient_id": name, "ctpa": Path("c"), "label": 1, "split": split, "group": group})
+        for name, split, group in (("a", "", ""), ("b", "test", ""), ("c", "", "p0"))
+    ]
+    everyone = [*cohort(6, 6), *alone]
+    splits = split_cohort(
+        [one.model_copy(update={"split": "test"}) if one.patient_id in ("p0", "n0") else one for one in everyone],
+        settings_of(folds=3),
+    )
+    assert splits["unused"] == ["b", "c"]  # by its row, and by a group that is tested
+    for fold in splits["folds"]:
+        assert "a" in fold["train"]
+        assert not {"a", "b", "c"} & {*fold["validation"], *splits["test"]}
+        assert not {"b", "c"} & set(fold["train"])
+    with pytest.raises(CpmnError, match="no patient has an NCT"):
+        split_cohort(alone, settings_of())

@@ -8,6 +8,8 @@ import SimpleITK as sitk
 
 from cpmn.cli import DATASETS, main
 from cpmn.cohort.sheet import load_cohort
+from cpmn.cohort.splits import split_cohort
+from cpmn.config.train import TrainConfig
 from cpmn.errors import CpmnError
 from cpmn.files import read_table
 from cpmn.importing.cadpe import reference_name
@@ -125,7 +127,7 @@ def test_the_sheet_becomes_a_cohort_once_its_ncts_are_named(inspect, tmp_path):
     import_dataset("inspect", inspect, tmp_path / "out")
     sheet = tmp_path / "out/cohort.csv"
     with pytest.raises(CpmnError, match="no patient has an NCT"):
-        load_cohort(sheet)
+        split_cohort(load_cohort(sheet), TrainConfig())
     sheet.write_text(re.sub(r"(\w+)\.nii\.gz,,", r"\1.nii.gz,/\1-nct.nii.gz,", sheet.read_text()))
     assert [patient.group for patient in load_cohort(sheet)] == ["p1", "p1"]
 

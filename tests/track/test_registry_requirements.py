@@ -24,6 +24,6 @@ def test_all_that_a_served_model_imports_is_required():
     files = [path for path in source_files("cpmn.predict.served") if path.endswith(".py")]
     modules = set().union(*map(imported, files)) - set(sys.stdlib_module_names) - {"cpmn"}
     provided = packages_distributions()
-    lacking = {name for name in modules if not set(provided[name]) & set(REQUIREMENTS)}
+    lacking = {name for name in modules if not {one.lower() for one in provided[name]} & set(REQUIREMENTS)}
     assert "isal" in modules
     assert not lacking
