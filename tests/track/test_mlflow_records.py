@@ -122,8 +122,10 @@ def test_model_loads_by_pyfunc_and_reads_as_cpmn_predict_does(tiny, client, uri,
     command = [sys.executable, "-m", "cpmn.cli", "predict", scan, "-o", output, "--model"]
     subprocess.run([*command, tiny.run / "results"], env=tiny.environment(), check=True, capture_output=True)
     expected = json.loads((output / "prediction.json").read_text())
-    for row in answer["rows"]:
-        assert row["decision"] == expected["decision"]
+    by_path, by_contents = answer["rows"]
+    assert by_path["decision"] == expected["decision"]
+    assert by_contents["decision"] == "indeterminate"  # nothing in a NIfTI file shows that it is a phantom
+    for row in (by_path, by_contents):
         assert row["score"] == pytest.approx(expected["score"])
         assert row["threshold"] == pytest.approx(expected["threshold"]["value"])
         assert row["volume_ml"] == pytest.approx(expected["volume_ml"])
