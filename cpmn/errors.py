@@ -5,6 +5,8 @@ What is wrong with the data is told from trouble of the machine: the first exclu
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -27,6 +29,18 @@ class PatientError(CpmnError):
         self.patient, self.problem, self.remedy, self.file = patient, problem, remedy, file
         where = f" ({file})" if file else ""
         super().__init__(f"patient {patient}: {problem}{where}. {remedy}")
+
+
+@contextmanager
+def named(patient: str, file: Path, remedy: str = "Look at the scan.") -> Iterator[None]:
+    """What is raised inside names the patient and the `file`; `remedy` is for what states none of its own."""
+    try:
+        yield
+    except PatientError:
+        raise
+    except CpmnError as error:
+        problem, _, own = str(error).partition(". ")
+        raise PatientError(patient, problem, own or remedy, file) from error
 
 
 WRONG_PATHS = {

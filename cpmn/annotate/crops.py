@@ -11,7 +11,7 @@ from cpmn.checks.mask import check_mask
 from cpmn.cohort.masks import read_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.config.crop import CropConfig
-from cpmn.errors import CpmnError, PatientError
+from cpmn.errors import named
 from cpmn.files import write_json
 from cpmn.volume.box import crop_image
 from cpmn.volume.clots import clot_ids
@@ -26,14 +26,9 @@ def crop_ctpa(patient: Patient, ctpa: Path, folder: Path, config: CropConfig) ->
     Returns what the checks of the mask found. Raises PatientError if there are no lungs, and as `propagate` does for a
     mask that cannot be right.
     """
-    try:
+    with named(patient.patient_id, ctpa):
         image = read_image(ctpa)
         box, lungs, mirrored = find_box(image, config)
-    except PatientError:
-        raise
-    except CpmnError as error:
-        problem, _, remedy = str(error).partition(". ")
-        raise PatientError(patient.patient_id, problem, remedy or "Look at the scan.", ctpa) from error
     embolus, findings = _outline(patient, image)
     for name, value in (("ctpa", image), ("embolus", embolus), ("lung", lungs)):
         write_image(crop_image(value, box), folder / f"{name}.nii.gz")

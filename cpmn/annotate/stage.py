@@ -14,9 +14,9 @@ from cpmn.annotate.picture import write_picture
 from cpmn.annotate.reading import doubt_of, mean_probability, sure_pieces
 from cpmn.config.annotate import AnnotateConfig
 from cpmn.config.crop import CropConfig
-from cpmn.errors import CpmnError, PatientError
+from cpmn.errors import named
 from cpmn.files import read_json, write_json, write_table
-from cpmn.model.inference import load_model
+from cpmn.model.inference import TrainedModel, load_model
 from cpmn.scoring.metrics import area
 from cpmn.scoring.overlap import dice
 from cpmn.volume.box import crop_image, paste
@@ -45,11 +45,8 @@ def annotate_patient(
     Raises PatientError if there are no lungs.
     """
     image = read_image(ctpa)
-    try:
+    with named(patient, ctpa):
         box, _, _ = find_box(image, crop)
-    except CpmnError as error:
-        problem, _, remedy = str(error).partition(". ")
-        raise PatientError(patient, problem, remedy or "Look at the scan.", ctpa) from error
     cropped = crop_image(image, box)
     models = [load_model(path, device) for path in networks]
     probability = mean_probability(models, cropped, config.overlap)
@@ -72,7 +69,7 @@ def annotate_patient(
 
 
 def measure_patient(
-    patient: str, label: int, crops: Path, networks: Sequence[Path], config: AnnotateConfig, device: str = "auto"
+    patient: str, label: int, crops: Path, networks: Sequence[TrainedModel], config: AnnotateConfig
 ) -> dict[str, Any]:
     """What `networks` that never saw a teacher make of its crop: Dice, clots found, false mL, highest probability.
 
@@ -81,7 +78,7 @@ def measure_patient(
     """
     image, truth = (read_image(crops / f"{name}.nii.gz") for name in ("ctpa", "embolus"))
     clots = sitk.GetArrayFromImage(truth)
-    probability = mean_probability([load_model(path, device) for path in networks], image, config.overlap)
+    probability = mean_probability(networks, image, config.overlap)
     outline = sure_pieces(probability, image.GetSpacing(), config)
     touched = np.unique(outline[clots > 0])
     false = (outline > 0) & ~np.isin(outline, touched[touched > 0])

@@ -7,8 +7,6 @@ from cpmn.cohort.kinds import is_reported, outlines_ctpa
 from cpmn.cohort.sheet import Patient
 from cpmn.cohort.splits import stretches
 
-NETWORKS = "fold-{fold}"
-
 
 def readers(patients: Sequence[Patient], apart: Collection[str], folds: int, seed: int) -> dict[str, Any]:
     """`{teachers: [ids], read: [ids], folds: [{train: [ids], held: [ids]}]}`, all empty where nothing is to be read.

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from cpmn.anatomy.lungbox import find_box, touched_sides
 from cpmn.anatomy.lungs import lung_parts_ml
 from cpmn.config.crop import CropConfig
-from cpmn.errors import CpmnError, PatientError
+from cpmn.errors import PatientError, named
 from cpmn.files import write_json
 from cpmn.volume.box import Box, crop_image
 from cpmn.volume.images import describe_grid, read_image, same_grid, voxel_ml, write_image
@@ -33,17 +33,12 @@ def crop_patient(
 
     Raises PatientError if there are no lungs, or if an image is unreadable or lies on another grid.
     """
-    try:
+    with named(patient_id, nct):
         image = read_image(nct)
         box, lungs, mirrored = find_box(image, config)
         others = {"ctpa": ctpa_in_nct, "embolus": embolus}
         images = {"nct": image, "lung": lungs}
         images |= {name: _on_grid(patient_id, path, image) for name, path in others.items() if path is not None}
-    except PatientError:
-        raise
-    except CpmnError as error:
-        problem, _, remedy = str(error).partition(". ")
-        raise PatientError(patient_id, problem, remedy or "Look at the scan.", nct) from error
     for name, value in images.items():
         write_image(crop_image(value, box), folder / f"{name}.nii.gz")
     if ctpa_in_nct is None:  # of an earlier run, when the patient had one

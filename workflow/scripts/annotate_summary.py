@@ -10,16 +10,19 @@ from cpmn.annotate.teachers import networks_of
 from cpmn.config.annotate import AnnotateConfig
 from cpmn.files import write_json, write_table
 from cpmn.job.logs import job_log
+from cpmn.model.ensemble import load_folds
 
 with job_log(snakemake.log[0]):
     asked, out = snakemake.params, snakemake.output
     folder, config = Path(out.metrics).parent, AnnotateConfig.model_validate(asked.settings)
+    folds = asked.readers["folds"]
+    models = load_folds(folder, len(folds), asked.device)
     rows = []
     for name in asked.readers["teachers"]:
-        crops, networks = folder / "crop" / name, networks_of(name, asked.readers["folds"])
+        crops, networks = folder / "crop" / name, networks_of(name, folds)
         if networks and (crops / "embolus.nii.gz").stat().st_size:  # empty of an excluded patient
-            models = [folder / f"fold-{number}" for number in networks]
-            rows.append(measure_patient(name, asked.labels[name], crops, models, config, asked.device))
+            own = [models[number] for number in networks]
+            rows.append(measure_patient(name, asked.labels[name], crops, own, config))
     write_table(out.patients, MEASURED, rows)
-    write_json(out.metrics, summarise(rows) | {"networks": len(asked.readers["folds"])})
+    write_json(out.metrics, summarise(rows) | {"networks": len(folds)})
     write_worklist([Path(path).parent for path in snakemake.input.records], Path(out.worklist))
