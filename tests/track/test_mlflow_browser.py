@@ -6,6 +6,7 @@ With `CPMN_SCREENSHOTS=docs/images` in the environment the pictures of the docum
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -39,20 +40,27 @@ def test_two_variants_are_selected_and_compared(browser, pages, tiny, client):
     if PICTURES:
         show_figure(browser, "voxel.dice")
         take_picture(browser, "mlflow-compare.png")
-    shown = table(browser)
+    figures = {variant: estimates(tiny.run, variant) for variant in ("cpmn", "nct_only")}
+    shown = read_table(browser, [name for values in figures.values() for name in values])
     columns = sorted({x for values in shown.values() for x in values})
-    for variant in ("cpmn", "nct_only"):
-        figures = json.loads((tiny.run / f"results/evaluate/{variant}/metrics.json").read_text())
-        column, compared = columns[order.index(variant)], 0
-        for group in ("patient", "voxel"):
-            for name, figure in figures[group].items():
-                for key, suffix in {"value": "", "low": ".low", "high": ".high"}.items():
-                    if figure[key] is not None:
-                        assert float(shown[f"{group}.{name}{suffix}"][column]) == pytest.approx(
-                            figure[key], rel=ROUNDING, abs=ROUNDING
-                        )
-                        compared += 1
-        assert compared > 20
+    for variant, values in figures.items():
+        assert len(values) > 20
+        column = columns[order.index(variant)]
+        assert {name: float(shown[name][column]) for name in values} == pytest.approx(
+            values, rel=ROUNDING, abs=ROUNDING
+        )
+
+
+def estimates(run, variant):
+    """Values of a variant's `metrics.json` by the names that they have in MLflow."""
+    metrics = json.loads((run / f"results/evaluate/{variant}/metrics.json").read_text())
+    return {
+        f"{group}.{name}{suffix}": figure[key]
+        for group in ("patient", "voxel")
+        for name, figure in metrics[group].items()
+        for key, suffix in {"value": "", "low": ".low", "high": ".high"}.items()
+        if figure[key] is not None
+    }
 
 
 def test_curves_of_both_trainings_are_drawn(browser, pages, client):
@@ -117,25 +125,38 @@ return [...section.querySelectorAll('.ReactVirtualized__Grid__innerScrollContain
 )
 
 
-def table(browser):
-    """Figures by name and position from the left, from the comparison's table.
+def read_table(browser, names):
+    """Figures by name and position from the left, from the comparison's table, read until all `names` were seen.
 
-    It draws only what is in view, so it is scrolled through; a figure that a run has not got is no cell.
+    A name stands in `names` once for each run that has it. The table draws what is in view, some time after it was
+    scrolled there; a figure that a run has not got is no cell.
     """
-    rows, top, last = {}, 0, 1
-    while top < last + 200:
-        last = browser.execute_script(SCROLL, top)
-        time.sleep(0.15)
-        lines = {}
-        for y, x, text in browser.execute_script(ROWS):
-            lines.setdefault(y, []).append((x, text))
-        for cells in lines.values():
-            names = [text for _, text in cells if any(letter.isalpha() for letter in text)]
-            values = {x: text for x, text in cells if text and text not in names}
-            if names and values:
-                rows[names[0]] = values
-        top += 200
+    rows, expected = {}, Counter(names)
+
+    def read_through():
+        top, last = 0, 1
+        while top < last + 200:
+            last = browser.execute_script(SCROLL, top)
+            time.sleep(0.15)
+            for name, values in rows_in_view(browser):
+                rows.setdefault(name, {}).update(values)
+            top += 200
+        return all(len(rows.get(name, ())) >= count for name, count in expected.items())
+
+    wait_for(read_through, browser)
     return rows
+
+
+def rows_in_view(browser):
+    """Name and cells of each line that is drawn whole."""
+    lines = {}
+    for y, x, text in browser.execute_script(ROWS):
+        lines.setdefault(y, []).append((x, text))
+    for cells in lines.values():
+        names = [text for _, text in cells if any(letter.isalpha() for letter in text)]
+        values = {x: text for x, text in cells if text and text not in names}
+        if names and values:
+            yield names[0], values
 
 
 def show_figure(browser, name):
