@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.cli import DATASETS, main
+from cpmn.cli import main
+from cpmn.cli.import_set import DATASETS
 from cpmn.cohort.sheet import load_cohort
 from cpmn.cohort.splits import split_cohort
 from cpmn.config.train import TrainConfig

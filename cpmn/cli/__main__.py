@@ -1,0 +1,7 @@
+"""`python -m cpmn.cli`."""
+
+import sys
+
+from cpmn.cli import main
+
+sys.exit(main())
