@@ -82,12 +82,20 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def read_test_rows(path: Path) -> "pd.DataFrame":
-    """Rows of the test patients in a `patients.csv`, indexed by patient; empty cells are NaN."""
+def read_frame(path: Path) -> "pd.DataFrame":
+    """Table of a CSV file, every digit kept; empty cells are NaN, and ids of patients are text.
+
+    Raises pandas.errors.ParserError, EmptyDataError or UnicodeDecodeError, which are ValueErrors, if it is none.
+    """
     import pandas as pd
 
     empty: dict[str, Any] = {"keep_default_na": False, "na_values": ""}  # a patient may be called NA
-    table = pd.read_csv(path, dtype={"patient_id": str}, **empty, float_precision="round_trip")  # type: ignore[arg-type]
+    return pd.read_csv(path, dtype={"patient_id": str}, **empty, float_precision="round_trip")  # type: ignore[arg-type]
+
+
+def read_test_rows(path: Path) -> "pd.DataFrame":
+    """Rows of the test patients in a `patients.csv`, indexed by patient, as `read_frame` gives them."""
+    table = read_frame(path)
     return table.set_index("patient_id").loc[table["split"].to_numpy() == "test"]
 
 

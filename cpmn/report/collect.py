@@ -1,14 +1,16 @@
 """Read what the stages wrote under `results/`; whatever is optional may be absent."""
 
-import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cpmn.cohort.sheet import Patient
 from cpmn.dicom.scanners import made_up
 from cpmn.errors import CpmnError
-from cpmn.files import read_json
+from cpmn.files import read_frame, read_json
 from cpmn.job.identity import fold_folders
 from cpmn.job.redact import without_paths
 from cpmn.job.status import exclusions
@@ -20,8 +22,12 @@ REFERENCE_TEXT = {
     "label": "empty by the patient's label",
 }
 
-Row = dict[str, str]
-Curve = list[dict[str, float | None]]
+
+SCORED = {
+    **dict.fromkeys(("patient_id", "reference"), object),
+    **dict.fromkeys(("score", "decision", "dice", "lesions", "lesions_found", "false_positives"), float),
+}
+"""Columns of `patients.csv` that are counted or drawn, and what they hold."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,10 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything the report shows, read from disk once; dictionaries are keyed by patient or by variant."""
+    """Everything the report shows, read from disk once; dictionaries are keyed by patient or by variant.
+
+    Tables are as their files, empty where there is none; those of `scored` are indexed by patient.
+    """
 
     root: Path
     patients: list[Patient]
@@ -45,11 +54,11 @@ class Results:
     conversion: dict[str, dict[str, dict[str, Any]]]
     quality: dict[str, dict[str, Any]]
     metrics: dict[str, dict[str, Any]]
-    scored: dict[str, dict[str, Row]]
-    roc: dict[str, Curve]
-    history: dict[str, dict[str, Curve]]
+    scored: dict[str, pd.DataFrame]
+    roc: dict[str, pd.DataFrame]
+    history: dict[str, dict[str, pd.DataFrame]]
     plans: dict[str, dict[str, dict[str, Any]]]
-    comparison: list[Row]
+    comparison: pd.DataFrame
 
     @property
     def test(self) -> list[Patient]:
@@ -76,15 +85,15 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
         quality=_present({name: read_optional(results / "register" / name / "quality.json") for name in names}),
         metrics={variant: read_optional(evaluate / variant / "metrics.json") for variant in variants},
         scored={
-            variant: {row.get("patient_id", ""): row for row in read_rows(evaluate / variant / "patients.csv")}
+            variant: read_optional_frame(evaluate / variant / "patients.csv", SCORED).set_index("patient_id")
             for variant in variants
         },
-        roc=_present({variant: _curve(evaluate / variant / "roc.csv") for variant in variants}),
+        roc=_filled({variant: read_optional_frame(evaluate / variant / "roc.csv") for variant in variants}),
         history=_present({variant: _history(folds[variant]) for variant in variants}),
         plans={
             variant: {fold.name: read_optional(fold / "plan.json") for fold in folds[variant]} for variant in variants
         },
-        comparison=read_rows(evaluate / "comparison.csv"),
+        comparison=read_optional_frame(evaluate / "comparison.csv"),
     )
 
 
@@ -103,19 +112,23 @@ def read_optional(path: Path) -> dict[str, Any]:
         raise CpmnError(f"{path} is not valid JSON: {error}. Delete it and run the same command again.") from error
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a CSV file; none where it is absent or empty."""
-    if not path.is_file():
-        return []
+def read_optional_frame(path: Path, kinds: Mapping[str, type] | None = None) -> pd.DataFrame:
+    """Table of a CSV file, without rows where the file is absent or empty.
+
+    `kinds` names columns that it must have, and what they hold: float or object. Raises CpmnError naming the file.
+    """
+    kinds = kinds or {}
+    if not path.is_file() or path.stat().st_size == 0:
+        return pd.DataFrame(columns=pd.Index(kinds)).astype(dict(kinds))
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(stream)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CpmnError(f"{path} is not valid CSV: {error}. Delete it and run the same command again.") from error
+        return read_frame(path).astype(dict(kinds))
+    except (KeyError, ValueError) as error:
+        problem = str(error.args[0]).strip()
+        raise CpmnError(f"{path} is not valid: {problem}. Delete it and run the same command again.") from error
 
 
 def number(text: Any) -> float | None:
-    """Number of a CSV or JSON value; None for anything else, NaN included."""
+    """Number of a cell or a JSON value; None for anything else, NaN included."""
     try:
         value = float(text)
     except (TypeError, ValueError):
@@ -135,10 +148,9 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value}
 
 
-def _curve(path: Path) -> Curve:
-    return [{key: number(value) for key, value in row.items()} for row in read_rows(path)]
+def _filled(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {key: table for key, table in tables.items() if len(table)}
 
 
-def _history(folds: list[Path]) -> dict[str, Curve]:
-    curves = {folder.name: _curve(folder / "history.csv") for folder in folds}
-    return {fold: curve for fold, curve in curves.items() if curve}
+def _history(folds: list[Path]) -> dict[str, pd.DataFrame]:
+    return _filled({folder.name: read_optional_frame(folder / "history.csv") for folder in folds})

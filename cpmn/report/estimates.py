@@ -1,11 +1,13 @@
 """Numbers with their intervals, as a reader sees them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cpmn.report.collect import Row, number
+import pandas as pd
+
+from cpmn.report.collect import number
 
 UNDEFINED = "not defined"
 BLOCKS = {
@@ -87,9 +89,9 @@ def estimate_parts(estimate: Any, name: str = "") -> tuple[str, str]:
     return _digits(value, digits), f"({behind})" if behind else ""
 
 
-def difference_text(row: Row | None) -> str:
+def difference_text(row: Mapping[Any, Any] | None) -> str:
     """Text of a line of comparison.csv: the paired difference, its interval and p."""
-    value = number(row.get("difference")) if row else None
+    value = None if row is None else number(row.get("difference"))
     if row is None or value is None:
         return ""
     text = f"{value:+.2f}".replace("-", "−")
@@ -101,7 +103,7 @@ def difference_text(row: Row | None) -> str:
     return text
 
 
-def metric_table(metrics: dict[str, dict[str, Any]], comparison: list[Row]) -> MetricTable:
+def metric_table(metrics: dict[str, dict[str, Any]], comparison: pd.DataFrame) -> MetricTable:
     """All estimates in the variants' metrics.json, side by side, in the order of the first variant that has them."""
     names: dict[str, dict[str, None]] = {}
     found = {variant: dict(_estimates(values)) for variant, values in metrics.items()}
@@ -151,7 +153,9 @@ def _estimates(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield name, value
 
 
-def _metric(name: str, found: dict[str, dict[str, Any]], pairs: list[tuple[str, str]], comparison: list[Row]) -> Metric:
+def _metric(
+    name: str, found: dict[str, dict[str, Any]], pairs: list[tuple[str, str]], comparison: pd.DataFrame
+) -> Metric:
     cells = [estimate_text(values[name], name) if name in values else "–" for values in found.values()]
     differences = [difference_text(_compared(name, pair, comparison)) for pair in pairs]
     return Metric(name, metric_label(name), cells, differences)
@@ -163,16 +167,19 @@ def metric_label(name: str) -> str:
     return ", ".join([LABELS.get(first) or _readable(first), *(LABELS.get(p) or _readable(p).lower() for p in rest)])
 
 
-def _pairs(metrics: dict[str, Any], comparison: list[Row]) -> list[tuple[str, str]]:
-    pairs = {(row.get("variant", ""), row.get("versus", "")): None for row in comparison if difference_text(row)}
-    return [pair for pair in pairs if pair[0] in metrics and pair[1]]
+def _pairs(metrics: dict[str, Any], comparison: pd.DataFrame) -> list[tuple[str, str]]:
+    if comparison.empty:
+        return []
+    compared = comparison.dropna(subset=["versus", "difference"])
+    pairs = compared.loc[compared["variant"].isin(list(metrics)), ["variant", "versus"]].drop_duplicates()
+    return list(pairs.itertuples(index=False, name=None))
 
 
-def _compared(name: str, pair: tuple[str, str], comparison: list[Row]) -> Row | None:
-    short = name.split(".", 1)[-1]
-    rows = [row for row in comparison if (row.get("variant"), row.get("versus")) == pair]
-    exact = [row for row in rows if row.get("metric") == name]
-    return next(iter(exact or [row for row in rows if row.get("metric") == short]), None)
+def _compared(name: str, pair: tuple[str, str], comparison: pd.DataFrame) -> dict[Any, Any] | None:
+    """The pair's line of a metric, which may be named with or without its block."""
+    rows = comparison[(comparison["variant"] == pair[0]) & (comparison["versus"] == pair[1])].set_index("metric")
+    known = next((one for one in (name, name.split(".", 1)[-1]) if one in rows.index), None)
+    return None if known is None else rows.loc[[known]].iloc[0].to_dict()
 
 
 def _digits(value: float, digits: int) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from cpmn.report.collect import Curve
 
 VARIANT_COLOURS = 8
 # Stand-in colours, replaced by CSS variables in the finished drawing.
@@ -46,12 +45,12 @@ STYLE: dict[Any, Any] = {
 DASHES = ["-", "--", ":", "-."]
 
 
-def learning_curve(history: Mapping[str, Mapping[str, Curve]], column: str, description: str) -> Markup | None:
+def learning_curve(history: Mapping[str, Mapping[str, pd.DataFrame]], column: str, description: str) -> Markup | None:
     """One quantity over the steps, a colour per variant and a dash pattern per fold; None where nobody has it.
 
     Missing points (validation runs only now and then) are left out and the remaining points joined.
     """
-    if not any(_points(curve, column) for folds in history.values() for curve in folds.values()):
+    if not any(len(_points(curve, column)) for folds in history.values() for curve in folds.values()):
         return None
     with mpl.rc_context(STYLE):
         figure, axes = _canvas(3.3, 2.1)
@@ -59,9 +58,8 @@ def learning_curve(history: Mapping[str, Mapping[str, Curve]], column: str, desc
             for fold, curve in enumerate(folds.values()):
                 points = _points(curve, column)
                 marker = "o" if 0 < len(points) <= 12 else None
-                steps, values = [x for x, _ in points], [y for _, y in points]
                 colour, dashes = PALETTE[index % VARIANT_COLOURS], DASHES[fold % len(DASHES)]
-                axes.plot(steps, values, color=colour, linestyle=dashes, marker=marker, markersize=3)
+                axes.plot(points["step"], points[column], color=colour, linestyle=dashes, marker=marker, markersize=3)
         axes.set_xlabel("step")
         axes.locator_params(nbins=5)
         axes.set_xlim(left=0)
@@ -70,12 +68,14 @@ def learning_curve(history: Mapping[str, Mapping[str, Curve]], column: str, desc
         return _svg(figure, description)
 
 
-def roc_figure(curves: Mapping[str, Curve], order: Sequence[str], points: Mapping[str, tuple[float, float]]) -> Markup:
+def roc_figure(
+    curves: Mapping[str, pd.DataFrame], order: Sequence[str], points: Mapping[str, tuple[float, float]]
+) -> Markup:
     """ROC curves of the variants.
 
     Parameters
     ----------
-    curves : per variant rows with `fpr` and `tpr` (0-1).
+    curves : per variant a table with `fpr` and `tpr` (0-1).
     order : all variants; the place of a variant is its colour.
     points : per variant (1 - specificity, sensitivity) at its decision threshold, drawn as a dot.
     """
@@ -84,10 +84,9 @@ def roc_figure(curves: Mapping[str, Curve], order: Sequence[str], points: Mappin
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
         for index, variant in enumerate(order):
             colour = PALETTE[index % VARIANT_COLOURS]
-            pairs = [(r.get("fpr"), r.get("tpr")) for r in curves.get(variant, [])]
-            line = [(x, y) for x, y in pairs if x is not None and y is not None]
-            xs, ys = [x for x, _ in line], [y for _, y in line]
-            axes.plot(xs, ys, color=colour, linestyle=DASHES[index % len(DASHES)], clip_on=False)
+            if variant in curves:
+                line = curves[variant][["fpr", "tpr"]].dropna()
+                axes.plot(line["fpr"], line["tpr"], color=colour, linestyle=DASHES[index % len(DASHES)], clip_on=False)
             if variant in points:
                 axes.plot(*points[variant], "o", color=colour, markersize=6, clip_on=False, zorder=3)
         axes.set(xlabel="1 − specificity", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -111,9 +110,8 @@ def score_figure(positive: Sequence[float], negative: Sequence[float], threshold
         return _svg(figure, f"Scores of {len(positive)} test patients with and {len(negative)} without PE; {line}.")
 
 
-def _points(curve: Curve, column: str) -> list[tuple[float, float]]:
-    pairs = [(row.get("step"), row.get(column)) for row in curve]
-    return [(step, value) for step, value in pairs if step is not None and value is not None]
+def _points(curve: pd.DataFrame, column: str) -> pd.DataFrame:
+    return curve.reindex(columns=["step", column]).dropna()
 
 
 def _spread(count: int, center: float) -> list[float]:

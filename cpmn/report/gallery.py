@@ -12,7 +12,7 @@ from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient
 from cpmn.config.report import ReportConfig
 from cpmn.job.redact import without_paths
-from cpmn.report.collect import REFERENCE_TEXT, Results, Row, number
+from cpmn.report.collect import REFERENCE_TEXT, Results, number
 from cpmn.report.pictures import cam_picture, grey_picture, largest_part, outline_path
 from cpmn.report.tables import LABEL_TEXT, decision
 from cpmn.volume.overlay import read_upright, telling_slice
@@ -49,7 +49,7 @@ class Verdict:
     correct: bool | None
     dice: float | None
     excluded_reason: str
-    row: Row
+    row: dict[str, Any]
     panel: Panel | None
 
 
@@ -92,10 +92,10 @@ def build_gallery(results: Results, config: ReportConfig) -> list[Exhibit]:
 
 
 def _failure_rank(results: Results, patient: Patient) -> tuple[int, int, float, str]:
-    rows = [scored.get(patient.patient_id) for scored in results.scored.values()]
+    rows = [_row(results, patient, variant) for variant in results.scored]
     wrong = sum(decision(row) not in (None, bool(patient.label)) for row in rows)
     missing = sum(decision(row) is None for row in rows)
-    dices = [number(row.get("dice")) for row in rows if row]
+    dices = [number(row.get("dice")) for row in rows]
     return -wrong, -missing, min((d for d in dices if d is not None), default=1.0), patient.patient_id
 
 
@@ -112,10 +112,16 @@ def _exhibit(results: Results, patient: Patient, config: ReportConfig) -> Exhibi
     return Exhibit(patient.patient_id, patient.label, LABEL_TEXT[patient.label], verdicts, slices, shown, scored)
 
 
+def _row(results: Results, patient: Patient, variant: str) -> dict[str, Any]:
+    """The cells of a patient's row that are filled."""
+    scored, name = results.scored[variant], patient.patient_id
+    return scored.loc[name].dropna().to_dict() if name in scored.index else {}
+
+
 def _verdict(results: Results, patient: Patient, variant: str, index: int, panel: Panel | None) -> Verdict:
-    row = results.scored[variant].get(patient.patient_id, {})
+    row = _row(results, patient, variant)
     said = decision(row)
-    threshold = row.get("threshold") or (results.metrics[variant].get("threshold") or {}).get("value")
+    threshold = row.get("threshold", (results.metrics[variant].get("threshold") or {}).get("value"))
     return Verdict(
         variant=variant,
         colour=index,

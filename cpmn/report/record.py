@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+import pandas as pd
+
 from cpmn.config.root import Config
 from cpmn.job.versions import versions
-from cpmn.report.collect import Curve, Results, number
+from cpmn.report.collect import Results, number
 
 MACHINE = ("platform", "cores")
 
@@ -44,9 +46,10 @@ def _each(plans: dict[str, dict[str, Any]], key: str) -> Iterator[Any]:
     return (plan[key] for plan in plans.values() if plan.get(key) is not None)
 
 
-def training_seconds(curve: Curve) -> float | None:
+def training_seconds(curve: pd.DataFrame) -> float | None:
     """Seconds of a training: `seconds` of its last row are counted from the start, through interruptions."""
-    return next((value for row in reversed(curve) if (value := row.get("seconds")) is not None), None)
+    index = curve["seconds"].last_valid_index() if "seconds" in curve else None
+    return None if index is None else float(curve["seconds"].loc[index])
 
 
 def _seeds(results: Results, config: Config, synthetic: bool) -> dict[str, Any]:

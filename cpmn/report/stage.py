@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
-from cpmn.report.collect import Curve, Results, collect, number, read_optional, read_rows, simulated
+from cpmn.report.collect import Results, collect, number, read_optional, read_optional_frame, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.gallery import build_gallery
@@ -127,7 +128,7 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         "flow": patient_flow(found),
         "kinds": kind_lines(found.patients),
         "annotate": read_optional(found.root / "annotate" / "metrics.json"),
-        "worklist": read_rows(found.root / "annotate" / "worklist.csv"),
+        "worklist": read_optional_frame(found.root / "annotate" / "worklist.csv").to_dict("records"),
         "reference_kinds": reference_kinds(found),
         "cohort_rows": patients,
         "any_remarks": any(row["nct_remarks"] or row["ctpa_remarks"] for row in patients),
@@ -162,7 +163,7 @@ def _training(found: Results) -> dict[str, Any]:
         "curves": [{"title": titles[column], "svg": svg} for column, svg in drawings.items() if svg],
         "several_folds": any(len(folds) > 1 for folds in history.values()),
         "training_rows": [
-            {"variant": name, "fold": fold, "steps": curve[-1].get("step"), "seconds": training_seconds(curve)}
+            {"variant": name, "fold": fold, "steps": curve["step"].iloc[-1], "seconds": training_seconds(curve)}
             | {key: found.plans[name].get(fold, {}).get(key) for key in ("spacing", "patch_size", "parameters")}
             for name, folds in history.items()
             for fold, curve in folds.items()
@@ -170,9 +171,9 @@ def _training(found: Results) -> dict[str, Any]:
     }
 
 
-def _own_terms(history: Mapping[str, Mapping[str, Curve]]) -> dict[str, str]:
+def _own_terms(history: Mapping[str, Mapping[str, pd.DataFrame]]) -> dict[str, str]:
     """Columns and titles of loss terms that users added (docs/how-to/loss.md)."""
-    columns = {column for folds in history.values() for curve in folds.values() for row in curve for column in row}
+    columns = {column for folds in history.values() for curve in folds.values() for column in curve.columns}
     own = sorted(column for column in columns - set(CURVES) if column.startswith("train_"))
     return {column: column.removeprefix("train_").replace("_", " ").capitalize() for column in own}
 
@@ -215,14 +216,13 @@ def _decision_points(patient: dict[str, dict[str, Any]]) -> dict[str, tuple[floa
 
 
 def _scores(found: Results, colours: dict[str, int]) -> list[dict[str, Any]]:
+    label = pd.Series({patient.patient_id: patient.label for patient in found.test}, dtype=int)
     drawn = []
-    for variant, rows in found.scored.items():
-        scores: dict[int, list[float]] = {0: [], 1: []}
-        for patient in found.test:
-            if (score := number(rows.get(patient.patient_id, {}).get("score"))) is not None:
-                scores[patient.label].append(score)
-        if scores[0] or scores[1]:
+    for variant, scored in found.scored.items():
+        scores = scored["score"].reindex(label.index).dropna()
+        if len(scores):
+            pe = label[scores.index] == 1
             threshold = number((found.metrics[variant].get("threshold") or {}).get("value"))
-            drawing = score_figure(scores[1], scores[0], threshold, colours[variant])
+            drawing = score_figure(scores[pe].tolist(), scores[~pe].tolist(), threshold, colours[variant])
             drawn.append({"variant": variant, "svg": drawing})
     return drawn

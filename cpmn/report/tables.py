@@ -1,13 +1,16 @@
 """Rows of the report's tables: flow of patients, cohort, registration, decisions and lesions."""
 
-from collections import Counter, defaultdict
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import pandas as pd
+
 from cpmn.cohort.roles import set_apart
 from cpmn.cohort.sheet import Patient
-from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, Row, number
+from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, number
 
 LABEL_TEXT = {1: "PE", 0: "no PE"}
 THICKNESS_EDGES_MM = (1.5, 3.0, 5.0)  # our choice: thin, standard and thick reconstructions
@@ -99,24 +102,27 @@ def cohort_rows(results: Results) -> list[dict[str, str]]:
 
 def thickness_rows(results: Results) -> list[dict[str, Any]]:
     """Number of scans per phase and slice spacing (mm), in bins of `THICKNESS_EDGES_MM`."""
-    names = _bins()
-    counts = {phase: Counter[str]() for phase in ("nct", "ctpa")}
-    for scans in results.conversion.values():
-        for phase, record in scans.items():
-            if spacing := _spacing(record):
-                counts[phase][names[sum(spacing[2] > edge for edge in THICKNESS_EDGES_MM)]] += 1
-    return [{"bin": name, "nct": counts["nct"][name], "ctpa": counts["ctpa"][name]} for name in names]
+    scans = pd.DataFrame(
+        [
+            (phase, spacing[2])
+            for phases in results.conversion.values()
+            for phase, record in phases.items()
+            if (spacing := _spacing(record))
+        ],
+        columns=pd.Index(["phase", "mm"]),
+    )
+    bins = pd.cut(scans["mm"].astype(float), [-math.inf, *THICKNESS_EDGES_MM, math.inf], labels=_bins())
+    counts = pd.crosstab(bins, scans["phase"], dropna=False).reindex(index=_bins(), columns=["nct", "ctpa"])
+    return counts.fillna(0).astype(int).rename_axis("bin").reset_index().to_dict("records")
 
 
 def registration_rows(results: Results) -> list[dict[str, Any]]:
     """One row per registered patient, those that failed quality control first, then by lung Dice."""
+    measured = ("lung_dice", "jacobian_min", "folding_fraction", "seconds")
     rows = [
-        {
-            "patient": name,
-            "lung_dice": number(quality.get("lung_dice")),
-            "jacobian_min": number(quality.get("jacobian_min")),
-            "folding_fraction": number(quality.get("folding_fraction")),
-            "seconds": number(quality.get("seconds")),
+        {"patient": name}
+        | {key: number(quality.get(key)) for key in measured}
+        | {
             "threads": quality.get("threads"),
             "passed": quality.get("passed") is not False,
             "reason": str(quality.get("reason") or ""),
@@ -127,37 +133,41 @@ def registration_rows(results: Results) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["passed"], row["lung_dice"] if row["lung_dice"] is not None else -1))
 
 
-def decision(row: Row | None) -> bool | None:
+def decision(row: Mapping[str, Any]) -> bool | None:
     """Decision of a row of patients.csv: PE or not, None if there is none."""
-    return {"1": True, "0": False}.get((row or {}).get("decision", ""))
+    return {1: True, 0: False}.get(row.get("decision"))  # type: ignore[arg-type]
 
 
-def confusion(scored: dict[str, Row], test: list[Patient]) -> Confusion:
+def confusion(scored: pd.DataFrame, test: Sequence[Patient]) -> Confusion:
     """Counts of decisions against labels over the test patients."""
-    counts = Counter((patient.label, decision(scored.get(patient.patient_id))) for patient in test)
-    return Confusion(
-        counts[1, True], counts[1, False], counts[0, True], counts[0, False], counts[1, None] + counts[0, None]
-    )
+    label = pd.Series({patient.patient_id: patient.label for patient in test}, dtype=int)
+    said = scored["decision"].reindex(label.index)
+
+    def count(truth: int, decided: int) -> int:
+        return int(((label == truth) & (said == decided)).sum())
+
+    return Confusion(count(1, 1), count(1, 0), count(0, 1), count(0, 0), int((~said.isin([0, 1])).sum()))
 
 
 def lesion_rows(results: Results) -> list[dict[str, Any]]:
     """Per variant over test patients: lesions, those found, and marks that hit none."""
+    names = [patient.patient_id for patient in results.test]
+    columns = ["lesions", "lesions_found", "false_positives"]
     rows = []
     for variant, scored in results.scored.items():
-        own = [scored[p.patient_id] for p in results.test if p.patient_id in scored]
-        sums = {key: _sum(own, key) for key in ("lesions", "lesions_found", "false_positives")}
-        rows.append({"variant": variant, "scans": len(own)} | sums)
+        own = scored.loc[scored.index.isin(names), columns]
+        sums = own.sum().astype(int)
+        rows.append({"variant": variant, "scans": len(own), **sums.to_dict()})
     return rows
 
 
 def reference_kinds(results: Results) -> dict[str, int]:
     """How many test patients were scored against which kind of reference."""
-    kinds = Counter()
-    for patient in results.test:
-        rows = (scored.get(patient.patient_id, {}) for scored in results.scored.values())
-        kind = next((row["reference"] for row in rows if row.get("reference")), "")
-        kinds[REFERENCE_TEXT.get(kind, kind or "not stated")] += 1
-    return dict(kinds)
+    names = [patient.patient_id for patient in results.test]
+    scored = [table["reference"].dropna() for table in results.scored.values()]
+    kinds = pd.concat(scored) if scored else pd.Series(dtype=str)
+    texts = kinds.groupby(level=0).first().reindex(names).map(lambda kind: REFERENCE_TEXT.get(kind, kind), "ignore")
+    return texts.fillna("not stated").value_counts(sort=False).to_dict()
 
 
 def _count(name: str, patients: list[Patient]) -> Count:
@@ -167,11 +177,16 @@ def _count(name: str, patients: list[Patient]) -> Count:
 
 def _owners(results: Results) -> dict[str, list[str]]:
     """Patients by the hash of their scans' files: one scan of several patients may train and test, or be PE and not."""
-    owners: dict[str, list[str]] = defaultdict(list)
-    for name, phases in results.conversion.items():
-        for digest in {record["source_sha256"] for record in phases.values() if record.get("source_sha256")}:
-            owners[digest].append(name)
-    return owners
+    scans = pd.DataFrame(
+        [
+            (record["source_sha256"], name)
+            for name, phases in results.conversion.items()
+            for record in phases.values()
+            if record.get("source_sha256")
+        ],
+        columns=pd.Index(["sha256", "patient"]),
+    )
+    return scans.drop_duplicates().groupby("sha256")["patient"].agg(list).to_dict()
 
 
 def _scan(record: dict[str, Any], owners: dict[str, list[str]]) -> dict[str, str]:
@@ -199,7 +214,3 @@ def _bins() -> list[str]:
     edges = [f"{edge:g}" for edge in THICKNESS_EDGES_MM]
     between = [f"> {low} to {high} mm" for low, high in pairwise(edges)]
     return [f"≤ {edges[0]} mm", *between, f"> {edges[-1]} mm"]
-
-
-def _sum(rows: list[Row], key: str) -> int:
-    return int(sum(number(row.get(key)) or 0 for row in rows))

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cpmn.cohort.sheet import Patient
+from cpmn.errors import CpmnError
 from cpmn.job.redact import without_paths
-from cpmn.report.collect import collect, number, read_rows
+from cpmn.report.collect import collect, number, read_optional_frame
 
 PATIENT = Patient.model_validate({"patient_id": "p1", "nct": "/a/DOE/nct", "ctpa": "/a/DOE/nct2", "label": 0})
 
@@ -48,6 +49,23 @@ def test_number(text, value):
     assert number(text) == value
 
 
-def test_rows_of_an_absent_and_of_an_empty_file(tmp_path: Path):
+def test_an_absent_and_an_empty_file_have_no_rows_but_the_columns(tmp_path: Path):
     (tmp_path / "empty.csv").write_bytes(b"")
-    assert read_rows(tmp_path / "absent.csv") == read_rows(tmp_path / "empty.csv") == []
+    for name in ("absent.csv", "empty.csv"):
+        table = read_optional_frame(tmp_path / name, {"patient_id": object, "score": float})
+        assert (len(table), list(table.columns)) == (0, ["patient_id", "score"])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"a,b\n1,2\n1,2,3,4\n", "Expected 2 fields in line 3, saw 4"),
+        (b"a\n\xff\n", "codec can't decode|utf-8"),
+        (b"a\n1\n", "score"),
+        (b"score\nhigh\n", "could not convert string to float: 'high'"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, content, problem):
+    (tmp_path / "patients.csv").write_bytes(content)
+    with pytest.raises(CpmnError, match=rf"patients.csv is not valid: .*({problem}).*\. Delete it and run the same"):
+        read_optional_frame(tmp_path / "patients.csv", {"score": float})

@@ -1,5 +1,6 @@
 """Numbers as text: known answers."""
 
+import pandas as pd
 import pytest
 
 from cpmn.report.estimates import (
@@ -69,10 +70,10 @@ def test_metric_table_lines_up_variants_and_pairs():
         "b": {"patient": {"auc": full, "npv": None}, "lesion": {"froc": {"sensitivity_at_1": full}}},
     }
     comparison = [
-        {"variant": "a", "versus": "b", "metric": "patient.auc", "difference": "0.25"},
-        {"variant": "b", "versus": "", "metric": "patient.auc", "difference": ""},
+        {"variant": "a", "versus": "b", "metric": "patient.auc", "difference": 0.25},
+        {"variant": "b", "versus": None, "metric": "patient.auc", "difference": None},
     ]
-    table = metric_table(metrics, comparison)
+    table = metric_table(metrics, pd.DataFrame(comparison))
     assert table.pairs == [("a", "b")]
     assert [name for name, _ in table.groups] == ["Patient level", "Lesion level"]
     auc, npv = table.groups[0][1]
@@ -85,7 +86,7 @@ def test_metric_table_lines_up_variants_and_pairs():
 def test_artery_vein_control_stands_in_a_group_of_its_own():
     figures = {"value": 0.75, "low": 0.5, "high": 0.9, "n": 20}
     metrics = {"patient": {"auc": figures}, "artery_vein": {"auc_of_ratio": figures, "auc_of_score": figures}}
-    groups = dict(metric_table({"cpmn": metrics}, []).groups)
+    groups = dict(metric_table({"cpmn": metrics}, pd.DataFrame()).groups)
     assert [metric.label for metric in groups["Artery/vein control"]] == [
         "AUC of the artery/vein ratio of the marks",
         "AUC of the score, same patients",

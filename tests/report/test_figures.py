@@ -3,16 +3,16 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
+import pandas as pd
 import pytest
 
-from cpmn.report.collect import Curve
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 
-HISTORY = {"a": {"fold-0": [{"step": 50.0, "x": 1.0}, {"step": 100.0, "x": None}, {"step": 150.0, "x": 0.5}]}, "b": {}}
+HISTORY = {"a": {"fold-0": pd.DataFrame({"step": [50, 100, 150], "x": [1.0, None, 0.5]})}, "b": {}}
 
 
 def drawings():
-    roc: Curve = [{"fpr": 0.0, "tpr": 0.0}, {"fpr": 0.0, "tpr": 1.0}, {"fpr": 1.0, "tpr": 1.0}]
+    roc = pd.DataFrame({"fpr": [0.0, 0.0, 1.0], "tpr": [0.0, 1.0, 1.0]})
     return [
         learning_curve(HISTORY, "x", "loss & more"),
         roc_figure({"a": roc}, ["a", "b"], {"b": (0.0, 1.0)}),

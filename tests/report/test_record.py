@@ -1,5 +1,6 @@
 """run.json and the model card."""
 
+import pandas as pd
 import pytest
 
 from cpmn.files import read_json
@@ -28,7 +29,7 @@ def test_no_phantom_seed_for_a_real_cohort(run):
 
 @pytest.mark.parametrize(("seconds", "total"), [([10.0, 20.0, 31.0], 31.0), ([10.0, None, 25.0], 25.0), ([], None)])
 def test_training_seconds(seconds, total):
-    assert training_seconds([{"seconds": value} for value in seconds]) == total
+    assert training_seconds(pd.DataFrame({"seconds": seconds}, dtype=float)) == total
 
 
 def test_model_card_has_its_parts(finished):

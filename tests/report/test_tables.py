@@ -1,5 +1,7 @@
 """Counts of patients, decisions and scans."""
 
+import math
+
 from cpmn.files import read_json, write_json
 from cpmn.report.collect import Results, collect
 from cpmn.report.tables import (
@@ -41,15 +43,15 @@ def test_confusion_counts_every_test_patient_once(run):
     results = results_of(run)
     counts = confusion(results.scored["cpmn"], results.test)
     assert (counts.true_positive, counts.false_negative, counts.false_positive, counts.true_negative) == (1, 1, 1, 1)
-    missing = confusion({}, results.test)
+    missing = confusion(results.scored["cpmn"].iloc[:0], results.test)
     assert missing.undecided == 4
 
 
 def test_decision_reads_what_tables_write():
-    assert decision({"decision": "1"}) is True
-    assert decision({"decision": "0"}) is False
-    assert decision({"decision": ""}) is None
-    assert decision(None) is None
+    assert decision({"decision": 1.0}) is True
+    assert decision({"decision": 0}) is False
+    assert decision({"decision": math.nan}) is None
+    assert decision({}) is None
 
 
 def test_lesions_of_test_patients_alone(run):
