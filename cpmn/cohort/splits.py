@@ -7,7 +7,7 @@ and counts as PE if one of its patients has PE.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from cpmn.cohort.sheet import Patient
@@ -53,26 +53,35 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
         folds, method = _folds(drawn, fixed, config)
     everyone = parts["train"] | parts["validation"] | free
     _check_folds(everyone, folds)
-    calibration = {"calibration": _ids(parts["calibration"])} if parts["calibration"] else {}
-    if calibration and not all(_patient_counts(parts["calibration"]).values()):
-        raise CpmnError(_shortage("calibration", _patient_counts(parts["calibration"]), 1))
-    alone = _groups(patient for patient in patients if patient.nct is None)
-    held = {*test, *parts["calibration"], *(n for n, m in alone.items() if _explicit_part(n, m) not in ("", "train"))}
-    unused = {name: members for name, members in alone.items() if name in held}
-    teaching = everyone | {
-        name: [*everyone.get(name, []), *members] for name, members in alone.items() if name not in unused
-    }
+    calibration = parts["calibration"]
+    if calibration and not all(_patient_counts(calibration).values()):
+        raise CpmnError(_shortage("calibration", _patient_counts(calibration), 1))
+    teaching, unused = _with_those_never_scored(everyone, patients, {*test, *calibration})
     return {
         "seed": config.seed,
         "method": f"test {'as given in cohort.csv' if parts['test'] else 'by ranked hashes'}; {method}",
         "test": _ids(test),
-        **calibration,
+        **({"calibration": _ids(calibration)} if calibration else {}),
         **({"unused": _ids(unused)} if unused else {}),
         "folds": [
             {"train": _ids({n: m for n, m in teaching.items() if n not in held}), "validation": _ids(held)}
             for held in folds
         ],
     }
+
+
+def _with_those_never_scored(
+    everyone: Groups, patients: Iterable[Patient], set_apart: Collection[str]
+) -> tuple[Groups, Groups]:
+    """`everyone` who trains joined by those without an NCT, and whoever of these may not: see `split_cohort`."""
+    alone = _groups(patient for patient in patients if patient.nct is None)
+    unused = {
+        name: members
+        for name, members in alone.items()
+        if _explicit_part(name, members) not in ("", "train") or name in set_apart
+    }
+    joining = {name: members for name, members in alone.items() if name not in unused}
+    return everyone | {name: [*everyone.get(name, []), *members] for name, members in joining.items()}, unused
 
 
 def _groups(patients: Iterable[Patient]) -> Groups:

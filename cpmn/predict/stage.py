@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -39,6 +39,18 @@ FAILURE = "error.json"
 SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
 Scan = tuple[sitk.Image, dict[str, Any]]
 STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
+
+
+class _Found(NamedTuple):
+    """What the networks saw in a scan; arrays (z, y, x) and images are on its grid, but for the `crop`."""
+
+    native: sitk.Image
+    crop: sitk.Image
+    lungs: sitk.Image
+    reading: Reading
+    probability: np.ndarray
+    cam: np.ndarray
+    labels: np.ndarray
 
 
 def predict_series(
@@ -107,45 +119,19 @@ def _read_series(
     scan: Callable[[], Scan] | None,
 ) -> dict[str, Any]:
     """Read one scan and write all of `predict_series`."""
-    began, decision = time.perf_counter(), model.decision
+    began = time.perf_counter()
     native, facts = scan() if scan else convert_series(source, model, series_uid)
     findings = _settled(native, facts, overrule)
     converted = time.perf_counter()
     if dicom and facts["series"] is None:
         raise CpmnError(f"--dicom needs a DICOM series to refer to, and {source} is an image file. Leave it out.")
-    crop, lungs = crop_lungs(native, decision.crop)
-    reading = read_crop(model.networks, crop, decision, crop_image(lungs, box_of(crop, native)))
+    found = _find(native, model)
     read = time.perf_counter()
     logger.info("read by %d network(s) in %.1f s", len(model.networks), read - converted)
-    probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
-    labels = ordered_lesions(
-        mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
-    )
-    mask = image_like((labels != 0).astype(np.uint8), native)
-    write_image(mask, output / "prediction.nii.gz")
-    write_image(stored_map(probability, native), output / "probability.nii.gz")
-    write_image(stored_map(cam, native), output / "cam.nii.gz")
-    references, cut = facts["identity"].references, touched_sides(lungs)
-    score = patient_score(reading.features, decision)
-    plans = [network.plan for network in model.networks.values()]
-    marks, positive = int(labels.max(initial=0)), is_positive(score, decision)
-    why = reasons(decision, plans, facts, crop, cut, marks, positive)
-    warnings = [
-        *model.warnings,
-        *facts["warnings"],
-        *warnings_of(findings),
-        *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
-    ]
-    record = _decided(reading, decision, score, why) | {
-        "volume_ml": float((labels != 0).sum()) * voxel_ml(native),
-        "lesions": describe_lesions(labels, probability, native, lungs, references),
-        "warnings": list(dict.fromkeys([*warnings, *why])),
-        "checks": [finding.to_json() for finding in findings],
-        "scan": {key: facts.get(key) for key in SCAN_FACTS} | _uids(references),
-        "model": model.facts,
-    }
-    write_overview(output / "overview.png", native, crop, labels, cam, record)
-    write_viewer(output / "viewer.html", native, crop, labels, probability, cam, record)
+    _write_maps(output, found)
+    record = _record(model, found, facts, findings)
+    write_overview(output / "overview.png", native, found.crop, found.labels, found.cam, record)
+    write_viewer(output / "viewer.html", native, found.crop, found.labels, found.probability, found.cam, record)
     times = {"finished_at": now(), "convert_s": converted - began, "network_s": read - converted}
     record |= {"times": times | {"total_s": time.perf_counter() - began}}
     write_json(output / "prediction.json", PredictionRecord.model_validate(record).model_dump(mode="json"))
@@ -153,9 +139,49 @@ def _read_series(
     if dicom:
         from cpmn.predict.dicomfiles import write_dicom  # loads highdicom, which nothing else needs
 
-        marks = image_like(labels.astype(np.uint16), native)
-        write_dicom(output, marks, source, facts["series"], decision.convert, record, identity=identity)
+        marks = image_like(found.labels.astype(np.uint16), native)
+        write_dicom(output, marks, source, facts["series"], model.decision.convert, record, identity=identity)
     return record
+
+
+def _find(native: sitk.Image, model: Model) -> _Found:
+    decision = model.decision
+    crop, lungs = crop_lungs(native, decision.crop)
+    reading = read_crop(model.networks, crop, decision, crop_image(lungs, box_of(crop, native)))
+    probability, cam = on_native(reading.probability, crop, native), on_native(reading.cam, crop, native)
+    marks = mark_lesions(probability, native, decision.segmentation_threshold, decision.minimum_lesion_mm3)
+    return _Found(native, crop, lungs, reading, probability, cam, ordered_lesions(marks))
+
+
+def _write_maps(output: Path, found: _Found) -> None:
+    mask = image_like((found.labels != 0).astype(np.uint8), found.native)
+    write_image(mask, output / "prediction.nii.gz")
+    write_image(stored_map(found.probability, found.native), output / "probability.nii.gz")
+    write_image(stored_map(found.cam, found.native), output / "cam.nii.gz")
+
+
+def _record(model: Model, found: _Found, facts: dict[str, Any], findings: list[Finding]) -> dict[str, Any]:
+    """All of prediction.json but the times."""
+    decision, labels = model.decision, found.labels
+    references, cut = facts["identity"].references, touched_sides(found.lungs)
+    score = patient_score(found.reading.features, decision)
+    plans = [network.plan for network in model.networks.values()]
+    marks, positive = int(labels.max(initial=0)), is_positive(score, decision)
+    why = reasons(decision, plans, facts, found.crop, cut, marks, positive)
+    warnings = [
+        *model.warnings,
+        *facts["warnings"],
+        *warnings_of(findings),
+        *([f"the scan cuts the lungs ({', '.join(cut)})"] if cut else []),
+    ]
+    return _decided(found.reading, decision, score, why) | {
+        "volume_ml": float((labels != 0).sum()) * voxel_ml(found.native),
+        "lesions": describe_lesions(labels, found.probability, found.native, found.lungs, references),
+        "warnings": list(dict.fromkeys([*warnings, *why])),
+        "checks": [finding.to_json() for finding in findings],
+        "scan": {key: facts.get(key) for key in SCAN_FACTS} | _uids(references),
+        "model": model.facts,
+    }
 
 
 def convert_series(source: Path, model: Model, series_uid: str = "") -> Scan:

@@ -57,10 +57,7 @@ def train(
     world : the processes that share the step's batches.
     """
     schedule = config.schedule
-    if _wants_bfloat16(config, device) and not has_bfloat16(device):
-        logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
-    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
-    state = start_training(config, strides, device, resume, world)
+    state = _started(config, spacing, device, resume, world)
     quiet = None if world.writes else True
     sampled = Sampler(training, config, state.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
     progress = tqdm(total=schedule.steps, initial=state.step, desc="training", unit="step", disable=quiet)
@@ -84,6 +81,15 @@ def train(
             if on_step:
                 on_step(state.step)
     return state
+
+
+def _started(
+    config: TrainConfig, spacing: Spacing, device: torch.device, resume: ResumeFolder, world: World
+) -> Training:
+    if _wants_bfloat16(config, device) and not has_bfloat16(device):
+        logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
+    strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
+    return start_training(config, strides, device, resume, world)
 
 
 def train_step(

@@ -59,11 +59,7 @@ def watch(
         try:
             while not stop.is_set():
                 answered = take_in(spool, source, stable_s if port is not None else 0.0)
-                if not worker.alive():
-                    spool.audit.write("worker ended")
-                    worker.require_a_start()
-                    spool.recover()
-                    worker.start()
+                worker.revive(spool)
                 if once and answered and spool.idle():
                     break
                 stop.wait(TICK_S)
@@ -88,13 +84,18 @@ class _Worker:
         self._process = self._context.Process(target=run_worker, args=(work, self._stop, reader), name="cpmn-worker")
         self._process.start()
 
-    def alive(self) -> bool:
-        return self._process.is_alive()
+    def revive(self, spool: Spool) -> None:
+        """Start it again where it ended; what it was reading goes back to the queue.
 
-    def require_a_start(self) -> None:
-        """Raise CpmnError where the worker says that it cannot work at all: it would say so again and again."""
+        Raises CpmnError where the worker says that it cannot work at all: it would say so again and again.
+        """
+        if self._process.is_alive():
+            return
+        spool.audit.write("worker ended")
         if self._process.exitcode == USER_ERROR:
             raise CpmnError("the worker cannot start; what it said stands above. Correct it, and start again.")
+        spool.recover()
+        self.start()
 
     def stop(self) -> None:
         """Let it finish what it reads; what takes longer than `GRACE_S` is read again at the next start."""
