@@ -46,8 +46,15 @@ def sync_variant(track: Mapping[str, Any], folder: Path) -> None:
 
 
 def sync_report(track: Mapping[str, Any], folder: Path) -> None:
-    """Attach the report, the comparison and the registrations to look at to the parent run, and end it."""
+    """Attach the report, the comparison and the registrations to look at to the parent run, and end it.
+
+    Where `annotate` outlined anybody, how well it did is a figure of the parent run: every variant learns from it.
+    """
     runs, run_id = Runs(track, folder.parent), track["run_id"]
+    annotate = folder.parent / "annotate"
+    if (measured := annotate / "metrics.json").is_file():
+        send_figures(runs.client, run_id, flatten_metrics(read_json(measured), "annotate."))
+        send_files(runs.client, run_id, "annotate", [measured, annotate / "patients.csv", annotate / "worklist.csv"])
     send_files(runs.client, run_id, "report", sorted(folder.iterdir()))
     send_files(runs.client, run_id, "evaluate", [folder.parent / "evaluate" / "comparison.csv"])
     for patient, picture in worst_registrations(folder.parent).items():

@@ -39,6 +39,17 @@ def test_runs_hold_parameters_curves_figures_and_model(folder):
     assert {run.info.status for run in folder.runs()} == {"FINISHED"}
 
 
+def test_how_well_annotate_outlined_stands_in_the_parent_run(folder):
+    write_json(finished(folder).results / "annotate/metrics.json", {"dice": 0.57, "auc": None, "n_pe": 8})
+    sync_results(folder.results)
+    workflow = folder.level("workflow")
+    assert {k: v for k, v in workflow.data.metrics.items() if "annotate" in k} == {
+        "annotate.dice": 0.57,
+        "annotate.n_pe": 8.0,
+    }
+    assert artifacts(folder, workflow, "annotate") == {"annotate/metrics.json"}
+
+
 def test_runs_are_named_and_tagged_to_be_filtered(folder):
     sync_results(finished(folder).results)
     names = {run.data.tags["level"]: run.info.run_name for run in folder.runs()}
