@@ -27,12 +27,13 @@ ROOT = Path(__file__).parents[1]
 PYTHON = "3.11"
 BASE = ("nibabel", "numpy", "pandas", "pydantic", "pyyaml", "scipy", "simpleitk", "tqdm")
 BASE += ("connected-components-3d", "isal")
+DICOM = ("highdicom", "pydicom")
 LEARNING = ("monai", "safetensors", "torch")
 FIGURES = ("jinja2", "matplotlib", "mlflow", "psutil", "scikit-learn", "statsmodels")
 ENVIRONMENTS = {
-    "images": (*BASE, "pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
+    "images": (*BASE, *DICOM, "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg"),
     "register": (*BASE, "antspyx", "matplotlib"),
-    "train": (*BASE, *LEARNING, *FIGURES),
+    "train": (*BASE, *DICOM, *LEARNING, *FIGURES),
 }
 """Packages of each environment of the workflow: few files, shared by the rules that need the same."""
 

@@ -3,18 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from cpmn.anatomy.lungbox import find_box
-from cpmn.checks.finding import Finding, settle_patient
-from cpmn.checks.mask import check_mask
-from cpmn.cohort.masks import read_mask
+from cpmn.checks.finding import Finding
+from cpmn.checks.outline import read_outline
 from cpmn.cohort.sheet import Patient
 from cpmn.config.crop import CropConfig
 from cpmn.errors import named
 from cpmn.files import write_json
 from cpmn.volume.box import crop_image
-from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import image_like, read_image, write_image
 
 
@@ -29,17 +26,10 @@ def crop_ctpa(patient: Patient, ctpa: Path, folder: Path, config: CropConfig) ->
     with named(patient.patient_id, ctpa):
         image = read_image(ctpa)
         box, lungs, mirrored = find_box(image, config)
-    embolus, findings = _outline(patient, image)
+    embolus, findings = image_like(np.zeros(image.GetSize()[::-1], np.uint16), image), []
+    if patient.ctpa_mask is not None:
+        embolus, findings = read_outline(patient, patient.ctpa_mask, image, "CTPA")
     for name, value in (("ctpa", image), ("embolus", embolus), ("lung", lungs)):
         write_image(crop_image(value, box), folder / f"{name}.nii.gz")
     write_json(folder / "crop.json", box.to_json() | {"margin_mm": config.margin_mm, "mirrored": mirrored})
     return findings
-
-
-def _outline(patient: Patient, image: sitk.Image) -> tuple[sitk.Image, list[Finding]]:
-    path = patient.ctpa_mask
-    if path is None:
-        return image_like(np.zeros(image.GetSize()[::-1], np.uint16), image), []
-    mask = read_mask(patient, path, image, "CTPA")
-    findings = settle_patient(patient.patient_id, check_mask(mask, image, "ctpa"), patient.overrule, path)
-    return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask), findings

@@ -12,11 +12,15 @@ import SimpleITK as sitk
 from cpmn.anatomy.lungbox import find_box
 from cpmn.annotate.picture import write_picture
 from cpmn.annotate.reading import doubt_of, mean_probability, sure_pieces
+from cpmn.annotate.segments import write_segmentation
+from cpmn.cohort.sheet import Patient
 from cpmn.config.annotate import AnnotateConfig
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.errors import named
-from cpmn.files import read_json, write_json, write_table
+from cpmn.files import read_json, sha256_of_files, write_json, write_table
 from cpmn.model.inference import TrainedModel, load_model
+from cpmn.model.plan import WEIGHTS_FILE
 from cpmn.scoring.metrics import area
 from cpmn.scoring.overlap import dice
 from cpmn.volume.box import crop_image, paste
@@ -30,33 +34,41 @@ WORKLIST = ("patient_id", "doubtful_ml", "reason", "outlined_ml", "pieces", "emb
 
 
 def annotate_patient(
-    patient: str,
+    patient: Patient,
     ctpa: Path,
     networks: Sequence[Path],
     folder: Path,
     config: AnnotateConfig,
     crop: CropConfig,
+    convert: ConvertConfig,
     device: str = "auto",
 ) -> None:
     """Read one CTPA and write `folder`/{embolus,probability}.nii.gz on its grid, picture.png and annotate.json.
 
-    ctpa : converted, in HU; networks : model folders, none of which was trained on this patient.
+    Where the patient's CTPA is DICOM there is an embolus.dcm too, as `write_segmentation` makes it.
+
+    ctpa : converted, in HU, beside its ctpa.json; networks : model folders, none of which was trained on this patient.
 
     Raises PatientError if there are no lungs.
     """
     image = read_image(ctpa)
-    with named(patient, ctpa):
+    with named(patient.patient_id, ctpa):
         box, _, _ = find_box(image, crop)
     cropped = crop_image(image, box)
     models = [load_model(path, device) for path in networks]
     probability = mean_probability(models, cropped, config.overlap)
     outline = sure_pieces(probability, image.GetSpacing(), config)
     doubt = doubt_of(probability, outline, voxel_ml(image))
-    write_image(paste(image_like(outline, cropped), image), folder / "embolus.nii.gz")
+    pieces = paste(image_like(outline, cropped), image)
+    write_image(pieces, folder / "embolus.nii.gz")
+    assert patient.ctpa is not None
+    drawn_by = sha256_of_files(path / WEIGHTS_FILE for path in networks)
+    series = read_json(ctpa.with_name("ctpa.json"))["series"]
+    write_segmentation(folder / "embolus.dcm", pieces, patient.ctpa, series, convert, drawn_by)
     write_image(paste(image_like(probability, cropped), image), folder / "probability.nii.gz")
     write_picture(folder / "picture.png", cropped, outline, probability)
     record = {
-        "patient": patient,
+        "patient": patient.patient_id,
         "source": "annotate",
         "networks": [path.name for path in networks],
         "outlined_ml": float(np.count_nonzero(outline) * voxel_ml(image)),
@@ -65,7 +77,9 @@ def annotate_patient(
         "reason": doubt.reason,
     }
     write_json(folder / RECORD, record)
-    logger.info("%s: %d pieces, %.2f mL outlined; %s", patient, record["pieces"], record["outlined_ml"], doubt.reason)
+    logger.info(
+        "%s: %d pieces, %.2f mL outlined; %s", patient.patient_id, record["pieces"], record["outlined_ml"], doubt.reason
+    )
 
 
 def measure_patient(

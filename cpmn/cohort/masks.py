@@ -6,7 +6,8 @@ import SimpleITK as sitk
 
 from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError, PatientError
-from cpmn.volume.images import MASK_TOLERANCE_MM, describe_grid, holds_ids, on_grid_of, read_image
+from cpmn.volume.box import paste
+from cpmn.volume.images import MASK_TOLERANCE_MM, describe_grid, holds_ids, on_grid_of, read_image, turned_like
 
 OTHER = {"NCT": "CTPA", "CTPA": "NCT"}
 NAMED_BY = {"NCT": "nct_mask", "CTPA": "ctpa_mask"}
@@ -42,6 +43,9 @@ def read_ids(
 ) -> sitk.Image:
     """Mask of `patient` from `path`, its values as given (uint16), which must lie on the grid of `scan`.
 
+    An image file, or a DICOM Segmentation (`.dcm`), whose values are the numbers of its segments and which may cover a
+    part of the scan.
+
     A mask whose axes are flipped or swapped, but whose voxels lie where those of the scan lie, is turned. The result
     has exactly the geometry of `scan`. Messages call the mask `name`, and the scan `scan_name` ("NCT", "CTPA", or
     "prediction"). `other` is the scan of the other phase, where there is one.
@@ -50,7 +54,7 @@ def read_ids(
     phase's), or holds anything but whole numbers from 0 to 65535.
     """
     try:
-        mask = read_image(path)
+        mask = _read_segments(path, scan, tolerance_mm) if path.suffix.lower() == ".dcm" else read_image(path)
     except CpmnError as error:
         raise PatientError(patient.patient_id, f"{name} cannot be read: {error}", "Give a readable file.", path) from (
             error
@@ -63,6 +67,19 @@ def read_ids(
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535"
         raise PatientError(patient.patient_id, f"{name} does not hold clot ids", f"{remedy}.", path)
     return sitk.Cast(placed, sitk.sitkUInt16)
+
+
+def _read_segments(path: Path, scan: sitk.Image, tolerance_mm: float) -> sitk.Image:
+    """A Segmentation on the grid of `scan`, or as it is where it lies on none of its slices."""
+    from cpmn.dicom.segmentation import read_segmentation  # loads highdicom, which few masks need
+
+    part = turned_like(read_segmentation(path), scan)
+    start = [round(index) for index in scan.TransformPhysicalPointToContinuousIndex(part.GetOrigin())]
+    if all(i >= 0 and i + n <= m for i, n, m in zip(start, part.GetSize(), scan.GetSize(), strict=True)):
+        placed = on_grid_of(sitk.RegionOfInterest(scan, part.GetSize(), start), part, tolerance_mm)
+        if placed is not None:
+            return paste(placed, scan)
+    return part
 
 
 def _on_another_grid(

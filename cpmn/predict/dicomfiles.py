@@ -9,11 +9,11 @@ import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.problem import SeriesProblem
+from cpmn.dicom.scanfiles import read_scan_files
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
 from cpmn.predict.dicomsc import picture
 from cpmn.predict.dicomseg import segmentation
-from cpmn.predict.dicomsource import read_scan_files
 from cpmn.predict.dicomsr import report
 
 SEGMENTATION, REPORT, PICTURE = "prediction.dcm", "report.dcm", "overview.dcm"

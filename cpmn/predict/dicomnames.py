@@ -10,14 +10,13 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 import cpmn
+from cpmn.dicom.segmentation import NAME
 from cpmn.dicom.uids import uid_of
 
-NAME = "CPMN"
 NOTE = "research use only"
 LONGEST_TEXT = 1024  # characters of a short text (VR ST)
 LONGEST_NAME = 64  # of a long string (VR LO)
 LONGEST_CODE = 16  # of a code string (VR CS)
-CHARACTERS = "ISO_IR 192"  # whatever the scan's own is, names are read by then
 SERIES_NUMBERS = {"segmentation": 9000, "report": 9001, "picture": 9002}  # ours: behind those that scanners give
 POSITIVE_RGB, OTHER_RGB = (255, 77, 77), (255, 176, 0)
 SCHEME = "99CPMN"  # private codes begin with 99 (DICOM PS3.3, 8.2)

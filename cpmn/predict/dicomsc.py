@@ -9,8 +9,9 @@ from highdicom.sc import SCImage
 from matplotlib.image import imread
 
 import cpmn
+from cpmn.dicom.scanfiles import ScanFiles
+from cpmn.dicom.segmentation import CHARACTERS, NAME
 from cpmn.predict import dicomnames as names
-from cpmn.predict.dicomsource import ScanFiles
 
 
 def picture(scan: ScanFiles, overview: Path, record: Mapping[str, Any]) -> SCImage:
@@ -27,11 +28,11 @@ def picture(scan: ScanFiles, overview: Path, record: Mapping[str, Any]) -> SCIma
         series_number=names.SERIES_NUMBERS["picture"],
         sop_instance_uid=names.result_uid(scan.series, record, "picture"),
         instance_number=1,
-        manufacturer=names.NAME,
+        manufacturer=NAME,
         series_description=names.title(record),
-        manufacturer_model_name=names.NAME,
+        manufacturer_model_name=NAME,
         software_versions=cpmn.__version__,
-        specific_character_set=names.CHARACTERS,
+        specific_character_set=CHARACTERS,
     )
     result.PatientOrientation = result.Laterality = None  # it shows several views
     result.BurnedInAnnotation = "NO"  # which means: nothing that names the patient

@@ -27,8 +27,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 import cpmn
+from cpmn.dicom.scanfiles import ScanFiles
+from cpmn.dicom.segmentation import CHARACTERS, NAME
 from cpmn.predict import dicomnames as names
-from cpmn.predict.dicomsource import ScanFiles
 
 CT_CHEST = Code("24627-2", "LN", "CT Chest")
 MILLILITRE = Code("mL", "UCUM", "milliliter")
@@ -57,12 +58,12 @@ def report(scan: ScanFiles, segmentation: pydicom.Dataset, record: Mapping[str, 
         series_number=names.SERIES_NUMBERS["report"],
         sop_instance_uid=names.result_uid(scan.series, record, "report"),
         instance_number=1,
-        manufacturer=names.NAME,
+        manufacturer=NAME,
         is_complete=True,
         series_description=names.title(record),
-        manufacturer_model_name=names.NAME,
+        manufacturer_model_name=NAME,
         software_versions=cpmn.__version__,
-        specific_character_set=names.CHARACTERS,
+        specific_character_set=CHARACTERS,
     )
 
 
@@ -71,8 +72,8 @@ def _observer(scan: ScanFiles, record: Mapping[str, Any]) -> ObserverContext:
         observer_type=codes.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=names.result_uid(scan.series[:0], record, "device"),
-            name=names.NAME,
-            manufacturer_name=names.NAME,
+            name=NAME,
+            manufacturer_name=NAME,
             model_name=f"{record['model']['variant']} {cpmn.__version__}",
             serial_number=record["model"]["sha256"],
         ),
@@ -89,7 +90,7 @@ def _whole(scan: ScanFiles, record: Mapping[str, Any]) -> MeasurementsAndQualita
     }
     measured = [_figure(names.own_code(*name), value) for name, value in figures.items() if value is not None]
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(names.result_uid(scan.series, record, "whole"), f"{names.NAME} scan"),
+        tracking_identifier=TrackingIdentifier(names.result_uid(scan.series, record, "whole"), f"{NAME} scan"),
         algorithm_id=_algorithm(),
         measurements=[*measured, _figure(codes.SCT.Volume, record["volume_ml"], MILLILITRE)],
         qualitative_evaluations=[QualitativeEvaluation(names.own_code("decision", "Decision"), found)],
@@ -117,7 +118,7 @@ def _mark(
     region = names.own_code(lesion["region"].replace(" ", "-"), lesion["region"])
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            names.result_uid(scan.series, record, f"mark {number}"), f"{names.NAME} mark {number}"
+            names.result_uid(scan.series, record, f"mark {number}"), f"{NAME} mark {number}"
         ),
         referenced_segment=ReferencedSegment(
             *(segmentation.SOPClassUID, segmentation.SOPInstanceUID, number),
@@ -138,7 +139,7 @@ def _figure(
 
 
 def _algorithm() -> AlgorithmIdentification:
-    return AlgorithmIdentification(name=names.NAME, version=cpmn.__version__)
+    return AlgorithmIdentification(name=NAME, version=cpmn.__version__)
 
 
 def _comment(text: str) -> TextContentItem:

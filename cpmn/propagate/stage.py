@@ -7,14 +7,12 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from cpmn.checks.finding import Finding, settle_patient
-from cpmn.checks.mask import check_mask
-from cpmn.cohort.masks import read_mask
+from cpmn.checks.finding import Finding
+from cpmn.checks.outline import read_outline
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.propagate.labels import CarriedClot, propagate_labels
-from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import image_like, read_image, write_image
 from cpmn.volume.transforms import load_transform
 
@@ -55,7 +53,7 @@ def propagate_patient(
     scan, findings = _read_scan(patient, nct), []
     if patient.nct_mask:
         other = None if ctpa is None else _read_scan(patient, ctpa)
-        labels, findings = _clots(patient, patient.nct_mask, scan, "NCT", config, other)
+        labels, findings = read_outline(patient, patient.nct_mask, scan, "NCT", config.grid_tolerance_mm, other)
     elif patient.ctpa_mask:
         labels, findings = _propagated(patient, scan, ctpa, affine, warp, config)
     elif patient.label == 1 and unannotated == "refuse":
@@ -69,19 +67,6 @@ def propagate_patient(
     return findings
 
 
-def _clots(
-    patient: Patient, path: Path, scan: sitk.Image, scan_name: str, config: PropagateConfig, other: sitk.Image | None
-) -> tuple[sitk.Image, list[Finding]]:
-    """Clot ids (uint16) of a mask that was drawn on `scan`, and what its checks found; `other` is the other phase."""
-    mask = read_mask(patient, path, scan, scan_name, config.grid_tolerance_mm, other)
-    found = check_mask(mask, scan, scan_name.lower(), other_scan=other)
-    findings = settle_patient(patient.patient_id, found, patient.overrule, path)
-    for finding in findings:
-        if finding.outcome == "passed":  # the others stand in the log already
-            logger.info("%s: %s", finding.check, finding.seen)
-    return image_like(clot_ids(sitk.GetArrayFromImage(mask)).astype(np.uint16), mask), findings
-
-
 def _propagated(
     patient: Patient,
     scan: sitk.Image,
@@ -93,7 +78,8 @@ def _propagated(
     if patient.ctpa_mask is None or ctpa is None or affine is None or warp is None:
         remedy = "Name the CTPA in cohort.csv, or give an nct_mask instead"
         raise PatientError(patient.patient_id, "a ctpa_mask is given without a ctpa", f"{remedy}.", patient.ctpa_mask)
-    mask, findings = _clots(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", config, scan)
+    drawn_on, tolerance_mm = _read_scan(patient, ctpa), config.grid_tolerance_mm
+    mask, findings = read_outline(patient, patient.ctpa_mask, drawn_on, "CTPA", tolerance_mm, scan)
     if patient.label == 0:
         return _no_clots(scan), findings
     return _carried(patient, scan, mask, affine, warp, config), findings

@@ -73,6 +73,8 @@ def test_the_networks_are_measured_on_whom_they_did_not_see(mixed):
     assert (measured["n_pe"], measured["networks"]) == (2, 2)
     work = read_table(project.run / "results/annotate/worklist.csv")
     assert len(work) == 1
+    outline = project.run / "results/annotate" / work[0]["embolus"]
+    assert {one.name for one in outline.parent.iterdir()} > {"embolus.nii.gz", "embolus.dcm", "picture.png"}
 
 
 def test_a_corrected_outline_runs_one_patient_again(mixed):

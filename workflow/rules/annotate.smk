@@ -52,6 +52,8 @@ rule annotate_train:
 rule annotate:
     input:
         ctpa="results/convert/{patient}/ctpa.nii.gz",
+        scan=scans_of("ctpa"),
+        facts="results/convert/{patient}/ctpa.json",
         networks=collect("results/annotate/fold-{fold}/model.safetensors", fold=range(len(READERS["folds"]))),
         upstream=["results/convert/{patient}/status.json"],
         code=code_of("cpmn.annotate.stage"),
@@ -73,8 +75,10 @@ rule annotate:
     conda:
         "../envs/train.yaml"
     params:
+        patient=row_of,
         settings=CONFIG.annotate.model_dump(mode="json"),
         crop=CONFIG.crop.model_dump(mode="json"),
+        convert=CONFIG.convert.model_dump(mode="json"),
         device=CONFIG.evaluate.device,
     script:
         "../scripts/annotate.py"

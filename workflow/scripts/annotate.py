@@ -6,7 +6,9 @@ Input: the converted CTPA and networks that were not trained on it. Output: clot
 from pathlib import Path
 
 from cpmn.annotate.stage import annotate_patient
+from cpmn.cohort.sheet import Patient
 from cpmn.config.annotate import AnnotateConfig
+from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
@@ -15,12 +17,13 @@ with job_log(snakemake.log[0]):
     name = snakemake.wildcards.patient
     run_patient_stage(
         lambda: annotate_patient(
-            name,
+            Patient.model_validate(snakemake.params.patient),
             Path(snakemake.input.ctpa),
             [Path(path).parent for path in snakemake.input.networks],
             Path(snakemake.output.record).parent,
             AnnotateConfig.model_validate(snakemake.params.settings),
             CropConfig.model_validate(snakemake.params.crop),
+            ConvertConfig.model_validate(snakemake.params.convert),
             snakemake.params.device,
         ),
         stage="annotate",

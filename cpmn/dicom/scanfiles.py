@@ -66,7 +66,9 @@ class ScanFiles:
         return tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in self.datasets))
 
 
-def read_scan_files(source: Path, series: str, config: ConvertConfig, *, identity: bool) -> ScanFiles:
+def read_scan_files(
+    source: Path, series: str, config: ConvertConfig, *, phase: str = "nct", identity: bool
+) -> ScanFiles:
     """Files of the series with the key `series` in a folder or .zip.
 
     With `identity` they say of patient, study and scanner what the scan says, without only what `KEPT` lists. Sequences
@@ -75,7 +77,7 @@ def read_scan_files(source: Path, series: str, config: ConvertConfig, *, identit
     Raises ValueError for what no result can refer to, SeriesProblem as `choose_series`.
     """
     with unzipped(source, config.maximum_unzipped_gb) as files:
-        choice = choose_series(read_file_set(source, files), phase="nct", series_uid=series, config=config)
+        choice = choose_series(read_file_set(source, files), phase=phase, series_uid=series, config=config)
         assert choice.series.geometry is not None
         paths = dict.fromkeys(header.path for header in choice.series.slices)
         datasets = [read_dicom(path, stop_before_pixels=True) for path in paths]

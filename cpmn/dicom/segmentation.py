@@ -1,0 +1,125 @@
+"""DICOM Segmentations: labels laid over the series that they were made from, and read back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import SimpleITK as sitk
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+    segread,
+)
+from pydicom.errors import InvalidDicomError
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import SegmentationStorage
+from pydicom.valuerep import DSfloat
+
+import cpmn
+from cpmn.dicom.scanfiles import ScanFiles
+from cpmn.errors import CpmnError
+
+NAME = "CPMN"
+CHARACTERS = "ISO_IR 192"  # whatever the scan's own is, names are read by then
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a Segmentation is called: UIDs, number of its series, titles, and the serial number of what made it."""
+
+    series_uid: str
+    instance_uid: str
+    series_number: int
+    title: str
+    label: str
+    serial: str
+
+
+def segmentation(
+    scan: ScanFiles, labels: sitk.Image, segments: Sequence[SegmentDescription], named: Named
+) -> Segmentation:
+    """A binary Segmentation in the scan's own orientation.
+
+    It belongs to the study and the frame of reference of its scan and refers to the slices that it lies on, at their
+    positions; where the scan had to be resampled (gantry tilt, uneven slices) it has positions of its own. Frames
+    without a mark are left out, unless there is no mark at all: then one segment is empty.
+
+    Parameters
+    ----------
+    labels : on the scan's native grid (LPS); 0, or the number of a segment.
+    segments : one for each number from 1; at least one.
+    """
+    volume = _volume(labels, scan.geometry.direction)
+    geometry, slices = scan.geometry, scan.datasets
+    own_positions = geometry.uneven or geometry.shifts or "NumberOfFrames" in slices[0]  # else those of the slices
+    result = Segmentation(
+        slices,
+        volume if own_positions else volume.array,
+        SegmentationTypeValues.BINARY,
+        segments,
+        series_instance_uid=named.series_uid,
+        series_number=named.series_number,
+        sop_instance_uid=named.instance_uid,
+        instance_number=1,
+        manufacturer=NAME,
+        manufacturer_model_name=NAME,
+        software_versions=cpmn.__version__,
+        device_serial_number=named.serial,
+        content_label=named.label,
+        content_description=named.title,
+        series_description=named.title,
+        specific_character_set=CHARACTERS,
+    )
+    measures = result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = DSfloat(volume.spacing[0], auto_format=True)  # the scan's own may be wrong
+    return result
+
+
+def segment(number: int, label: str, category: Code, kind: Code, **further) -> SegmentDescription:
+    """A segment that this software made; `further` as for highdicom's SegmentDescription."""
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=label,
+        segmented_property_category=category,
+        segmented_property_type=kind,
+        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name=NAME, family=codes.DCM.ArtificialIntelligence, version=cpmn.__version__
+        ),
+        **further,
+    )
+
+
+def read_segmentation(path: Path) -> sitk.Image:
+    """Numbers of the segments (uint16), 0 where there is none, from the first slice with a mark to the last.
+
+    Raises CpmnError for what is no DICOM Segmentation, has segments that overlap, fractions, or places that form no
+    regular grid.
+    """
+    try:
+        found = segread(path)
+        volume = found.get_volume(combine_segments=True, dtype=np.uint16)
+    except (AttributeError, InvalidDicomError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        wanted = f"a DICOM Segmentation ({SegmentationStorage})"
+        raise CpmnError(f"{path} cannot be read as {wanted}: {error}") from error
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing[::-1])
+    image.SetOrigin(volume.position)
+    image.SetDirection(np.asarray(volume.direction)[:, ::-1].ravel().tolist())
+    return image
+
+
+def _volume(labels: sitk.Image, direction: np.ndarray) -> highdicom.Volume:
+    """The labels with axes along those of the scan's slices, so that their planes are theirs."""
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel().tolist())
+    labels = sitk.DICOMOrient(labels, code)
+    steps = np.reshape(labels.GetDirection(), (3, 3)) * labels.GetSpacing()
+    affine = np.eye(4)
+    affine[:3, :3] = steps[:, ::-1]  # columns for the array's axes z, y, x
+    affine[:3, 3] = labels.GetOrigin()
+    return highdicom.Volume(sitk.GetArrayFromImage(labels), affine, coordinate_system="PATIENT")

@@ -1,0 +1,55 @@
+"""Masks that a row names, from image files and from DICOM Segmentations."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.cohort.masks import read_ids
+from cpmn.cohort.sheet import Patient
+from cpmn.config.convert import ConvertConfig
+from cpmn.dicom.scan import read_scan
+from cpmn.errors import PatientError
+from cpmn.volume.images import image_like
+from tests.dicom.conftest import write_series as write_series  # a fixture
+from tests.predict.marks import made_record, segment
+from tests.predict.marks import write_scan as write_scan  # a fixture
+
+PATIENT = Patient.model_validate({"patient_id": "p1", "nct": "/a/nct", "ctpa": "/a/ctpa", "label": 1})
+
+
+def test_a_segmentation_counts_as_a_mask(write_scan, tmp_path):
+    labels = segment(write_scan(), tmp_path, marks=3)
+    read = read_ids(PATIENT, tmp_path / "prediction.dcm", labels, "CTPA")
+    assert read.GetPixelID() == sitk.sitkUInt16
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(labels))
+
+
+def test_slices_without_a_mark_need_not_be_in_it(write_scan, tmp_path):
+    from PIL import Image
+
+    from cpmn.predict.dicomfiles import write_dicom
+
+    scan = write_scan()
+    native, facts = read_scan(scan, patient="p", phase="ctpa", series_uid="", config=ConvertConfig())
+    marked = np.zeros(native.GetSize()[::-1], np.uint16)
+    marked[3, 2:4, 3] = 1
+    marked[6, 1, 5:7] = 2
+    labels = image_like(marked, native)
+    Image.new("RGB", (40, 30)).save(tmp_path / "overview.png")
+    write_dicom(tmp_path, labels, scan, facts["series"], ConvertConfig(), made_record(2, True))
+    read = read_ids(PATIENT, tmp_path / "prediction.dcm", native, "CTPA")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), marked)
+
+
+def test_a_segmentation_of_another_scan_is_refused(write_scan, tmp_path):
+    labels = segment(write_scan(), tmp_path)
+    labels.SetOrigin([value + 0.4 for value in labels.GetOrigin()])
+    with pytest.raises(PatientError, match="another grid than the CTPA"):
+        read_ids(PATIENT, tmp_path / "prediction.dcm", labels, "CTPA")
+
+
+def test_what_is_no_segmentation_is_said(write_scan, tmp_path):
+    labels = segment(write_scan(), tmp_path)
+    (tmp_path / "mask.dcm").write_bytes(b"no DICOM")
+    with pytest.raises(PatientError, match=r"the mask cannot be read: .* no|as a DICOM Segmentation"):
+        read_ids(PATIENT, tmp_path / "mask.dcm", labels, "CTPA")
