@@ -13,7 +13,7 @@ from cpmn.phantom.motion import Motion
 from cpmn.phantom.scan import grid_image, scan_phase
 from cpmn.volume.transforms import transform_points
 
-LARGE_MM = 30.0  # inspiration to expiration moves the lungs 12-31 mm on average (domain facts, section 4)
+LARGE_MM = 30.0  # inspiration to expiration moves the lungs 12-31 mm on average (domain facts)
 FINE = (1.5, 1.5, 3.0)  # mm; the training benchmark's NCT voxels
 POINTS = 3000
 MOTION_STEP_MM = 4.0  # of the exact motion as a displacement field; its bells are 30 mm wide and more

@@ -4,7 +4,7 @@ An embolus lies in a vessel: a mask that is mirrored, moved, or another patient'
 falls. That can be asked on either phase; on NCT clot and blood look alike, and nothing more can be asked there.
 
 Limits by 57 phantom pairs of all difficulties and voxels of 1.5 to 6 mm, four of them real chests with made clots:
-the figures stand in docs/reference/propagate.md.
+the figures stand in docs/reference/propagate.md. `catalogue` repeats them in words.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,8 @@ from cpmn.checks.finding import Finding, doubtful, failed, passed
 from cpmn.volume.clots import components_of
 from cpmn.volume.images import MASK_TOLERANCE_MM, same_grid, voxel_ml
 
-LARGEST_ML, LARGE_ML = 200.0, 60.0  # ours; all clots of a patient have 1 to 20 mL (domain facts, section 4)
-MANY_CLOTS = 100  # ours; a patient with emboli has about 10 (1,497 in 149: domain facts, section 4)
+LARGEST_ML, LARGE_ML = 200.0, 60.0  # ours; all clots of a patient have 1 to 20 mL (domain facts)
+MANY_CLOTS = 100  # ours; a patient with emboli has about 10 (1,497 in 149: domain facts)
 FEW_VALUES, VALUES_PER_PIECE = 10, 3.0  # ours: grey levels lie inside one another, clots beside one another
 
 TISSUE_HU = (-200.0, 250.0)  # ours; clots on CTPA have 6 to 87 HU (domain facts), partial volume on either side

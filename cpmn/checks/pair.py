@@ -6,7 +6,7 @@ from cpmn.checks.finding import Finding, doubtful, failed, passed
 from cpmn.dicom.choice import spoken_interval
 from cpmn.dicom.identity import Identity
 
-SOON_HOURS = 1.0  # SPTA's 'perfect' pairs; its 'good' ones are within 12 hours (domain facts, section 2)
+SOON_HOURS = 1.0  # SPTA's 'perfect' pairs; its 'good' ones are within 12 hours (domain facts)
 
 
 def check_pair(nct: Identity, ctpa: Identity, maximum_hours: float) -> tuple[list[Finding], dict[str, Any]]:

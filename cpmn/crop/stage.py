@@ -1,7 +1,7 @@
 """The stage `crop`: what the network sees, cut out of the native grid.
 
-The box is worked out from the NCT and the configuration only. Neither the CTPA nor the embolus label can move it:
-at test time they do not exist.
+The box and its margin are `cpmn.anatomy.lungbox`'s, worked out from the NCT and the configuration only. Neither the
+CTPA nor the embolus label can move it: at test time they do not exist.
 """
 
 import logging

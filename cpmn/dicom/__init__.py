@@ -1,6 +1,7 @@
 """DICOM in: from a folder or archive of files to one volume in HU.
 
-`series` chooses a series by `RULES`; `headers`, `geometry`, `pixels`, `regrid` and `contrast` say what it may rely on.
+`choice` chooses a series by `RULES`; `series` says which are usable; `headers`, `geometry`, `pixels`, `regrid` and
+`contrast` say what both may rely on.
 """
 
 import logging

@@ -1,4 +1,7 @@
-"""Evaluate one variant: predict, decide, compare with the reference, and write the figures."""
+"""Evaluate one variant: predict, decide, compare with the reference, and write the figures.
+
+Where the decision's threshold comes from: `cpmn.scoring.decision`.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence

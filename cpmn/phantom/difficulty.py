@@ -2,7 +2,7 @@
 
 `learnable` is a floor for the demo; `mixed` draws the published mixture for every clot; `realistic` draws it once per
 patient, so that about half of the PE patients are nearly isodense, as published; `invisible` has no contrast at all and
-shows what a label leaks by other ways. Shares and ranges: domain facts, section 4 (our design after published counts:
+shows what a label leaks by other ways. Shares and ranges: domain facts (our design after published counts:
 of 51 patients 21 visible, 10 hyper-, 5 hypodense, 6 both).
 """
 

@@ -3,7 +3,7 @@
 The reference space is that of the CTPA. A point x of the NCT corresponds to the point x + u(x) of the CTPA, so an NCT
 is drawn by asking the reference anatomy at x + u(x). u is a sum of separable bells, hence smooth, and cheap on grids.
 Magnitudes: mean 3-8 mm inside the lungs, 15-25 mm near the diaphragm, mostly cranio-caudal and growing towards the
-diaphragm (domain facts, section 4; our own design). No sliding at the pleura: the motion fades into the chest wall.
+diaphragm (domain facts; our own design). No sliding at the pleura: the motion fades into the chest wall.
 """
 
 from dataclasses import dataclass

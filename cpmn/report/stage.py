@@ -22,7 +22,7 @@ from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.gallery import build_gallery
 from cpmn.report.limits import limits
 from cpmn.report.pictures import file_picture
-from cpmn.report.record import run_record, training_seconds
+from cpmn.report.record import run_record
 from cpmn.report.tables import (
     cohort_rows,
     confusion,
@@ -31,6 +31,7 @@ from cpmn.report.tables import (
     reference_kinds,
     registration_rows,
     thickness_rows,
+    training_rows,
 )
 
 logger = logging.getLogger(__name__)
@@ -162,12 +163,7 @@ def _training(found: Results) -> dict[str, Any]:
     return {
         "curves": [{"title": titles[column], "svg": svg} for column, svg in drawings.items() if svg],
         "several_folds": any(len(folds) > 1 for folds in history.values()),
-        "training_rows": [
-            {"variant": name, "fold": fold, "steps": curve["step"].iloc[-1], "seconds": training_seconds(curve)}
-            | {key: found.plans[name].get(fold, {}).get(key) for key in ("spacing", "patch_size", "parameters")}
-            for name, folds in history.items()
-            for fold, curve in folds.items()
-        ],
+        "training_rows": training_rows(found),
     }
 
 

@@ -1,4 +1,4 @@
-"""Rows of the report's tables: flow of patients, cohort, registration, decisions and lesions."""
+"""Rows of the report's tables; those of metrics are in `estimates`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ import pandas as pd
 from cpmn.cohort.roles import set_apart
 from cpmn.cohort.sheet import Patient
 from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, number
+from cpmn.report.record import training_seconds
 
 LABEL_TEXT = {1: "PE", 0: "no PE"}
 THICKNESS_EDGES_MM = (1.5, 3.0, 5.0)  # our choice: thin, standard and thick reconstructions
@@ -131,6 +132,16 @@ def registration_rows(results: Results) -> list[dict[str, Any]]:
         if name not in results.excluded
     ]
     return sorted(rows, key=lambda row: (row["passed"], row["lung_dice"] if row["lung_dice"] is not None else -1))
+
+
+def training_rows(results: Results) -> list[dict[str, Any]]:
+    """One row per trained fold: steps, seconds, spacing (x, y, z in mm), patch, weights (count)."""
+    return [
+        {"variant": name, "fold": fold, "steps": curve["step"].iloc[-1], "seconds": training_seconds(curve)}
+        | {key: results.plans[name].get(fold, {}).get(key) for key in ("spacing", "patch_size", "parameters")}
+        for name, folds in results.history.items()
+        for fold, curve in folds.items()
+    ]
 
 
 def decision(row: Mapping[str, Any]) -> bool | None:

@@ -14,7 +14,7 @@ from cpmn.volume.voxels import smoothed_inside
 
 RADIUS_MM = (2.0, 6.0)  # ours: a ball of 4.2 mm has the median clot's 0.3 mL, before the vessel's wall cuts it
 CONTRAST_SD_HU = 5.0  # ours: spread of the clots' contrast about the schedule
-CTPA_CLOT_HU = (33.0, 15.0)  # acute clot on CTPA, mean and SD (domain facts, section 4)
+CTPA_CLOT_HU = (33.0, 15.0)  # acute clot on CTPA, mean and SD (domain facts)
 EDGE_VOXELS = 0.5  # ours: SD of the smoothing that imitates partial volume
 FEWEST_VOXELS = 4  # ours: less is noise, not a clot
 

@@ -1,6 +1,6 @@
 """How well each clot can be told from blood on the NCT, and what its label weighs in training.
 
-Most clots are nearly isodense on NCT (domain facts, section 4): their labels teach the network to mark every artery.
+Most clots are nearly isodense on NCT (domain facts): their labels teach the network to mark every artery.
 Weighting labels by visibility is ours.
 """
 
