@@ -27,6 +27,7 @@ Believed = Literal["refuse", "sform", "qform"]
 ROUNDING_MM = 1e-3  # our choice: what ITK and nibabel make of the same float32
 HALF_A_VOXEL = 0.5  # our choice: shears and differences that move no voxel by more, of its smallest side, are rounding
 SIZE_TOLERANCE = 0.01  # our choice, relative: writers round voxel sizes to three or four digits
+TWO_STEPS = 2 * float(np.finfo(np.float32).epsneg)  # of a float32 just below 1
 SPACING = re.compile(rb"(spacings|space directions|ElementSpacing|ElementSize)\s*[:=](?!.*(nan|none.*none))", re.I)
 LONGEST_HEADER = 1000  # lines
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -117,10 +118,28 @@ def _affine(header: "Nifti1Header", believed: Believed) -> np.ndarray:
     if qform is None:
         _require_same_sizes(sform, header)
     elif (gap := _largest_gap(sform, qform, header.get_data_shape()[:3])) > _half_a_voxel(sform):
+        if _rounds_to_qform(sform, header):
+            return sform
         if believed == "refuse":
             raise _differ(header, sform, qform, gap)
         return qform if believed == "qform" else sform
     return sform
+
+
+def _rounds_to_qform(sform: np.ndarray, header: "Nifti1Header") -> bool:
+    """Whether the qform is the sform as far as its numbers can say.
+
+    Its float32 hold no fourth number: axes that lean by 0.05 degrees from half a turn, as LPS is from RAS, are rounded
+    to none, which moves a corner of a chest by half a millimetre.
+    """
+    other = header.copy()
+    other.set_qform(sform)
+    stated, rounded = (np.array([float(one[f"quatern_{axis}"]) for axis in "bcd"]) for one in (header, other))
+    sizes = np.allclose(np.abs(header["pixdim"][1:4]), other["pixdim"][1:4], rtol=SIZE_TOLERANCE)
+    handed = (header["pixdim"][0] < 0) == (other["pixdim"][0] < 0)
+    origin = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
+    moved = np.abs(origin - sform[:3, 3]).max()
+    return bool(sizes and handed and moved < _half_a_voxel(sform) and np.abs(stated - rounded).max() <= TWO_STEPS)
 
 
 def _to_mm(header: "Nifti1Header") -> np.ndarray:

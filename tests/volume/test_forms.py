@@ -174,6 +174,24 @@ def test_files_of_our_own_read_back_as_they_were(tmp_path, name):
     assert states_a_place(tmp_path / name)
 
 
+@pytest.mark.parametrize("degrees", [0.001, 0.01, 0.03, 0.05, 0.1, 0.5, -0.02])
+def test_a_chest_that_leans_a_little_reads_back_as_it_was(tmp_path, degrees):
+    """A qform's float32 cannot say so small a turn away from half a turn, as LPS is from RAS; the sform can."""
+    image = sitk.Image([512, 512, 3], sitk.sitkUInt8)
+    image.SetSpacing((0.84, 0.84, 5.0))
+    image.SetDirection(affine((1, 1, 1), turn=degrees)[:3, :3].ravel().tolist())
+    image.SetOrigin((-210.0, -203.0, 41.0))
+    write_image(image, tmp_path / "scan.nii.gz")
+    assert np.allclose(place(read_image(tmp_path / "scan.nii.gz")), place(image), atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"turn": 0.3}, {"flip": "z", "turn": 0.02}, {"turn": 0.02, "move": (1, 2, 9)}])
+def test_what_a_qform_can_say_it_must_say(tmp_path, change):
+    forms = {"s": affine(flip="xy", turn=0.02), "q": affine(**({"flip": "xy"} | change))}
+    with pytest.raises(CpmnError, match="place voxels up to"):
+        read_image(nifti(tmp_path / "scan.nii", **forms, size=(512, 512, 3)))
+
+
 def test_a_file_without_forms_is_known(tmp_path):
     assert not states_a_place(nifti(tmp_path / "scan.nii"))
     assert states_a_place(nifti(tmp_path / "scan.nii", q=affine()))
