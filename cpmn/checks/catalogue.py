@@ -48,7 +48,7 @@ CHECKS: dict[str, Check] = {
         of="scan",
         compares="each slice of the image with its neighbours",
         limits="differences over two gaps at least 1.1 times those over one (warned of below 1.35); a jump at most "
-        "1.2 times its neighbours in half of the slice (warned of)",
+        "1.15 times its neighbours in half of the slice (warned of)",
         source="ours, by real and phantom scans (cpmn/checks/slices.py)",
     ),
     "numbering": Check(

@@ -44,9 +44,19 @@ def test_the_numbering_tells_where_nothing_else_does(write_series):
     assert parts(write_series(z=PASS + PASS, each=numbers)) == [(12, "slice number")] * 2
 
 
-def test_an_upper_half_of_another_acquisition(write_series):
-    folder = write_series(z=[2.0 * i for i in range(24)], each=by_half({"KVP": 120}, {"KVP": 100}))
-    assert parts(folder) == [(12, "tube voltage")] * 2
+@pytest.mark.parametrize(
+    ("tags", "told_by"),
+    [
+        ({"KVP": 100}, "tube voltage"),
+        ({"ConvolutionKernel": "B70f"}, "kernel"),
+        ({"FrameOfReferenceUID": "1.2"}, "frame of reference"),
+        ({"ContrastBolusAgent": "Iomeron"}, "contrast agent"),
+    ],
+)
+def test_an_upper_half_of_another_acquisition(write_series, tags, told_by):
+    lower = {"KVP": 120, "ConvolutionKernel": "B30f", "FrameOfReferenceUID": "1.1", "ContrastBolusAgent": "NONE"}
+    folder = write_series(z=[2.0 * i for i in range(24)], each=by_half(lower, lower | tags))
+    assert parts(folder) == [(12, told_by)] * 2
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_contrast_evidence(write_series, tags, evidence):
 DUELS = [
     ({"ContrastBolusAgent": "Iomeron"}, {"z": [1.0 * i for i in range(200)]}, "ctpa", "contrast as expected"),
     ({}, {"z": [1.0 * i for i in range(200)], "ContrastBolusAgent": "Iomeron"}, "nct", "contrast as expected"),
+    ({}, {"z": [1.0 * i for i in range(200)], "SeriesDescription": "VNC 1.0"}, "nct", "measured, not computed"),
+    ({}, {"SeriesDescription": "Iodine Map", "ContrastBolusAgent": "Iomeron"}, "ctpa", "measured, not computed"),
     ({}, {"z": [1.0 * i for i in range(20)]}, "nct", "full coverage"),
     ({}, {"z": [2.0 * i for i in range(90)], "ImageType": ["DERIVED", "SECONDARY"]}, "nct", "primary reconstruction"),
     ({}, {"z": [2.0 * i for i in range(90)], "ConvolutionKernel": "B70f"}, "nct", "preferred kernel"),
@@ -61,6 +63,23 @@ def test_each_rule_decides(write_series, tmp_path, better, worse, phase, rule, s
     assert choice.series.uid == uids[0]
     assert choice.reason == f"first by the rule '{rule}'"
     assert [item["reason"] for item in choice.rejected] == [f"behind by the rule '{rule}'"]
+
+
+def visits(write_series, tmp_path, *dates):
+    """A study folder of one NCT for each date."""
+    for n, date in enumerate(dates):
+        stamp = {"StudyDate": date, "AcquisitionDate": date, "AcquisitionTime": "120000"}
+        write_series(f"study/{n}", z=WHOLE, SeriesInstanceUID=f"1.{n + 5}", StudyInstanceUID=f"2.{n}", **stamp)
+    return tmp_path / "study"
+
+
+def test_scans_of_two_visits_in_one_folder_are_refused(write_series, tmp_path):
+    folder = visits(write_series, tmp_path, "20190305", "20210305")
+    with pytest.raises(SeriesProblem, match="series of several visits, 731 days apart, suit as NCT"):
+        choose(folder)
+    assert (
+        choose_series(read_file_set(folder), phase="nct", series_uid="1.6", config=ConvertConfig()).series.uid == "1.6"
+    )
 
 
 def test_series_that_cannot_be_used_are_rejected_with_reasons(write_series, tmp_path):

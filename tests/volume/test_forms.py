@@ -187,9 +187,9 @@ def test_a_chest_that_leans_a_little_reads_back_as_it_was(tmp_path, degrees):
 
 @pytest.mark.parametrize("change", [{"turn": 0.3}, {"flip": "z", "turn": 0.02}, {"turn": 0.02, "move": (1, 2, 9)}])
 def test_what_a_qform_can_say_it_must_say(tmp_path, change):
-    forms = {"s": affine(flip="xy", turn=0.02), "q": affine(**({"flip": "xy"} | change))}
+    sform, qform = affine(flip="xy", turn=0.02), affine(**({"flip": "xy"} | change))
     with pytest.raises(CpmnError, match="place voxels up to"):
-        read_image(nifti(tmp_path / "scan.nii", **forms, size=(512, 512, 3)))
+        read_image(nifti(tmp_path / "scan.nii", s=sform, q=qform, size=(512, 512, 3)))
 
 
 def test_a_file_without_forms_is_known(tmp_path):
