@@ -13,6 +13,7 @@ from benchmarks import (
     crop,
     facts,
     limits,
+    masks,
     observer,
     odd_dicom,
     outline,
@@ -21,6 +22,7 @@ from benchmarks import (
     propagate,
     quality,
     register,
+    slices,
     train,
 )
 from benchmarks.faults import measure as faults
@@ -33,6 +35,8 @@ BENCHMARKS = {
     "convert": convert.measure,
     "odd_dicom": odd_dicom.measure,
     "facts": facts.measure,
+    "slices": slices.measure,
+    "masks": masks.measure,
     "faults": faults.measure,
     "register": register.measure,
     "quality": quality.measure,

@@ -1,48 +1,79 @@
-"""How often the checks of a mask see that it is wrong, and how often they err: `python -m benchmarks.masks COHORT ...`.
+"""How often the checks of a mask see that it is wrong, and how often they err: `python -m benchmarks masks`.
 
-COHORT is a folder of `cpmn phantom`. Each patient's masks are asked as they are, mirrored, and moved.
+Each phantom patient's masks are asked as they are, mirrored, moved, on another patient, and in place of them masks of
+organs. Beside the outcome stands what no check asks: how much of a mask lies in opacified arteries.
 """
 
-import sys
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
+from scipy import ndimage
 
+from benchmarks.cases import phantom_patients
 from cpmn.checks.finding import Finding
-from cpmn.checks.mask import FEWEST_VOXELS, check_mask, check_place
-from cpmn.config.convert import ConvertConfig
-from cpmn.dicom.scan import read_scan
-from cpmn.volume.images import read_image
+from cpmn.checks.mask import FEWEST_VOXELS, LOOK_MM, OPACIFIED_HU, TISSUE_HU, check_mask
+from cpmn.volume.images import image_like
 
-MASKS = {"ctpa": "ctpa_mask.nii.gz", "nct": "nct_truth.nii.gz"}
+PATIENTS = 15  # with emboli, of each difficulty
 MOVED_MM = (5.0, 10.0, 30.0)
 WORST = ("refused", "warned", "passed")
+LUNG_HU = -500.0
+DILATED_MM, CLOSED_MM = 4.0, 8.0
+ABOUT_MM = 15.0
+IN_ARTERIES = (f"dilated by {DILATED_MM:g} mm", f"closed by {CLOSED_MM:g} mm")
+QUANTILES = (0.0, 0.05, 0.5, 0.95)
 
 
-def measure(cohorts: list[Path]) -> pd.DataFrame:
-    """One row per phase and way: masks asked, and the shares of each outcome, the worst of a mask's checks."""
-    rows = [row for cohort in cohorts for path in sorted(cohort.rglob(MASKS["ctpa"])) for row in _patient(path.parent)]
-    table = pd.DataFrame(rows, columns=pd.Index(["phase", "way", "outcome"]))
-    shares = table.groupby(["phase", "way"]).outcome.value_counts(normalize=True).unstack(fill_value=0.0)
-    return shares.reindex(columns=WORST, fill_value=0.0).assign(n=table.groupby(["phase", "way"]).size()).round(3)
+def measure() -> Iterator[dict[str, Any]]:
+    """One row per phase and kind of mask: how many, shares of each outcome (the worst of a mask's checks).
+
+    On CTPA also quantiles of the masks' shares in opacified blood and bone, dilated and closed.
+    """
+    before: dict[str, np.ndarray] = {}
+    rows = []
+    for scans in phantom_patients(PATIENTS, with_pe=True):
+        for phase, (scan, clots) in scans.items():
+            places = np.argwhere(sitk.GetArrayViewFromImage(clots) > 0)
+            rows += _masks(phase, scan, places, before.get(phase))
+            before[phase] = places
+    for name, group in pd.DataFrame(rows).groupby(["phase", "mask"], sort=False):
+        outcomes = {outcome: round(float((group.outcome == outcome).mean()), 3) for outcome in WORST}
+        shares = {
+            f"{part}, {q:.0%}": round(float(group[part].quantile(q)), 2) for part in IN_ARTERIES for q in QUANTILES
+        }
+        phase, mask = cast(tuple[str, str], name)
+        yield {"phase": phase, "mask": mask, "masks": len(group), **outcomes, **shares}
 
 
-def _patient(folder: Path) -> Iterator[tuple[str, str, str]]:
-    for phase, name in MASKS.items():
-        scan, _ = read_scan(folder / phase, patient="p", phase=phase, series_uid="", config=ConvertConfig())
-        mask = read_image(folder / name)
-        findings = check_mask(mask, scan, phase)
-        print(folder.name, phase, *(f"{one.seen};" for one in findings), flush=True)
-        yield phase, "as it is", _worst(findings)
-        hu, labels = sitk.GetArrayViewFromImage(scan), sitk.GetArrayViewFromImage(mask)
-        for way, places in _wrong(np.argwhere(labels > 0), hu.shape, scan.GetSpacing()[::-1]):
-            inside = places[((places >= 0) & (places < hu.shape)).all(axis=1)]
-            if len(inside) >= FEWEST_VOXELS:
-                yield phase, way, _worst(check_place(hu, inside, {}))
+def _masks(phase: str, scan: sitk.Image, places: np.ndarray, other: np.ndarray | None) -> Iterator[dict[str, Any]]:
+    hu = sitk.GetArrayViewFromImage(scan)
+    arteries = _arteries(scan) if phase == "ctpa" else {}
+    kinds = {
+        "both lungs": np.argwhere(hu < LUNG_HU),
+        "all tissue": np.argwhere((hu > TISSUE_HU[0]) & (hu < TISSUE_HU[1])),
+    }
+    if phase == "ctpa":
+        to_clots = ndimage.distance_transform_edt(~_at(places, hu.shape), sampling=scan.GetSpacing()[::-1])
+        kinds["arteries about the clots"] = np.argwhere((hu > OPACIFIED_HU) & (np.asarray(to_clots) < ABOUT_MM))
+    if other is not None:
+        kinds["of another patient"] = other
+    for kind, wrong in [*_wrong(places, hu.shape, scan.GetSpacing()[::-1]), *kinds.items()]:
+        inside = wrong[((wrong >= 0) & (wrong < hu.shape)).all(axis=1)]
+        if len(inside) >= FEWEST_VOXELS:
+            labels = image_like(_at(inside, hu.shape).astype(np.uint8), scan)
+            outcome = _worst(check_mask(labels, scan, phase))
+            shares = {name: float(part[tuple(inside.T)].mean()) for name, part in arteries.items()}
+            yield {"phase": phase, "mask": kind, "outcome": outcome, **dict.fromkeys(IN_ARTERIES, np.nan), **shares}
+
+
+def _at(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[tuple(places.T)] = True
+    return mask
 
 
 def _worst(findings: list[Finding]) -> str:
@@ -50,15 +81,22 @@ def _worst(findings: list[Finding]) -> str:
 
 
 def _wrong(places: np.ndarray, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Iterator[tuple[str, np.ndarray]]:
-    """Voxels (n, 3: z, y, x) mirrored in each way, and moved to either side."""
+    """Voxels (n, 3: z, y, x) as they are, mirrored in each way, and moved to either side."""
+    yield "as it is", places
     for mirror in product((False, True), repeat=3):
         if any(mirror):
             yield "mirrored", np.where(mirror, np.array(shape) - 1 - places, places)
-    for axis, sign, mm in product(range(3), (1, -1), MOVED_MM):
-        yield f"moved by {mm:g} mm", places + sign * max(1, round(mm / spacing[axis])) * np.eye(3, dtype=int)[axis]
+    for mm, axis, sign in product(MOVED_MM, range(3), (1, -1)):
+        step = sign * max(1, round(mm / spacing[axis]))
+        yield f"moved by {mm:g} mm", places + step * np.eye(3, dtype=int)[axis]
     for step in (1, -1):
         yield "moved by one slice", np.add(places, [step, 0, 0])
 
 
-if __name__ == "__main__":
-    print(measure([Path(name) for name in sys.argv[1:]]).to_string())
+def _arteries(scan: sitk.Image) -> dict[str, np.ndarray]:
+    """Opacified blood and bone, on the scan's grid: dilated, and closed so that a clot in contrast is inside."""
+    spacing = scan.GetSpacing()[::-1]
+    smooth = sitk.SmoothingRecursiveGaussian(sitk.Clamp(scan, sitk.sitkFloat32, -1000, 1000), [LOOK_MM / 2] * 3)
+    distance = ndimage.distance_transform_edt(sitk.GetArrayViewFromImage(smooth) < OPACIFIED_HU, sampling=spacing)
+    depth = ndimage.distance_transform_edt(np.asarray(distance) <= CLOSED_MM, sampling=spacing)
+    return dict(zip(IN_ARTERIES, (np.asarray(distance) <= DILATED_MM, np.asarray(depth) > CLOSED_MM), strict=True))

@@ -161,8 +161,8 @@ CHECKS: dict[str, Check] = {
     "mask_blood": Check(
         of="mask",
         compares="the HU in and about a mask with opacified blood (CTPA alone)",
-        limits="median at most 200 HU, above 150 warned of; a quarter of it within 10 mm of 110 HU and more, else "
-        "warned of",
+        limits="median at most 200 HU, or 85 % of that of opacified blood and bone; above 150 HU and 70 % warned of; "
+        "a quarter of it within 10 mm of 110 HU and more, else warned of",
         source="domain facts: clots have 6 to 87 HU, opacified arteries 200 and more",
     ),
     "shared_scan": Check(

@@ -15,7 +15,7 @@ OTHER = {"nct": "ctpa", "ctpa": "nct"}
 
 
 def check_scan(image: sitk.Image, facts: Mapping[str, Any], phase: str) -> list[Finding]:
-    """Findings of a scan as `cpmn.dicom.scan.read_scan` gives it.
+    """Findings of a scan as `cpmn.dicom.scan.read_scan` gives it, causes first: the first that is refused is raised.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def check_scan(image: sitk.Image, facts: Mapping[str, Any], phase: str) -> list[
     facts : of `read_scan`.
     phase : "nct" or "ctpa", what the scan is given as.
     """
-    return [*check_headers(facts, phase), *slices_agree(image), *check_image(image, facts)]
+    return [*check_image(image, facts), *slices_agree(image), *check_headers(facts, phase)]
 
 
 def check_headers(facts: Mapping[str, Any], phase: str) -> list[Finding]:

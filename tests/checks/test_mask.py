@@ -128,6 +128,20 @@ def test_a_mask_of_the_arteries_is_refused(scans):
     assert ask(image_like(filled, scan), arteries, "ctpa")["mask_blood"] == "refused"
 
 
+@pytest.mark.parametrize(("hu", "outcome"), [(240, "passed"), (330, "warned"), (400, "refused")])
+def test_few_voxels_of_a_clot_in_dense_blood_are_half_rim(hu, outcome):
+    """A median of 240 HU is that of a rim where blood has 420, and that of an artery where it has 300."""
+    z, y, x = np.indices((30, 40, 40))
+    artery = (np.abs(y - 20) < 6) & (np.abs(x - 20) < 6)
+    clot = artery & (np.abs(z - 15) < 3) & (np.abs(y - 20) < 2) & (np.abs(x - 20) < 2)
+    scan = sitk.GetImageFromArray(np.where(clot, hu, np.where(artery, 420, -850)).astype(np.int16))
+    scan.SetSpacing((4.0, 4.0, 4.0))
+    (finding,) = [
+        one for one in check_mask(image_like(clot.astype(np.uint8), scan), scan, "ctpa") if one.check == "mask_blood"
+    ]
+    assert finding.outcome == outcome
+
+
 def test_clots_far_from_opacified_blood_are_doubtful(scans):
     scan, _ = scans["ctpa"]
     hu = sitk.GetArrayFromImage(scan)

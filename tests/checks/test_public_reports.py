@@ -88,13 +88,40 @@ def test_contrast_phases_under_one_series(write_series, first, second, told_by):
 
 @pytest.mark.parametrize(
     "each",
-    [lambda n: {"AcquisitionNumber": n}, lambda n: {"Exposure": 14 + n % 2, "XRayTubeCurrent": 100 + 9 * n}],
-    ids=["dcm2niix 48: a number for each step of the table", "dcm2niix 468 and 887: exposure that varies"],
+    [
+        lambda n: {"AcquisitionNumber": n},
+        lambda n: {"Exposure": 14 + n % 2, "XRayTubeCurrent": 100 + 9 * n},
+        lambda n: {"SeriesDescription": f"CHEST W/WO 09-05-{18 + n // 6}"},
+        lambda n: {"InstanceNumber": 1 + 5 * n % 12},
+    ],
+    ids=[
+        "dcm2niix 48: a number for each step of the table",
+        "dcm2niix 468 and 887: exposure that varies",
+        "dcm2niix 382: a description with the time of each slice",
+        "dcm2niix 786: numbers of a CT in another order than its places",
+    ],
 )
 def test_one_scan_that_other_tools_cut_up_stays_whole(write_series, each):
     image, facts = read(write_series(z=PLACES, each=each))
     assert image.GetSize()[2] == len(PLACES)
     assert facts["told_apart"] == ""
+
+
+def test_two_computed_images_under_one_series(write_series):
+    """dcm2niix 300: a MEAN and a MEAN MEAN image of the same numbers and places came out as one stack, in stripes."""
+    kind = ["DERIVED", "SECONDARY", "AXIAL", "MEAN"]
+    each = lambda n: {"InstanceNumber": 1 + n % 12, "ImageType": kind if n < 12 else [*kind, "MEAN"]}  # noqa: E731
+    with pytest.raises(PatientError, match="several slices lie at the same position"):
+        read(write_series(z=PLACES * 2, each=each))
+
+
+def test_copies_of_slices_that_an_archive_added(write_series):
+    """dcm2niix 837: files named (1) and (2) hold the same bytes, and other slices are not there."""
+    folder = write_series(z=PLACES)
+    for path in sorted(folder.iterdir())[:2]:
+        shutil.copy(path, f"{path}(1)")
+    with pytest.raises(PatientError, match=r"several slices lie at the same position: .* mm \(2 slices\)"):
+        read(folder)
 
 
 def test_files_that_arrived_empty(write_series):
