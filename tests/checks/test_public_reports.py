@@ -64,7 +64,8 @@ def test_a_procedure_with_contrast_and_a_scan_without(retagged):
 
 
 def test_no_word_of_contrast_anywhere(retagged):
-    """RadGPT 8: the column is empty, which says neither with nor without; the image does."""
+    """RadGPT 8: the column is empty, which says neither with nor without; TotalSegmentator 12: there is none. The image
+    does."""
     assert outcomes(retagged("ctpa"), "nct")["contrast"] == "refused"
 
 
@@ -163,7 +164,8 @@ def test_cases_that_stand_in_both_training_and_testing(write_series, tmp_path):
 
 
 def test_scans_of_one_person_as_two_patients(write_series, tmp_path):
-    """medicaldetectiontoolkit 7: each scan of LIDC had an id of its own, and persons fell into several parts."""
+    """medicaldetectiontoolkit 7: each scan of LIDC had an id of its own, and persons fell into several parts;
+    TotalSegmentator 569: 1,204 scans are of 1,134 subjects, and which is not said."""
     scans = {name: write_series(name, PatientID="0998", RescaleIntercept=-1024 + n) for n, name in enumerate("ab")}
     assert cohort_outcomes(scans, tmp_path / "convert") == {"shared_scan": "passed", "shared_patient": "refused"}
 
@@ -191,7 +193,8 @@ def test_a_name_that_is_spelt_in_two_ways_is_one_patient(write_series, tmp_path)
 
 @pytest.mark.parametrize("number", [None, ""])
 def test_scans_without_a_number_are_not_one_patient(write_series, tmp_path, number):
-    """shanoir-ng 3160: files that lack PatientID; lacking it alike makes nobody the same person."""
+    """shanoir-ng 3160, Slicer 2040: files whose PatientID lacks or is empty; lacking it alike makes nobody the same
+    person."""
     scans = {name: write_series(name, PatientID=number, RescaleIntercept=-1024 + n) for n, name in enumerate("ab")}
     assert cohort_outcomes(scans, tmp_path / "convert") == {"shared_scan": "passed", "shared_patient": "passed"}
 

@@ -14,7 +14,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError
 from cpmn.volume.box import Box
-from cpmn.volume.images import image_like, read_image
+from cpmn.volume.images import image_like, read_image, voxel_ml
 
 DICE = 0.95
 
@@ -158,6 +158,18 @@ def test_centre_of_real_chests(real_data, name):
     box, _, mirrored = find_box(nct, CropConfig())
     assert share_inside(box, nct, CENTRES[name]) == 1
     assert not mirrored
+
+
+@pytest.mark.real_data
+def test_a_child_s_chest_has_lungs(real_data):
+    """An adult's chest at 0.42 of its size: 445 mL of lung."""
+    nct = read_scan(
+        real_data / "lung_pet_ct_dx/A0001", patient="p", phase="nct", series_uid="", config=ConvertConfig()
+    )[0]
+    nct.SetSpacing([0.42 * mm for mm in nct.GetSpacing()])
+    lungs = find_lungs(nct, CropConfig())
+    assert 400 < np.count_nonzero(sitk.GetArrayViewFromImage(lungs)) * voxel_ml(lungs) < 500
+    find_box(nct, CropConfig())
 
 
 @pytest.mark.real_data

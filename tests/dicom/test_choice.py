@@ -74,6 +74,7 @@ def visits(write_series, tmp_path, *dates):
 
 
 def test_scans_of_two_visits_in_one_folder_are_refused(write_series, tmp_path):
+    """dcm2niix 252: a series stands twice in a folder, of two dates."""
     folder = visits(write_series, tmp_path, "20190305", "20210305")
     with pytest.raises(SeriesProblem, match="series of several visits, 731 days apart, suit as NCT"):
         choose(folder)
