@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -39,9 +40,9 @@ def _row(name: str, source: Path) -> dict:
         "folder": name,
         "cpmn": _ours(source, {"minimum_slices": 2}),
         "cpmn, uneven_spacing: resample": _ours(source, RESAMPLED),
-        "dcm2niix": _peer(["dcm2niix", "-z", "n", "-b", "n", "-f", "scan", "-o"], source),
-        "dicom2nifti": _peer(["dicom2nifti"], source),
-        "dicom2nifti -G -I -r": _peer(["dicom2nifti", "-G", "-I", "-r"], source),
+        "dcm2niix": peer(["dcm2niix", "-z", "n", "-b", "n", "-f", "scan", "-o"], source),
+        "dicom2nifti": peer(["dicom2nifti"], source),
+        "dicom2nifti -G -I -r": peer(["dicom2nifti", "-G", "-I", "-r"], source),
     }
 
 
@@ -52,25 +53,34 @@ def _ours(source: Path, settings: dict) -> str:
     except PatientError as error:
         return f"refused: {error.problem}"
     repaired = [text for text in facts["repaired"] if "padding" not in text]
-    return "; ".join([_describe(image), *repaired])
+    return "; ".join([describe(image), *repaired])
 
 
-def _peer(command: list[str], source: Path) -> str:
+def describe(image: sitk.Image) -> str:
+    """Size and slice spacing."""
+    size = "x".join(map(str, image.GetSize()))
+    return f"{size} of {image.GetSpacing()[2]:.2f} mm"
+
+
+def peer(command: list[str], source: Path, say: Callable[[sitk.Image], str] = describe) -> str:
+    """What a converter wrote, each image as `say` puts it, and what it said."""
     with tempfile.TemporaryDirectory() as folder:
         given = [*command, folder, str(source)] if command[-1] == "-o" else [*command, str(source), folder]
         done = subprocess.run(given, capture_output=True, text=True, check=False)
         files = sorted([*Path(folder).glob("*.nii"), *Path(folder).glob("*.nii.gz")])
-        images = [f"{_short(file)} {_describe(sitk.ReadImage(str(file)))}" for file in files]
+        images = [f"{_short(file)} {_said(file, say)}".strip() for file in files]
     said = re.findall(r"Warning[^\n]*|\b[A-Z]{3,}_[A-Z_/]+\b", done.stdout + done.stderr)
-    said = [text for text in said if "protocol name" not in text]
+    said = [text.split(": /")[0] for text in said if "protocol name" not in text]
     return "; ".join([*(images or ["nothing"]), *dict.fromkeys(text.strip()[:110] for text in said)][:6])
+
+
+def _said(file: Path, say: Callable[[sitk.Image], str]) -> str:
+    try:
+        return say(sitk.ReadImage(str(file)))
+    except RuntimeError as error:
+        return "a sheared file, which ITK refuses" if "orthonormal" in str(error) else "a file that ITK cannot read"
 
 
 def _short(file: Path) -> str:
     """Suffix that dcm2niix adds, or nothing: dicom2nifti's names hold the series' description."""
     return file.name.split(".")[0] if file.name.startswith("scan") else ""
-
-
-def _describe(image: sitk.Image) -> str:
-    size = "x".join(map(str, image.GetSize()))
-    return f"{size} of {image.GetSpacing()[2]:.2f} mm"
