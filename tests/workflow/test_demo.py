@@ -159,7 +159,7 @@ def test_without_the_scoring_reference_the_model_is_the_same(finished, continued
 
 def test_a_killed_training_goes_on_and_ends_the_same(continued):
     model = "results/train/cpmn/fold-0/model.safetensors"
-    longer = "train={schedule: {steps: 100, epoch_steps: 50}, machine: {save_every: 10}}"
+    longer = "train={schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}}"
     process = subprocess.Popen(
         continued.command(model, config=(longer,)),
         env=continued.environment(),
