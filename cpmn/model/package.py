@@ -18,7 +18,7 @@ NOT_STATED = "not stated. Ask who gave you this file."
 WHEN = (1980, 1, 1, 0, 0, 0)  # of every member: the earliest that a zip archive can say
 
 
-def export_model(results: Path, variant: str, path: Path, licence: str = NOT_STATED) -> Decision:
+def export_model(results: Path, variant: str, path: Path, licence: str | None = None) -> Decision:
     """Write a variant of a finished run to the model file `path`; its decision.
 
     Parameters
@@ -34,9 +34,8 @@ def export_model(results: Path, variant: str, path: Path, licence: str = NOT_STA
     names = [DECISION_FILE, *(name for fold in sorted(decision.folds) for name in fold_files(fold))]
     card = files.path(CARD_FILE)
     texts = {
-        CARD_FILE: _facts(decision) + ("\n" + card.read_text(encoding="utf-8") if card.is_file() else ""),
-        LICENCE_FILE: f"Weights, plans and decision: {licence}\n"
-        f"Made by cpmn {cpmn.__version__}, whose own licence is Apache-2.0.\n",
+        CARD_FILE: facts(decision) + ("\n" + card.read_text(encoding="utf-8") if card.is_file() else ""),
+        LICENCE_FILE: licence_text(licence),
     }
     with written_atomically(path) as temporary:
         with zipfile.ZipFile(temporary, "w") as made:
@@ -55,8 +54,16 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(member, content)
 
 
-def _facts(decision: Decision) -> str:
-    """The first lines of the card, of this variant alone."""
+def licence_text(licence: str | None) -> str:
+    """Contents of `LICENCE.txt`."""
+    return (
+        f"Weights, plans and decision: {licence or NOT_STATED}\n"
+        f"Made by cpmn {cpmn.__version__}, whose own licence is Apache-2.0.\n"
+    )
+
+
+def facts(decision: Decision) -> str:
+    """The first lines of the card, of this variant alone, in Markdown."""
     assert decision.seal is not None  # `verified` has seen it
     trained = decision.trained_on
     patients = f"{trained.n_pe} with PE, {trained.n_normal} without, on {trained.date}" if trained else "not known"
