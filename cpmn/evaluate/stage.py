@@ -22,9 +22,10 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.origin import training_facts
 from cpmn.evaluate.references import check_references
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
-from cpmn.files import read_table, write_json, write_table
+from cpmn.files import read_json, read_table, write_json, write_table
 from cpmn.job.status import OnBadPatient
 from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map
+from cpmn.model.indeterminate import reasons
 from cpmn.model.inference import TrainedModel
 from cpmn.model.modelfiles import DECISION_FILE, RunFiles
 from cpmn.model.seal import sealed
@@ -104,12 +105,18 @@ def evaluate_variant(
     )
     _write_placeholders(folder, roles)
     scores = {name: _score(read, decision) for name, read in reads.items()}
-    _write_tables(folder, roles, reads, scores, decision)
     test = [read.agreement for read in reads.values() if read.role.split == "test"]
     facts = _facts(variant, folds, roles) | _ctpa(results, variant, folds)
     write_json(folder / "metrics.json", _figures(test, scores, decision, config) | facts)
     trained_on = training_facts(results, variant, splits, patients, excluded, cohort or {})
     decision = decision.model_copy(update={"trained_on": trained_on, "marks": _marks(reads.values(), scores, part)})
+    plans = [model.plan for model in models.values()]
+    why = {
+        name: reasons(decision, plans, *_scan(name, results), read.marks, scores[name].positive)
+        for name, read in reads.items()
+        if read.role.split == "test"
+    }
+    _write_tables(folder, roles, reads, scores, decision, why)
     write_json(folder / DECISION_FILE, sealed(decision.model_dump(mode="json"), RunFiles(results, variant)))
 
 
@@ -145,6 +152,13 @@ def _read(
         vessels=_vessels(patient, native, results / "crop" / patient.patient_id / "vessels.nii.gz"),
     )
     return Read(role, agreement, reading.features, int(labels.max(initial=0)))
+
+
+def _scan(name: str, results: Path) -> tuple[dict[str, Any], sitk.Image, list[str]]:
+    """A patient's NCT for `reasons`: its facts, the crop in HU, and the sides on which the scan cuts the lungs."""
+    folder = results / "crop" / name
+    cut = read_json(folder / "crop.json")["lungs_cut_by_scan"]
+    return read_json(results / "convert" / name / "nct.json"), read_image(folder / "nct.nii.gz"), cut
 
 
 def _vessels(patient: Patient, native: sitk.Image, path: Path) -> np.ndarray | None:
@@ -224,12 +238,14 @@ def _write_tables(
     reads: Mapping[str, Read],
     scores: Mapping[str, Score],
     decision: Decision,
+    why: Mapping[str, Mapping[str, str]],
 ) -> None:
     rows = []
     for role in roles:
-        read = reads.get(role.patient.patient_id)
-        score = scores.get(role.patient.patient_id)
-        rows.append(patient_row(role, read.agreement if read else None, score, decision.threshold.value))
+        name = role.patient.patient_id
+        read, score = reads.get(name), scores.get(name)
+        agreement, threshold = read.agreement if read else None, decision.threshold.value
+        rows.append(patient_row(role, agreement, score, threshold, why.get(name, ())))
     rated = (RATIO_COLUMN,) if any(role.patient.vessels for role in roles) else ()
     write_table(folder / "patients.csv", (*PATIENT_COLUMNS, *rated), rows)
     test = [row for row in rows if row["split"] == "test" and "score" in row]

@@ -1,9 +1,11 @@
 """The CSV files of the stage."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from cpmn.cohort.roles import Role
 from cpmn.job.redact import without_paths
+from cpmn.model.indeterminate import SEPARATOR
 from cpmn.scoring.agreement import Agreement, Score
 from cpmn.scoring.lesions import overlap_match
 
@@ -22,6 +24,7 @@ PATIENT_COLUMNS = (
     "lesions_found",
     "false_positives",
     "reference",
+    "indeterminate",
     "excluded_reason",
 )
 RATIO_COLUMN = "artery_vein_ratio"
@@ -46,10 +49,15 @@ ROC_COLUMNS = ("fpr", "tpr", "threshold")
 
 
 def patient_row(
-    role: Role, agreement: Agreement | None, score: Score | None, threshold: float | None
+    role: Role,
+    agreement: Agreement | None,
+    score: Score | None,
+    threshold: float | None,
+    indeterminate: Iterable[str] = (),
 ) -> dict[str, Any]:
     """One row of `patients.csv`; what is not known is empty.
 
+    `indeterminate` are kinds of reasons (`cpmn.model.indeterminate.KINDS`) for which `cpmn predict` would not decide.
     Lesions by overlap: a clot is found when a component shares a voxel with it, a component that shares none is a
     false positive.
     """
@@ -63,6 +71,7 @@ def patient_row(
     if agreement is None or score is None:
         return row
     row |= {"score": score.value, "threshold": threshold, "predicted_ml": agreement.predicted_ml}
+    row["indeterminate"] = SEPARATOR.join(indeterminate)
     row[RATIO_COLUMN] = agreement.artery_vein_ratio
     row["decision"] = None if score.positive is None else int(score.positive)
     if agreement.lesions is not None:

@@ -18,8 +18,8 @@ from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model.ensemble import Reading, on_native, read_crop, stored_map
+from cpmn.model.indeterminate import reasons
 from cpmn.predict.failure import failure_recorded, now
-from cpmn.predict.indeterminate import reasons
 from cpmn.predict.lesions import describe_lesions, ordered_lesions
 from cpmn.predict.model import Model, load_model
 from cpmn.predict.overview import write_overview
@@ -167,7 +167,7 @@ def _record(model: Model, found: _Found, facts: dict[str, Any], findings: list[F
     score = patient_score(found.reading.features, decision)
     plans = [network.plan for network in model.networks.values()]
     marks, positive = int(labels.max(initial=0)), is_positive(score, decision)
-    why = reasons(decision, plans, facts, found.crop, cut, marks, positive)
+    why = list(reasons(decision, plans, facts, found.crop, cut, marks, positive).values())
     warnings = [
         *model.warnings,
         *facts["warnings"],

@@ -26,6 +26,7 @@ from cpmn.report.record import run_record
 from cpmn.report.tables import (
     cohort_rows,
     confusion,
+    indeterminate_rows,
     lesion_rows,
     patient_flow,
     reference_kinds,
@@ -192,6 +193,7 @@ def _performance(found: Results) -> dict[str, Any]:
         "confusions": [
             {"variant": variant, "counts": confusion(rows, found.test)} for variant, rows in found.scored.items()
         ],
+        "indeterminate_rows": indeterminate_rows(found),
         "lesion_rows": lesion_rows(found),
         "test_counts": {
             "pe": sum(patient.label for patient in found.test),

@@ -10,6 +10,7 @@ import pandas as pd
 
 from cpmn.cohort.roles import set_apart
 from cpmn.cohort.sheet import Patient
+from cpmn.model.indeterminate import KINDS, SEPARATOR
 from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, number
 from cpmn.report.record import training_seconds
 
@@ -158,6 +159,24 @@ def confusion(scored: pd.DataFrame, test: Sequence[Patient]) -> Confusion:
         return int(((label == truth) & (said == decided)).sum())
 
     return Confusion(count(1, 1), count(1, 0), count(0, 1), count(0, 0), int((~said.isin([0, 1])).sum()))
+
+
+def indeterminate_rows(results: Results) -> list[dict[str, Any]]:
+    """Per variant, in words: test patients on whom `cpmn predict` would not decide, by label and by kind of reason.
+
+    A patient may have several reasons. Variants that were evaluated before this was recorded are left out.
+    """
+    label = pd.Series({patient.patient_id: patient.label for patient in results.test}, dtype=int)
+    rows = []
+    for variant, scored in results.scored.items():
+        if "indeterminate" not in scored:
+            continue
+        kinds = scored.loc[scored.index.isin(label.index), "indeterminate"].fillna("").astype(str)
+        counts = kinds[kinds != ""].str.split(SEPARATOR).explode().value_counts()
+        shares = [f"{(own != '').sum()} of {len(own)}" for of in (1, 0) for own in [kinds[label[kinds.index] == of]]]
+        reasons = "; ".join(f"{KINDS[kind]}: {counts[kind]}" for kind in KINDS if kind in counts)
+        rows.append({"variant": variant, "pe": shares[0], "normal": shares[1], "reasons": reasons or "none"})
+    return rows
 
 
 def lesion_rows(results: Results) -> list[dict[str, Any]]:

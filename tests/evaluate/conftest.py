@@ -3,6 +3,7 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cpmn.files import write_json
 from cpmn.job.status import OnBadPatient
 from cpmn.model import ensemble
 from cpmn.model.inference import Prediction
+from cpmn.model.plan import Plan
 from cpmn.volume.images import write_image
 
 SHAPE = (8, 20, 24)  # z, y, x
@@ -69,6 +71,9 @@ class Tree:
         z, y, x = BOX
         write_image(image[x, y, z], self.results / "crop" / name / "nct.nii.gz")
         write_image(volume(np.ones(SHAPE, np.uint8))[x, y, z], self.results / "crop" / name / "lung.nii.gz")
+        facts = {"contrast": {"evidence": "absent", "from": "image"}, "scanner": None}
+        write_json(self.results / "convert" / name / "nct.json", facts)
+        write_json(self.results / "crop" / name / "crop.json", {"lungs_cut_by_scan": []})
         write_image(volume(clot(label)), self.results / "propagate" / name / "embolus.nii.gz")
         path = None
         if truth is not None:
@@ -115,17 +120,20 @@ class Tree:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that calls a voxel an embolus by its HU, and whose fold number shifts its class logit."""
 
-    def predict(fold: int, nct: sitk.Image, highest_hu: float | None = None, **_options: object) -> Prediction:
+    def predict(
+        model: SimpleNamespace, nct: sitk.Image, highest_hu: float | None = None, **_options: object
+    ) -> Prediction:
         hu = sitk.GetArrayFromImage(nct).astype(np.float32)
-        logit = float(hu.max()) / 20 - 1 + fold
+        logit = float(hu.max()) / 20 - 1 + model.fold
         seen = np.where(hu > (np.inf if highest_hu is None else highest_hu), 0, hu)
         return Prediction((seen / 100).clip(0, 1), (hu / 200).clip(0, 1), 1 / (1 + np.exp(-logit)))
 
-    def load(folder: Path, _device: str) -> int:
+    def load(folder: Path, _device: str) -> SimpleNamespace:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.safetensors").write_text(folder.name)
         write_json(folder / "plan.json", {"versions": {"cpmn": "0.1.0"}})
-        return int(folder.name.removeprefix("fold-"))
+        plan = Plan.model_construct(fingerprint={})
+        return SimpleNamespace(fold=int(folder.name.removeprefix("fold-")), plan=plan)
 
     monkeypatch.setattr(ensemble, "load_model", load)
     monkeypatch.setattr(ensemble, "predict_crop", predict)

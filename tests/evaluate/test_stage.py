@@ -17,7 +17,7 @@ from cpmn.volume.images import read_image, same_grid, write_image
 
 CONTRACT = (
     "patient_id,split,fold,label,score,threshold,decision,dice,reference_ml,predicted_ml,lesions,lesions_found,"
-    "false_positives,reference,excluded_reason"
+    "false_positives,reference,indeterminate,excluded_reason"
 )
 CLOT_ML = 2 * 4 * 6 * 2.5 / 1000
 
@@ -90,7 +90,7 @@ def test_each_validation_patient_is_scored_by_the_fold_that_did_not_train_on_it(
 def calls(tree, monkeypatch) -> list[int]:
     """Folds whose models have read a patient, in order."""
     predict, seen = ensemble.predict_crop, []
-    monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(m) or predict(m, nct, **o))
+    monkeypatch.setattr(ensemble, "predict_crop", lambda m, nct, **o: seen.append(m.fold) or predict(m, nct, **o))
     return seen
 
 
@@ -98,6 +98,17 @@ def test_which_models_read_whom(tree, calls):
     """Validation patients by their own fold's model alone, test patients by both."""
     tree.evaluate()
     assert calls == [0, 0, 1, 1, *[0, 1] * 4]
+
+
+def test_test_patients_that_predict_would_not_decide_on_are_named(tree):
+    """t2 is cut by the scan; t3 has contrast medium, and v0pe, a validation patient, is not asked."""
+    for name in ("t2", "v0pe"):
+        write_json(tree.results / f"crop/{name}/crop.json", {"lungs_cut_by_scan": ["superior"]})
+    contrast = {"evidence": "present", "from": "image"}
+    write_json(tree.results / "convert/t3/nct.json", {"contrast": contrast, "scanner": None})
+    rows = tree.rows(tree.evaluate())
+    found = {name: row["indeterminate"] for name, row in rows.items()}
+    assert (found["t1"], found["t2"], found["t3"], found["v0pe"]) == ("", "cut", "contrast", "")
 
 
 def test_threshold_comes_from_validation_and_says_so(tree):
@@ -363,7 +374,8 @@ def test_nothing_is_marked_above_the_highest_hu(tree):
     before = tree.rows(tree.evaluate())
     folder = tree.evaluate(highest_hu=85)
     rows = tree.rows(folder)
-    assert rows["t1"] | {"score": "", "threshold": ""} == before["t1"] | {"score": "", "threshold": ""}
+    fitted = dict.fromkeys(("score", "threshold", "indeterminate"), "")  # on the other patients too
+    assert rows["t1"] | fitted == before["t1"] | fitted
     assert float(before["t4"]["predicted_ml"]) == pytest.approx(CLOT_ML)
     assert (rows["t4"]["predicted_ml"], rows["t4"]["false_positives"]) == ("0.0", "0")
     assert read_json(folder / "decision.json")["highest_hu"] == 85

@@ -22,7 +22,7 @@ COLUMNS = (
 )
 CASE_COLUMNS = (
     "patient_id,split,fold,label,score,threshold,decision,dice,reference_ml,predicted_ml,lesions,lesions_found,"
-    "false_positives,reference,excluded_reason"
+    "false_positives,reference,indeterminate,excluded_reason"
 )
 COMPARISON_COLUMNS = (
     "variant,base,seed,cohort,metric,value,low,high,n,versus,difference,difference_low,difference_high,p"
@@ -242,10 +242,10 @@ def metrics_of(variant: str) -> dict[str, Any]:
 
 def _case_rows() -> list[str]:
     return [
-        "p01,test,,1,0.9,0.5,1,0.61,2.34,2.1,1,1,0,propagated,",
-        "p02,test,,0,0.6,0.5,1,,0,0.4,0,0,1,propagated,",
-        "p03,test,,1,0.4,0.5,0,0.0,1.9,0.0,1,0,0,propagated,",
-        "p04,test,,0,0.1,0.5,0,,0,0,0,0,0,propagated,",
-        "p11,validation,0,1,0.7,0.5,1,0.5,2,2,1,1,0,propagated,",
-        "p12,validation,0,0,0.2,0.5,0,,0,0,0,0,0,propagated,",
+        "p01,test,,1,0.9,0.5,1,0.61,2.34,2.1,1,1,0,propagated,noise,",
+        "p02,test,,0,0.6,0.5,1,,0,0.4,0,0,1,propagated,noise; cut,",
+        "p03,test,,1,0.4,0.5,0,0.0,1.9,0.0,1,0,0,propagated,contradiction,",
+        "p04,test,,0,0.1,0.5,0,,0,0,0,0,0,propagated,,",
+        "p11,validation,0,1,0.7,0.5,1,0.5,2,2,1,1,0,propagated,,",
+        "p12,validation,0,0,0.2,0.5,0,,0,0,0,0,0,propagated,,",
     ]

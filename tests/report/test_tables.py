@@ -9,6 +9,7 @@ from cpmn.report.tables import (
     cohort_rows,
     confusion,
     decision,
+    indeterminate_rows,
     lesion_rows,
     patient_flow,
     reference_kinds,
@@ -45,6 +46,24 @@ def test_confusion_counts_every_test_patient_once(run):
     assert (counts.true_positive, counts.false_negative, counts.false_positive, counts.true_negative) == (1, 1, 1, 1)
     missing = confusion(results.scored["cpmn"].iloc[:0], results.test)
     assert missing.undecided == 4
+
+
+def test_indeterminate_patients_are_counted_by_label_and_reason(run):
+    """p02 has two reasons and is one patient; validation patients are not counted."""
+    row = indeterminate_rows(results_of(run))[0]
+    assert row == {
+        "variant": "cpmn",
+        "pe": "2 of 2",
+        "normal": "1 of 2",
+        "reasons": "lungs cut by the scan: 1; noise outside of what training saw: 2; "
+        "no PE by the score, beside more marks than such patients had: 1",
+    }
+
+
+def test_a_run_of_an_earlier_version_says_nothing_of_indeterminate(run):
+    results = results_of(run)
+    del results.scored["cpmn"]["indeterminate"]
+    assert [row["variant"] for row in indeterminate_rows(results)] == ["nct_only"]
 
 
 def test_decision_reads_what_tables_write():

@@ -55,7 +55,7 @@ def test_patients_csv_has_every_test_patient_once_per_variant(finished):
     columns = (
         "patient_id split fold label score threshold decision dice reference_ml predicted_ml lesions lesions_found"
     )
-    assert list(rows[0]) == [*columns.split(), "false_positives", "reference", "excluded_reason"]
+    assert list(rows[0]) == [*columns.split(), "false_positives", "reference", "indeterminate", "excluded_reason"]
     assert sorted(row["patient_id"] for row in rows if row["split"] == "test") == sorted(splits["test"])
     assert {row["reference"] for row in rows} == {"nct_truth"}
 

@@ -5,6 +5,8 @@ rule evaluate:
         crops=crops_of(SCORED),
         qualities=qualities_of(SCORED),
         native=collect("results/convert/{patient}/nct.nii.gz", patient=SCORED),
+        facts=collect("results/convert/{patient}/nct.json", patient=SCORED),
+        boxes=collect("results/crop/{patient}/crop.json", patient=SCORED),
         labels=collect("results/propagate/{patient}/embolus.nii.gz", patient=SCORED),
         references=references,
         vessels=collect(

@@ -5,12 +5,15 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.files import read_json
+from cpmn.model.indeterminate import KINDS, reasons
 from cpmn.model.plan import Plan
-from cpmn.predict.indeterminate import reasons
 from cpmn.predict.stage import predict_series
 from cpmn.scoring.decision import Marks
 from cpmn.volume.images import write_image
 from tests.predict.conftest import TRAINED_ON, chest, chest_series, decision, write_decision
+from tests.predict.conftest import bright_spot as bright_spot  # fixtures, as are those that follow
+from tests.predict.conftest import results as results
+from tests.predict.conftest import write_series as write_series
 
 FACTS = {"contrast": {"evidence": "absent", "from": "image"}, "scanner": {"manufacturer": "Some", "model": "One"}}
 SEEN = {
@@ -38,8 +41,8 @@ SEEN_COARSE = SEEN | {"spacing_range": [[1, 1, 1], [3, 3, 3]]}
 
 
 def test_what_training_saw_is_decided_on():
-    assert why(seen=SEEN_COARSE) == []
-    assert why(seen={}) == []  # a model of an earlier version
+    assert why(seen=SEEN_COARSE) == {}
+    assert why(seen={}) == {}  # a model of an earlier version
 
 
 @pytest.mark.parametrize(
@@ -58,24 +61,25 @@ def test_what_training_saw_is_decided_on():
     ],
 )
 def test_each_reason(case, reason):
-    (found,) = why(**({"seen": SEEN_COARSE} | case))
+    ((kind, found),) = why(**({"seen": SEEN_COARSE} | case)).items()
     assert reason in found
+    assert kind in KINDS
 
 
 @pytest.mark.parametrize(("marks", "decided"), [(18, True), (19, False)])
 def test_of_few_patients_twice_the_marks_pass(marks, decided):
     known = Marks(patients=19, most=9, most_without_pe=3)
-    assert (why(seen={}, marks=marks, marks_of=known) == []) == decided
+    assert (why(seen={}, marks=marks, marks_of=known) == {}) == decided
 
 
 def test_a_phantom_is_decided_on_by_a_model_of_phantoms():
     ours = FACTS | {"scanner": {"manufacturer": "CPMN phantom", "model": "cpmn"}}
-    assert why(seen={}, facts=ours, trained_on=TRAINED_ON.model_copy(update={"kind": "phantom"})) == []
+    assert why(seen={}, facts=ours, trained_on=TRAINED_ON.model_copy(update={"kind": "phantom"})) == {}
 
 
 def test_tags_alone_are_no_contrast():
     """They are often copied from the protocol; the image is asked."""
-    assert why(seen={}, facts=FACTS | {"contrast": {"evidence": "present", "from": "ContrastBolusAgent"}}) == []
+    assert why(seen={}, facts=FACTS | {"contrast": {"evidence": "present", "from": "ContrastBolusAgent"}}) == {}
 
 
 def test_an_indeterminate_reading_says_so_everywhere(results, tmp_path, bright_spot, write_series):
