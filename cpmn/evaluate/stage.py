@@ -197,7 +197,8 @@ def _score(read: Read, decision: Decision) -> Score:
 def _figures(
     test: Sequence[Agreement], scores: Mapping[str, Score], decision: Decision, config: EvaluateConfig
 ) -> dict[str, Any]:
-    return summarise(test, scores, config) | {"threshold": decision.threshold.model_dump()}
+    score = {"rule": decision.combination.rule, "probability": decision.combination.logistic}
+    return summarise(test, scores, config) | {"threshold": decision.threshold.model_dump(), "score": score}
 
 
 def _ctpa(results: Path, variant: str, folds: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ BLOCKS = {
     "lesion": "Lesion level",
     "artery_vein": "Artery/vein control",
 }
-NOT_METRICS = {"threshold", "reference", "references", "variant"}
+NOT_METRICS = {"threshold", "score", "reference", "references", "variant"}
 HEADLINES = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice")
 COUNTED = {"sensitivity", "specificity", "ppv", "npv", "accuracy"}
 LABELS = {
@@ -140,6 +140,17 @@ def threshold_text(metrics: dict[str, Any]) -> str:
     fitted = threshold.get("fitted_on") or "patients not stated"
     counts = f"{threshold.get('n_pe', '?')} with PE, {threshold.get('n_normal', '?')} without"
     return f"Threshold {_digits(value, 3)}: {rule}. Fitted on {fitted} ({counts})."
+
+
+def score_text(metrics: dict[str, Any]) -> str:
+    """Whether the score is a probability, as a sentence; empty for runs of earlier versions, which do not say."""
+    score = metrics.get("score")
+    if not isinstance(score, dict):
+        return ""
+    rule = score.get("rule") or "rule not stated"
+    if score.get("probability"):
+        return f"The score is a probability of PE, at the share of PE among the patients it was fitted on: {rule}."
+    return f"The score is no probability, so that there is none and no calibration: {rule}."
 
 
 def _estimates(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.collect import Results, collect, number, read_optional, read_optional_frame, simulated
-from cpmn.report.estimates import estimate_text, headline, metric_table, threshold_text
+from cpmn.report.estimates import estimate_text, headline, metric_table, score_text, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.gallery import build_gallery
 from cpmn.report.limits import limits
@@ -185,7 +185,9 @@ def _performance(found: Results) -> dict[str, Any]:
     ]
     return {
         "headlines": [headline(variant, values) for variant, values in metrics.items()],
-        "thresholds": {variant: threshold_text(values) for variant, values in metrics.items()},
+        "thresholds": {
+            variant: f"{threshold_text(values)} {score_text(values)}".strip() for variant, values in metrics.items()
+        },
         "table": metric_table(metrics, found.comparison),
         "roc": roc_figure(found.roc, list(found.variants), _decision_points(patient)) if found.roc else None,
         "roc_rows": roc_rows,

@@ -118,6 +118,15 @@ def test_threshold_comes_from_validation_and_says_so(tree):
     assert "validation" in threshold["fitted_on"]
 
 
+def test_the_figures_say_whether_the_score_is_a_probability(tree):
+    few = read_json(tree.evaluate() / "metrics.json")
+    assert (few["score"]["probability"], few["patient"]["brier"]["value"]) == (False, None)
+    assert "fewer than 10" in few["score"]["rule"]
+    fitted = read_json(tree.evaluate(minimum_fit_patients=2) / "metrics.json")
+    assert fitted["score"]["probability"]
+    assert fitted["patient"]["brier"]["value"] is not None
+
+
 def test_the_model_is_sealed_and_says_what_it_was_trained_on(tree):
     """Each fold trains on the other's two patients; a scan from an unknown scanner leaves the kind open."""
     write_json(tree.results / "register/v0pe/quality.json", {"passed": False, "reason": "moved"})

@@ -9,6 +9,7 @@ from cpmn.report.estimates import (
     headline,
     metric_label,
     metric_table,
+    score_text,
     threshold_text,
 )
 
@@ -91,6 +92,14 @@ def test_artery_vein_control_stands_in_a_group_of_its_own():
         "AUC of the artery/vein ratio of the marks",
         "AUC of the score, same patients",
     ]
+
+
+def test_a_score_that_is_no_probability_says_so():
+    assert score_text({"score": {"rule": "mean", "probability": False}}).startswith("The score is no probability")
+    assert score_text({"score": {"rule": "logistic", "probability": True}}).endswith("fitted on: logistic.")
+    assert score_text({}) == ""
+    groups = metric_table({"cpmn": {"score": {"rule": "mean", "probability": True}}}, pd.DataFrame()).groups
+    assert not groups
 
 
 def test_threshold_says_where_it_comes_from():

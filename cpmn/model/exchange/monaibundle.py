@@ -1,7 +1,7 @@
 """A model as a MONAI bundle: `python -m monai.bundle run` reads a scan where this project is not installed.
 
 The networks are graphs (`torch.export`), not pickled. What the bundle does otherwise than `cpmn predict` stands in its
-`docs/README.md`, from `DIFFERENCES`.
+README, from `DIFFERENCES`.
 """
 
 import shutil
@@ -43,8 +43,8 @@ DIFFERENCES = (
 def export_monai(files: ModelFiles, folder: Path, licence: str | None = None) -> Decision:
     """Write a model to the new folder `folder` as a MONAI bundle; its decision.
 
-    It holds `configs/{metadata,inference}.json`, `models/fold-K.pt2`, `scripts/chest.py`, `docs/README.md`, the model's
-    own decision and plans in `docs`, and `docs/LICENCE.txt` (`licence`, or what the model file says).
+    It holds `configs/{metadata,inference}.json`, `models/fold-K.pt2`, `scripts/chest.py`, and in `docs` a README, the
+    model's own decision and plans, and `LICENCE.txt` (`licence`, or what the model file says).
 
     Raises CpmnError if `folder` exists or the model is not what was sealed.
     """
