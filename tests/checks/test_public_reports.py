@@ -10,6 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import JPEG2000Lossless
 
 from cpmn.checks.cohort import check_cohort, read_records
 from cpmn.checks.scan import check_scan
@@ -211,6 +212,36 @@ def test_slopes_that_differ_from_slice_to_slice(write_series):
     image, _ = read(write_series(z=PLACES, each=lambda n: {"RescaleSlope": 1 + n % 2, "RescaleIntercept": 0}))
     hu = sitk.GetArrayFromImage(image)
     assert [int(one[0, 0]) for one in hu[:2]] == [int(stored_values(0)[0, 0]), 2 * int(stored_values(1)[0, 0])]
+
+
+def test_places_that_are_rounded_are_no_gaps(write_series):
+    """dicom2nifti 36: two series were refused for slice increments that differ by the rounding of their tags."""
+    image, _ = read(write_series(z=[round(z + 0.004 * (-1) ** n, 3) for n, z in enumerate(PLACES)]))
+    assert image.GetSpacing()[2] == pytest.approx(STEP_MM, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["à", "a\u0300 Größe", "ДИКОМ"])
+def test_compressed_slices_under_letters_of_any_script(phantom, tmp_path, name):
+    """pydicom 239 and 1780, merged as 459: a decoder could not open a path with an accent, and a TypeError came of
+    it."""
+    folder = tmp_path / name
+    shutil.copytree(phantom / "nct", folder)
+    plain = sitk.GetArrayFromImage(read(folder)[0])
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(JPEG2000Lossless)
+        dataset.save_as(path)
+    assert (sitk.GetArrayFromImage(read(folder)[0]) == plain).all()
+
+
+def test_a_thumbnail_in_a_slice_is_not_the_slice(write_series):
+    """dcm2niix 239: one slice of 208 was left out for the size and the bits of the icon inside its file."""
+    icon = pydicom.Dataset()
+    icon.Rows = icon.Columns = 4
+    icon.BitsAllocated = icon.BitsStored = 8
+    icon.PixelData = bytes(16)
+    image, _ = read(write_series(z=PLACES, each=lambda n: {"IconImageSequence": [icon]} if n == 5 else {}))
+    assert image.GetSize()[2] == len(PLACES)
 
 
 GRID = sitk.Image([16, 12, 10], sitk.sitkInt16)
