@@ -72,6 +72,13 @@ def _minutes(limit: str) -> int:
     return int(days or 0) * 1440 + int(hours) * 60 + int(minutes)
 
 
+def _megabytes(mem_mb: str) -> int:
+    """Of the first attempt; each further one gets as much again."""
+    base, star, attempt = mem_mb.partition(" * ")
+    assert (star, attempt) == (" * ", "attempt"), mem_mb
+    return int(base)
+
+
 def test_profile_names_every_rule_that_runs_a_job():
     text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     rules = {new or old for old, new in re.findall(r"^(?:use )?rule (\w+)(?: as (\w+) with)?:", text, re.MULTILINE)}
@@ -116,7 +123,7 @@ def _check_records(cluster: Cluster, settings: dict, said: str) -> None:
     for record in records.values():
         rule = _rule(record)
         resources = settings["set-resources"][rule]
-        assert record["MinMemoryNode"] == f"{resources['mem_mb']}M", rule
+        assert record["MinMemoryNode"] == f"{_megabytes(resources['mem_mb'])}M", rule
         assert _minutes(record["TimeLimit"]) == resources["runtime"], rule
         assert record["NumCPUs"] == str(settings["set-threads"].get(rule, 1)), rule
         assert record["Partition"] == cluster.slurm.partition
@@ -140,7 +147,10 @@ def _check_results(cluster: Cluster, profile: Path) -> None:
 
 
 def _check_bad_patient(cluster: Cluster, folder: Path) -> None:
-    """With the profile as it stands: a bad patient is named at once, and the other one's job finishes."""
+    """With the profile as it stands: a bad patient is named at once, and the other one's job finishes.
+
+    The failed job is sent once more with twice the memory, as one that had too little or was lost would be.
+    """
     sheet = cluster.folder / "data/phantom/cohort.csv"
     with sheet.open(newline="") as stream:
         rows = list(csv.DictReader(stream))[:2]
@@ -162,8 +172,12 @@ def _check_bad_patient(cluster: Cluster, folder: Path) -> None:
     assert f"patient {bad}: " in done.stdout
     assert "does not exist" in done.stdout
     assert (another.folder / targets[1]).is_file()
-    states = {job["Comment"]: job["JobState"] for job in cluster.slurm.jobs()[-2:]}
-    assert states == {
-        f"rule_convert_wildcards_{bad}": "FAILED",
-        f"rule_convert_wildcards_{good}": "COMPLETED",
-    }
+    ran = Counter((job["Comment"], job["JobState"], job["MinMemoryNode"]) for job in cluster.slurm.jobs()[-3:])
+    mem_mb = _megabytes(_settings()["set-resources"]["convert"]["mem_mb"])
+    assert ran == Counter(
+        [
+            (f"rule_convert_wildcards_{bad}", "FAILED", f"{mem_mb}M"),
+            (f"rule_convert_wildcards_{bad}", "FAILED", f"{2 * mem_mb}M"),
+            (f"rule_convert_wildcards_{good}", "COMPLETED", f"{mem_mb}M"),
+        ]
+    )
