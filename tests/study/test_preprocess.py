@@ -13,7 +13,7 @@ from cpmn.job.status import read_status
 from study.preprocess import preprocess_patient, products_of
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
 
 CONFIG = load_config(yaml.safe_load((ROOT / "config" / "tiny.yaml").read_text()) | {"on_bad_patient": "exclude"})
 

@@ -54,7 +54,7 @@ def test_a_mistake_in_the_protocol_stops_with_its_name(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("workflow")
+@pytest.mark.xdist_group("study")
 def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
     train = "{schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}, variants: [nct_only, cpmn-s1]}"
     arguments = ("--config", f"workflow={{train: {train}}}")

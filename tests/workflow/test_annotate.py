@@ -6,16 +6,17 @@ import shutil
 import pytest
 
 from cpmn.files import read_table
+from tests.conftest import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("annotate")]
 
 SMALL = "annotate={steps: 8, spacing: [6.0, 6.0, 6.0], patch_size: [16, 16, 16], channels: [8, 16], batch_size: 2}"
 
 
 @pytest.fixture(scope="module")
 def mixed(finished, tmp_path_factory):
-    """The tiny cohort with all seven kinds, in a folder of its own."""
-    project = finished.beside(tmp_path_factory.mktemp("kinds") / "run")
+    """The tiny cohort with all seven kinds, with code and folder of its own: other workers try changed code."""
+    project = Project.copy(tmp_path_factory.mktemp("kinds"))
     rows = finished.rows()
     test = json.loads((finished.run / "results/train/splits.json").read_text())["test"]
     pe = [row for row in rows if row["label"] == "1"]
@@ -65,6 +66,17 @@ def test_who_has_a_ctpa_alone_trains_it_and_is_never_scored(mixed):
     for name in alone:
         assert not (project.run / "results/crop" / name).exists()
         assert (project.run / "results/annotate/crop" / name / "ctpa.nii.gz").is_file()
+
+
+def test_who_has_an_nct_alone_takes_part_through_it(mixed):
+    project, kinds, _, _ = mixed
+    splits = json.loads((project.run / "results/train/splits.json").read_text())
+    for name in [row["patient_id"] for row in kinds if not row["ctpa"]]:
+        crop = project.run / "results/crop" / name
+        assert (crop / "nct.nii.gz").is_file()
+        assert not (crop / "ctpa.nii.gz").exists()
+        parts = [splits["folds"][0]["train"], splits["folds"][0]["validation"], splits["test"]]
+        assert any(name in part for part in parts)
 
 
 def test_the_networks_are_measured_on_whom_they_did_not_see(mixed):

@@ -188,22 +188,6 @@ def test_a_killed_training_goes_on_and_ends_the_same(continued):
     assert (continued.run / model).read_bytes() == resumed
 
 
-def test_patients_without_ctpa_take_part_through_the_nct_alone(finished, continued):
-    rows = finished.rows()
-    taken_over(continued, rows)
-    splits = json.loads((continued.run / "results/train/splits.json").read_text())
-    trained = splits["folds"][0]["train"]
-    unpaired = next(row for row in rows if row["label"] == "0" and row["patient_id"] in trained)
-    unpaired |= {"ctpa": "", "ctpa_mask": ""}
-    done = continued.snakemake(config=(continued.sheet(rows), "train={variants: [cpmn]}"))
-    assert done.returncode == 0, done.stdout[-4000:]
-    crop = continued.run / "results/crop" / unpaired["patient_id"]
-    assert (crop / "nct.nii.gz").is_file()
-    assert not (crop / "ctpa.nii.gz").exists()
-    model = "results/train/cpmn/fold-0/model.safetensors"
-    assert (continued.run / model).read_bytes() != (finished.run / model).read_bytes()
-
-
 def test_a_model_that_was_lost_is_trained_again(finished):
     """Killed while it trained anew: Snakemake had removed the model, and the report of before was there still."""
     model = finished.run / "results/train/cpmn/fold-0/model.safetensors"
