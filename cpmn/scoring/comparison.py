@@ -34,7 +34,8 @@ def paired_rows(first: pd.DataFrame, second: pd.DataFrame) -> Pair:
 def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics.Estimate, float | None]:
     """Metric of the first variant minus that of the second, on the patients that count for it, and its p.
 
-    `metric` is one of `COMPARED`; `pair` comes from `paired_rows`. Without a patient every figure is None.
+    `metric` is one of `COMPARED`; `pair` comes from `paired_rows`. Without a patient every figure is None. Two shares
+    differ by at most 1, also where the interval of a few patients, by Student's t, would be wider.
     """
     tables, statistic, test = COMPARED[metric](pair)
     figure, p = metrics.paired_difference(
@@ -44,6 +45,9 @@ def difference(metric: str, pair: Pair, config: EvaluateConfig) -> tuple[metrics
         level=config.interval_level,
         seed=config.seed,
     )
+    if metric not in VOLUMES:
+        for key in ("low", "high"):
+            figure[key] = None if (end := figure[key]) is None else min(max(end, -1.0), 1.0)
     return figure, test(tables) if test is not None else p
 
 
@@ -101,3 +105,5 @@ COMPARED: dict[str, Callable] = {
     "lesion.recall": _recall,
 }
 """Per metric: both systems' values, the figure, and the test where it is not the bootstrap's."""
+VOLUMES = {"voxel.false_positive_volume_ml"}
+"""Those of `COMPARED` that are no shares."""
