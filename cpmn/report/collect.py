@@ -1,6 +1,6 @@
 """Read what the stages wrote under `results/`; whatever is optional may be absent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,11 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
         },
         comparison=read_optional_frame(evaluate / "comparison.csv"),
     )
+
+
+def labels(patients: Sequence[Patient]) -> pd.Series:
+    """Label (1 is PE) by patient, in the patients' order."""
+    return pd.Series({patient.patient_id: patient.label for patient in patients}, dtype=int)
 
 
 def simulated(found: Results) -> str:

@@ -16,7 +16,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
-from cpmn.report.collect import Results, collect, number, read_optional, read_optional_frame, simulated
+from cpmn.report.collect import Results, collect, labels, number, read_optional, read_optional_frame, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, score_text, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.gallery import build_gallery
@@ -216,7 +216,7 @@ def _decision_points(patient: dict[str, dict[str, Any]]) -> dict[str, tuple[floa
 
 
 def _scores(found: Results, colours: dict[str, int]) -> list[dict[str, Any]]:
-    label = pd.Series({patient.patient_id: patient.label for patient in found.test}, dtype=int)
+    label = labels(found.test)
     drawn = []
     for variant, scored in found.scored.items():
         scores = scored["score"].reindex(label.index).dropna()

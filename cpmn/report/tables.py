@@ -11,7 +11,7 @@ import pandas as pd
 from cpmn.cohort.roles import set_apart
 from cpmn.cohort.sheet import Patient
 from cpmn.model.indeterminate import KINDS, SEPARATOR
-from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, number
+from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, labels, number
 from cpmn.report.record import training_seconds
 
 LABEL_TEXT = {1: "PE", 0: "no PE"}
@@ -152,7 +152,7 @@ def decision(row: Mapping[str, Any]) -> bool | None:
 
 def confusion(scored: pd.DataFrame, test: Sequence[Patient]) -> Confusion:
     """Counts of decisions against labels over the test patients."""
-    label = pd.Series({patient.patient_id: patient.label for patient in test}, dtype=int)
+    label = labels(test)
     said = scored["decision"].reindex(label.index)
 
     def count(truth: int, decided: int) -> int:
@@ -166,7 +166,7 @@ def indeterminate_rows(results: Results) -> list[dict[str, Any]]:
 
     A patient may have several reasons. Variants that were evaluated before this was recorded are left out.
     """
-    label = pd.Series({patient.patient_id: patient.label for patient in results.test}, dtype=int)
+    label = labels(results.test)
     rows = []
     for variant, scored in results.scored.items():
         if "indeterminate" not in scored:
@@ -181,7 +181,7 @@ def indeterminate_rows(results: Results) -> list[dict[str, Any]]:
 
 def lesion_rows(results: Results) -> list[dict[str, Any]]:
     """Per variant over test patients: lesions, those found, and marks that hit none."""
-    names = [patient.patient_id for patient in results.test]
+    names = labels(results.test).index
     columns = ["lesions", "lesions_found", "false_positives"]
     rows = []
     for variant, scored in results.scored.items():
@@ -193,7 +193,7 @@ def lesion_rows(results: Results) -> list[dict[str, Any]]:
 
 def reference_kinds(results: Results) -> dict[str, int]:
     """How many test patients were scored against which kind of reference."""
-    names = [patient.patient_id for patient in results.test]
+    names = labels(results.test).index
     scored = [table["reference"].dropna() for table in results.scored.values()]
     kinds = pd.concat(scored) if scored else pd.Series(dtype=str)
     texts = kinds.groupby(level=0).first().reindex(names).map(lambda kind: REFERENCE_TEXT.get(kind, kind), "ignore")
