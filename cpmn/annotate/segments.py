@@ -1,15 +1,13 @@
 """The outline as a DICOM Segmentation, which viewers lay over the CTPA and a radiologist corrects."""
 
 import logging
-import warnings
 from pathlib import Path
 
 import SimpleITK as sitk
 from pydicom.sr.codedict import codes
 
 from cpmn.config.convert import ConvertConfig
-from cpmn.dicom.problem import SeriesProblem
-from cpmn.dicom.scanfiles import ScanFiles, read_scan_files
+from cpmn.dicom.scanfiles import ScanFiles, WrongTags, read_scan_files, repeating_tags
 from cpmn.dicom.segmentation import NAME, Named, segment, segmentation
 from cpmn.dicom.uids import uid_of
 from cpmn.files import written_atomically
@@ -39,11 +37,10 @@ def write_segmentation(
     if series is None:
         return False
     try:
-        scan = read_scan_files(source, series, config, phase="ctpa", identity=False)
-        with warnings.catch_warnings():  # of values that are not written the way that the standard asks for
-            warnings.simplefilter("ignore", UserWarning)
+        with repeating_tags():
+            scan = read_scan_files(source, series, config, phase="ctpa", identity=False)
             made = _laid_over(scan, outline, networks)
-    except (AttributeError, KeyError, TypeError, ValueError, SeriesProblem) as error:
+    except WrongTags as error:
         logger.warning("no %s: tags of the CTPA are missing or wrong: %s", path.name, error)
         return False
     with written_atomically(path) as temporary:

@@ -1,6 +1,8 @@
 """The scan's own files, without their pixels, as a result refers to them and repeats what they say of the patient."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from cpmn.dicom.archive import unzipped
 from cpmn.dicom.choice import choose_series
 from cpmn.dicom.geometry import Geometry
 from cpmn.dicom.headers import read_dicom, read_file_set
+from cpmn.dicom.problem import SeriesProblem
 
 EMPTY = (
     "PatientName",
@@ -64,6 +67,24 @@ class ScanFiles:
     def series(self) -> tuple[str, ...]:
         """SeriesInstanceUIDs, one or those of a scan that an archive cut."""
         return tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in self.datasets))
+
+
+class WrongTags(Exception):
+    """Tags that a result has to repeat are missing or wrong; says which, perhaps in the scan's own words."""
+
+
+@contextmanager
+def repeating_tags() -> Iterator[None]:
+    """While DICOM files are made that refer to a scan: raises WrongTags for what `read_scan_files` or highdicom raise.
+
+    Nothing is said of values, names among them, that are not written the way that the standard asks for.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError, SeriesProblem) as error:
+            raise WrongTags(str(error)) from error
 
 
 def read_scan_files(

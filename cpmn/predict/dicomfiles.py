@@ -1,6 +1,5 @@
 """A prediction as DICOM: Segmentation, structured report and picture, beside the scan in its study."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from cpmn.config.convert import ConvertConfig
-from cpmn.dicom.problem import SeriesProblem
-from cpmn.dicom.scanfiles import read_scan_files
+from cpmn.dicom.scanfiles import WrongTags, read_scan_files, repeating_tags
 from cpmn.errors import CpmnError
 from cpmn.files import written_atomically
 from cpmn.predict.dicomsc import picture
@@ -44,16 +42,15 @@ def write_dicom(
     Raises CpmnError if the scan lacks tags that the files have to repeat, or has several multi-frame files.
     """
     try:
-        scan = read_scan_files(source, series, config, identity=identity)
-        with warnings.catch_warnings():  # of names that are not written the way that the standard asks for
-            warnings.simplefilter("ignore", UserWarning)
+        with repeating_tags():
+            scan = read_scan_files(source, series, config, identity=identity)
             marks = segmentation(scan, labels, record)
             made = {
                 SEGMENTATION: marks,
                 REPORT: report(scan, marks, record),
                 PICTURE: picture(scan, folder / "overview.png", record),
             }
-    except (AttributeError, KeyError, TypeError, ValueError, SeriesProblem) as error:
+    except WrongTags as error:
         why = "" if identity else f": {error}"  # it may quote what the tags say
         raise CpmnError(
             f"no DICOM of {source} can be made, since tags of the scan are missing or wrong{why}. "
