@@ -14,6 +14,9 @@ from cpmn.model.modelfiles import CARD_FILE, DECISION_FILE, LICENCE_FILE, SUFFIX
 from cpmn.model.seal import change_warnings, training_warning, verified
 from cpmn.scoring.decision import Decision
 
+USE = "Research use only, not a medical device."
+STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
+"""Of a result, in every file that says what it is."""
 NOT_STATED = "not stated. Ask who gave you this file."
 WHEN = (1980, 1, 1, 0, 0, 0)  # of every member: the earliest that a zip archive can say
 
@@ -72,7 +75,7 @@ def facts(decision: Decision) -> str:
         [
             f"# {decision.variant}: pulmonary embolism on non-contrast chest CT",
             "",
-            "> **Research use only, not a medical device.**",
+            f"> **{USE}**",
             "",
             *(f"- WARNING: {warning}" for warning in warnings if warning),
             f"- Hash of weights, plans and decision: `{decision.seal.sha256}`",

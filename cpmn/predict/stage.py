@@ -19,6 +19,7 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json, write_json
 from cpmn.model.ensemble import Reading, on_native, read_crop, stored_map
 from cpmn.model.indeterminate import reasons
+from cpmn.model.package import STATEMENT
 from cpmn.predict.failure import failure_recorded, now
 from cpmn.predict.lesions import describe_lesions, ordered_lesions
 from cpmn.predict.model import Model, load_model
@@ -38,7 +39,6 @@ DICOM_OUTPUTS = ("prediction.dcm", "report.dcm", "overview.dcm")
 FAILURE = "error.json"
 SCAN_FACTS = ("source_sha256", "series", "chosen_because", "rejected", "repaired")
 Scan = tuple[sitk.Image, dict[str, Any]]
-STATEMENT = "Research use only. Not a medical device: no clinical decision may rest on this result."
 
 
 class _Found(NamedTuple):

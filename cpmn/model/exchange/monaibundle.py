@@ -21,7 +21,7 @@ from cpmn.model.exchange.folder import copy_facts, rendered, written_whole
 from cpmn.model.exchange.graph import exported
 from cpmn.model.inference import SIGMA_FRACTION, TrainedModel
 from cpmn.model.modelfiles import ModelFiles
-from cpmn.model.package import facts
+from cpmn.model.package import STATEMENT, USE, facts
 from cpmn.model.plan import Plan
 from cpmn.model.seal import verified
 from cpmn.scoring.decision import Decision
@@ -149,11 +149,11 @@ def metadata(decision: Decision, plans: Mapping[int, Plan]) -> dict[str, Any]:
         "numpy_version": np.__version__,
         "required_packages_version": {"nibabel": nibabel.__version__},
         "task": "Marks of pulmonary embolism on non-contrast chest CT",
-        "description": f"{decision.variant}, {len(plans)} network(s). Research use only, not a medical device.",
+        "description": f"{decision.variant}, {len(plans)} network(s). {USE}",
         "authors": f"cpmn {cpmn.__version__}",
         "copyright": "See docs/LICENCE.txt",
         "data_source": decision.trained_on.model_dump() if decision.trained_on else "UNKNOWN TRAINING DATA",
-        "intended_use": "Research use only. Not a medical device: no clinical decision may rest on this result.",
+        "intended_use": STATEMENT,
         "differs_from_cpmn_predict": list(DIFFERENCES),
         "model_sha256": decision.seal.sha256,
         "network_data_format": {

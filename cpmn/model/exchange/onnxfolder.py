@@ -13,7 +13,7 @@ from cpmn.model.exchange.folder import copy_facts, rendered, written_whole
 from cpmn.model.exchange.graph import exported
 from cpmn.model.inference import CLASS_ML, SIGMA_FRACTION, TrainedModel
 from cpmn.model.modelfiles import ModelFiles
-from cpmn.model.package import facts
+from cpmn.model.package import USE, facts
 from cpmn.model.seal import verified
 from cpmn.scoring.decision import Decision
 
@@ -45,7 +45,7 @@ def _write_graph(network: TrainedModel, decision: Decision, path: Path) -> None:
     graph = exported(network, decision.mirror)
     program = torch.onnx.export(graph, input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True, verbose=False)
     assert program is not None  # None is of the former exporter
-    said = {"sha256": decision.seal.sha256, "use": "Research use only, not a medical device."}
+    said = {"sha256": decision.seal.sha256, "use": USE}
     program.model.metadata_props.update(said)
     program.save(str(path))
 
