@@ -44,6 +44,12 @@ CHECKS: dict[str, Check] = {
         source="ours",
         refuses=False,
     ),
+    "level": Check(
+        of="scan",
+        compares="the tissue of each slice with that of the next",
+        limits="its median changes by less than 20 HU (refused from 40)",
+        source="ours, by real and phantom scans (cpmn/checks/slices.py)",
+    ),
     "slices": Check(
         of="scan",
         compares="each slice of the image with its neighbours",

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from cpmn.checks.finding import Finding, doubtful, failed, passed
 from cpmn.checks.image import check_image
-from cpmn.checks.slices import slices_agree
+from cpmn.checks.slices import levels_agree, slices_agree
 
 WRONG = {"nct": "present", "ctpa": "absent"}
 PHASE = {"nct": "a non-contrast CT", "ctpa": "a CTPA"}
@@ -23,7 +23,7 @@ def check_scan(image: sitk.Image, facts: Mapping[str, Any], phase: str) -> list[
     facts : of `read_scan`.
     phase : "nct" or "ctpa", what the scan is given as.
     """
-    return [*check_image(image, facts), *slices_agree(image), *check_headers(facts, phase)]
+    return [*check_image(image, facts), *levels_agree(image), *slices_agree(image), *check_headers(facts, phase)]
 
 
 def check_headers(facts: Mapping[str, Any], phase: str) -> list[Finding]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.checks.slices import LOOK_MM, largest_jump, slices_agree
+from cpmn.checks.slices import LOOK_MM, largest_jump, levels_agree, slices_agree
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.volume.images import read_image
@@ -95,6 +95,38 @@ def test_real_chests_with_a_second_breath_between_their_slices(real_data, name):
     assert outcome(hu, spacing) == "refused"
 
 
+def level_of(hu: np.ndarray, spacing: tuple[float, ...]) -> str:
+    image = sitk.GetImageFromArray(np.clip(np.rint(hu), -1024, 32767).astype(np.int16))
+    image.SetSpacing(spacing)
+    (finding,) = levels_agree(image)
+    return finding.outcome
+
+
+@pytest.mark.parametrize("place", [0, 7, -1])
+@pytest.mark.parametrize(
+    ("slope", "intercept", "expected"),
+    [(1, -1024, "passed"), (1, -1000, "warned"), (1, 0, "refused"), (1.1, -1024, "refused"), (2, -1024, "refused")],
+)
+@pytest.mark.parametrize("phase", ["nct", "ctpa"])
+def test_one_slice_of_another_slope_or_intercept(phantom, phase, slope, intercept, expected, place):
+    hu, spacing = thinned(read(phantom / phase, phase))
+    hu[place] = (hu[place] + 1024) * slope + intercept
+    assert level_of(hu, spacing) == expected
+
+
+def test_half_a_scan_of_another_intercept(phantom):
+    hu, spacing = thinned(read(phantom / "nct"))
+    hu[: len(hu) // 2] += 30
+    assert level_of(hu, spacing) == "warned"
+
+
+@pytest.mark.parametrize("name", ["cip/ct-64.nrrd", "pulmonary_artery_cta/ct_cropped.nii.gz"])
+def test_real_chests_have_one_scale(real_data, name):
+    (finding,) = levels_agree(sitk.DICOMOrient(read_image(real_data / name), "LPS"))
+    assert finding.outcome == "passed"
+
+
 def test_small_images_are_not_asked():
     image = sitk.Image([8, 6, 30], sitk.sitkInt16)
     assert slices_agree(image) == []
+    assert levels_agree(image[..., :1]) == []
