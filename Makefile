@@ -24,9 +24,9 @@ demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report 
 	snakemake --cores $(CORES)
 	@echo "Open results/report/index.html"
 
-# One worker more than cores: the tests on Slurm, of an archive and of browsers wait for most of their time.
+# Two workers more than cores: the tests on Slurm, of an archive and of browsers wait for most of their time.
 test: setup ## Run all tests
-	pytest -n $$(($(CORES) + 1)) --dist loadgroup --no-loadscope-reorder --durations=25
+	pytest -n $$(($(CORES) + 2)) --dist loadgroup --no-loadscope-reorder --durations=25
 
 test-fast: setup ## Run the tests that take seconds
 	pytest -n $(CORES) -m "not slow"

@@ -5,7 +5,9 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,9 @@ class Cluster:
     def __init__(self, slurm, code: Path, folder: Path):
         self.slurm, self.code, self.folder = slurm, code, folder
 
-    def snakemake(self, *arguments: str, profile: Path, config: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *arguments: str, profile: Path, config: tuple[str, ...] = (), meanwhile: Callable[[], None] = lambda: None
+    ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end with a profile, as the how-to says; output and errors are in `stdout`."""
         command = [sys.executable, "-m", "snakemake", *arguments]
         command += ["--snakefile", str(self.code / "workflow/Snakefile"), "--directory", str(self.folder)]
@@ -53,9 +57,21 @@ class Cluster:
         command += ["--slurm-keep-successful-logs", "--jobs", "4", "--latency-wait", "5"]
         command += ["--config", *config] if config else []
         environment = {**self.slurm.environment, "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1100
-        )
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, env=environment, **both) as started:
+            meanwhile()
+            said, _ = started.communicate(timeout=1100)
+        return subprocess.CompletedProcess(command, started.returncode, said)
+
+    def running(self, comment: str) -> str:
+        """Number of the job with this comment, as soon as it runs."""
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            for job in self.slurm.jobs():
+                if (job["Comment"], job["JobState"]) == (comment, "RUNNING"):
+                    return job["JobId"]
+            time.sleep(0.1)
+        raise AssertionError(f"no running job {comment}")
 
 
 def _rule(record: dict[str, str]) -> str:
@@ -147,37 +163,48 @@ def _check_results(cluster: Cluster, profile: Path) -> None:
 
 
 def _check_bad_patient(cluster: Cluster, folder: Path) -> None:
-    """With the profile as it stands: a bad patient is named at once, and the other one's job finishes.
+    """With the profile as it stands: a bad patient is named at once, and the others' jobs finish.
 
-    The failed job is sent once more with twice the memory, as one that had too little or was lost would be.
+    What failed, was cancelled or killed is sent once more, with twice the memory.
     """
-    sheet = cluster.folder / "data/phantom/cohort.csv"
-    with sheet.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))[:2]
-    for row in rows:
-        files = ("ctpa", "nct", "ctpa_mask", "nct_truth")
-        row |= {key: str(sheet.parent / row[key]) for key in files if row[key]}
-    rows[0]["nct"] = str(folder / "nowhere")
     folder.mkdir()
+    rows = _rows(cluster.folder / "data/phantom/cohort.csv")[:4]
+    bad, good, cancelled, killed = (row["patient_id"] for row in rows)
+    rows[0]["nct"] = str(folder / "nowhere")
     with (folder / "cohort.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    bad, good = (row["patient_id"] for row in rows)
     another = Cluster(cluster.slurm, cluster.code, folder / "run")
-    targets = [f"results/convert/{name}/nct.nii.gz" for name in (bad, good)]
+
+    def lose() -> None:
+        cluster.slurm.client("scancel", another.running(f"rule_convert_wildcards_{cancelled}"))
+        job = another.running(f"rule_convert_wildcards_{killed}")
+        cluster.slurm.client("scancel", "--signal=KILL", "--full", job)
+
+    images = [f"results/convert/{row['patient_id']}/nct.nii.gz" for row in rows]
     cohort = (f"cohort={folder / 'cohort.csv'}",)
-    done = another.snakemake("--keep-going", *targets, profile=PROFILE.parent, config=cohort)
+    done = another.snakemake("--keep-going", *images, profile=PROFILE.parent, config=cohort, meanwhile=lose)
     assert done.returncode != 0
     assert f"patient {bad}: " in done.stdout
     assert "does not exist" in done.stdout
-    assert (another.folder / targets[1]).is_file()
-    ran = Counter((job["Comment"], job["JobState"], job["MinMemoryNode"]) for job in cluster.slurm.jobs()[-3:])
+    assert [(another.folder / path).is_file() for path in images] == [False, True, True, True]
     mem_mb = _megabytes(_settings()["set-resources"]["convert"]["mem_mb"])
-    assert ran == Counter(
-        [
-            (f"rule_convert_wildcards_{bad}", "FAILED", f"{mem_mb}M"),
-            (f"rule_convert_wildcards_{bad}", "FAILED", f"{2 * mem_mb}M"),
-            (f"rule_convert_wildcards_{good}", "COMPLETED", f"{mem_mb}M"),
-        ]
-    )
+    ran = {}
+    for job in cluster.slurm.jobs()[-7:]:
+        ran.setdefault(job["Comment"].rpartition("_")[2], []).append((job["JobState"], job["MinMemoryNode"]))
+    first, second = f"{mem_mb}M", f"{2 * mem_mb}M"
+    assert ran == {
+        bad: [("FAILED", first), ("FAILED", second)],
+        good: [("COMPLETED", first)],
+        cancelled: [("CANCELLED", first), ("COMPLETED", second)],
+        killed: [("FAILED", first), ("COMPLETED", second)],
+    }
+
+
+def _rows(sheet: Path) -> list[dict[str, str]]:
+    """Rows of a sheet, with absolute paths."""
+    with sheet.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    files = ("ctpa", "nct", "ctpa_mask", "nct_truth")
+    return [row | {key: str(sheet.parent / row[key]) for key in files if row[key]} for row in rows]

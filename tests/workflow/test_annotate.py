@@ -34,7 +34,7 @@ def mixed(finished, tmp_path_factory):
         _copied(second, "nct-alone") | {"ctpa": "", "ctpa_mask": ""},
         _copied(third, "outlined-nct") | {"ctpa": "", "ctpa_mask": "", "nct_mask": third["nct_truth"]},
     ]
-    config = (project.sheet(kinds), SMALL)
+    config = (project.sheet(kinds), SMALL, "train={variants: [cpmn]}")
     done = project.snakemake(config=config)
     assert done.returncode == 0, done.stdout[-6000:]
     return project, kinds, config, done.stdout
