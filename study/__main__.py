@@ -1,5 +1,6 @@
 """`python -m study`: write the tables of the pages; `figure`: draw the forest plot; of a finished run, by the folder
-RESULTS, `pictures`: draw its clots, `keep`: add its readings to the kept tables."""
+RESULTS, `pictures`: draw its clots, `keep`: add its readings to the kept tables, `own`: outline the pairs without an
+outline as its network reads their NCT."""
 
 import argparse
 from pathlib import Path
@@ -11,10 +12,10 @@ from study.tables import RESULTS
 def main() -> None:
     """Write what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("tables", "figure", "pictures", "keep"), default="tables")
-    parser.add_argument("results", nargs="?", type=Path, help="with pictures, keep: results of a finished run")
-    parser.add_argument("--variant", default="nct_only", help="with pictures: whose (default: nct_only)")
-    parser.add_argument("--into", type=Path, default=RESULTS, help="with keep: folder of the tables")
+    parser.add_argument("what", nargs="?", choices=("tables", "figure", "pictures", "keep", "own"), default="tables")
+    parser.add_argument("results", nargs="?", type=Path, help="with pictures, keep, own: results of a run")
+    parser.add_argument("--variant", default="nct_only", help="with pictures, own: whose (default: nct_only)")
+    parser.add_argument("--into", type=Path, default=RESULTS, help="with keep, own: folder of what is made")
     options = parser.parse_args()
     if options.what == "tables":
         write_pages()
@@ -27,6 +28,14 @@ def main() -> None:
 
         for run, added in keep((options.results or Path("results")).absolute(), options.into).items():
             print(f"{run}: {'kept' if added else 'stands there already'}")
+    elif options.what == "own":
+        from cpmn.config.root import load_config
+        from study.cohort import stored_protocol, workflow_config
+        from study.own import outline_by_itself
+
+        results, config = (options.results or Path("results")).absolute(), load_config(workflow_config(stored_protocol()))
+        for patient, pieces in outline_by_itself(results, options.variant, options.into, config).items():
+            print(f"{patient}: {pieces} pieces")
     else:
         from study.pictures import draw_pictures
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import Field, ValidationError
 from snakemake.utils import update_config
 
@@ -42,6 +44,11 @@ class Protocol(Section):
         "validation patients too. null: all are outlined.",
     )
     draw: int = Field(default=0, ge=0, description="Which of the disjoint draws of outlined patients, the first is 0.")
+    own: Path | None = Field(
+        default=None,
+        description="Folder of outlines by patient on the NCT, for pairs that nobody outlined: the control in which a "
+        "network teaches itself. null: the label alone is known of them, or what `annotate` reads.",
+    )
     batch: int = Field(ge=1, description="Patients that one process makes or preprocesses.")
     parts: dict[Difficulty, dict[str, Part]]
     workflow: dict[str, Any]
@@ -67,11 +74,22 @@ def load_protocol(values: dict[str, Any]) -> Protocol:
     return protocol
 
 
+def stored_protocol() -> Protocol:
+    """The study's configuration as `protocol.yaml` holds it."""
+    return load_protocol(yaml.safe_load((Path(__file__).parent / "protocol.yaml").read_text()))
+
+
 def workflow_config(protocol: Protocol) -> dict[str, Any]:
     """The configuration that the project's workflow runs with, but for the cohort."""
     values = deepcopy(protocol.workflow)
     update_config(values, protocol.changes.get(protocol.difficulty, {}))
     return values
+
+
+def annotate_settings(protocol: Protocol) -> dict[str, int]:
+    """Folds and seed that the networks of `annotate` are divided by."""
+    settings = load_config(workflow_config(protocol)).annotate
+    return {"folds": settings.folds, "seed": settings.seed}
 
 
 def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:
@@ -100,7 +118,16 @@ def _part_rows(protocol: Protocol, part: str) -> list[Row]:
         chosen += [row for row in made if row["label"] == label][member.skip : member.skip + count]
     split = "test" if part == protocol.judged else part
     rows = [_placed(row, part) | {"split": split} for row in made if row in chosen]
-    return rows if protocol.outlined is None else _few_outlined(rows, part, protocol.outlined, protocol.draw)
+    if protocol.outlined is not None:
+        rows = _few_outlined(rows, part, protocol.outlined, protocol.draw)
+    return rows if protocol.own is None else [row | _own_outline(row, protocol.own) for row in rows]
+
+
+def _own_outline(row: Row, folder: Path) -> Row:
+    """The mask that lies in `folder` for a pair with PE that nobody outlined."""
+    mask = folder.absolute() / f"{row['patient_id']}.nii.gz"
+    nobody = row["label"] == "1" and row["ctpa"] and not row["ctpa_mask"]
+    return {"nct_mask": str(mask)} if nobody and mask.exists() else {}
 
 
 def _few_outlined(rows: list[Row], part: str, count: int, draw: int) -> list[Row]:

@@ -4,9 +4,11 @@ A job of Snakemake's starts an interpreter and is recorded: at the study's size 
 their work. What the stages do, and what becomes of a bad patient, is the workflow's.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from cpmn.annotate.crops import crop_ctpa
 from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
@@ -25,19 +27,29 @@ PRODUCTS = {  # by stage, in order; those of the CTPA are written for pairs alon
         "quality.json",
         "quality.png",
     ),
+    "annotate/crop": ("ctpa.nii.gz", "embolus.nii.gz", "lung.nii.gz", "crop.json"),
+    "annotate": ("embolus.nii.gz", "probability.nii.gz", "picture.png", "annotate.json"),
     "propagate": ("embolus.nii.gz",),
     "crop": ("nct.nii.gz", "ctpa.nii.gz", "embolus.nii.gz", "lung.nii.gz", "crop.json"),
 }
+TEACHING = ("annotate/crop",)
+"""Stages of those who teach the networks of `annotate`."""
+READING = ("annotate", "propagate", "crop")
+"""Stages of those whom these networks outline."""
+CARRYING = ("propagate", "crop")
+"""Stages of those whom a network that reads NCT has outlined."""
 
 
-def products_of(patient: Patient, results: Path) -> dict[str, list[Path]]:
-    """What is written of a patient, by stage; `status.json` is last.
+def stages_of(patient: Patient) -> tuple[str, ...]:
+    """What follows from a patient's scans alone. A pair with PE whose CTPA nobody outlined waits for a network."""
+    if not patient.ctpa:
+        return ("convert", "propagate", "crop")
+    waits = patient.label and not patient.ctpa_mask
+    return ("convert", "register") if waits else ("convert", "register", "propagate", "crop")
 
-    A pair that nobody outlined waits for `annotate` after its registration: the workflow's own rules take it on.
-    """
-    stages = [stage for stage in PRODUCTS if patient.ctpa or stage != "register"]
-    if patient.ctpa and is_reported(patient):
-        stages = ["convert", "register"]
+
+def products_of(patient: Patient, results: Path, stages: Sequence[str]) -> dict[str, list[Path]]:
+    """What `stages` write of a patient, by stage; `status.json` is last."""
     return {
         stage: [
             results / stage / patient.patient_id / file
@@ -48,23 +60,23 @@ def products_of(patient: Patient, results: Path) -> dict[str, list[Path]]:
     }
 
 
-def preprocess_patient(patient: Patient, results: Path, config: Config) -> None:
-    """Run the stages of one patient on one thread and write each stage's `status.json`.
+def preprocess_patient(patient: Patient, results: Path, config: Config, stages: Sequence[str]) -> None:
+    """Run `stages` of one patient on one thread and write each stage's `status.json`.
 
     A patient that a stage cannot process is excluded, or raises CpmnError, by `config.on_bad_patient`.
     """
-    upstream: list[Path] = []
-    for stage, files in products_of(patient, results).items():
+    chain = tuple(dict.fromkeys((*stages_of(patient), *(READING if is_reported(patient) else CARRYING))))
+    for stage, files in products_of(patient, results, stages).items():
+        before = ("convert",) if stage in TEACHING else chain[: chain.index(stage)]
         run_patient_stage(
             partial(WORK[stage], patient, results, config),
-            stage=stage,
+            stage=stage.partition("/")[0],
             patient=patient.patient_id,
             outputs=files[:-1],
             status_path=files[-1],
-            upstream=upstream,
+            upstream=[results / one / patient.patient_id / "status.json" for one in before],
             on_bad_patient=config.on_bad_patient,
         )
-        upstream.append(files[-1])
 
 
 def _convert(patient: Patient, results: Path, config: Config) -> None:
@@ -80,8 +92,30 @@ def _register(patient: Patient, results: Path, config: Config) -> None:
     register_patient(patient.patient_id, nct, ctpa, folder, config.register_, threads=1, must_pass=must_pass)
 
 
+def _annotate_crop(patient: Patient, results: Path, config: Config) -> None:
+    name = patient.patient_id
+    crop_ctpa(patient, results / "convert" / name / "ctpa.nii.gz", results / "annotate/crop" / name, config.crop)
+
+
+def _annotate(patient: Patient, results: Path, config: Config) -> None:
+    from cpmn.annotate.stage import annotate_patient  # loads torch, which no other stage needs
+
+    name = patient.patient_id
+    annotate_patient(
+        patient,
+        results / "convert" / name / "ctpa.nii.gz",
+        sorted(path.parent for path in results.glob("annotate/fold-*/model.safetensors")),
+        results / "annotate" / name,
+        config.annotate,
+        config.crop,
+        config.convert,
+        config.evaluate.device,
+    )
+
+
 def _propagate(patient: Patient, results: Path, config: Config) -> None:
     scans, registered = results / "convert" / patient.patient_id, results / "register" / patient.patient_id
+    annotated = results / "annotate" / patient.patient_id / "embolus.nii.gz"
     propagate_patient(
         patient,
         nct=scans / "nct.nii.gz",
@@ -90,6 +124,7 @@ def _propagate(patient: Patient, results: Path, config: Config) -> None:
         warp=registered / "warp.nii.gz" if patient.ctpa else None,
         output=results / "propagate" / patient.patient_id / "embolus.nii.gz",
         config=config.propagate,
+        annotated=annotated if is_reported(patient) and patient.ctpa else None,
     )
 
 
@@ -105,4 +140,11 @@ def _crop(patient: Patient, results: Path, config: Config) -> None:
     )
 
 
-WORK = {"convert": _convert, "register": _register, "propagate": _propagate, "crop": _crop}
+WORK = {
+    "convert": _convert,
+    "register": _register,
+    "annotate/crop": _annotate_crop,
+    "annotate": _annotate,
+    "propagate": _propagate,
+    "crop": _crop,
+}

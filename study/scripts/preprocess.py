@@ -1,4 +1,4 @@
-"""Bring a batch of patients from their scans to the crops: the workflow's stages, in one process."""
+"""Bring a batch of patients through stages of the workflow, in one process."""
 
 from pathlib import Path
 
@@ -10,4 +10,4 @@ from study.preprocess import preprocess_patient
 with job_log(snakemake.log[0]):
     config = load_config(snakemake.params.settings)
     for row in snakemake.params.patients:
-        preprocess_patient(Patient.model_validate(row), Path("results"), config)
+        preprocess_patient(Patient.model_validate(row), Path("results"), config, snakemake.params.stages[row["patient_id"]])

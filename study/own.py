@@ -1,0 +1,36 @@
+"""What a network that reads NCT outlines by itself: the control of `annotate`, which has the CTPA's image beside it."""
+
+from pathlib import Path
+
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from cpmn.annotate.reading import sure_pieces
+from cpmn.cohort.kinds import is_reported
+from cpmn.cohort.sheet import load_cohort
+from cpmn.config.root import Config
+from cpmn.model.inference import load_model, predict_crop
+from cpmn.volume.box import paste
+from cpmn.volume.images import image_like, read_image, write_image
+
+
+def outline_by_itself(results: Path, variant: str, folder: Path, config: Config) -> dict[str, int]:
+    """Outline the pairs that nobody outlined as `variant` of a finished training reads their NCT; pieces by patient.
+
+    Writes `folder`/PATIENT.nii.gz, piece ids on the native NCT, of those with a piece that is sure enough. What is kept
+    of a probability is decided as `annotate` does.
+    """
+    reading = config.evaluate
+    model = load_model(results / "train" / variant / "fold-0", reading.device)
+    found = {}
+    for patient in tqdm([p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]):
+        crop = read_image(results / "crop" / patient.patient_id / "nct.nii.gz")
+        read = predict_crop(
+            model, crop, overlap=reading.overlap, highest_hu=reading.highest_hu, bfloat16=reading.bfloat16
+        )
+        outline = sure_pieces(read.probability, crop.GetSpacing(), config.annotate)
+        found[patient.patient_id] = int(outline.max())
+        if outline.any():
+            native: sitk.Image = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
+            write_image(paste(image_like(outline, crop), native), folder / f"{patient.patient_id}.nii.gz")
+    return found
