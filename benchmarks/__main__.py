@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks import (
     convert,
+    cost,
     crop,
     facts,
     limits,
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "limits": limits.measure,
     "observer": observer.measure,
     "outline": outline.measure,
+    "cost": cost.measure,
     "train": train.measure,
     "libraries": libraries.measure,
 }

@@ -33,7 +33,10 @@ def main() -> None:
         from study.cohort import stored_protocol, workflow_config
         from study.own import outline_by_itself
 
-        results, config = (options.results or Path("results")).absolute(), load_config(workflow_config(stored_protocol()))
+        results, config = (
+            (options.results or Path("results")).absolute(),
+            load_config(workflow_config(stored_protocol())),
+        )
         for patient, pieces in outline_by_itself(results, options.variant, options.into, config).items():
             print(f"{patient}: {pieces} pieces")
     else:

@@ -1,5 +1,7 @@
 """Whether neighbouring slices show one body at one moment, by the image alone."""
 
+from itertools import pairwise
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -72,12 +74,12 @@ def levels_agree(image: sitk.Image) -> list[Finding]:
     if image.GetSize()[2] < 2 or not large_enough(image, "xy"):
         return []
     slices, _ = coarse_slices(image, (AIR_HU, 3000.0))
-    steps = np.array([_level_step(*pair) for pair in zip(slices, slices[1:], strict=False)])
+    steps = np.array([_level_step(*pair) for pair in pairwise(slices)])
     place = int(np.abs(steps).argmax())
     seen = f"tissue changes by {steps[place]:+.0f} HU from slice {place + 1} to {place + 2} (from the feet)"
     if abs(steps[place]) < LEVEL_DOUBTFUL_HU:
         return [passed("level", seen)]
-    seen += f", by less than {LEVEL_DOUBTFUL_HU:g} HU in a scan of one scale: slope or intercept of a slice may be wrong"
+    seen += f", by less than {LEVEL_DOUBTFUL_HU:g} HU in a scan of one scale: a slope or intercept may be wrong"
     refused = abs(steps[place]) >= LEVEL_REFUSED_HU
     return [(failed if refused else doubtful)("level", seen, "Export the series again.")]
 

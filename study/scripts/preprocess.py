@@ -10,4 +10,6 @@ from study.preprocess import preprocess_patient
 with job_log(snakemake.log[0]):
     config = load_config(snakemake.params.settings)
     for row in snakemake.params.patients:
-        preprocess_patient(Patient.model_validate(row), Path("results"), config, snakemake.params.stages[row["patient_id"]])
+        preprocess_patient(
+            Patient.model_validate(row), Path("results"), config, snakemake.params.stages[row["patient_id"]]
+        )

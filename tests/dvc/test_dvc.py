@@ -40,7 +40,7 @@ def test_changed_report_code_trains_nothing(bench):
     path = bench.folder / "cpmn/report/limits.py"
     path.write_text(path.read_text() + "\n# changed\n")
     out = bench.run("dvc", "repro", "--dry")
-    assert "Stage 'train' didn't change" in out
+    assert "Stage 'phantom' didn't change" in out
     assert "Running stage 'report'" in out
     planned = bench.run("snakemake", "--cores", "2", "--dry-run").partition("Job stats:")[2].partition("total")[0]
     assert "report" in planned

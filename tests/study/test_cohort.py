@@ -112,3 +112,13 @@ def test_few_are_outlined_and_draws_share_nobody():
     assert [row["nct"] for row in sheet_rows(protocol(outlined=4))] == [row["nct"] for row in sheet_rows(protocol())]
     with pytest.raises(CpmnError, match=r"draw 3 of 16 outlined patients: 32 training patients have PE"):
         sheet_rows(protocol(outlined=16, draw=3))
+
+
+def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlined(tmp_path):
+    (tmp_path / "train-010.nii.gz").touch()  # a PE patient that draw 0 does not outline
+    (tmp_path / "train-002.nii.gz").touch()  # one that it outlines
+    (tmp_path / "train-001.nii.gz").touch()  # one without PE
+    rows = {row["patient_id"]: row for row in sheet_rows(protocol(outlined=4, draw=0, own=tmp_path))}
+    masked = {name: row["nct_mask"] for name, row in rows.items() if row["nct_mask"] and row["ctpa"]}
+    assert masked == {"train-010": str(tmp_path / "train-010.nii.gz")}
+    assert rows["train-002"]["ctpa_mask"]

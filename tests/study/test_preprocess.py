@@ -10,7 +10,7 @@ import yaml
 from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import load_config
 from cpmn.job.status import read_status
-from study.preprocess import preprocess_patient, products_of
+from study.preprocess import preprocess_patient, products_of, stages_of
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
@@ -29,7 +29,7 @@ def test_a_pair_gets_the_files_of_the_workflows_rules(finished, tmp_path, monkey
     patient = load_cohort(finished.run / "data/phantom/cohort.csv")[0]
     monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # as in a job; this process may have loaded ITK
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        process.submit(preprocess_patient, patient, tmp_path, CONFIG).result()
+        process.submit(preprocess_patient, patient, tmp_path, CONFIG, stages_of(patient)).result()
     theirs = finished.run / "results"
     assert files_in(tmp_path, patient.patient_id) == files_in(theirs, patient.patient_id)
     images = [path for path in files_in(tmp_path, patient.patient_id) if path.name.endswith(".nii.gz")]
@@ -43,8 +43,9 @@ def test_what_is_declared_is_written_and_a_bad_patient_is_left_out(finished, tmp
     alone = patient.model_copy(update={"ctpa": None, "ctpa_mask": None, "nct_mask": patient.nct_truth})
     wrong = alone.model_copy(update={"patient_id": "wrong", "nct_mask": patient.ctpa_mask})  # on another grid
     for one in (alone, wrong):
-        preprocess_patient(one, tmp_path, CONFIG)
-        declared = {path.relative_to(tmp_path) for files in products_of(one, tmp_path).values() for path in files}
+        preprocess_patient(one, tmp_path, CONFIG, stages_of(one))
+        made = products_of(one, tmp_path, stages_of(one))
+        declared = {path.relative_to(tmp_path) for files in made.values() for path in files}
         assert files_in(tmp_path, one.patient_id) == declared
     assert read_status(tmp_path / "crop" / alone.patient_id / "status.json")["passed"]
     left_out = read_status(tmp_path / "crop" / "wrong" / "status.json")

@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cpmn.config.root import load_config
+from cpmn.volume.images import read_image, same_grid
 from study.keep import keep
+from study.own import outline_by_itself
 from study.tables import CLOTS, PATIENTS, RUNS, read
 from tests.conftest import ROOT
 
@@ -53,11 +56,20 @@ def test_a_mistake_in_the_protocol_stops_with_its_name(tmp_path):
     assert "parts.mixed: locked is missing" in done.stdout + done.stderr
 
 
+def test_pairs_without_masks_are_batches_too(tmp_path):
+    found = jobs(run(tmp_path, "-n", "--config", "outlined=1", "workflow={annotate: {folds: 1}}"))
+    batches = {"teach": 2, "annotate": 1 + 2 + 1}  # a network, train and validation, the summary
+    once = dict.fromkeys(("splits", "check", "compare", "report", "all"), 1)
+    assert found == once | {"phantom": 4, "preprocess": 4, "train": 4, "evaluate": 4} | batches
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("study")
 def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
+    """Of its pairs with PE one is outlined, so that `annotate` is among its stages."""
     train = "{schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}, variants: [nct_only, cpmn-s1]}"
-    arguments = ("--config", f"workflow={{train: {train}}}")
+    small = "{folds: 1, steps: 8, spacing: [6.0, 6.0, 6.0], patch_size: [16, 16, 16], channels: [8, 16]}"
+    arguments = ("--config", "outlined=1", f"workflow={{train: {train}, annotate: {small}}}")
     model = "results/train/cpmn-s1/fold-0/model.safetensors"
     killed_in_training(tmp_path, model, *arguments)
     run(tmp_path, "--unlock", *arguments)
@@ -73,6 +85,29 @@ def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
     assert (tmp_path / "results/report/index.html").is_file()
     assert "Nothing to be done" in run(tmp_path, *arguments)
     its_readings_are_kept(tmp_path / "results", tmp_path / "kept")
+    its_network_teaches_itself(tmp_path, *arguments[1:])
+
+
+def its_network_teaches_itself(folder: Path, *config: str) -> None:
+    """What it outlines lies on the NCT of pairs that nobody outlined, and is carried into a training of its own."""
+    everything = load_config({"annotate": {"threshold": 0.0, "sure": 0.0}})
+    found = outline_by_itself(folder / "results", "nct_only", folder / "masks", everything)
+    reported = [row["patient_id"] for row in rows(folder / "cohort.csv") if is_reported_pair(row)]
+    assert sorted(found) == sorted(reported)
+    for name in reported:
+        assert found[name] > 0
+        mask, nct = (
+            read_image(folder / place) for place in (f"masks/{name}.nii.gz", f"results/convert/{name}/nct.nii.gz")
+        )
+        assert same_grid(mask, nct)
+    again = folder.with_name("again")
+    planned = jobs(run(again, "-n", "--config", *config, f"own={folder / 'masks'}"))
+    assert planned["carry"] == 2
+    assert planned["annotate"] == planned["teach"] == 0
+
+
+def is_reported_pair(row: dict[str, str]) -> bool:
+    return row["label"] == "1" and bool(row["ctpa"]) and not row["ctpa_mask"]
 
 
 def its_readings_are_kept(results: Path, folder: Path) -> None:
