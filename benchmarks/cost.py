@@ -16,7 +16,7 @@ import numpy as np
 
 from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.files import read_config
-from cpmn.phantom.stage import write_cohort
+from cpmn.phantom.stage import write_cohort, write_patient
 from study.preprocess import preprocess_patient, products_of, stages_of
 
 SETTINGS = Path(__file__).parents[1] / "config/paired.yaml"
@@ -35,6 +35,8 @@ def measure() -> Iterator[dict[str, Any]]:
         )
         write_cohort(phantom, folder / "data")
         patients = load_cohort(folder / "data/cohort.csv")
+        for patient in patients:
+            write_patient(phantom, patient.patient_id, folder / "data" / patient.patient_id)
         scans = [path for patient in patients for path in (patient.nct, patient.ctpa) if path]
         yield {"what": "scans, as DICOM"} | _disk([file for path in scans for file in path.iterdir()])
         rows = [_stage(stage, patients, folder / "results") for stage in STAGES]

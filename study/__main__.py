@@ -15,6 +15,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=("tables", "figure", "pictures", "keep", "own"), default="tables")
     parser.add_argument("results", nargs="?", type=Path, help="with pictures, keep, own: results of a run")
     parser.add_argument("--variant", default="nct_only", help="with pictures, own: whose (default: nct_only)")
+    parser.add_argument("--scores-alone", action="store_true", help="with keep: read no test patient once more")
     parser.add_argument("--into", type=Path, default=RESULTS, help="with keep, own: folder of what is made")
     options = parser.parse_args()
     if options.what == "tables":
@@ -26,7 +27,8 @@ def main() -> None:
     elif options.what == "keep":
         from study.keep import keep
 
-        for run, added in keep((options.results or Path("results")).absolute(), options.into).items():
+        results = (options.results or Path("results")).absolute()
+        for run, added in keep(results, options.into, clots=not options.scores_alone).items():
             print(f"{run}: {'kept' if added else 'stands there already'}")
     elif options.what == "own":
         from cpmn.config.root import load_config

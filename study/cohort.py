@@ -19,6 +19,8 @@ from cpmn.config.variants import wrong_keys
 from cpmn.errors import CpmnError
 
 TRAINING = ("train", "validation")  # parts with both phases; the others have the NCT and its truth alone
+MASKS = "masks.json"
+"""File beside the sheet: which outlines its training patients have."""
 Row = dict[str, str]
 
 
@@ -144,6 +146,11 @@ def _placed(row: Row, part: str) -> Row:
     files = {name: f"data/{part}/{row[name]}" for name in FILE_COLUMNS if row.get(name)}
     label = {"nct_mask": "" if row["ctpa"] else files["nct_truth"]}
     return row | files | label | {"patient_id": row["patient_id"].replace("phantom", part)}
+
+
+def masks_of(protocol: Protocol) -> dict[str, Any]:
+    """What `keep` names a run by: outlined patients with PE (null: all), their draw, whether the network's own."""
+    return {"outlined": protocol.outlined, "draw": protocol.draw, "own": protocol.own is not None}
 
 
 def phantom_name(patient: str) -> str:

@@ -36,6 +36,11 @@ class Config(Section):
         description="Fewest patients that a fold still trains and validates on after exclusions; fewer stops the run "
         "(count).",
     )
+    keep_intermediates: bool = Field(
+        default=True,
+        description="false deletes what preprocessing alone needs once it was used: the CTPA as NIfTI, warps, the CTPA "
+        "on the NCT's grid. To preprocess such a patient otherwise, it is converted and registered again.",
+    )
     phantom: PhantomConfig = Field(default_factory=PhantomConfig, description="The built-in dual-phase cohort.")
     convert: ConvertConfig = Field(default_factory=ConvertConfig, description="DICOM to NIfTI.")
     annotate: AnnotateConfig = Field(

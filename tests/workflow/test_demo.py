@@ -141,6 +141,17 @@ def test_new_vessel_masks_repeat_the_evaluation_alone(finished, continued):
     assert set(jobs) == {"crop_vessels", "evaluate", "compare", "report", "all"}
 
 
+def test_what_preprocessing_alone_needs_can_be_deleted_once_it_was_used(finished, tmp_path):
+    project, row = finished.beside(tmp_path / "run"), finished.rows()[0]
+    crop, config = f"results/crop/{row['patient_id']}/status.json", (project.sheet([row]), "keep_intermediates=false")
+    done = project.snakemake(crop, config=config)
+    assert done.returncode == 0, done.stdout
+    left = {path.name for stage in ("convert", "register") for path in project.run.glob(f"results/{stage}/*/*")}
+    kept = {"nct.nii.gz", "nct.json", "ctpa.json", "status.json", "affine.mat", "quality.json", "quality.png"}
+    assert left == kept
+    assert not project.planned("--nocolor", crop, config=config)
+
+
 def test_without_the_scoring_reference_the_model_is_the_same(finished, continued):
     """All that could see it of a patient with clots, from the labels on, is made again without it."""
     rows = [{key: value for key, value in row.items() if key != "nct_truth"} for row in finished.rows()]

@@ -84,6 +84,11 @@ def expected(path):
     return path is not None and (path.exists() or path.is_relative_to(Path("data").absolute()))
 
 
+def until_used(path):
+    """An output that preprocessing alone needs."""
+    return path if CONFIG.keep_intermediates else temp(path)
+
+
 def code_of(module):
     """Source files of a stage: Snakemake does not see a change in imported modules by itself."""
     return source_files(module)

@@ -5,7 +5,7 @@ rule convert:
     output:
         nct="results/convert/{patient}/nct.nii.gz",
         nct_record="results/convert/{patient}/nct.json",
-        ctpa="results/convert/{patient}/ctpa.nii.gz",
+        ctpa=until_used("results/convert/{patient}/ctpa.nii.gz"),
         ctpa_record="results/convert/{patient}/ctpa.json",
         status="results/convert/{patient}/status.json",
     log:
@@ -34,7 +34,7 @@ use rule convert as convert_nct_alone with:
 
 use rule convert as convert_ctpa_alone with:
     output:
-        ctpa="results/convert/{patient}/ctpa.nii.gz",
+        ctpa=until_used("results/convert/{patient}/ctpa.nii.gz"),
         ctpa_record="results/convert/{patient}/ctpa.json",
         status="results/convert/{patient}/status.json",
     wildcard_constraints:

@@ -6,9 +6,9 @@ rule register:
         code=code_of("cpmn.register.stage"),
     output:
         affine="results/register/{patient}/affine.mat",
-        warp="results/register/{patient}/warp.nii.gz",
-        inverse_warp="results/register/{patient}/inverse_warp.nii.gz",
-        ctpa_in_nct="results/register/{patient}/ctpa_in_nct.nii.gz",
+        warp=until_used("results/register/{patient}/warp.nii.gz"),
+        inverse_warp=until_used("results/register/{patient}/inverse_warp.nii.gz"),
+        ctpa_in_nct=until_used("results/register/{patient}/ctpa_in_nct.nii.gz"),
         quality="results/register/{patient}/quality.json",
         picture=report(
             "results/register/{patient}/quality.png",
