@@ -5,7 +5,7 @@ stage runs in a process of its own, as a job does; `start_cpu_seconds` is what t
 """
 
 import multiprocessing
-import resource
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def measure() -> Iterator[dict[str, Any]]:
         yield {"what": "scans, as DICOM"} | _disk([file for path in scans for file in path.iterdir()])
         rows = [_stage(stage, patients, folder / "results") for stage in STAGES]
         yield from rows
-        total = {key: sum(row[key] for row in rows) for key in rows[0] if key not in ("what", "peak_gb")}
+        total = {key: round(sum(row[key] for row in rows), 2) for key in rows[0] if key not in ("what", "peak_gb")}
         yield {"what": "all stages"} | total | {"peak_gb": max(row["peak_gb"] for row in rows)}
 
 
@@ -64,8 +64,13 @@ def _run(stage: str, patient: Patient, results: Path) -> tuple[float, float, flo
     """Processor seconds of the start and of the work, seconds of the work, largest memory in GB."""
     start, began = time.process_time(), time.monotonic()
     preprocess_patient(patient, results, read_config(SETTINGS), [stage])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return start, time.process_time() - start, time.monotonic() - began, peak
+    return start, time.process_time() - start, time.monotonic() - began, _peak_gb()
+
+
+def _peak_gb() -> float:
+    """Largest resident memory of this process; `getrusage` counts that of the process that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20  # pyright: ignore[reportOptionalSubscript]
 
 
 def _disk(files: list[Path]) -> dict[str, float]:
