@@ -1,6 +1,7 @@
 """Nothing is pinned that nothing uses."""
 
 import ast
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -84,3 +85,17 @@ def test_each_optional_dependency_is_imported_or_says_what_it_is(pin):
     name = name_of(pin)
     used = MODULES.get(name, name.replace("-", "_")) in imported("cpmn", "tests", "benchmarks", "study")
     assert used or name in COMMANDS
+
+
+def test_the_lock_has_every_pin_and_a_hash_of_each_file():
+    """`make lock` writes it."""
+    makefile, lock = ((ROOT / name).read_text() for name in ("Makefile", "requirements.lock"))
+    extras = re.search(r"^LOCKED := (.*)$", makefile, re.MULTILINE)
+    assert extras
+    wanted = {
+        *PROJECT["dependencies"],
+        *(pin for extra in extras[1].split() for pin in PROJECT["optional-dependencies"][extra]),
+    }
+    entries = re.findall(r"^(\S+==\S+)[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}[ \\]*\n)+)", lock, re.MULTILINE)
+    assert len(entries) == len(re.findall(r"^\S", lock, re.MULTILINE))
+    assert {re.sub(r"\[.*\]", "", pin) for pin in wanted} <= {re.sub(r"\[.*\]", "", name) for name, _ in entries}
