@@ -10,11 +10,10 @@ from statsmodels.stats.multitest import multipletests
 
 from cpmn.files import write_text
 from cpmn.scoring import metrics
-from cpmn.scoring.metrics import Estimate
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
-from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of
+from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
 
 PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
@@ -136,7 +135,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Lines:
 def _mixed_row(name: str, patients: pd.DataFrame, readings: Readings) -> list[str]:
     *_, area, overlap, false_ml = _single(patients)
     if len(readings.seeds) > 1:
-        area, overlap = (_with_interval(value_of(figure, readings)) for figure in (auc, dice))
+        area, overlap = (with_interval(value_of(figure, readings)) for figure in (auc, dice))
     found = found_where_cleared(readings, SPECIFICITY).mean() / readings.pe.shape[1]
     positive = patients.groupby("label").agg({"decision": "mean"})["decision"].to_dict()
     own = f"{_percent(positive[1])}, {_percent(1 - positive[0])}"
@@ -160,16 +159,16 @@ def _single(patients: pd.DataFrame) -> list[str]:
     area = metrics.auc(patients["label"].tolist(), patients["score"].tolist())
     overlap = metrics.mean(pe["dice"].tolist())
     counts = [f"{int(one.sum())} of {len(one)}" for one in (pe["decision"], 1 - normals["decision"])]
-    return [*counts, _with_interval(area), _with_interval(overlap), f"{normals['predicted_ml'].mean():.1f}"]
+    return [*counts, with_interval(area), with_interval(overlap), f"{normals['predicted_ml'].mean():.1f}"]
 
 
 def _difference_row(found: Comparison, adjusted: float | None) -> list[str]:
-    fresh = "" if found.fresh_auc is None else _with_interval(found.fresh_auc, "+.3f")
-    student = "" if found.student["low"] is None else _with_interval(found.student, "+.3f")
+    fresh = "" if found.fresh_auc is None else with_interval(found.fresh_auc, "+.3f")
+    student = "" if found.student["low"] is None else with_interval(found.student, "+.3f")
     seeds = ", ".join(map(str, found.seeds))
-    areas = [_with_interval(found.auc, "+.3f"), student, fresh]
+    areas = [with_interval(found.auc, "+.3f"), student, fresh]
     p = "" if adjusted is None else f"{adjusted:.2f}"
-    return [f"`{found.versus}`", seeds, *areas, _with_interval(found.dice, "+.3f"), p]
+    return [f"`{found.versus}`", seeds, *areas, with_interval(found.dice, "+.3f"), p]
 
 
 def _limit(difficulty: str) -> float:
@@ -187,12 +186,6 @@ def _outline(difficulty: str, cohort: str) -> float:
     """Dice of the reader who knows the patient's anatomy and blood."""
     wanted = {"difficulty": difficulty, "cohort": cohort, "reader": "knows anatomy and blood"}
     return where(read("outline.csv", LIMITS), **wanted)["value"].item()
-
-
-def _with_interval(found: Estimate, form: str = ".3f") -> str:
-    """A value with its interval, unless there is none."""
-    interval = "" if found["low"] is None else f" ({found['low']:{form}} to {found['high']:{form}})"
-    return f"{found['value']:{form}}{interval}"
 
 
 def _percent(share: float) -> str:

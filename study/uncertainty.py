@@ -168,6 +168,12 @@ def of_seeds(readings: Readings, seeds: Sequence[int]) -> Readings:
     return Readings(tuple(seeds), readings.pe[rows], readings.normal[rows], readings.dice[rows])
 
 
+def with_interval(found: Estimate, form: str = ".3f") -> str:
+    """A value with its interval, unless there is none."""
+    interval = "" if found["low"] is None else f" ({found['low']:{form}} to {found['high']:{form}})"
+    return f"{found['value']:{form}}{interval}"
+
+
 def _over_seeds(by_seed: np.ndarray, seeds: Sequence[int], draws: Draws) -> np.ndarray:
     return (by_seed * draws.of_seeds(seeds)).sum(axis=1) / len(seeds)
 

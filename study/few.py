@@ -1,0 +1,57 @@
+"""Pairs without masks: who outlines the pairs that nobody outlined, and what a network makes of it (docs/protocol.md).
+
+The tables in `results/few` are read. There a variant is `annotate-k4`, and the draw of the 4 outlined patients is its
+seed; `nct_only` are the trainings with all outlines.
+"""
+
+from pathlib import Path
+
+from study.comparison import PRIMARY, variants
+from study.tables import RESULTS, patients_tested, where
+from study.uncertainty import Figure, Readings, auc, dice, difference, value_of, wider, with_interval
+
+FEW = RESULTS / "few"
+ALL, TEACHER = "nct_only", "annotate"
+NAMES = {
+    "label_alone": "A: the yes or no alone",
+    "label_alone_long": "A-long: the same, as much compute as C",
+    "own": "B: what A's network outlines on their NCT",
+    TEACHER: "C: what `annotate` outlines on their CTPA",
+    ALL: "E: all outlined by a person",
+}
+Cells = list[str]
+
+
+def figures(outlined: int, folder: Path = FEW) -> list[Cells]:
+    """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
+    rows, patients = [], patients_tested(PRIMARY, folder)
+    for name, readings in _of(outlined, folder).items():
+        normals = where(patients, variant=name if name == ALL else f"{name}-k{outlined}", label=0)
+        values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
+        rows.append([NAMES[name], str(len(readings.seeds)), *values, f"{normals['predicted_ml'].mean():.1f}"])
+    return rows
+
+
+def differences(outlined: int, folder: Path = FEW) -> list[Cells]:
+    """`annotate` minus each other: AUC by bootstrap and by Student's t (equal draws alone), Dice."""
+    found = _of(outlined, folder)
+    teacher, rows = found.pop(TEACHER), []
+    for name, other in found.items():
+        area, overlap = (with_interval(difference(figure, teacher, other)[0], "+.3f") for figure in (auc, dice))
+        student = with_interval(wider(auc, teacher, other), "+.3f") if teacher.seeds == other.seeds else ""
+        rows.append([NAMES[name].partition(":")[0], area, student, overlap])
+    return rows
+
+
+def won_back(figure: Figure, outlined: int, folder: Path = FEW) -> float:
+    """Share of the gap between the label alone and all outlines that `annotate` closes; 1 is all of it."""
+    found = _of(outlined, folder)
+    low, middle, high = (float(figure(found[name])) for name in ("label_alone", TEACHER, ALL))
+    return (middle - low) / (high - low)
+
+
+def _of(outlined: int, folder: Path) -> dict[str, Readings]:
+    """Readings by name, of those that were trained, in the order of `NAMES`."""
+    found = variants(PRIMARY, folder)
+    keys = {name: name if name == ALL else f"{name}-k{outlined}" for name in NAMES}
+    return {name: found[key] for name, key in keys.items() if key in found}

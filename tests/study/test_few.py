@@ -1,0 +1,54 @@
+"""Who outlines the others: names, differences and the share that is won back, from tables with known figures."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from study.few import differences, figures, won_back
+from study.tables import PATIENTS, write
+from study.uncertainty import auc, dice
+
+PATIENTS_OF_A_CLASS = 40
+
+
+def rows(variant: str, seed: int, found: float, overlap: float) -> pd.DataFrame:
+    """A training that scores the share `found` of the PE patients above, and the others level with, all normals."""
+    n = PATIENTS_OF_A_CLASS
+    label = np.repeat([1, 0], n)
+    score = np.where(np.arange(2 * n) < round(found * n), 1.0, 0.0)
+    return pd.DataFrame(
+        {"patient_id": [f"p{i:03d}" for i in range(2 * n)], "label": label, "score": score}
+        | {"difficulty": "mixed", "cohort": "test", "variant": variant, "run": f"{variant}-s{seed}", "seed": seed}
+        | {"dice": np.where(label == 1, overlap, np.nan), "predicted_ml": 1.0 - label, "reference_ml": 2.0 * label}
+        | {"noise_hu": 10.0}
+    )
+
+
+@pytest.fixture
+def tables(tmp_path):
+    trained = [rows("nct_only", 0, 1.0, 0.4)]
+    for draw in range(3):
+        trained += [rows("label_alone-k4", draw, 0.0, 0.1), rows("annotate-k4", draw, 0.5, 0.25)]
+        trained += [rows("own-k4", draw, 0.25, 0.15), rows("annotate-k8", draw, 1.0, 0.4)]
+    write(pd.concat(trained), tmp_path / PATIENTS)
+    return tmp_path
+
+
+def test_each_is_named_with_its_trainings_and_figures(tables):
+    found = {name: cells for name, *cells in figures(4, tables)}
+    assert [(name[0], cells[0]) for name, cells in found.items()] == [("A", "3"), ("B", "3"), ("C", "3"), ("E", "1")]
+    assert found["C: what `annotate` outlines on their CTPA"][1:] == ["0.750 (0.675 to 0.825)", "0.250", "1.0"]
+
+
+def test_annotate_is_held_against_each_other_at_the_same_number_of_outlines(tables):
+    found = {name: cells for name, *cells in differences(4, tables)}
+    assert set(found) == {"A", "B", "E"}
+    assert [cells[0].split()[0] for cells in found.values()] == ["+0.250", "+0.125", "-0.250"]
+    assert [cells[2] for cells in found.values()] == ["+0.150", "+0.100", "-0.150"]
+    assert bool(found["B"][1])
+    assert not found["E"][1]  # one training: no draws in common
+
+
+def test_half_of_the_gap_is_won_back(tables):
+    assert won_back(auc, 4, tables) == pytest.approx(0.5)
+    assert won_back(dice, 4, tables) == pytest.approx(0.5)
