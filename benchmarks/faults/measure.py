@@ -15,8 +15,9 @@ import torch
 from benchmarks.faults.cases import Inputs
 from benchmarks.faults.machine import measure_machine
 from benchmarks.faults.outcome import KINDS, Outcome, outcome
+from benchmarks.faults.workflow import measure_workflow
 
-COUNT, TIMES, SEED = 1500, 15, 32
+COUNT, TIMES, KILLS, SEED = 1500, 15, 30, 32
 LOST = "lost"  # a patient left out, or results that differ when repeated
 WRONG = ("silent wrong", "traceback", "hang", LOST)
 Found = dict[str, list[Outcome]]
@@ -25,7 +26,7 @@ Found = dict[str, list[Outcome]]
 def measure() -> list[dict]:
     """A row for each class of input and each kind of trouble: how many cases ended how."""
     found: Found = {}
-    run(found, COUNT, TIMES, SEED)
+    run(found, COUNT, TIMES, SEED, kills=KILLS)
     return table(found)
 
 
@@ -36,8 +37,10 @@ def run(
     seed: int,
     told: Path | None = None,
     only: Collection[str] = (),
+    kills: int = 0,
 ) -> None:
-    """Add outcomes to `found` as they come: `count` mutations in mixed order, then `times` of each trouble.
+    """Add outcomes to `found` as they come: `count` mutations in mixed order, `times` of each trouble, then `kills` of
+    a whole workflow.
 
     told : where what is wrong is written, with the seed and number that make the case again.
     only : classes of input to damage, by name; none are all.
@@ -58,6 +61,9 @@ def run(
                 for trouble, case, one in measure_machine(sources, times, seed):
                     found.setdefault(trouble, []).append(one)
                     _tell(told, f"{trouble} {case}", one)
+        for trouble, case, one in measure_workflow(kills, seed) if kills else ():
+            found.setdefault(trouble, []).append(one)
+            _tell(told, f"{trouble} {case}", one)
     finally:
         logging.disable(before)
         torch.set_num_threads(threads)
@@ -106,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--count", type=int, default=COUNT, help="mutations (default: %(default)s)")
     parser.add_argument("--times", type=int, default=TIMES, help="of each trouble and source (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=KILLS, help="of a whole workflow (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--told", type=Path, default=Path("faults.txt"), help="file of what went wrong")
     options = parser.parse_args()
@@ -113,7 +120,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     found: Found = {}
     try:
-        run(found, options.count, options.times, options.seed, options.told)
+        run(found, options.count, options.times, options.seed, options.told, kills=options.kills)
     except KeyboardInterrupt:
         print("interrupted; so far:")
     for row in table(found):

@@ -94,9 +94,7 @@ def _is_tissue(hu: np.ndarray) -> np.ndarray:
     return (hu > TISSUE_HU[0]) & (hu < TISSUE_HU[1])
 
 
-def coarse_slices(
-    image: sitk.Image, seen_hu: tuple[float, float] = SEEN_HU
-) -> tuple[np.ndarray, tuple[float, float]]:
+def coarse_slices(image: sitk.Image, seen_hu: tuple[float, float] = SEEN_HU) -> tuple[np.ndarray, tuple[float, float]]:
     """Slices (z, y, x) of about `LOOK_MM` in-plane, clipped to `seen_hu`, and their spacing along y and x in mm."""
     factors = [max(1, round(LOOK_MM / spacing)) for spacing in image.GetSpacing()[:2]]
     clipped = sitk.Clamp(sitk.Cast(image, sitk.sitkFloat32), sitk.sitkFloat32, *seen_hu)

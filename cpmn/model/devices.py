@@ -1,5 +1,7 @@
 """Devices that networks compute on, and their precision."""
 
+from typing import Literal
+
 import torch
 
 from cpmn.errors import CpmnError
@@ -18,9 +20,14 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def mixed_precision(device: torch.device, wanted: bool) -> torch.autocast:
-    """Computing in bfloat16, if wanted; on a device that has no instructions for it in float32 all the same."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and has_bfloat16(device))
+def mixed_precision(device: torch.device, wanted: bool | Literal["auto"]) -> torch.autocast:
+    """Computing in bfloat16, if `wants_bfloat16` and the device has instructions for it; else in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=wants_bfloat16(wanted, device) and has_bfloat16(device))
+
+
+def wants_bfloat16(wanted: bool | Literal["auto"], device: torch.device) -> bool:
+    """Whether a setting asks for bfloat16: `auto` does on CUDA alone."""
+    return device.type == "cuda" if wanted == "auto" else wanted
 
 
 def has_bfloat16(device: torch.device | None = None) -> bool:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.errors import CpmnError
-from cpmn.model.devices import device_name, has_bfloat16, mixed_precision
+from cpmn.model.devices import device_name, has_bfloat16, mixed_precision, wants_bfloat16
 from cpmn.model.network import Pathway
 from cpmn.model.plan import pooling_strides
 from cpmn.train.feed import Sampler
@@ -86,7 +86,7 @@ def train(
 def _started(
     config: TrainConfig, spacing: Spacing, device: torch.device, resume: ResumeFolder, world: World
 ) -> Training:
-    if _wants_bfloat16(config, device) and not has_bfloat16(device):
+    if wants_bfloat16(config.machine.bfloat16, device) and not has_bfloat16(device):
         logger.info("%s has no instructions for bfloat16: computing in float32", device_name(device))
     strides = pooling_strides(spacing, config.network.patch_size, len(config.network.channels))
     return start_training(config, strides, device, resume, world)
@@ -105,7 +105,7 @@ def train_step(
     mine = config.machine.accumulation // world.size
     for number, batch in enumerate(batches, start=1):
         with world.adding_up(state.networks, last=number == mine):
-            with _precision(config, device):
+            with mixed_precision(device, config.machine.bfloat16):
                 losses = training_loss(state.networks, _on_device(batch, device, config), config, state.step)
             (losses["total"] / mine).backward()
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()  # waits for a GPU once
@@ -122,15 +122,6 @@ def train_step(
     if state.average is not None:
         state.average.update_parameters(state.pathways[state.reads])
     return _add_up(state, world.gather(found))
-
-
-def _precision(config: TrainConfig, device: torch.device) -> torch.autocast:
-    return mixed_precision(device, _wants_bfloat16(config, device))
-
-
-def _wants_bfloat16(config: TrainConfig, device: torch.device) -> bool:
-    wanted = config.machine.bfloat16
-    return device.type == "cuda" if wanted == "auto" else wanted
 
 
 def _on_device(batch: Batch, device: torch.device, config: TrainConfig) -> Batch:

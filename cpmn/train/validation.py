@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cpmn.config.train import Phase, Spacing, TrainConfig
+from cpmn.model.devices import mixed_precision
 from cpmn.model.inference import predict_volume
 from cpmn.model.losses import classification_loss, segmentation_loss
 from cpmn.model.network import Pathway
@@ -67,7 +68,8 @@ def _validate_subject(
     volume = torch.from_numpy(intensities(np.asarray(getattr(subject, phase)))).to(device)
     background = float(intensities(np.array([AIR_HU]))[0])
     patch = config.network.patch_size
-    output = predict_volume(pathway, volume, spacing, patch, overlap=OVERLAP, background=background)
+    with mixed_precision(device, config.machine.bfloat16):
+        output = predict_volume(pathway, volume, spacing, patch, overlap=OVERLAP, background=background)
     clot = torch.from_numpy(np.array(subject.embolus)).to(device, torch.float32)
     label = torch.tensor([float(subject.label)], device=device)
     logits = torch.logit(output.probability, eps=1e-6)

@@ -7,6 +7,7 @@ import torch
 
 import cpmn.train.validation as validation
 from cpmn.config.train import TrainConfig
+from cpmn.model.devices import has_bfloat16
 from cpmn.model.network import build_pathway
 from cpmn.train.subjects import Subject
 from cpmn.train.validation import validate
@@ -63,3 +64,18 @@ def test_dice_is_of_pe_patients_and_auc_of_all(monkeypatch):
             "validation_found": 0.75,  # 6 of 8 clots
         }
     )
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this processor computes in float32 whatever is asked for")
+@pytest.mark.parametrize("bfloat16", [True, False, "auto"])
+def test_validation_has_the_precision_of_the_training(bfloat16, monkeypatch):
+    config = train_config(patch_size=(16, 16, 8), channels=(8, 8), bfloat16=bfloat16)
+    pathway, read, mixed = build_pathway((8, 8), ((2, 2, 2),), seed=0), validation.predict_volume, []
+
+    def watched(*arguments, **settings):
+        mixed.append(torch.is_autocast_enabled("cpu"))
+        return read(*arguments, **settings)
+
+    monkeypatch.setattr(validation, "predict_volume", watched)
+    validate(pathway, [subject(1)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
+    assert mixed == [bfloat16 is True]
