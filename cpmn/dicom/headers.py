@@ -139,7 +139,7 @@ def read_file_set(source: Path, files: list[Path] | None = None) -> FileSet:
     for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
         _add_file(file_set, path)
     suffixes = {header.path.suffix for header in file_set.headers} - {""}
-    file_set.unreadable = [path for path in file_set.unreadable if not path.stat().st_size or path.suffix in suffixes]
+    file_set.unreadable = [path for path in file_set.unreadable if _looks_like_a_slice(path, suffixes)]
     if not file_set.headers:
         raise SeriesProblem(
             f"none of the {len(files)} files is a readable DICOM image",
@@ -217,6 +217,11 @@ def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
     if "Modality" not in dataset or "SOPInstanceUID" not in dataset:
         raise InvalidDicomError(f"{path} is not DICOM")
     return dataset
+
+
+def _looks_like_a_slice(path: Path, suffixes: set[str]) -> bool:
+    """Whether a file that is no DICOM may be a lost slice. Hidden ones are the work of programs (Snakemake, macOS)."""
+    return not path.name.startswith(".") and (not path.stat().st_size or path.suffix in suffixes)
 
 
 def _add_file(file_set: FileSet, path: Path) -> None:

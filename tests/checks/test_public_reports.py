@@ -134,6 +134,15 @@ def test_files_that_arrived_empty(write_series):
     assert outcomes(folder)["unreadable"] == "warned"
 
 
+@pytest.mark.parametrize(("name", "content"), [(".snakemake_timestamp", b""), ("._00000.dcm", b"Mac OS X")])
+def test_hidden_files_of_other_programs_are_no_slices(write_series, name, content):
+    folder = write_series(z=PLACES)
+    for path in sorted(folder.iterdir()):
+        path.rename(path.with_name(f"{path.name}.dcm"))
+    (folder / name).write_bytes(content)
+    assert outcomes(folder)["unreadable"] == "passed"
+
+
 def test_a_gap_that_the_numbers_do_not_show(write_series):
     """dcm2niix 302: instance numbers run on, and places do not."""
     with pytest.raises(PatientError, match=r"slices are missing: .*7\.50 mm at"):
