@@ -22,6 +22,7 @@ from benchmarks import (
     phantom_real,
     propagate,
     quality,
+    reading,
     register,
     slices,
     train,
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "observer": observer.measure,
     "outline": outline.measure,
     "cost": cost.measure,
+    "reading": reading.measure,
     "train": train.measure,
     "libraries": libraries.measure,
 }
