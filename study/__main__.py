@@ -1,6 +1,7 @@
 """`python -m study`: write the tables of the pages; `figure`: draw the forest plot; of a finished run, by the folder
 RESULTS, `pictures`: draw its clots, `keep`: add its readings to the kept tables, `own`: outline the pairs without an
-outline as its network reads their NCT."""
+outline as its network reads their NCT, `read`: let it read the patients of `few`, once, `outlines`: measure whom it
+outlined."""
 
 import argparse
 from pathlib import Path
@@ -12,11 +13,14 @@ from study.tables import RESULTS
 def main() -> None:
     """Write what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("tables", "figure", "pictures", "keep", "own"), default="tables")
-    parser.add_argument("results", nargs="?", type=Path, help="with pictures, keep, own: results of a run")
-    parser.add_argument("--variant", default="nct_only", help="with pictures, own: whose (default: nct_only)")
-    parser.add_argument("--scores-alone", action="store_true", help="with keep: read no test patient once more")
-    parser.add_argument("--into", type=Path, default=RESULTS, help="with keep, own: folder of what is made")
+    parser.add_argument(
+        "what", nargs="?", choices=("tables", "figure", "pictures", "keep", "own", "read", "outlines"), default="tables"
+    )
+    parser.add_argument("results", nargs="?", type=Path, help="results of a run")
+    parser.add_argument("--variant", default="nct_only", help="with pictures, own, read: whose (default: nct_only)")
+    parser.add_argument(
+        "--into", type=Path, default=RESULTS, help="with keep, own, read, outlines: folder of what is made"
+    )
     options = parser.parse_args()
     if options.what == "tables":
         write_pages()
@@ -27,8 +31,7 @@ def main() -> None:
     elif options.what == "keep":
         from study.keep import keep
 
-        results = (options.results or Path("results")).absolute()
-        for run, added in keep(results, options.into, clots=not options.scores_alone).items():
+        for run, added in keep((options.results or Path("results")).absolute(), options.into).items():
             print(f"{run}: {'kept' if added else 'stands there already'}")
     elif options.what == "own":
         from cpmn.config.root import load_config
@@ -41,6 +44,17 @@ def main() -> None:
         )
         for patient, pieces in outline_by_itself(results, options.variant, options.into, config).items():
             print(f"{patient}: {pieces} pieces")
+    elif options.what in ("read", "outlines"):
+        from cpmn.config.root import load_config
+        from study.cohort import stored_protocol, workflow_config
+        from study.scores import measure_outlines, read_once
+
+        results = (options.results or Path("results")).absolute()
+        if options.what == "outlines":
+            print(measure_outlines(results, options.into))
+        else:
+            config = load_config(workflow_config(stored_protocol()))
+            print(f"{read_once(results, options.variant, config, options.into)} patients read")
     else:
         from study.pictures import draw_pictures
 

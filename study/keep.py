@@ -26,15 +26,11 @@ from cpmn.model.plan import read_plan
 from cpmn.scoring.agreement import mark_lesions
 from cpmn.scoring.lesions import Lesions, match_lesions
 from cpmn.volume.images import read_image
-from study.cohort import MASKS, part_of, phantom_name
+from study.cohort import part_of, phantom_name
 from study.tables import CLOTS, PATIENTS, RESULTS, RUNS, read, write
 
 FALSE_MARKS = 1.0  # per patient without PE, at which clots count as found
 KEPT = ("calibration", "test")
-LOCKED = {"test", "few"}
-"""Parts of the protocol that no choice was made on."""
-OUTLINED_BY = {"nct_only": "annotate"}
-"""What a variant is called where few pairs have an outline: who outlined the others."""
 ORDER = {
     RUNS: ["difficulty", "run"],
     PATIENTS: ["difficulty", "cohort", "patient_id", "run"],
@@ -71,7 +67,7 @@ class Run:
         return f"{self.variant}-s{self.seed}"
 
 
-def keep(results: Path, folder: Path = RESULTS, clots: bool = True) -> dict[str, bool]:
+def keep(results: Path, folder: Path = RESULTS) -> dict[str, bool]:
     """Add every evaluated training of a run to the tables in `folder`; whether each was added, by name.
 
     A training of a name and difficulty that stands there already is left as it is.
@@ -80,7 +76,6 @@ def keep(results: Path, folder: Path = RESULTS, clots: bool = True) -> dict[str,
     ----------
     results : `results` of a folder in which `study/Snakefile` ran, beside its `cohort.csv` and `data`.
     folder : of the tables, made where there are none.
-    clots : whether the test patients are read once more, for the table of clots and the time that reading takes.
 
     Raises CpmnError where nothing was evaluated, where the run judged other patients than the study's test cohort, or
     where its patients are not those of the tables.
@@ -92,7 +87,7 @@ def keep(results: Path, folder: Path = RESULTS, clots: bool = True) -> dict[str,
     added = {run.name: (run.difficulty, run.name) not in standing for run in runs}
     for run in runs:
         if added[run.name]:
-            tables = joined(tables, rows_of(run, clots))
+            tables = joined(tables, rows_of(run))
     for name, table in tables.items():
         write(table, folder / name)
     return added
@@ -102,28 +97,25 @@ def find_runs(results: Path) -> list[Run]:
     """The trainings of a run that were evaluated. Raises CpmnError as `keep`."""
     patients = load_cohort(results.parent / "cohort.csv")
     judged = {part_of(patient.patient_id) for patient in patients if patient.split == "test"}
-    if judged - LOCKED:
-        raise CpmnError(f"{results} judged {', '.join(sorted(judged))}. Only readings of a locked cohort are kept.")
+    if judged != {"test"}:
+        raise CpmnError(f"{results} judged {', '.join(sorted(judged))}. Only readings of the test cohort are kept.")
     facts = {patient.patient_id: read_json(_folder(patient) / "phantom.json") for patient in patients}
     difficulty = facts[patients[0].patient_id]["difficulty"]
     exact = "" if any(patient.ctpa for patient in patients) else "_truth"  # the control that trains on the truth
     folders = sorted(path.parent for path in results.glob("evaluate/*/metrics.json"))
     if not folders:
         raise CpmnError(f"{results} holds no evaluated training. Let the study's command end first.")
-    masks = read_json(results.parent / MASKS)
     return [
-        Run(results, path.name, *_named(path.name, exact, masks, results / "train" / path.name), difficulty, facts)
+        Run(
+            results,
+            path.name,
+            re.sub(r"-s\d+$", "", path.name) + exact,
+            read_plan(results / "train" / path.name / "fold-0").seed,
+            difficulty,
+            facts,
+        )
         for path in folders
     ]
-
-
-def _named(folder: str, exact: str, masks: Mapping[str, Any], training: Path) -> tuple[str, int]:
-    """Variant and seed; with few outlines the variant says how many, and their draw stands for the seed."""
-    variant = re.sub(r"-s\d+$", "", folder)
-    if masks["outlined"] is None:
-        return variant + exact, read_plan(training / "fold-0").seed
-    by = "own" if masks["own"] else OUTLINED_BY.get(variant, variant)
-    return f"{by}-k{masks['outlined']}", masks["draw"]
 
 
 def _folder(patient: Patient) -> Path:
@@ -133,20 +125,19 @@ def _folder(patient: Patient) -> Path:
     return scan.parent
 
 
-def rows_of(run: Run, clots: bool = True) -> Tables:
-    """A training's rows of the three tables; without `clots` that one is empty."""
+def rows_of(run: Run) -> Tables:
+    """A training's rows of the three tables."""
     folder = run.results / "evaluate" / run.folder
     decision, scored = read_json(folder / "decision.json"), pd.read_csv(folder / "patients.csv")
     scored = scored.loc[scored["split"].isin(KEPT) & scored["score"].notna()]
     test = scored.loc[scored["split"] == "test"].set_index("patient_id")["label"]
-    found, seconds = _read_again(run, list(test.index), decision) if clots else ({}, [])
+    found, seconds = _read_again(run, list(test.index), decision)
     normals = [lesions for name, lesions in found.items() if not test[name]]
-    of_pe = {name: lesions for name, lesions in found.items() if test[name]}
-    rows = _clot_rows(run, of_pe, confidence_limit(normals))
+    clots = _clot_rows(run, {name: found[name] for name in test.index[test == 1]}, confidence_limit(normals))
     return {
         RUNS: pd.DataFrame([_run_row(run, decision, seconds)]),
         PATIENTS: _patient_rows(run, scored),
-        CLOTS: pd.DataFrame(rows, columns=pd.Index(COLUMNS[CLOTS])),
+        CLOTS: pd.DataFrame(clots, columns=pd.Index(COLUMNS[CLOTS])),
     }
 
 
@@ -211,8 +202,8 @@ def _run_row(run: Run, decision: Mapping[str, Any], seconds: list[float]) -> dic
         "parameters": read_plan(folder).parameters,
         "training_minutes": round(float(last["seconds"]) / 60, 1),
         "processor_minutes": np.nan,  # the workflow keeps no record of it
-        "reading_seconds": round(float(np.median(seconds)), 3) if seconds else np.nan,
-        "reading_seconds_highest": round(max(seconds), 3) if seconds else np.nan,
+        "reading_seconds": round(float(np.median(seconds)), 3),
+        "reading_seconds_highest": round(max(seconds), 3),
         "specificity_target": decision["threshold"]["target"],
         "precision": "bfloat16" if decision["bfloat16"] else "float32",
         "commit": (read_json(run.results / "track.json").get("commit") or "")[:12],

@@ -9,7 +9,6 @@ import pytest
 from cpmn.errors import CpmnError
 from cpmn.files import write_json, write_table
 from cpmn.scoring.lesions import match_lesions
-from study.cohort import MASKS
 from study.keep import Run, _clot_rows, confidence_limit, find_runs, joined
 from study.tables import CLOTS, PATIENTS, RUNS, read
 
@@ -73,7 +72,7 @@ def test_other_patients_of_the_same_names_are_refused(column):
         joined(old, new)
 
 
-def study(folder: Path, part: str, ctpa: bool = True, **masks: object) -> Path:
+def study(folder: Path, part: str, ctpa: bool = True) -> Path:
     """Sheet and phantoms of a study of two patients, one evaluated training; its results folder."""
     rows = []
     for name, split in (("train-001", "train"), (f"{part}-001", "test")):
@@ -81,12 +80,11 @@ def study(folder: Path, part: str, ctpa: bool = True, **masks: object) -> Path:
         rows.append({"patient_id": name, **files, "ctpa_mask": "", "label": 0, "split": split})
         write_json(folder / name / "phantom.json", {"difficulty": "mixed"})
     write_table(folder / "cohort.csv", list(rows[0]), rows)
-    write_json(folder / MASKS, {"outlined": None, "draw": 0, "own": False} | masks)
     return folder / "results"
 
 
 def test_a_run_that_judged_other_patients_is_refused(tmp_path):
-    with pytest.raises(CpmnError, match=r"judged development\. Only readings of a locked cohort are kept"):
+    with pytest.raises(CpmnError, match=r"judged development\. Only readings of the test cohort are kept"):
         find_runs(study(tmp_path, "development"))
 
 
@@ -102,18 +100,3 @@ def test_names_say_variant_seed_and_whether_labels_were_exact(tmp_path, monkeypa
     monkeypatch.setattr("study.keep.read_plan", lambda folder: type("Plan", (), {"seed": 2}))
     (run,) = find_runs(results)
     assert (run.name, run.difficulty, run.folder) == (name, "mixed", "nct_only-s2")
-
-
-@pytest.mark.parametrize(
-    ("folder", "own", "name"),
-    [
-        ("nct_only", False, "annotate-k4-s2"),
-        ("nct_only", True, "own-k4-s2"),
-        ("label_alone_long", False, "label_alone_long-k4-s2"),
-    ],
-)
-def test_with_few_outlines_names_say_who_outlined_the_others_and_which_draw(tmp_path, folder, own, name):
-    results = study(tmp_path, "few", outlined=4, draw=2, own=own)
-    write_json(results / "evaluate" / folder / "metrics.json", {})
-    (run,) = find_runs(results)
-    assert run.name == name

@@ -1,0 +1,121 @@
+"""Scores of the locked cohort `few`, read once by a training, as rows of a table of patients (`study.tables`).
+
+The score is the network's class probability. The workflow's own score is fitted on calibration patients, and with few
+of them its fit would differ from network to network by chance. `evidence` is its other feature: log mL of marks.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from cpmn.cohort.kinds import is_reported
+from cpmn.cohort.sheet import Patient, load_cohort
+from cpmn.config.root import Config
+from cpmn.errors import CpmnError
+from cpmn.files import read_json
+from cpmn.job.status import read_status
+from cpmn.model.ensemble import load_folds, read_crop
+from cpmn.scoring.overlap import dice
+from cpmn.volume.images import read_image, voxel_ml
+from study.cohort import MASKS, part_of, phantom_name
+from study.tables import PATIENTS, read, write
+
+PART = "few"
+OUTLINERS = "outliners.csv"
+ALL = "nct_only"
+OUTLINED_BY = {ALL: "annotate"}
+"""What a variant is called where few pairs are outlined: who outlined the others."""
+
+
+def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
+    """Add a training's scores of the locked patients to the table in `folder`; how many patients were read.
+
+    results : of a folder in which `study/Snakefile` trained `variant` and preprocessed the cohort.
+
+    Raises CpmnError where this training has read them already.
+    """
+    name, seed = named(results, variant)
+    path = folder / PATIENTS
+    kept = read(PATIENTS, folder) if path.is_file() else pd.DataFrame()
+    if not kept.empty and f"{name}-s{seed}" in set(kept["run"]):
+        raise CpmnError(f"{path} holds {name}, draw {seed}: a locked cohort is read once.")
+    models = load_folds(results / "train" / variant, 1, config.evaluate.device)
+    patients = [p for p in load_cohort(results.parent / "cohort.csv") if part_of(p.patient_id) == PART]
+    rows = [
+        {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed, "cohort": "test"}
+        | _row(patient, results, models, config)
+        for patient in tqdm(patients, desc=f"{name}, draw {seed}", disable=None)
+    ]
+    table = pd.concat([table for table in (kept, pd.DataFrame(rows)) if not table.empty])
+    write(table.sort_values(["patient_id", "run"], kind="stable"), path)
+    return len(rows)
+
+
+def named(results: Path, variant: str) -> tuple[str, int]:
+    """Name of a training, which says who outlined and how many were outlined by a person, and its draw."""
+    masks = read_json(results.parent / MASKS)
+    if masks["outlined"] is None:
+        return variant, 0
+    by = "own" if masks["own"] else OUTLINED_BY.get(variant, variant)
+    return f"{by}-k{masks['outlined']}", masks["draw"]
+
+
+def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[str, Any]:
+    crop = results / "crop" / patient.patient_id
+    image, clots = (read_image(crop / f"{name}.nii.gz") for name in ("nct", "embolus"))
+    found = read_crop(models, image, config.evaluate)
+    truth = sitk.GetArrayFromImage(clots) > 0
+    marked = found.probability >= config.evaluate.segmentation_threshold
+    assert patient.nct is not None
+    facts = read_json(patient.nct.parent / "phantom.json")
+    return {
+        "patient_id": phantom_name(patient.patient_id),
+        "label": patient.label,
+        "score": found.class_probability,
+        "evidence": found.features[0]["lesion"],
+        "dice": dice(marked, truth) if patient.label else np.nan,
+        "reference_ml": float(truth.sum() * voxel_ml(image)),
+        "predicted_ml": float(marked.sum() * voxel_ml(image)),
+        "noise_hu": facts["noise_hu"]["nct"],
+    }
+
+
+def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
+    """Add to the table in `folder` how good a run's outlines are of training patients that no person outlined.
+
+    `dice_ctpa` is that of what `annotate` outlined with the phantom's own clots on the CTPA, `dice_nct` that of the
+    labels that the NCT pathway learns from with those on the NCT; means over the patients.
+    """
+    masks = read_json(results.parent / MASKS)
+    rows = [_outline(p, results, masks["own"]) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
+    rows = [row for row in rows if row]
+    found = {"by": "own" if masks["own"] else "annotate", "outlined": masks["outlined"], "draw": masks["draw"]}
+    found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
+    path = folder / OUTLINERS
+    old = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+    write(pd.concat([table for table in (old, pd.DataFrame([found])) if not table.empty]).drop_duplicates(), path)
+    return found
+
+
+def _unoutlined(patient: Patient) -> bool:
+    return bool(patient.label and patient.ctpa and not patient.ctpa_mask and part_of(patient.patient_id) == "train")
+
+
+def _outline(patient: Patient, results: Path, own: bool) -> dict[str, float]:
+    name = patient.patient_id
+    if (own and is_reported(patient)) or not read_status(results / "crop" / name / "status.json")["passed"]:
+        return {}
+    assert patient.ctpa is not None
+    truth = patient.ctpa.parent
+    found = {"dice_nct": _dice(results / "propagate" / name / "embolus.nii.gz", truth / "nct_truth.nii.gz")}
+    if not own:
+        found["dice_ctpa"] = _dice(results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz")
+    return found
+
+
+def _dice(one: Path, other: Path) -> float:
+    return dice(*(sitk.GetArrayFromImage(read_image(path)) > 0 for path in (one, other)))

@@ -1,0 +1,72 @@
+"""A locked cohort is read once; outlines are held against the phantom's truth."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.config.root import load_config
+from cpmn.errors import CpmnError
+from cpmn.files import write_json, write_table
+from cpmn.volume.images import write_image
+from study import scores
+from study.cohort import MASKS
+from study.scores import measure_outlines, named, read_once
+from study.tables import PATIENTS, read
+
+
+def folder_of(tmp_path, **masks):
+    """Results of a study with one locked patient, two pairs that nobody outlined, and one outlined."""
+    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 2, "own": False} | masks)
+    rows = [
+        {"patient_id": "few-007", "nct": "few/nct", "label": 1, "split": "test"},
+        {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "label": 1, "split": "train"},
+        {"patient_id": "train-002", "nct": "b/nct", "ctpa": "b/ctpa", "label": 1, "split": "train"},
+        {"patient_id": "train-003", "nct": "c/nct", "ctpa": "c/ctpa", "ctpa_mask": "c/m", "label": 1, "split": "train"},
+    ]
+    write_table(tmp_path / "cohort.csv", ["patient_id", "ctpa", "nct", "ctpa_mask", "label", "split"], rows)
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize(
+    ("variant", "masks", "name"),
+    [
+        ("nct_only", {}, ("annotate-k4", 2)),
+        ("label_alone", {}, ("label_alone-k4", 2)),
+        ("label_alone", {"own": True}, ("own-k4", 2)),
+        ("nct_only", {"outlined": None}, ("nct_only", 0)),
+    ],
+)
+def test_a_training_is_named_by_who_outlined_the_others(tmp_path, variant, masks, name):
+    assert named(folder_of(tmp_path, **masks), variant) == name
+
+
+def test_a_locked_cohort_is_read_once(tmp_path, monkeypatch):
+    results, tables = folder_of(tmp_path), tmp_path / "tables"
+    monkeypatch.setattr(scores, "load_folds", lambda *_: {})
+    monkeypatch.setattr(scores, "_row", lambda patient, *_: {"patient_id": patient.patient_id, "label": patient.label})
+    for variant in ("nct_only", "label_alone"):
+        assert read_once(results, variant, load_config({}), tables) == 1
+    assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-s2", "label_alone-k4-s2"]
+    with pytest.raises(CpmnError, match=r"holds label_alone-k4, draw 2: a locked cohort is read once"):
+        read_once(results, "label_alone", load_config({}), tables)
+
+
+def outline(path, voxels: int):
+    values = np.zeros((1, 1, 8), np.uint8)
+    values[..., :voxels] = 1
+    write_image(sitk.GetImageFromArray(values), path)
+
+
+def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path):
+    results = folder_of(tmp_path)
+    for name, place, drawn, carried in (("train-001", "a", 4, 2), ("train-002", "b", 2, 4)):
+        write_json(results / "crop" / name / "status.json", {"passed": True})
+        outline(tmp_path / place / "ctpa_mask.nii.gz", 4)
+        outline(tmp_path / place / "nct_truth.nii.gz", 4)
+        outline(results / "annotate" / name / "embolus.nii.gz", drawn)
+        outline(results / "propagate" / name / "embolus.nii.gz", carried)
+    found = measure_outlines(results, tmp_path / "tables")
+    assert found["patients"] == 2
+    assert found["dice_ctpa"] == found["dice_nct"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)
+    measure_outlines(results, tmp_path / "tables")
+    assert len(read(scores.OUTLINERS, tmp_path / "tables")) == 1
