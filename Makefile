@@ -20,16 +20,16 @@ $(READY): pyproject.toml
 	@.venv/bin/python -m compileall -qq -j 0 .venv/lib || true # pip would compile on one core alone; a few files are no Python 3.11
 	@touch $@
 
-# Everything that tests of any kind need, on every platform: what `make locked` checks each download against.
+# Everything that tests of any kind need: what `make locked` checks each download against.
 LOCKED := dev conda-test dicom-test export export-test greedy s3-test slurm browser postgresql watch
 lock: ## Write requirements.lock: every package, its version and hashes (needs uv)
-	uv pip compile pyproject.toml $(addprefix --extra ,$(LOCKED)) --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml $(addprefix --extra ,$(LOCKED)) --python-version 3.11 --universal --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
 
 locked: ## Create .venv from requirements.lock alone; a download with another hash is refused
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch .venv/.ready-dev
 
 demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report (under 10 minutes on two idle cores)

@@ -17,11 +17,14 @@ def main() -> None:
         "what", nargs="?", choices=("tables", "figure", "pictures", "keep", "own", "read", "outlines"), default="tables"
     )
     parser.add_argument("results", nargs="?", type=Path, help="results of a run")
-    parser.add_argument("--variant", default="nct_only", help="with pictures, own, read: whose (default: nct_only)")
+    parser.add_argument("--variant", help="with pictures, read: whose (default: nct_only); own: needed")
     parser.add_argument(
         "--into", type=Path, default=RESULTS, help="with keep, own, read, outlines: folder of what is made"
     )
     options = parser.parse_args()
+    if options.what == "own" and options.variant is None:
+        parser.error("own needs --variant: the one that learnt from the labels alone")
+    variant = options.variant or "nct_only"
     if options.what == "tables":
         write_pages()
     elif options.what == "figure":
@@ -42,7 +45,7 @@ def main() -> None:
             (options.results or Path("results")).absolute(),
             load_config(workflow_config(stored_protocol())),
         )
-        for patient, pieces in outline_by_itself(results, options.variant, options.into, config).items():
+        for patient, pieces in outline_by_itself(results, variant, options.into, config).items():
             print(f"{patient}: {pieces} pieces")
     elif options.what in ("read", "outlines"):
         from cpmn.config.root import load_config
@@ -54,11 +57,11 @@ def main() -> None:
             print(measure_outlines(results, options.into))
         else:
             config = load_config(workflow_config(stored_protocol()))
-            print(f"{read_once(results, options.variant, config, options.into)} patients read")
+            print(f"{read_once(results, variant, config, options.into)} patients read")
     else:
         from study.pictures import draw_pictures
 
-        for place in draw_pictures(options.results or Path("results"), options.variant, DOCS / "images"):
+        for place in draw_pictures(options.results or Path("results"), variant, DOCS / "images"):
             print(f"{place.kind}: {place.patient}, {place.ml:.2f} mL")
 
 

@@ -17,6 +17,7 @@ from cpmn.config.root import load_config
 from cpmn.config.section import Section
 from cpmn.config.variants import wrong_keys
 from cpmn.errors import CpmnError
+from cpmn.files import read_json
 
 TRAINING = ("train", "validation")  # parts with both phases; the others have the NCT and its truth alone
 MASKS = "masks.json"
@@ -94,6 +95,27 @@ def annotate_settings(protocol: Protocol) -> dict[str, int]:
     return {"folds": settings.folds, "seed": settings.seed}
 
 
+def row_for(patient: Patient, stages: Sequence[str]) -> dict[str, Any]:
+    """What `stages` may know of a patient: never how the patient is scored, and masks only where they are carried."""
+    masks = set() if "propagate" in stages else {"nct_mask"}
+    return patient.model_dump(mode="json", exclude={"nct_truth", "split", "group"} | masks)
+
+
+def settings_of(values: dict[str, Any], stages: Sequence[str], networks: int) -> dict[str, Any]:
+    """What of the workflow's configuration `stages` depend on; `networks` of `annotate` there are (its folds)."""
+    sections = {"on_bad_patient", *("crop" if stage == "annotate/crop" else stage for stage in stages)}
+    found = {key: value for key, value in values.items() if key in sections}
+    if "annotate" not in stages:
+        return found
+    reading = {"annotate": values.get("annotate", {}) | {"folds": networks}}
+    return found | reading | {key: values[key] for key in ("convert", "crop") if key in values} | _device(values)
+
+
+def _device(values: dict[str, Any]) -> dict[str, Any]:
+    device = values.get("evaluate", {}).get("device")
+    return {} if device is None else {"evaluate": {"device": device}}
+
+
 def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:
     """Settings of the phantom cohort that a part's patients are from; `patients` is as many as hold the part."""
     settings = load_config(workflow_config(protocol)).phantom
@@ -122,12 +144,25 @@ def _part_rows(protocol: Protocol, part: str) -> list[Row]:
     rows = [_placed(row, part) | {"split": split} for row in made if row in chosen]
     if protocol.outlined is not None:
         rows = _few_outlined(rows, part, protocol.outlined, protocol.draw)
-    return rows if protocol.own is None else [row | _own_outline(row, protocol.own) for row in rows]
+    if protocol.own is None or part not in TRAINING:
+        return rows
+    _require_masks_of(protocol, protocol.own)
+    return [row | _own_outline(row, protocol.own) for row in rows]
+
+
+def _require_masks_of(protocol: Protocol, folder: Path) -> None:
+    """Raise CpmnError unless `folder` holds what `study own` wrote of a run with the same outlined patients."""
+    record = folder / MASKS
+    if not folder.is_absolute() or not record.is_file():  # Snakemake has changed into its --directory
+        raise CpmnError(f"own: {folder} is not the whole path of a folder that `python -m study own` wrote.")
+    made, wanted = read_json(record), {"outlined": protocol.outlined, "draw": protocol.draw}
+    if any(made[key] != value for key, value in wanted.items()):
+        raise CpmnError(f"own: {folder} was made for {made}, and this run is {wanted}.")
 
 
 def _own_outline(row: Row, folder: Path) -> Row:
     """The mask that lies in `folder` for a pair with PE that nobody outlined."""
-    mask = folder.absolute() / f"{row['patient_id']}.nii.gz"
+    mask = folder / f"{row['patient_id']}.nii.gz"
     nobody = row["label"] == "1" and row["ctpa"] and not row["ctpa_mask"]
     return {"nct_mask": str(mask)} if nobody and mask.exists() else {}
 

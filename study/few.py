@@ -8,7 +8,7 @@ from pathlib import Path
 
 from study.comparison import PRIMARY, variants
 from study.tables import RESULTS, patients_tested, where
-from study.uncertainty import Figure, Readings, auc, dice, difference, value_of, wider, with_interval
+from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
 
 FEW = RESULTS / "few"
 ALL, TEACHER = "nct_only", "annotate"
@@ -35,10 +35,11 @@ def figures(outlined: int, folder: Path = FEW) -> list[Cells]:
 def differences(outlined: int, folder: Path = FEW) -> list[Cells]:
     """`annotate` minus each other: AUC by bootstrap and by Student's t (equal draws alone), Dice."""
     found = _of(outlined, folder)
-    teacher, rows = found.pop(TEACHER), []
+    whole, rows = found.pop(TEACHER), []
     for name, other in found.items():
+        teacher, other = (whole, other) if name == ALL else of_common_seeds(whole, other)
         area, overlap = (with_interval(difference(figure, teacher, other)[0], "+.3f") for figure in (auc, dice))
-        student = with_interval(wider(auc, teacher, other), "+.3f") if teacher.seeds == other.seeds else ""
+        student = "" if name == ALL else with_interval(wider(auc, teacher, other), "+.3f")
         rows.append([NAMES[name].partition(":")[0], area, student, overlap])
     return rows
 

@@ -9,22 +9,29 @@ from cpmn.annotate.reading import sure_pieces
 from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import Config
+from cpmn.files import read_json, write_json
+from cpmn.job.status import read_status
 from cpmn.model.inference import load_model, predict_crop
 from cpmn.volume.box import paste
 from cpmn.volume.images import image_like, read_image, write_image
+from study.cohort import MASKS
 
 
 def outline_by_itself(results: Path, variant: str, folder: Path, config: Config) -> dict[str, int]:
     """Outline the pairs that nobody outlined as `variant` of a finished training reads their NCT; pieces by patient.
 
     Writes `folder`/PATIENT.nii.gz, piece ids on the native NCT, of those with a piece that is sure enough. What is kept
-    of a probability is decided as `annotate` does.
+    of a probability is decided as `annotate` does. Patients that were excluded are left out.
     """
     reading = config.evaluate
     model = load_model(results / "train" / variant / "fold-0", reading.device)
     found = {}
+    write_json(folder / MASKS, read_json(results.parent / MASKS))
     for patient in tqdm([p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]):
-        crop = read_image(results / "crop" / patient.patient_id / "nct.nii.gz")
+        where = results / "crop" / patient.patient_id
+        if not read_status(where / "status.json")["passed"]:
+            continue
+        crop = read_image(where / "nct.nii.gz")
         read = predict_crop(
             model, crop, overlap=reading.overlap, highest_hu=reading.highest_hu, bfloat16=reading.bfloat16
         )

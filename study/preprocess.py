@@ -32,6 +32,7 @@ PRODUCTS = {  # by stage, in order; those of the CTPA are written for pairs alon
     "propagate": ("embolus.nii.gz",),
     "crop": ("nct.nii.gz", "ctpa.nii.gz", "embolus.nii.gz", "lung.nii.gz", "crop.json"),
 }
+MODULES = {stage: f"cpmn.{stage}.stage" for stage in PRODUCTS} | {"annotate/crop": "cpmn.annotate.crops"}
 TEACHING = ("annotate/crop",)
 """Stages of those who teach the networks of `annotate`."""
 READING = ("annotate", "propagate", "crop")
@@ -104,7 +105,7 @@ def _annotate(patient: Patient, results: Path, config: Config) -> None:
     annotate_patient(
         patient,
         results / "convert" / name / "ctpa.nii.gz",
-        sorted(path.parent for path in results.glob("annotate/fold-*/model.safetensors")),
+        [results / f"annotate/fold-{fold}" for fold in range(config.annotate.folds)],
         results / "annotate" / name,
         config.annotate,
         config.crop,

@@ -2,11 +2,21 @@
 
 import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cpmn.files import read_json, read_test_rows, sha256_of_files, write_json, write_table, written_atomically
+from cpmn.files import (
+    read_json,
+    read_test_rows,
+    sha256_of_files,
+    write_json,
+    write_table,
+    write_text,
+    written_atomically,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -16,6 +26,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
         temporary.write_text((tmp_path / "absent").read_text())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_contents_are_on_the_disk_before_the_file_gets_its_name(tmp_path, monkeypatch):
+    """After a loss of power there is the old file or the whole new one."""
+    done, sync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (sync(file), done.append(f"synced {os.fstat(file).st_size} bytes")))
+    monkeypatch.setattr(Path, "replace", lambda one, other: (done.append("named"), replace(one, other))[1])
+    write_text(tmp_path / "status.json", "12345")
+    assert done == ["synced 5 bytes", "named"]
 
 
 def test_json_has_null_where_a_number_is_not_defined(tmp_path):

@@ -38,12 +38,17 @@ def measure_workflow(times: int, seed: int) -> Iterator[tuple[str, str, Outcome]
         _finish(whole)
         _begun(whole, start)
         seconds, expected = _timed(shutil.copytree(start, Path(name) / "timed")), _digests(whole)
-        for number in range(times):
-            folder = Path(shutil.copytree(start, Path(name) / str(number)))
-            yield "kill -9, workflow", f"{seed}/{number}", _killed(folder, float(random.uniform(0, seconds)), expected)
+        kills = 0
+        while kills < times:
+            folder = Path(shutil.copytree(start, Path(name) / "killed"))
+            if _kill(folder, float(random.uniform(0, seconds))):
+                yield "kill -9, workflow", f"{seed}/{kills}", _judged(folder, expected)
+                kills += 1
             shutil.rmtree(folder)
         for days in (-1, 1):
-            yield f"clock moved by {days:+d} day, workflow", f"{seed}", _moved(whole, days * DAY, expected)
+            moved = Path(shutil.copytree(whole, Path(name) / "moved"))
+            yield f"clock moved by {days:+d} day, workflow", f"{seed}", _moved(moved, days * DAY, expected)
+            shutil.rmtree(moved)
 
 
 def _command(folder: Path, *arguments: str) -> list[str]:
@@ -81,27 +86,29 @@ def _timed(folder: Path) -> float:
     return time.monotonic() - began
 
 
-def _killed(folder: Path, seconds: float, expected: Digests) -> Outcome:
+def _kill(folder: Path, seconds: float) -> bool:
+    """Start the workflow and kill it after `seconds`; False if it had ended by then."""
     quiet = subprocess.DEVNULL
     started = subprocess.Popen(_command(folder), stdout=quiet, stderr=quiet, start_new_session=True)
-    time.sleep(seconds)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
-    _run(folder, "--unlock")
-    return _judged(folder, expected)
+    try:
+        started.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)
+    return started.wait() == -signal.SIGKILL
 
 
-def _moved(whole: Path, seconds: float, expected: Digests) -> Outcome:
+def _moved(folder: Path, seconds: float, expected: Digests) -> Outcome:
     """All files of a finished run get another date, as if the clock had been moved after it."""
-    for path in whole.rglob("*"):
+    for path in folder.rglob("*"):
         if not path.is_symlink():
             then = path.stat().st_mtime + seconds
             os.utime(path, (then, then))
-    return _judged(whole, expected)
+    return _judged(folder, expected)
 
 
 def _judged(folder: Path, expected: Digests) -> Outcome:
     try:
+        _run(folder, "--unlock")
         code, said = _run(folder)
     except subprocess.TimeoutExpired:
         return Outcome("hang")

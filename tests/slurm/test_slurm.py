@@ -57,21 +57,25 @@ class Cluster:
         command += ["--slurm-keep-successful-logs", "--jobs", "4", "--latency-wait", "5"]
         command += ["--config", *config] if config else []
         environment = {**self.slurm.environment, "CUDA_VISIBLE_DEVICES": ""}
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(command, env=environment, **both) as started:
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started = subprocess.Popen(command, env=environment, **out)
+        try:
             meanwhile()
             said, _ = started.communicate(timeout=1100)
+        finally:
+            started.kill()
         return subprocess.CompletedProcess(command, started.returncode, said)
 
-    def running(self, comment: str) -> str:
-        """Number of the job with this comment, as soon as it runs."""
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
+    def stop(self, orders: dict[str, list[str]]) -> None:
+        """Call `scancel` with what is given for each job's comment, as soon as its script has written something."""
+        deadline, waiting = time.monotonic() + 300, dict(orders)
+        while waiting and time.monotonic() < deadline:
             for job in self.slurm.jobs():
-                if (job["Comment"], job["JobState"]) == (comment, "RUNNING"):
-                    return job["JobId"]
+                comment, log = job["Comment"], Path(job.get("StdOut", ""))
+                if comment in waiting and job["JobState"] == "RUNNING" and log.is_file() and log.stat().st_size:
+                    self.slurm.client("scancel", *waiting.pop(comment), job["JobId"])
             time.sleep(0.1)
-        raise AssertionError(f"no running job {comment}")
+        assert not waiting, f"never seen running: {list(waiting)}"
 
 
 def _rule(record: dict[str, str]) -> str:
@@ -177,14 +181,14 @@ def _check_bad_patient(cluster: Cluster, folder: Path) -> None:
         writer.writerows(rows)
     another = Cluster(cluster.slurm, cluster.code, folder / "run")
 
-    def lose() -> None:
-        cluster.slurm.client("scancel", another.running(f"rule_convert_wildcards_{cancelled}"))
-        job = another.running(f"rule_convert_wildcards_{killed}")
-        cluster.slurm.client("scancel", "--signal=KILL", "--full", job)
-
+    # Of the second one the script is killed, as by the machine; Slurm itself did not end it.
+    orders = {cancelled: [], killed: ["--signal=KILL", "--batch"]}
+    orders = {f"rule_convert_wildcards_{name}": given for name, given in orders.items()}
     images = [f"results/convert/{row['patient_id']}/nct.nii.gz" for row in rows]
     cohort = (f"cohort={folder / 'cohort.csv'}",)
-    done = another.snakemake("--keep-going", *images, profile=PROFILE.parent, config=cohort, meanwhile=lose)
+    done = another.snakemake(
+        "--keep-going", *images, profile=PROFILE.parent, config=cohort, meanwhile=lambda: another.stop(orders)
+    )
     assert done.returncode != 0
     assert f"patient {bad}: " in done.stdout
     assert "does not exist" in done.stdout

@@ -8,13 +8,16 @@ from cpmn.cohort.sheet import parse_cohort
 from cpmn.cohort.splits import split_cohort
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
+from cpmn.files import write_json
 from study.cohort import (
+    MASKS,
     Part,
     Protocol,
     batches,
     load_protocol,
     phantom_config,
     phantom_name,
+    settings_of,
     sheet_rows,
     workflow_config,
 )
@@ -115,6 +118,7 @@ def test_few_are_outlined_and_draws_share_nobody():
 
 
 def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlined(tmp_path):
+    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": False})
     (tmp_path / "train-010.nii.gz").touch()  # a PE patient that draw 0 does not outline
     (tmp_path / "train-002.nii.gz").touch()  # one that it outlines
     (tmp_path / "train-001.nii.gz").touch()  # one without PE
@@ -122,3 +126,26 @@ def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlin
     masked = {name: row["nct_mask"] for name, row in rows.items() if row["nct_mask"] and row["ctpa"]}
     assert masked == {"train-010": str(tmp_path / "train-010.nii.gz")}
     assert rows["train-002"]["ctpa_mask"]
+
+
+@pytest.mark.parametrize(
+    ("draw", "folder", "message"),
+    [
+        (1, "{}", r"was made for \{'outlined': 4, 'draw': 0, 'own': False\}, and this run is"),
+        (0, "{}/nowhere", "is not the whole path of a folder that `python -m study own` wrote"),
+        (0, "masks", "is not the whole path of a folder that `python -m study own` wrote"),
+    ],
+)
+def test_masks_of_another_draw_and_a_folder_that_is_none_are_refused(tmp_path, draw, folder, message):
+    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": False})
+    with pytest.raises(CpmnError, match=message):
+        sheet_rows(protocol(outlined=4, draw=draw, own=folder.format(tmp_path)))
+
+
+def test_a_batch_is_set_by_what_its_stages_read():
+    values = {"on_bad_patient": "exclude", "crop": {"margin_mm": 5}, "train": {}, "annotate": {"folds": 5, "steps": 9}}
+    assert settings_of(values, ["annotate/crop"], 2) == {"on_bad_patient": "exclude", "crop": {"margin_mm": 5}}
+    read = settings_of(values | {"evaluate": {"device": "cpu", "overlap": 0.1}}, ["annotate", "propagate"], 2)
+    assert read["annotate"] == {"folds": 2, "steps": 9}
+    assert read["evaluate"] == {"device": "cpu"}
+    assert settings_of(values, ["convert", "register"], 2) == {"on_bad_patient": "exclude"}
