@@ -6,12 +6,18 @@ seed; `nct_only` are the trainings with all outlines.
 
 from pathlib import Path
 
+import pandas as pd
+
 from study.comparison import PRIMARY, variants
-from study.tables import RESULTS, patients_tested, where
+from study.tables import RESULTS, patients_tested, read, where
 from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
 
 FEW = RESULTS / "few"
-ALL, TEACHER = "nct_only", "annotate"
+OUTLINERS = "outliners.csv"
+ALL = "nct_only"
+FEWEST = 4
+"""Outlined patients at which the primary endpoint is asked."""
+TEACHER = "annotate"
 NAMES = {
     "label_alone": "A: the yes or no alone",
     "label_alone_long": "A-long: the same, as much compute as C",
@@ -49,6 +55,19 @@ def won_back(figure: Figure, outlined: int, folder: Path = FEW) -> float:
     found = _of(outlined, folder)
     low, middle, high = (float(figure(found[name])) for name in ("label_alone", TEACHER, ALL))
     return (middle - low) / (high - low)
+
+
+def outlines(folder: Path = FEW) -> list[Cells]:
+    """A row for each draw and outliner: Dice of outlines that no person drew with the truth (`study.scores`)."""
+    found = read(OUTLINERS, folder).sort_values(["by", "outlined", "draw"])
+    return [
+        [f"`{row.by}`", str(row.outlined), str(row.draw), str(row.patients), _dice(row.dice_ctpa), _dice(row.dice_nct)]
+        for row in found.itertuples()
+    ]
+
+
+def _dice(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
 
 
 def _of(outlined: int, folder: Path) -> dict[str, Readings]:

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
+from study.few import FEWEST, differences, figures, outlines
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -95,9 +96,34 @@ def runs_table() -> Lines:
     yield from markdown(heads, rows)
 
 
+def few_table() -> Lines:
+    """Who outlined the pairs that nobody outlined, and what a network makes of it."""
+    heads = [
+        f"labels of the other PE patients ({FEWEST} outlined)",
+        "trainings",
+        "AUC",
+        "Dice",
+        "mL marked in a normal",
+    ]
+    yield from markdown(heads, figures(FEWEST))
+
+
+def few_differences_table() -> Lines:
+    """`annotate` minus its controls."""
+    yield from markdown(["C minus", "AUC", "by Student's t", "Dice"], differences(FEWEST))
+
+
+def outlines_table() -> Lines:
+    """How the outlines agree with the phantom's truth."""
+    heads = ["outlined by", "outlined by a person", "draw", "patients", "Dice on the CTPA", "Dice on the NCT"]
+    yield from markdown(heads, outlines())
+
+
 TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
-    "result.md": {"mixed": mixed_table, "others": others_table},
+    "result.md": {"mixed": mixed_table, "few": few_table, "others": others_table},
     "protocol.md": {
+        "few-differences": few_differences_table,
+        "outlines": outlines_table,
         "differences": differences_table,
         "thirds": thirds_table,
         "clots": clots_table,

@@ -22,12 +22,11 @@ from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, part_of, phantom_name
+from study.few import ALL, OUTLINERS, TEACHER
 from study.tables import PATIENTS, read, write
 
 PART = "few"
-OUTLINERS = "outliners.csv"
-ALL = "nct_only"
-OUTLINED_BY = {ALL: "annotate"}
+OUTLINED_BY = {ALL: TEACHER}
 """What a variant is called where few pairs are outlined: who outlined the others."""
 
 
@@ -93,7 +92,7 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     masks = read_json(results.parent / MASKS)
     rows = [_outline(p, results, masks["own"]) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
     rows = [row for row in rows if row]
-    found = {"by": "own" if masks["own"] else "annotate", "outlined": masks["outlined"], "draw": masks["draw"]}
+    found = {"by": "own" if masks["own"] else TEACHER, "outlined": masks["outlined"], "draw": masks["draw"]}
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
     path = folder / OUTLINERS
     old = pd.read_csv(path) if path.is_file() else pd.DataFrame()

@@ -10,6 +10,7 @@ from cpmn.files import write_json, write_table
 from cpmn.volume.images import write_image
 from study import scores
 from study.cohort import MASKS
+from study.few import OUTLINERS
 from study.scores import measure_outlines, named, read_once
 from study.tables import PATIENTS, read
 
@@ -69,4 +70,4 @@ def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path
     assert found["patients"] == 2
     assert found["dice_ctpa"] == found["dice_nct"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)
     measure_outlines(results, tmp_path / "tables")
-    assert len(read(scores.OUTLINERS, tmp_path / "tables")) == 1
+    assert len(read(OUTLINERS, tmp_path / "tables")) == 1
