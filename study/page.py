@@ -120,9 +120,13 @@ def outlines_table() -> Lines:
 
 
 TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
-    "result.md": {"mixed": mixed_table, "few": few_table, "others": others_table},
-    "protocol.md": {
+    "result.md": {
+        "mixed": mixed_table,
+        "few": few_table,
         "few-differences": few_differences_table,
+        "others": others_table,
+    },
+    "protocol.md": {
         "outlines": outlines_table,
         "differences": differences_table,
         "thirds": thirds_table,
