@@ -36,9 +36,9 @@ demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report 
 	snakemake --cores $(CORES)
 	@echo "Open results/report/index.html"
 
-# Two workers more than cores: the tests on Slurm, of an archive and of browsers wait for most of their time.
+# One worker more than cores (19 min with two more, 18 with one): the tests on Slurm, of an archive and of browsers wait for most of their time.
 test: setup ## Run all tests
-	pytest -n $$(($(CORES) + 2)) --dist loadgroup --no-loadscope-reorder --durations=25
+	pytest -n $$(($(CORES) + 1)) --dist loadgroup --no-loadscope-reorder --durations=25
 
 test-fast: setup ## Run the tests that take seconds
 	pytest -n $(CORES) -m "not slow"
