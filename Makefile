@@ -36,7 +36,8 @@ demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report 
 	snakemake --cores $(CORES)
 	@echo "Open results/report/index.html"
 
-# One worker more than cores (19 min with two more, 18 with one): the tests on Slurm, of an archive and of browsers wait for most of their time.
+# One worker more than cores: the tests on Slurm, of an archive and of browsers wait for most of their time. With two more
+# the tests took longer.
 test: setup ## Run all tests
 	pytest -n $$(($(CORES) + 1)) --dist loadgroup --no-loadscope-reorder --durations=25
 

@@ -64,10 +64,10 @@ def _run(stage: str, patient: Patient, results: Path) -> tuple[float, float, flo
     """Processor seconds of the start and of the work, seconds of the work, largest memory in GB."""
     start, began = time.process_time(), time.monotonic()
     preprocess_patient(patient, results, read_config(SETTINGS), [stage])
-    return start, time.process_time() - start, time.monotonic() - began, _peak_gb()
+    return start, time.process_time() - start, time.monotonic() - began, peak_gb()
 
 
-def _peak_gb() -> float:
+def peak_gb() -> float:
     """Largest resident memory of this process; `getrusage` counts that of the process that started it."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**20  # pyright: ignore[reportOptionalSubscript]

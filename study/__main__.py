@@ -6,6 +6,7 @@ outlined."""
 import argparse
 from pathlib import Path
 
+from cpmn.config.root import Config, load_config
 from study.page import DOCS, write_pages
 from study.tables import RESULTS
 
@@ -13,9 +14,7 @@ from study.tables import RESULTS
 def main() -> None:
     """Write what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", choices=("tables", "figure", "pictures", "keep", "own", "read", "outlines"), default="tables"
-    )
+    parser.add_argument("what", nargs="?", choices=COMMANDS, default="tables")
     parser.add_argument("results", nargs="?", type=Path, help="results of a run")
     parser.add_argument("--variant", help="with pictures, read: whose (default: nct_only); own: needed")
     parser.add_argument(
@@ -24,45 +23,70 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "own" and options.variant is None:
         parser.error("own needs --variant: the one that learnt from the labels alone")
-    variant = options.variant or "nct_only"
-    if options.what == "tables":
-        write_pages()
-    elif options.what == "figure":
-        from study.figure import draw_forest
+    options.variant = options.variant or "nct_only"
+    options.results = (options.results or Path("results")).absolute()
+    COMMANDS[options.what](options)
 
-        draw_forest(DOCS / "images" / "forest.png")
-    elif options.what == "keep":
-        from study.keep import keep
 
-        for run, added in keep((options.results or Path("results")).absolute(), options.into).items():
-            print(f"{run}: {'kept' if added else 'stands there already'}")
-    elif options.what == "own":
-        from cpmn.config.root import load_config
-        from study.cohort import stored_protocol, workflow_config
-        from study.own import outline_by_itself
+def _tables(_: argparse.Namespace) -> None:
+    write_pages()
 
-        results, config = (
-            (options.results or Path("results")).absolute(),
-            load_config(workflow_config(stored_protocol())),
-        )
-        for patient, pieces in outline_by_itself(results, variant, options.into, config).items():
-            print(f"{patient}: {pieces} pieces")
-    elif options.what in ("read", "outlines"):
-        from cpmn.config.root import load_config
-        from study.cohort import stored_protocol, workflow_config
-        from study.scores import measure_outlines, read_once
 
-        results = (options.results or Path("results")).absolute()
-        if options.what == "outlines":
-            print(measure_outlines(results, options.into))
-        else:
-            config = load_config(workflow_config(stored_protocol()))
-            print(f"{read_once(results, variant, config, options.into)} patients read")
-    else:
-        from study.pictures import draw_pictures
+def _figure(_: argparse.Namespace) -> None:
+    from study.figure import draw_forest
 
-        for place in draw_pictures(options.results or Path("results"), variant, DOCS / "images"):
-            print(f"{place.kind}: {place.patient}, {place.ml:.2f} mL")
+    draw_forest(DOCS / "images" / "forest.png")
+
+
+def _pictures(options: argparse.Namespace) -> None:
+    from study.pictures import draw_pictures
+
+    for place in draw_pictures(options.results, options.variant, DOCS / "images"):
+        print(f"{place.kind}: {place.patient}, {place.ml:.2f} mL")
+
+
+def _keep(options: argparse.Namespace) -> None:
+    from study.keep import keep
+
+    for run, added in keep(options.results, options.into).items():
+        print(f"{run}: {'kept' if added else 'stands there already'}")
+
+
+def _own(options: argparse.Namespace) -> None:
+    from study.own import outline_by_itself
+
+    for patient, pieces in outline_by_itself(options.results, options.variant, options.into, _settings()).items():
+        print(f"{patient}: {pieces} pieces")
+
+
+def _read(options: argparse.Namespace) -> None:
+    from study.scores import read_once
+
+    print(f"{read_once(options.results, options.variant, _settings(), options.into)} patients read")
+
+
+def _outlines(options: argparse.Namespace) -> None:
+    from study.scores import measure_outlines
+
+    print(measure_outlines(options.results, options.into))
+
+
+def _settings() -> Config:
+    """The workflow's configuration in `protocol.yaml`."""
+    from study.cohort import stored_protocol, workflow_config
+
+    return load_config(workflow_config(stored_protocol()))
+
+
+COMMANDS = {
+    "tables": _tables,
+    "figure": _figure,
+    "pictures": _pictures,
+    "keep": _keep,
+    "own": _own,
+    "read": _read,
+    "outlines": _outlines,
+}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_json
 
 TRAINING = ("train", "validation")  # parts with both phases; the others have the NCT and its truth alone
+SECTIONS = {"annotate/crop": ("crop",), "annotate": ("annotate", "convert", "crop")}
+"""Sections of the configuration that a stage reads, where that is not the one of its name."""
 MASKS = "masks.json"
 """File beside the sheet: which outlines its training patients have."""
 Row = dict[str, str]
@@ -89,12 +91,6 @@ def workflow_config(protocol: Protocol) -> dict[str, Any]:
     return values
 
 
-def annotate_settings(protocol: Protocol) -> dict[str, int]:
-    """Folds and seed that the networks of `annotate` are divided by."""
-    settings = load_config(workflow_config(protocol)).annotate
-    return {"folds": settings.folds, "seed": settings.seed}
-
-
 def row_for(patient: Patient, stages: Sequence[str]) -> dict[str, Any]:
     """What `stages` may know of a patient: never how the patient is scored, and masks only where they are carried."""
     masks = set() if "propagate" in stages else {"nct_mask"}
@@ -103,17 +99,12 @@ def row_for(patient: Patient, stages: Sequence[str]) -> dict[str, Any]:
 
 def settings_of(values: dict[str, Any], stages: Sequence[str], networks: int) -> dict[str, Any]:
     """What of the workflow's configuration `stages` depend on; `networks` of `annotate` there are (its folds)."""
-    sections = {"on_bad_patient", *("crop" if stage == "annotate/crop" else stage for stage in stages)}
+    sections = {"on_bad_patient", *(section for stage in stages for section in SECTIONS.get(stage, (stage,)))}
     found = {key: value for key, value in values.items() if key in sections}
-    if "annotate" not in stages:
-        return found
-    reading = {"annotate": values.get("annotate", {}) | {"folds": networks}}
-    return found | reading | {key: values[key] for key in ("convert", "crop") if key in values} | _device(values)
-
-
-def _device(values: dict[str, Any]) -> dict[str, Any]:
-    device = values.get("evaluate", {}).get("device")
-    return {} if device is None else {"evaluate": {"device": device}}
+    if "annotate" in stages:
+        found["annotate"] = found.get("annotate", {}) | {"folds": networks}
+        found["evaluate"] = {key: value for key, value in values.get("evaluate", {}).items() if key == "device"}
+    return found
 
 
 def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:

@@ -28,11 +28,16 @@ NAMES = {
 Cells = list[str]
 
 
+def variant_of(name: str, outlined: int) -> str:
+    """Variant in the tables: who outlined the others, and how many a person outlined."""
+    return name if name == ALL else f"{name}-k{outlined}"
+
+
 def figures(outlined: int, folder: Path = FEW) -> list[Cells]:
     """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
     rows, patients = [], patients_tested(PRIMARY, folder)
     for name, readings in _of(outlined, folder).items():
-        normals = where(patients, variant=name if name == ALL else f"{name}-k{outlined}", label=0)
+        normals = where(patients, variant=variant_of(name, outlined), label=0)
         values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
         rows.append([NAMES[name], str(len(readings.seeds)), *values, f"{normals['predicted_ml'].mean():.1f}"])
     return rows
@@ -73,5 +78,5 @@ def _dice(value: float) -> str:
 def _of(outlined: int, folder: Path) -> dict[str, Readings]:
     """Readings by name, of those that were trained, in the order of `NAMES`."""
     found = variants(PRIMARY, folder)
-    keys = {name: name if name == ALL else f"{name}-k{outlined}" for name in NAMES}
+    keys = {name: variant_of(name, outlined) for name in NAMES}
     return {name: found[key] for name, key in keys.items() if key in found}

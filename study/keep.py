@@ -27,7 +27,7 @@ from cpmn.scoring.agreement import mark_lesions
 from cpmn.scoring.lesions import Lesions, match_lesions
 from cpmn.volume.images import read_image
 from study.cohort import part_of, phantom_name
-from study.tables import CLOTS, PATIENTS, RESULTS, RUNS, read, write
+from study.tables import CLOTS, PATIENTS, RESULTS, RUNS, kept, stacked, write
 
 FALSE_MARKS = 1.0  # per patient without PE, at which clots count as found
 KEPT = ("calibration", "test")
@@ -81,9 +81,9 @@ def keep(results: Path, folder: Path = RESULTS) -> dict[str, bool]:
     where its patients are not those of the tables.
     """
     runs = find_runs(results)
-    tables = {name: read(name, folder) if (folder / name).is_file() else pd.DataFrame() for name in ORDER}
-    kept = tables[RUNS]
-    standing = set() if kept.empty else set(zip(kept["difficulty"], kept["run"], strict=True))
+    tables = {name: kept(name, folder) for name in ORDER}
+    runs_kept = tables[RUNS]
+    standing = set() if runs_kept.empty else set(zip(runs_kept["difficulty"], runs_kept["run"], strict=True))
     added = {run.name: (run.difficulty, run.name) not in standing for run in runs}
     for run in runs:
         if added[run.name]:
@@ -154,9 +154,7 @@ def joined(tables: Tables, rows: Tables) -> Tables:
                 "changed since. Keep the run's tables in a folder of their own (--into)."
             )
     return {
-        name: pd.concat([table for table in (tables[name], rows[name]) if not table.empty])
-        .sort_values(ORDER[name], kind="stable")
-        .reset_index(drop=True)
+        name: stacked(tables[name], rows[name]).sort_values(ORDER[name], kind="stable").reset_index(drop=True)
         for name in ORDER
     }
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import SimpleITK as sitk
 from tqdm import tqdm
 
 from cpmn.annotate.reading import sure_pieces
@@ -11,7 +10,7 @@ from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import Config
 from cpmn.files import read_json, write_json
 from cpmn.job.status import read_status
-from cpmn.model.inference import load_model, predict_crop
+from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.volume.box import paste
 from cpmn.volume.images import image_like, read_image, write_image
 from study.cohort import MASKS
@@ -23,8 +22,7 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
     Writes `folder`/PATIENT.nii.gz, piece ids on the native NCT, of those with a piece that is sure enough. What is kept
     of a probability is decided as `annotate` does. Patients that were excluded are left out.
     """
-    reading = config.evaluate
-    model = load_model(results / "train" / variant / "fold-0", reading.device)
+    models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     found = {}
     write_json(folder / MASKS, read_json(results.parent / MASKS))
     for patient in tqdm([p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]):
@@ -32,12 +30,9 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
         if not read_status(where / "status.json")["passed"]:
             continue
         crop = read_image(where / "nct.nii.gz")
-        read = predict_crop(
-            model, crop, overlap=reading.overlap, highest_hu=reading.highest_hu, bfloat16=reading.bfloat16
-        )
-        outline = sure_pieces(read.probability, crop.GetSpacing(), config.annotate)
+        outline = sure_pieces(read_crop(models, crop, config.evaluate).probability, crop.GetSpacing(), config.annotate)
         found[patient.patient_id] = int(outline.max())
         if outline.any():
-            native: sitk.Image = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
+            native = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
             write_image(paste(image_like(outline, crop), native), folder / f"{patient.patient_id}.nii.gz")
     return found

@@ -22,8 +22,8 @@ from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, part_of, phantom_name
-from study.few import ALL, OUTLINERS, TEACHER
-from study.tables import PATIENTS, read, write
+from study.few import ALL, OUTLINERS, TEACHER, variant_of
+from study.tables import PATIENTS, kept, stacked, write
 
 PART = "few"
 OUTLINED_BY = {ALL: TEACHER}
@@ -38,10 +38,9 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
     Raises CpmnError where this training has read them already.
     """
     name, seed = named(results, variant)
-    path = folder / PATIENTS
-    kept = read(PATIENTS, folder) if path.is_file() else pd.DataFrame()
-    if not kept.empty and f"{name}-s{seed}" in set(kept["run"]):
-        raise CpmnError(f"{path} holds {name}, draw {seed}: a locked cohort is read once.")
+    old = kept(PATIENTS, folder)
+    if not old.empty and f"{name}-s{seed}" in set(old["run"]):
+        raise CpmnError(f"{folder / PATIENTS} holds {name}, draw {seed}: a locked cohort is read once.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     patients = [p for p in load_cohort(results.parent / "cohort.csv") if part_of(p.patient_id) == PART]
     rows = [
@@ -49,8 +48,8 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
         | _row(patient, results, models, config)
         for patient in tqdm(patients, desc=f"{name}, draw {seed}", disable=None)
     ]
-    table = pd.concat([table for table in (kept, pd.DataFrame(rows)) if not table.empty])
-    write(table.sort_values(["patient_id", "run"], kind="stable"), path)
+    table = stacked(old, pd.DataFrame(rows)).sort_values(["patient_id", "run"], kind="stable")
+    write(table, folder / PATIENTS)
     return len(rows)
 
 
@@ -60,7 +59,7 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     if masks["outlined"] is None:
         return variant, 0
     by = "own" if masks["own"] else OUTLINED_BY.get(variant, variant)
-    return f"{by}-k{masks['outlined']}", masks["draw"]
+    return variant_of(by, masks["outlined"]), masks["draw"]
 
 
 def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[str, Any]:
@@ -94,9 +93,8 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     rows = [row for row in rows if row]
     found = {"by": "own" if masks["own"] else TEACHER, "outlined": masks["outlined"], "draw": masks["draw"]}
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
-    path = folder / OUTLINERS
-    old = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    write(pd.concat([table for table in (old, pd.DataFrame([found])) if not table.empty]).drop_duplicates(), path)
+    table = stacked(kept(OUTLINERS, folder), pd.DataFrame([found])).drop_duplicates()
+    write(table, folder / OUTLINERS)
     return found
 
 

@@ -43,6 +43,16 @@ def read(name: str, folder: Path = RESULTS) -> pd.DataFrame:
     return pd.read_csv(folder / name, dtype={"commit": str})  # digits alone are no number
 
 
+def kept(name: str, folder: Path) -> pd.DataFrame:
+    """A kept table; empty where there is none yet."""
+    return read(name, folder) if (folder / name).is_file() else pd.DataFrame()
+
+
+def stacked(*tables: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all tables, one of which has some; an empty one has no columns to give."""
+    return pd.concat([table for table in tables if not table.empty])
+
+
 def write(table: pd.DataFrame, path: Path) -> None:
     """Write a table, compressed if its name ends in `.gz`: same rows, same bytes (no time and no name inside).
 

@@ -51,22 +51,23 @@ def run(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with tempfile.TemporaryDirectory() as name:
-            inputs = Inputs(Path(name))
-            for kind, case, one in _damaged(inputs, Path(name), count, seed, only):
-                found.setdefault(kind, []).append(one)
-                _tell(told, f"{kind} {case}", one)
-            if times:
-                sources = {"folder": inputs.dicom, "zip": inputs.zipped(Path(name))}
-                for trouble, case, one in measure_machine(sources, times, seed):
-                    found.setdefault(trouble, []).append(one)
-                    _tell(told, f"{trouble} {case}", one)
-        for trouble, case, one in measure_workflow(kills, seed) if kills else ():
-            found.setdefault(trouble, []).append(one)
-            _tell(told, f"{trouble} {case}", one)
+        for kind, case, one in _cases(count, times, seed, only, kills):
+            found.setdefault(kind, []).append(one)
+            _tell(told, f"{kind} {case}", one)
     finally:
         logging.disable(before)
         torch.set_num_threads(threads)
+
+
+def _cases(count: int, times: int, seed: int, only: Collection[str], kills: int) -> Iterator[tuple[str, str, Outcome]]:
+    """Class of input or kind of trouble, seed and number, and outcome of each case."""
+    with tempfile.TemporaryDirectory() as name:
+        inputs = Inputs(Path(name))
+        yield from _damaged(inputs, Path(name), count, seed, only)
+        if times:
+            yield from measure_machine({"folder": inputs.dicom, "zip": inputs.zipped(Path(name))}, times, seed)
+    if kills:
+        yield from measure_workflow(kills, seed)
 
 
 def _damaged(

@@ -68,11 +68,10 @@ def _run(folder: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def _finish(folder: Path) -> str:
+def _finish(folder: Path) -> None:
     code, said = _run(folder)
     if code:
         raise RuntimeError(f"an undisturbed run fails:\n{said[-3000:]}")
-    return said
 
 
 def _begun(whole: Path, folder: Path) -> None:

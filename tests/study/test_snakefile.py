@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from cpmn.cohort.kinds import is_reported
+from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import load_config
 from cpmn.volume.images import read_image, same_grid
 from study.keep import keep
@@ -96,25 +98,25 @@ def its_network_teaches_itself(folder: Path, *config: str) -> None:
     """What it outlines lies on the NCT of pairs that nobody outlined; such outlines are what the next one learns."""
     everything = load_config({"annotate": {"threshold": 0.0, "sure": 0.0}})
     found = outline_by_itself(folder / "results", "nct_only", folder / "masks", everything)
-    reported = [row for row in rows(folder / "cohort.csv") if is_reported_pair(row)]
-    assert sorted(found) == sorted(row["patient_id"] for row in reported)
-    for row in reported:
-        name, truth = row["patient_id"], folder / row["nct_truth"]
+    reported = [patient for patient in load_cohort(folder / "cohort.csv") if patient.ctpa and is_reported(patient)]
+    assert reported
+    assert sorted(found) == sorted(patient.patient_id for patient in reported)
+    for patient in reported:
+        name, truth = patient.patient_id, patient.nct_truth
+        assert truth is not None
         assert found[name] > 0
         mask = folder / "masks" / f"{name}.nii.gz"
         assert same_grid(read_image(mask), read_image(folder / "results/convert" / name / "nct.nii.gz"))
         shutil.copyfile(truth, mask)  # untrained, it outlines whole chests, which are refused
-    crop = f"results/crop/{reported[0]['patient_id']}/status.json"
+    first = reported[0]
+    assert first.nct_truth is not None
+    crop = f"results/crop/{first.patient_id}/status.json"
     said = run(folder, crop, "--config", *config, f"own={folder / 'masks'}")
     assert set(jobs(said)) == {"carry"}
     assert json.loads((folder / crop).read_text())["passed"]
-    carried = folder / "results/propagate" / reported[0]["patient_id"] / "embolus.nii.gz"
-    taught, truth = (sitk.GetArrayFromImage(read_image(p)) > 0 for p in (carried, folder / reported[0]["nct_truth"]))
+    carried = folder / "results/propagate" / first.patient_id / "embolus.nii.gz"
+    taught, truth = (sitk.GetArrayFromImage(read_image(path)) > 0 for path in (carried, first.nct_truth))
     np.testing.assert_array_equal(taught, truth)
-
-
-def is_reported_pair(row: dict[str, str]) -> bool:
-    return row["label"] == "1" and bool(row["ctpa"]) and not row["ctpa_mask"]
 
 
 def its_readings_are_kept(results: Path, folder: Path) -> None:
