@@ -30,6 +30,7 @@ from cpmn.model.seal import sealed, verified
 from cpmn.phantom.stage import write_patient
 from cpmn.scoring.decision import Unseen, fit_decision
 
+DECISION = Path("evaluate/cpmn/decision.json")
 SETTINGS = Path(__file__).parents[2] / "config/tiny.yaml"
 COARSE = {"nct_spacing": (4.8, 4.8, 6.0), "ctpa_spacing": (4.8, 4.8, 6.0), "subsample_mm": 2.4}
 
@@ -68,7 +69,7 @@ class Inputs:
 
     def read_dicom(self, source: Path) -> Outcome:
         """A folder or an archive of slices."""
-        return self._judged(source, lambda: oracles.gdcm(source) if source.is_dir() else [])
+        return self._judged(source, lambda: oracles.gdcm(source) if source.is_dir() else oracles.gdcm_in_zip(source))
 
     def read_nifti(self, source: Path) -> Outcome:
         """An image file."""
@@ -103,10 +104,14 @@ class Inputs:
 
     def read_model(self, source: Path) -> Outcome:
         """Decision, plan and weights, as `cpmn predict` loads them."""
-        decision = verified(RunFiles(source, "cpmn"))
-        load_folds(source / "train/cpmn", len(decision.folds), "cpu")
-        same = decision == verified(RunFiles(self.results, "cpmn"))
-        return Outcome("unchanged") if same else Outcome("silent wrong", "another model under the same seal")
+        taken, whole = (verified(RunFiles(folder, "cpmn")) for folder in (source, self.results))
+        load_folds(source / "train/cpmn", len(taken.folds), "cpu")
+        if taken == whole:
+            return Outcome("unchanged")
+        stated, sealed_once = (oracles.json_values(folder / DECISION) for folder in (source, self.results))
+        if stated["seal"] != sealed_once["seal"] and oracles.takes_over(taken.model_dump(mode="json"), stated):
+            return Outcome("as stated")  # within bounds, and sealed anew
+        return Outcome("silent wrong", "another model under the same seal")
 
     def _judged(self, source: Path, independent: Callable[[], list[Any]]) -> Outcome:
         image, facts = _read(source)
@@ -161,7 +166,7 @@ class Inputs:
             for label in (0, 1)
         ]
         decision = fit_decision(seen, "cpmn", 1, EvaluateConfig()).model_dump(mode="json")
-        write_json(results / "evaluate/cpmn/decision.json", sealed(decision, RunFiles(results, "cpmn")))
+        write_json(results / DECISION, sealed(decision, RunFiles(results, "cpmn")))
         return results
 
     @staticmethod
@@ -197,7 +202,7 @@ def _in_plan(folder: Path, random: np.random.Generator) -> None:
 
 def _in_decision(results: Path, random: np.random.Generator) -> None:
     """As it stands, or sealed anew where it can be: what is out of bounds must be refused by itself."""
-    path = results / "evaluate/cpmn/decision.json"
+    path = results / DECISION
     _in_text(path, random)
     if random.integers(2):
         try:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,18 @@ def gdcm(folder: Path) -> list[sitk.Image]:
         except RuntimeError:
             continue
     return found
+
+
+def gdcm_in_zip(path: Path) -> list[sitk.Image]:
+    """The same of an archive that Python's zipfile can unpack."""
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            with zipfile.ZipFile(path) as opened:
+                for number, member in enumerate(opened.infolist()):
+                    Path(name, f"{number}.dcm").write_bytes(opened.read(member))
+        except Exception:  # whatever it raises
+            return []
+        return gdcm(Path(name))
 
 
 def nifti(path: Path) -> sitk.Image | None:

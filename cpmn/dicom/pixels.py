@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.pixels.utils import iter_pixels
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
@@ -131,9 +132,17 @@ def _stray(dataset: pydicom.Dataset) -> list[BaseTag]:
 
     Elements ascend (PS3.5, 7.1), and above the pixels there are private groups and those of `AFTER_PIXELS` alone.
     """
-    tags = list(dataset.keys())  # as they stand in the file
-    after = tags[tags.index(PIXEL_DATA) + 1 :] if PIXEL_DATA in tags else []
+    if PIXEL_DATA not in dataset:
+        return []
+    places = {tag: _place(dataset, tag) for tag in dataset.keys()}  # noqa: SIM118  (else elements)
+    after = [tag for tag in places if places[tag] > places[PIXEL_DATA]]
     return [tag for tag in after if tag < PIXEL_DATA or not (tag.is_private or tag.group in AFTER_PIXELS)]
+
+
+def _place(dataset: pydicom.Dataset, tag: BaseTag) -> int:
+    """Where in its file an element's value stands; the last one, where there are two of them."""
+    element = dataset.get_item(tag)
+    return (element.value_tell if isinstance(element, RawDataElement) else getattr(element, "file_tell", None)) or 0
 
 
 def is_transfer_syntax(dataset: pydicom.Dataset) -> bool:

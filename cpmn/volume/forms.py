@@ -32,6 +32,8 @@ SPACING = re.compile(rb"(spacings|space directions|ElementSpacing|ElementSize)\s
 LONGEST_HEADER = 1000  # lines
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SMALLEST_OFFSET = {348: 352, 540: 544}  # by the header's size: four bytes follow it (nifti1.h, nifti2.h)
+LENGTH_BITS = 0b111  # of xyzt_units (nifti1.h); the others are the unit of time
+MM_OF_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # not stated, m, mm, um
 WRITE_AGAIN = "Write it again with its geometry."
 KEEP_ONE = (
     "Keep the form that is right and set the other's code to 0 (nibabel: image.set_qform(None, 0)). For scans, "
@@ -143,8 +145,14 @@ def _rounds_to_qform(sform: np.ndarray, header: "Nifti1Header") -> bool:
 
 
 def _to_mm(header: "Nifti1Header") -> np.ndarray:
-    """From the header's unit of length; mm where it states none. nibabel leaves that to its user."""
-    scale = {"meter": 1000.0, "micron": 0.001}.get(str(header.get_xyzt_units()[0]), 1.0)
+    """From the header's unit of length; mm where it states none. Raises Unplaced for a unit that NIfTI does not know.
+
+    nibabel leaves that to its user, and fails on an unknown unit of length or time.
+    """
+    code = int(header["xyzt_units"]) & LENGTH_BITS
+    if code not in MM_OF_UNIT:
+        raise Unplaced(f"the unit of its voxel sizes has code {code}, which NIfTI does not know", WRITE_AGAIN)
+    scale = MM_OF_UNIT[code]
     return np.diag([scale, scale, scale, 1.0])
 
 

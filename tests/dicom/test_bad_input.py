@@ -95,6 +95,11 @@ def shifted(content: bytes) -> bytes:
     return content + bytes.fromhex("08002200") + b"DA\x08\x0020190305"
 
 
+def repeated(content: bytes) -> bytes:
+    """The same of a tag that the file has before its pixels too: a data set holds the later one alone."""
+    return content + bytes.fromhex("08006000") + b"CS\x02\x00CT"
+
+
 TILTED = [1, 0, 0, 0, np.cos(0.2), -np.sin(0.2)]
 CORONAL = [1, 0, 0, 0, 0, -1]
 TALL = {"Rows": 7, "PixelData": bytes(7 * 8 * 2)}
@@ -109,6 +114,7 @@ TABLE = {
     "header cut off": (lambda g: g.changed(lambda b: b[:180]), {}, "a DICOM file is damaged"),
     "pixels cut off": (lambda g: g.changed(lambda b: b[:-40]), {}, "the pixel data is damaged or truncated"),
     "pixels shifted": (lambda g: g.changed(shifted), {}, r"the pixel data are damaged: \d+ elements follow them"),
+    "pixels shifted, a tag twice": (lambda g: g.changed(repeated), {}, "1 elements follow them, first"),
     "one slice": (lambda g: g.series(z=[0]), {}, "the series has 1 CT slices, at least 10 are needed"),
     "MR": (lambda g: g.series(Modality="MR"), {}, "modality is MR, not CT"),
     "dose report": (lambda g: g.series(z=[0], Modality="SR"), {}, "modality is SR, not CT"),

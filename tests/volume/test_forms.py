@@ -81,7 +81,13 @@ def test_units_of_length_are_those_of_the_header(tmp_path, unit, mm):
     assert read_image(path).GetOrigin() == pytest.approx((-1 * mm, -2 * mm, 3 * mm), rel=1e-5)
 
 
+def test_a_unit_of_time_of_no_meaning_is_nobodys_affair(tmp_path):
+    path = nifti(tmp_path / "scan.nii", s=affine(), xyzt_units=2 + 56)
+    assert read_image(path).GetSpacing() == pytest.approx(SIZES, rel=1e-5)
+
+
 REFUSED = {
+    "a unit of length of no meaning": ({"s": affine(), "xyzt_units": 4}, "unit of its voxel sizes has code 4"),
     # ANTs 500, spinalcordtoolbox 2106: programs take the one or the other, and none says so
     "mirrored": ({"s": affine(), "q": affine(flip="x")}, r"up to 4\.2 mm apart, one a mirror image of the other"),
     "turned": ({"s": affine(), "q": affine(turn=45)}, r"up to 2\.9 mm apart"),
