@@ -7,7 +7,8 @@ choice by validation the validation scores stay out-of-sample, as the decision t
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import cast
 
 import torch
@@ -20,6 +21,7 @@ from cpmn.model.devices import device_name, has_bfloat16, mixed_precision, wants
 from cpmn.model.network import Pathway
 from cpmn.model.plan import pooling_strides
 from cpmn.train.feed import Sampler
+from cpmn.train.hard import find_hard, hard_steps, with_hard
 from cpmn.train.objective import PARTS, training_loss
 from cpmn.train.processes import ALONE, World
 from cpmn.train.resume import ResumeFolder
@@ -59,14 +61,13 @@ def train(
     schedule = config.schedule
     state = _started(config, spacing, device, resume, world)
     quiet = None if world.writes else True
-    sampled = Sampler(training, config, state.step, world, ahead=STEPS_AHEAD if device.type == "cuda" else 0)
     progress = tqdm(total=schedule.steps, initial=state.step, desc="training", unit="step", disable=quiet)
-    with progress, sampled:
-        while state.step < schedule.steps:
+    with progress, closing(_batches(state, training, spacing, config, device, world)) as steps:
+        for batches in steps:
             started = time.monotonic()
             if state.step and state.step == schedule.pretraining_steps:
                 state.optimiser, state.schedule = new_optimiser(state.pathways, schedule, state.step)
-            parts = train_step(state, sampled.next_step(), config, device, world)
+            parts = train_step(state, batches, config, device, world)
             progress.update()
             progress.set_postfix({name: f"{value:.3f}" for name, value in parts.items()}, refresh=False)
             if state.step % schedule.epoch_steps == 0 or state.step == schedule.steps:
@@ -81,6 +82,40 @@ def train(
             if on_step:
                 on_step(state.step)
     return state
+
+
+def _batches(
+    state: Training,
+    training: Sequence[Subject],
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
+) -> Generator[Iterable[Batch], None, None]:
+    """This process' batches of each step that is left, with the hard negatives that are known by then."""
+    ahead = STEPS_AHEAD if device.type == "cuda" else 0
+    while state.step < config.schedule.steps:
+        seen = _with_hard(state, training, spacing, config, device, world)
+        end = min(step for step in (*hard_steps(config), config.schedule.steps) if step > state.step)
+        with Sampler(seen, config, state.step, end, world, ahead=ahead) as sampled:
+            while state.step < end:
+                yield sampled.next_step()
+
+
+def _with_hard(
+    state: Training,
+    subjects: Sequence[Subject],
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
+) -> list[Subject]:
+    """The subjects with their hard negatives, which are looked for where it is time and an earlier start has not."""
+    if state.step in hard_steps(config) and state.hard_step != state.step:
+        started = time.monotonic()
+        state.hard, state.hard_step = find_hard(state, subjects, spacing, config, device, world), state.step
+        state.seconds += time.monotonic() - started
+    return with_hard(subjects, state.hard)
 
 
 def _started(

@@ -16,7 +16,7 @@ from cpmn.config.train import Spacing, TrainConfig
 from cpmn.config.train.sampling import SamplingConfig
 from cpmn.train.subjects import Subject
 
-Kind = Literal["clot", "vein", "elsewhere", "lung"]
+Kind = Literal["clot", "vein", "elsewhere", "hard", "lung"]
 AXES = ("z", "y", "x")
 TRIES = 50  # ours: places per patient for `clot_chance`
 TYPICAL_CHANCE = 0.1  # ours: about what phantom patients and patches of 48 mm give
@@ -46,7 +46,7 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
 
 
 def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
-    """Places of a batch's patches: clots first, then veins, what is far from the lungs and near them.
+    """Places of a batch's patches: clots first, then veins, what is far from the lungs, hard negatives, and near them.
 
     Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
     moves no patch.
@@ -109,6 +109,7 @@ def _kinds(config: SamplingConfig, offset: float) -> list[Kind]:
         "clot": config.foreground_fraction,
         "vein": config.vein_fraction,
         "elsewhere": config.elsewhere_fraction,
+        "hard": config.hard_fraction,
         "lung": 1.0,  # what is left
     }
     ends = np.round(np.cumsum(list(shares.values())) * config.batch_size, 6)  # 0.1 + 0.2 is more than 0.3
@@ -145,7 +146,7 @@ def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Pla
     if varied.rotation_degrees or varied.scaling:
         factor = (1 + varied.scaling) ** size
         matrix = rotation_matrix(angles * varied.rotation_degrees, factor, place.subject.spacing)
-    possible = place.subject.label == 0 and len(place.subject.vessel_voxels) > 0 and place.kind != "vein"
+    possible = place.subject.label == 0 and len(place.subject.vessel_voxels) > 0 and place.kind not in ("vein", "hard")
     simulated = possible and chance < config.sampling.simulated_fraction
     return replace(place, flips=(*flips, place.flips[2]), matrix=matrix, simulated=simulated)
 

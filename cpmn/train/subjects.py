@@ -44,6 +44,7 @@ class Subject:
         an NCT these are vessels that are filled with contrast.
     vein_voxels : the same on veins; empty unless the settings use it and the patient has a vessel mask.
     elsewhere_voxels : the same beyond `LUNG_MARGIN_MM` of the lungs; empty unless the settings use it.
+    hard_voxels : the same where a network in training marks clots and there are none; found while it trains.
     visibility : uint8, 255 x how well the clot can be told from blood; None unless the settings use it.
     reached : uint8, 1 = the CTPA shows this place; None where it shows the whole volume.
     spacing : of the voxels, (x, y, z) in mm.
@@ -62,6 +63,7 @@ class Subject:
     vessel_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     vein_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     elsewhere_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
+    hard_voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int16))
     visibility: np.ndarray | None = None
     reached: np.ndarray | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
@@ -143,18 +145,18 @@ def _working_arrays(
         arrays["window_center"] = _window_center(images["nct"], config.network)
     lung = working_label(images["lung"], spacing)
     near = _near_lung(lung, spacing)
-    arrays["lung_voxels"] = _candidates(near)
+    arrays["lung_voxels"] = candidates(near)
     if config and config.sampling.elsewhere_fraction:
-        arrays["elsewhere_voxels"] = _candidates(~near & (arrays["embolus"] == 0))
+        arrays["elsewhere_voxels"] = candidates(~near & (arrays["embolus"] == 0))
     if config and config.sampling.simulated_fraction:
         vessels = lung_vessels if nct else opacified_vessels
-        arrays["vessel_voxels"] = _candidates(vessels(arrays[phases[0]], lung, arrays["embolus"], spacing))
+        arrays["vessel_voxels"] = candidates(vessels(arrays[phases[0]], lung, arrays["embolus"], spacing))
     if "vessels" in images:
         veins = working_label(images["vessels"] == VEIN, spacing) > 0
-        arrays["vein_voxels"] = _candidates(veins & (arrays["embolus"] == 0))
+        arrays["vein_voxels"] = candidates(veins & (arrays["embolus"] == 0))
     if config and nct and config.loss.visibility_floor < 1:
         arrays["visibility"] = visibility_map(images["nct"], images["embolus"], arrays["embolus"], spacing, config.loss)
-    arrays["clot_voxels"] = _candidates(_sampled_clot(arrays, config))
+    arrays["clot_voxels"] = candidates(_sampled_clot(arrays, config))
     return arrays
 
 
@@ -223,7 +225,8 @@ def _near_lung(lung: np.ndarray, spacing: tuple[float, float, float]) -> np.ndar
     return np.asarray(ndimage.distance_transform_edt(lung == 0, sampling=spacing[::-1])) <= LUNG_MARGIN_MM
 
 
-def _candidates(mask: np.ndarray) -> np.ndarray:
+def candidates(mask: np.ndarray) -> np.ndarray:
+    """Indices (n, 3) int16 of a mask's voxels (z, y, x), at most `CANDIDATES` of them, evenly taken."""
     voxels = np.argwhere(mask).astype(np.int16)
     if len(voxels) <= CANDIDATES:
         return voxels

@@ -28,6 +28,7 @@ class Training:
     networks : what is called, the pathways themselves or what averages their gradients over processes.
     reads : the phase whose pathway reads scans in the end.
     average : that pathway's moving average, None if off.
+    hard : patients' hard negatives (n, 3), int16 voxels (z, y, x), as they were found at `hard_step`; None before.
     """
 
     pathways: Pathways
@@ -40,6 +41,8 @@ class Training:
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
     sums: dict[str, list[float]] = field(default_factory=dict)
+    hard: dict[str, Tensor] = field(default_factory=dict)
+    hard_step: int | None = None
 
     def reader(self) -> Pathway:
         """The network that reads scans in the end, or its moving average."""
@@ -120,6 +123,8 @@ def snapshot(state: Training) -> dict[str, Any]:
         "seconds": state.seconds,
         "rows": state.rows,
         "sums": state.sums,
+        "hard": state.hard,
+        "hard_step": state.hard_step,
     }
 
 
@@ -130,4 +135,5 @@ def _restore(state: Training, saved: dict[str, Any]) -> None:
         state.average.load_state_dict(saved["average"])
     state.optimiser.load_state_dict(saved["optimiser"])
     state.schedule.load_state_dict(saved["schedule"])
-    state.step, state.seconds, state.rows, state.sums = saved["step"], saved["seconds"], saved["rows"], saved["sums"]
+    for name in ("step", "seconds", "rows", "sums", "hard", "hard_step"):
+        setattr(state, name, saved[name])

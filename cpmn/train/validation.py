@@ -7,7 +7,7 @@ import torch
 
 from cpmn.config.train import Phase, Spacing, TrainConfig
 from cpmn.model.devices import mixed_precision
-from cpmn.model.inference import predict_volume
+from cpmn.model.inference import VolumeOutput, predict_volume
 from cpmn.model.losses import classification_loss, segmentation_loss
 from cpmn.model.network import Pathway
 from cpmn.scoring import metrics, overlap
@@ -56,9 +56,16 @@ def validate(
     return {f"validation_{name}{'' if phase == 'nct' else '_ctpa'}": value for name, value in found.items()}
 
 
-def _validate_subject(
-    pathway: Pathway, subject: Subject, spacing: Spacing, config: TrainConfig, device: torch.device, phase: Phase
-) -> tuple[float, float, float, int, int]:
+def read_subject(
+    pathway: Pathway,
+    subject: Subject,
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    phase: Phase,
+    overlap: float = OVERLAP,
+) -> VolumeOutput:
+    """What a pathway in training makes of a subject's whole `phase`, on the working grid (`spacing`)."""
     center, scale = config.network.window(phase)
     center = subject.window_center if phase == "nct" else center
 
@@ -69,7 +76,13 @@ def _validate_subject(
     background = float(intensities(np.array([AIR_HU]))[0])
     patch = config.network.patch_size
     with mixed_precision(device, config.machine.bfloat16):
-        output = predict_volume(pathway, volume, spacing, patch, overlap=OVERLAP, background=background)
+        return predict_volume(pathway, volume, spacing, patch, overlap=overlap, background=background)
+
+
+def _validate_subject(
+    pathway: Pathway, subject: Subject, spacing: Spacing, config: TrainConfig, device: torch.device, phase: Phase
+) -> tuple[float, float, float, int, int]:
+    output = read_subject(pathway, subject, spacing, config, device, phase)
     clot = torch.from_numpy(np.array(subject.embolus)).to(device, torch.float32)
     label = torch.tensor([float(subject.label)], device=device)
     logits = torch.logit(output.probability, eps=1e-6)

@@ -23,7 +23,7 @@ def subjects(crops, tmp_path):
 def sampled(subjects, ahead: int, world: World) -> list[torch.Tensor]:
     """Patches of the third step on."""
     config = train_config(**TINY, accumulation=2)
-    with Sampler(subjects, config, 2, world, ahead=ahead) as sampler:
+    with Sampler(subjects, config, 2, config.schedule.steps, world, ahead=ahead) as sampler:
         return [batch.nct.patches for _ in range(2, config.schedule.steps) for batch in sampler.next_step()]
 
 
@@ -38,7 +38,7 @@ def test_ahead_or_not_the_batches_are_the_same(subjects, world):
 def test_it_works_so_many_steps_ahead_and_no_further_than_the_last(subjects, monkeypatch):
     monkeypatch.setattr(feed, "sample_batch", lambda _subjects, _config, step, _part: step)
     config = train_config(**TINY)
-    with Sampler(subjects, config, 0, World(), ahead=2) as sampler:
+    with Sampler(subjects, config, 0, config.schedule.steps, World(), ahead=2) as sampler:
         assert [(list(sampler.next_step()), sampler.submitted) for _ in range(config.schedule.steps)] == [
             ([step], min(step + 3, config.schedule.steps)) for step in range(config.schedule.steps)
         ]
@@ -51,7 +51,7 @@ def test_a_fault_while_sampling_ahead_reaches_the_training_and_no_thread_stays(s
     monkeypatch.setattr(feed, "sample_batch", fail)
     with (
         pytest.raises(ValueError, match="damaged"),
-        Sampler(subjects, train_config(**TINY), 0, World(), ahead=2) as sampler,
+        Sampler(subjects, train_config(**TINY), 0, 2, World(), ahead=2) as sampler,
     ):
         list(sampler.next_step())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sampling")]

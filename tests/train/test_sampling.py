@@ -327,6 +327,27 @@ def test_veins_get_no_simulated_embolus(config):
     assert any(place.simulated for place in places if place.kind == "lung")
 
 
+def test_hard_negatives_are_seen_again_as_they_are(config):
+    place = with_tube("n", 0).vessel_voxels[:1]
+    subjects = [with_tube("p", 1), with_tube("other", 0), replace(with_tube("n", 0), hard_voxels=place)]
+    settings = config(hard_fraction=0.25, foreground_fraction=0.25, elsewhere_fraction=0.25, simulated_fraction=1.0)
+    places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
+    assert [place.kind for place in places[:4]] == ["clot", "elsewhere", "hard", "lung"]
+    hard = [place for place in places if place.kind == "hard"]
+    assert {one.subject.patient for one in hard} == {"n"}
+    assert not any(one.simulated for one in hard)
+    for one in hard:  # as with veins
+        assert all(corner <= at < corner + 16 for corner, at in zip(one.corner[1:], place[0][1:], strict=True))
+
+
+def test_before_hard_negatives_are_known_the_same_patches_lie_near_the_lungs(subjects, config):
+    settings = config(hard_fraction=0.5, foreground_fraction=0.5)
+    places = sample_places(subjects, settings, 0)
+    assert [place.kind for place in places] == ["clot", "clot", "hard", "hard"]
+    plain = sample_places(subjects, config(foreground_fraction=0.5), 0)
+    assert [(one.subject.patient, one.corner) for one in places] == [(one.subject.patient, one.corner) for one in plain]
+
+
 def test_a_turned_clot_keeps_its_visibility_at_its_rim(config):
     ball = with_tube("p", 1)
     ball.embolus[:] = 0
@@ -348,5 +369,5 @@ def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(sub
     assert not [place for place in sample_places(subjects, config(), 0) if place.kind == "vein"]
     two = config(batch_size=2, foreground_fraction=0.5, vein_fraction=0.5)
     assert all(len(sample_places(subjects, two, step)) == 2 for step in range(10))
-    with pytest.raises(ValueError, match="vein_fraction, elsewhere_fraction must not exceed 1 together"):
+    with pytest.raises(ValueError, match="elsewhere_fraction, hard_fraction must not exceed 1 together"):
         config(foreground_fraction=0.5, elsewhere_fraction=0.25, vein_fraction=0.5)

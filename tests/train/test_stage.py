@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import load_file
 
+import cpmn.train.hard as hard
 from cpmn.anatomy.artery_vein import VEIN
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
@@ -270,6 +271,18 @@ def test_all_sampling_options_train_and_resume(run_training, tmp_path, make_conf
     whole = run_training(tmp_path / "whole", config)
     with pytest.raises(Stopped):
         run_training(tmp_path / "cut", config, on_step=stop_after(3))
+    assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
+def test_hard_negatives_are_found_and_resume_exactly(run_training, tmp_path, make_config, monkeypatch, step):
+    """After 2 and 4 of 6 steps; the tiny network gives no voxel the probability that is asked for."""
+    monkeypatch.setattr(hard, "PROBABILITY", 0.005)
+    config = make_config(hard_fraction=0.5, foreground_fraction=0.5, save_every=1)
+    whole = run_training(tmp_path / "whole", config)
+    assert weights(whole) != weights(run_training(tmp_path / "plain", make_config(foreground_fraction=0.5)))
+    with pytest.raises(Stopped):
+        run_training(tmp_path / "cut", config, on_step=stop_after(step))
     assert weights(run_training(tmp_path / "cut", config)) == weights(whole)
 
 

@@ -23,6 +23,11 @@ class SamplingConfig(Section):
         description="Share of patches centred in the crop beyond 20 mm of the lungs: bone, fat and skin, which are "
         "read too; 0 never shows them to the network (0-1).",
     )
+    hard_fraction: Share = Field(
+        default=0.0,
+        description="Share of patches centred where the network marked clots in training patients without PE, as it "
+        "read them after a third and two thirds of the steps: hard negatives. Until then near the lungs (0-1).",
+    )
     ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
         default="ctpa",
         description="What the second pathway is fed: the patient's CTPA, the NCT again, or another patient's CTPA.",
@@ -41,7 +46,7 @@ class SamplingConfig(Section):
     simulated_fraction: Share = Field(
         default=0.0,
         description="Share of the patches of patients without PE that get a simulated embolus, labelled and "
-        "weighed by its visibility, where they hold vessel and are no veins; 0 is off (0-1).",
+        "weighed by its visibility, where they hold vessel and are neither veins nor hard negatives; 0 is off (0-1).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
@@ -50,7 +55,7 @@ class SamplingConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> "SamplingConfig":
-        shares = ("foreground_fraction", "vein_fraction", "elsewhere_fraction")
+        shares = ("foreground_fraction", "vein_fraction", "elsewhere_fraction", "hard_fraction")
         if sum(getattr(self, name) for name in shares) > 1:
             raise ValueError(f"{', '.join(shares)} must not exceed 1 together")
         return self

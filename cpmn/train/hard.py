@@ -1,0 +1,65 @@
+"""Hard negatives: where a network in training marks clots in patients without PE, so that it sees these places again.
+
+Patches drawn at random show a place of a volume less than once in a training, and the network then marks as much in the
+normals that it was trained on as in others. Reading them whole and training on what is wrong is the bootstrapping of
+Sung and Poggio (IEEE PAMI 1998), which Shrivastava et al. review (CVPR 2016, arXiv 1604.03540).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from cpmn.config.train import Spacing, TrainConfig
+from cpmn.model.network import Pathway
+from cpmn.train.processes import World
+from cpmn.train.subjects import Subject, candidates
+from cpmn.train.training import Training
+from cpmn.train.validation import read_subject
+
+logger = logging.getLogger(__name__)
+
+PROBABILITY = 0.3  # ours: what is nearly marked is as instructive as what is
+OVERLAP = 0.0  # ours: places are sought, not outlines
+
+
+def hard_steps(config: TrainConfig) -> list[int]:
+    """Steps before which hard negatives are looked for: after a third and two thirds of what follows pretraining."""
+    if not config.sampling.hard_fraction:
+        return []
+    schedule = config.schedule
+    whole = schedule.steps - schedule.pretraining_steps
+    return [schedule.pretraining_steps + whole * third // 3 for third in (1, 2)]
+
+
+def find_hard(
+    state: Training,
+    subjects: Sequence[Subject],
+    spacing: Spacing,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
+) -> dict[str, Tensor]:
+    """Voxels (n, 3), int16 (z, y, x), of each patient without PE that the network gives `PROBABILITY` or more.
+
+    It is the one that reads scans in the end, without its average. Patients with none are left out.
+    """
+    pathway = cast(Pathway, state.pathways[state.reads])
+    normal = [one for one in subjects if not one.label and getattr(one, state.reads) is not None]
+    pathway.eval()
+    found = []
+    for subject in world.share(normal):
+        output = read_subject(pathway, subject, spacing, config, device, state.reads, OVERLAP)
+        found.append(torch.from_numpy(candidates((output.probability >= PROBABILITY).cpu().numpy())))
+    pathway.train()
+    hard = {one.patient: voxels for one, voxels in zip(normal, world.gather(found), strict=True) if len(voxels)}
+    logger.info("step %d: hard negatives in %d of %d patients without PE", state.step, len(hard), len(normal))
+    return hard
+
+
+def with_hard(subjects: Sequence[Subject], hard: dict[str, Tensor]) -> list[Subject]:
+    """The subjects with their hard negatives as patch centres."""
+    return [replace(one, hard_voxels=hard[one.patient].numpy()) if one.patient in hard else one for one in subjects]
