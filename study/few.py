@@ -1,7 +1,7 @@
 """Pairs without masks: who outlines the pairs that nobody outlined, and what a network makes of it (docs/protocol.md).
 
 The tables in `results/few` are read. There a variant is `annotate-k4`, and the draw of the 4 outlined patients is its
-seed; `nct_only` are the trainings with all outlines.
+seed; `nct_only` are the trainings with all outlines. Those on hard negatives too end in `-hard`.
 """
 
 from pathlib import Path
@@ -15,6 +15,8 @@ from study.uncertainty import Figure, Readings, auc, dice, difference, of_common
 FEW = RESULTS / "few"
 OUTLINERS = "outliners.csv"
 ALL = "nct_only"
+HARD = "hard"
+"""Ending of the names of trainings on hard negatives too."""
 FEWEST = 4
 """Outlined patients at which the primary endpoint is asked."""
 TEACHER = "annotate"
@@ -28,24 +30,24 @@ NAMES = {
 Cells = list[str]
 
 
-def variant_of(name: str, outlined: int) -> str:
-    """Variant in the tables: who outlined the others, and how many a person outlined."""
-    return name if name == ALL else f"{name}-k{outlined}"
+def variant_of(name: str, outlined: int, hard: bool = False) -> str:
+    """Variant in the tables: who outlined the others, how many a person outlined, and whether on hard negatives."""
+    return (name if name == ALL else f"{name}-k{outlined}") + f"-{HARD}" * hard
 
 
-def figures(outlined: int, folder: Path = FEW) -> list[Cells]:
+def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
     """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
     rows, patients = [], patients_tested(PRIMARY, folder)
-    for name, readings in _of(outlined, folder).items():
-        normals = where(patients, variant=variant_of(name, outlined), label=0)
+    for name, readings in _of(outlined, hard, folder).items():
+        normals = where(patients, variant=variant_of(name, outlined, hard), label=0)
         values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
         rows.append([NAMES[name], str(len(readings.seeds)), *values, f"{normals['predicted_ml'].mean():.1f}"])
     return rows
 
 
-def differences(outlined: int, folder: Path = FEW) -> list[Cells]:
+def differences(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
     """`annotate` minus each other: AUC by bootstrap and by Student's t (equal draws alone), Dice."""
-    found = _of(outlined, folder)
+    found = _of(outlined, hard, folder)
     whole, rows = found.pop(TEACHER), []
     for name, other in found.items():
         teacher, other = (whole, other) if name == ALL else of_common_seeds(whole, other)
@@ -55,9 +57,21 @@ def differences(outlined: int, folder: Path = FEW) -> list[Cells]:
     return rows
 
 
-def won_back(figure: Figure, outlined: int, folder: Path = FEW) -> float:
+def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
+    """A row for each that was trained with and without hard negatives: with minus without, in AUC and Dice."""
+    plain, hard = (_of(outlined, either, folder) for either in (False, True))
+    return [
+        [
+            NAMES[name],
+            *(with_interval(difference(figure, hard[name], plain[name])[0], "+.3f") for figure in (auc, dice)),
+        ]
+        for name in hard
+    ]
+
+
+def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW) -> float:
     """Share of the gap between the label alone and all outlines that `annotate` closes; 1 is all of it."""
-    found = _of(outlined, folder)
+    found = _of(outlined, hard, folder)
     low, middle, high = (float(figure(found[name])) for name in ("label_alone", TEACHER, ALL))
     return (middle - low) / (high - low)
 
@@ -75,8 +89,8 @@ def _dice(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f}"
 
 
-def _of(outlined: int, folder: Path) -> dict[str, Readings]:
+def _of(outlined: int, hard: bool, folder: Path) -> dict[str, Readings]:
     """Readings by name, of those that were trained, in the order of `NAMES`."""
     found = variants(PRIMARY, folder)
-    keys = {name: variant_of(name, outlined) for name in NAMES}
+    keys = {name: variant_of(name, outlined, hard) for name in NAMES}
     return {name: found[key] for name, key in keys.items() if key in found}

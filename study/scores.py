@@ -22,7 +22,7 @@ from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, part_of, phantom_name
-from study.few import ALL, OUTLINERS, TEACHER, variant_of
+from study.few import ALL, HARD, OUTLINERS, TEACHER, variant_of
 from study.tables import PATIENTS, kept, stacked, write
 
 PART = "few"
@@ -56,10 +56,11 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
 def named(results: Path, variant: str) -> tuple[str, int]:
     """Name of a training, which says who outlined and how many were outlined by a person, and its draw."""
     masks = read_json(results.parent / MASKS)
+    plain, hard = variant.removesuffix(f"_{HARD}"), variant.endswith(f"_{HARD}")
     if masks["outlined"] is None:
-        return variant, 0
-    by = "own" if masks["own"] else OUTLINED_BY.get(variant, variant)
-    return variant_of(by, masks["outlined"]), masks["draw"]
+        return variant_of(plain, 0, hard) if plain == ALL else variant, 0
+    by = "own" if masks["own"] else OUTLINED_BY.get(plain, plain)
+    return variant_of(by, masks["outlined"], hard), masks["draw"]
 
 
 def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import differences, figures, won_back
+from study.few import differences, figures, hard_gains, won_back
 from study.tables import PATIENTS, write
 from study.uncertainty import auc, dice
 
@@ -30,18 +30,19 @@ def tables(tmp_path):
     for draw in range(3):
         trained += [rows("label_alone-k4", draw, 0.0, 0.1), rows("annotate-k4", draw, 0.5, 0.25)]
         trained += [rows("own-k4", draw, 0.25, 0.15), rows("annotate-k8", draw, 1.0, 0.4)]
+        trained += [rows("own-k4-hard", draw, 0.75, 0.1)]
     write(pd.concat(trained), tmp_path / PATIENTS)
     return tmp_path
 
 
 def test_each_is_named_with_its_trainings_and_figures(tables):
-    found = {name: cells for name, *cells in figures(4, tables)}
+    found = {name: cells for name, *cells in figures(4, folder=tables)}
     assert [(name[0], cells[0]) for name, cells in found.items()] == [("A", "3"), ("B", "3"), ("C", "3"), ("E", "1")]
     assert found["C: what `annotate` outlines on their CTPA"][1:] == ["0.750 (0.675 to 0.825)", "0.250", "1.0"]
 
 
 def test_annotate_is_held_against_each_other_at_the_same_number_of_outlines(tables):
-    found = {name: cells for name, *cells in differences(4, tables)}
+    found = {name: cells for name, *cells in differences(4, folder=tables)}
     assert set(found) == {"A", "B", "E"}
     assert [cells[0].split()[0] for cells in found.values()] == ["+0.250", "+0.125", "-0.250"]
     assert [cells[2] for cells in found.values()] == ["+0.150", "+0.100", "-0.150"]
@@ -49,6 +50,13 @@ def test_annotate_is_held_against_each_other_at_the_same_number_of_outlines(tabl
     assert not found["E"][1]  # one training: no draws in common
 
 
+def test_hard_negatives_are_held_against_the_same_without(tables):
+    (row,) = hard_gains(4, tables)
+    assert row[0].startswith("B")
+    assert [cell.split()[0] for cell in row[1:]] == ["+0.250", "-0.050"]
+    assert [cells[0][0] for cells in figures(4, hard=True, folder=tables)] == ["B"]
+
+
 def test_half_of_the_gap_is_won_back(tables):
-    assert won_back(auc, 4, tables) == pytest.approx(0.5)
-    assert won_back(dice, 4, tables) == pytest.approx(0.5)
+    assert won_back(auc, 4, folder=tables) == pytest.approx(0.5)
+    assert won_back(dice, 4, folder=tables) == pytest.approx(0.5)

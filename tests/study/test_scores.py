@@ -35,6 +35,9 @@ def folder_of(tmp_path, **masks):
         ("label_alone", {}, ("label_alone-k4", 2)),
         ("label_alone", {"own": True}, ("own-k4", 2)),
         ("nct_only", {"outlined": None}, ("nct_only", 0)),
+        ("nct_only_hard", {}, ("annotate-k4-hard", 2)),
+        ("label_alone_hard", {"own": True}, ("own-k4-hard", 2)),
+        ("nct_only_hard", {"outlined": None}, ("nct_only-hard", 0)),
     ],
 )
 def test_a_training_is_named_by_who_outlined_the_others(tmp_path, variant, masks, name):
