@@ -92,11 +92,15 @@ def _minutes(limit: str) -> int:
     return int(days or 0) * 1440 + int(hours) * 60 + int(minutes)
 
 
-def _megabytes(mem_mb: str) -> int:
-    """Of the first attempt; each further one gets as much again."""
-    base, star, attempt = mem_mb.partition(" * ")
+def _megabytes(mem_mb: str, size_mb: float = 0.0) -> int:
+    """Of the first attempt, for input of `size_mb`; each further attempt gets as much again."""
+    most, star, attempt = mem_mb.rpartition(" * ")
     assert (star, attempt) == (" * ", "attempt"), mem_mb
-    return int(base)
+    found = re.fullmatch(r"max\((\d+), (\d+) \+ (\d+) \* input\.size_mb\)", most)
+    if found is None:
+        return int(most)
+    least, fixed, times = map(int, found.groups())
+    return max(least, round(fixed + times * size_mb))
 
 
 def test_profile_names_every_rule_that_runs_a_job():
@@ -107,6 +111,22 @@ def test_profile_names_every_rule_that_runs_a_job():
     assert set(settings["set-threads"]) <= rules - TARGETS
     for name, resources in settings["set-resources"].items():
         assert set(resources) == {"mem_mb", "runtime"}, name
+
+
+@pytest.mark.parametrize(
+    ("rule", "files_mb", "took_mb"),
+    [
+        ("register", (106, 980), (1160, 3000)),
+        ("propagate", (158, 1470), (730, 2400)),
+        ("crop", (105, 980), (1080, 2900)),
+    ],
+)
+def test_memory_grows_with_the_scan_and_a_half_is_spare(rule, files_mb, took_mb):
+    """Pairs of 512 x 512 x 64 (`benchmarks/results/cost.csv`) and x 600, whose compressed files are as much larger."""
+    mem_mb = _settings()["set-resources"][rule]["mem_mb"]
+    asked = [_megabytes(mem_mb, size) for size in files_mb]
+    assert all(1.5 * took <= given <= 4.2 * took for given, took in zip(asked, took_mb, strict=True)), asked
+    assert asked[0] < asked[1]
 
 
 def test_profile_keeps_what_the_default_profile_sets():
