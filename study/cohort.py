@@ -175,8 +175,9 @@ def _placed(row: Row, part: str) -> Row:
 
 
 def masks_of(protocol: Protocol) -> dict[str, Any]:
-    """What `keep` names a run by: outlined patients with PE (null: all), their draw, whether the network's own."""
-    return {"outlined": protocol.outlined, "draw": protocol.draw, "own": protocol.own is not None}
+    """What `keep` names a run by: outlined patients with PE (null: all), their draw, whose own outlines (null: no)."""
+    by = read_json(protocol.own / MASKS)["by"] if protocol.own else None
+    return {"outlined": protocol.outlined, "draw": protocol.draw, "own": by}
 
 
 def phantom_name(patient: str) -> str:

@@ -37,11 +37,12 @@ def variant_of(name: str, outlined: int, hard: bool = False) -> str:
 
 def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
     """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
-    rows, patients = [], patients_tested(PRIMARY, folder)
+    rows = []
     for name, readings in _of(outlined, hard, folder).items():
-        normals = where(patients, variant=variant_of(name, outlined, hard), label=0)
         values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
-        rows.append([NAMES[name], str(len(readings.seeds)), *values, f"{normals['predicted_ml'].mean():.1f}"])
+        rows.append(
+            [NAMES[name], str(len(readings.seeds)), *values, _false_ml(variant_of(name, outlined, hard), folder)]
+        )
     return rows
 
 
@@ -58,15 +59,17 @@ def differences(outlined: int, hard: bool = False, folder: Path = FEW) -> list[C
 
 
 def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
-    """A row for each that was trained with and without hard negatives: with minus without, in AUC and Dice."""
+    """A row for each that was trained with and without hard negatives: AUC and Dice with
+    minus without, of draws that both have, and mL marked in a patient without PE from without to with."""
     plain, hard = (_of(outlined, either, folder) for either in (False, True))
-    return [
-        [
-            NAMES[name],
-            *(with_interval(difference(figure, hard[name], plain[name])[0], "+.3f") for figure in (auc, dice)),
-        ]
-        for name in hard
-    ]
+    rows = []
+    for name in [name for name in hard if name in plain]:
+        both = (hard[name], plain[name]) if name == ALL else of_common_seeds(hard[name], plain[name])
+        area, overlap = (with_interval(difference(figure, *both)[0], "+.3f") for figure in (auc, dice))
+        student = "" if name == ALL else with_interval(wider(auc, *both), "+.3f")
+        marks = [_false_ml(variant_of(name, outlined, either), folder) for either in (False, True)]
+        rows.append([NAMES[name].partition(":")[0], area, student, overlap, " to ".join(marks)])
+    return rows
 
 
 def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW) -> float:
@@ -83,6 +86,11 @@ def outlines(folder: Path = FEW) -> list[Cells]:
         [f"`{row.by}`", str(row.outlined), str(row.draw), str(row.patients), _dice(row.dice_ctpa), _dice(row.dice_nct)]
         for row in found.itertuples()
     ]
+
+
+def _false_ml(variant: str, folder: Path) -> str:
+    """Mean mL marked in a patient without PE."""
+    return f"{where(patients_tested(PRIMARY, folder), variant=variant, label=0)['predicted_ml'].mean():.1f}"
 
 
 def _dice(value: float) -> str:

@@ -8,6 +8,7 @@ from cpmn.annotate.reading import sure_pieces
 from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import Config
+from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json
 from cpmn.job.status import read_status
 from cpmn.model.ensemble import load_folds, read_crop
@@ -21,10 +22,14 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
 
     Writes `folder`/PATIENT.nii.gz, piece ids on the native NCT, of those with a piece that is sure enough. What is kept
     of a probability is decided as `annotate` does. Patients that were excluded are left out.
+
+    Raises CpmnError if the folder holds outlines already.
     """
+    if (folder / MASKS).exists():
+        raise CpmnError(f"{folder} holds outlines already. Name another folder.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     found = {}
-    write_json(folder / MASKS, read_json(results.parent / MASKS))
+    write_json(folder / MASKS, read_json(results.parent / MASKS) | {"by": variant})
     for patient in tqdm([p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]):
         where = results / "crop" / patient.patient_id
         if not read_status(where / "status.json")["passed"]:

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
-from study.few import FEWEST, differences, figures, outlines
+from study.few import FEWEST, differences, figures, hard_gains, outlines
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -96,21 +96,37 @@ def runs_table() -> Lines:
     yield from markdown(heads, rows)
 
 
+FEW_HEADS = (
+    f"labels of the other PE patients ({FEWEST} outlined)",
+    *("trainings", "AUC", "Dice", "mL marked in a normal"),
+)
+FEW_DIFFERENCES = ("C minus", "AUC", "by Student's t", "Dice")
+
+
 def few_table() -> Lines:
     """Who outlined the pairs that nobody outlined, and what a network makes of it."""
-    heads = [
-        f"labels of the other PE patients ({FEWEST} outlined)",
-        "trainings",
-        "AUC",
-        "Dice",
-        "mL marked in a normal",
-    ]
-    yield from markdown(heads, figures(FEWEST))
+    yield from markdown(FEW_HEADS, figures(FEWEST))
 
 
 def few_differences_table() -> Lines:
     """`annotate` minus its controls."""
-    yield from markdown(["C minus", "AUC", "by Student's t", "Dice"], differences(FEWEST))
+    yield from markdown(FEW_DIFFERENCES, differences(FEWEST))
+
+
+def few_hard_table() -> Lines:
+    """The same of trainings on hard negatives too."""
+    yield from markdown(FEW_HEADS, figures(FEWEST, hard=True))
+
+
+def few_hard_differences_table() -> Lines:
+    """`annotate` minus its controls, all trained on hard negatives too."""
+    yield from markdown(FEW_DIFFERENCES, differences(FEWEST, hard=True))
+
+
+def hard_gains_table() -> Lines:
+    """What hard negatives bring to each."""
+    heads = ["with minus without hard negatives", "AUC", "by Student's t", "Dice", "mL marked in a normal"]
+    yield from markdown(heads, hard_gains(FEWEST))
 
 
 def outlines_table() -> Lines:

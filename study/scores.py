@@ -54,11 +54,16 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
-    """Name of a training, which says who outlined and how many were outlined by a person, and its draw."""
+    """Name of a training, which says who outlined and how many were outlined by a person, and its draw.
+
+    Raises CpmnError for a training on outlines of another kind of network than itself.
+    """
     masks = read_json(results.parent / MASKS)
     plain, hard = variant.removesuffix(f"_{HARD}"), variant.endswith(f"_{HARD}")
     if masks["outlined"] is None:
         return variant_of(plain, 0, hard) if plain == ALL else variant, 0
+    if masks["own"] not in (None, variant):
+        raise CpmnError(f"{variant} learnt from the outlines of {masks['own']}: only {masks['own']} may be read here.")
     by = "own" if masks["own"] else OUTLINED_BY.get(plain, plain)
     return variant_of(by, masks["outlined"], hard), masks["draw"]
 
@@ -90,9 +95,12 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     labels that the NCT pathway learns from with those on the NCT; means over the patients.
     """
     masks = read_json(results.parent / MASKS)
-    rows = [_outline(p, results, masks["own"]) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
+    rows = [
+        _outline(p, results, bool(masks["own"])) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)
+    ]
     rows = [row for row in rows if row]
-    found = {"by": "own" if masks["own"] else TEACHER, "outlined": masks["outlined"], "draw": masks["draw"]}
+    by = f"own-{HARD}" if str(masks["own"]).endswith(HARD) else "own" if masks["own"] else TEACHER
+    found = {"by": by, "outlined": masks["outlined"], "draw": masks["draw"]}
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
     table = stacked(kept(OUTLINERS, folder), pd.DataFrame([found])).drop_duplicates()
     write(table, folder / OUTLINERS)

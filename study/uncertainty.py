@@ -2,9 +2,9 @@
 
 A variant's figure is the mean over its seeds of the figure over patients. One draw takes patients within each class and
 seeds, both with replacement. All variants see the same patients, and those with the same seeds the same seeds, because
-a seed fixes initialisation and sampling of the NCT pathway in all of them. With one seed the interval holds the
-uncertainty over patients alone; with three it is too narrow where seeds differ, which `wider` mends. Where no draw
-differs from another (perfect separation) there is no interval rather than one of width zero.
+a seed fixes initialisation and sampling of the NCT pathway in all of them, but for hard negatives. With one seed the
+interval holds the uncertainty over patients alone; with three it is too narrow where seeds differ, which `wider` mends.
+Where no draw differs from another (perfect separation) there is no interval rather than one of width zero.
 """
 
 import math

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from cpmn.files import templates
 from cpmn.report.estimates import MetricTable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -12,15 +11,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def model_card(context: dict[str, Any]) -> str:
     """Markdown text of `model_card.md`; `context` is that of the page."""
-    environment = Environment(  # Markdown has its own escaping: `_plain`
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,
-        finalize=_plain,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates(TEMPLATES, escape=False)
+    environment.finalize = _plain  # Markdown has its own escaping
     return environment.get_template("model_card.md.j2").render(context, rows=_rows(context["table"]))
 
 

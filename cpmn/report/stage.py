@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cpmn.cohort.kinds import kind_lines
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
-from cpmn.files import write_json, write_text
+from cpmn.files import templates, write_json, write_text
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.collect import Results, collect, labels, number, read_optional, read_optional_frame, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, score_text, threshold_text
@@ -96,22 +95,11 @@ def write_report(
     facts["simulated"] = simulated(found) or ("all" if facts["synthetic"] else "")
     facts["synthetic"] = bool(facts["simulated"])
     context = _context(found, config, facts)
-    page = _environment().get_template("page.html.j2").render(context)
+    page = templates(TEMPLATES, escape=True).get_template("page.html.j2").render(context)
     write_text(output / "index.html", page)
     write_text(output / "model_card.md", model_card(context))
     write_json(output / "run.json", context["record"])
     logger.info("report: %s (%.1f MB)", output / "index.html", len(page) / 1e6)
-
-
-def _environment() -> Environment:
-    """Templates with escaping on everywhere: reasons, titles and scanner names are not ours."""
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:

@@ -110,10 +110,10 @@ def _with_hard(
     device: torch.device,
     world: World,
 ) -> list[Subject]:
-    """The subjects with their hard negatives, which are looked for where it is time and an earlier start has not."""
-    if state.step in hard_steps(config) and state.hard_step != state.step:
+    """The subjects with their hard negatives, looked for anew where it is time."""
+    if state.step in hard_steps(config):
         started = time.monotonic()
-        state.hard, state.hard_step = find_hard(state, subjects, spacing, config, device, world), state.step
+        state.hard = find_hard(state, subjects, spacing, config, device, world)
         state.seconds += time.monotonic() - started
     return with_hard(subjects, state.hard)
 

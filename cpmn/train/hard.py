@@ -1,8 +1,10 @@
-"""Hard negatives: where a network in training marks clots in patients without PE, so that it sees these places again.
+"""Hard negatives: where a network in training all but marks clots in patients without PE, so that it sees these again.
 
-Patches drawn at random show a place of a volume less than once in a training, and the network then marks as much in the
-normals that it was trained on as in others. Reading them whole and training on what is wrong is the bootstrapping of
-Sung and Poggio (IEEE PAMI 1998), which Shrivastava et al. review (CVPR 2016, arXiv 1604.03540).
+Patches drawn at random show most places of a volume seldom: 3,000 steps of the study less than once. The network then
+marks as much in the normals that it was trained on as in others. Reading them whole and training on what is wrong is
+the bootstrapping of Sung and Poggio (IEEE PAMI 1998), which Shrivastava et al. review (CVPR 2016, arXiv 1604.03540).
+
+These places depend on the weights: variants with the same seed share patches until they are looked for, and not after.
 """
 
 import logging
@@ -27,12 +29,14 @@ OVERLAP = 0.0  # ours: places are sought, not outlines
 
 
 def hard_steps(config: TrainConfig) -> list[int]:
-    """Steps before which hard negatives are looked for: after a third and two thirds of what follows pretraining."""
+    """Steps before which hard negatives are looked for: after a third and two thirds of what follows pretraining.
+
+    None before the network has learnt a step of its own.
+    """
     if not config.sampling.hard_fraction:
         return []
-    schedule = config.schedule
-    whole = schedule.steps - schedule.pretraining_steps
-    return [schedule.pretraining_steps + whole * third // 3 for third in (1, 2)]
+    first, last = config.schedule.pretraining_steps, config.schedule.steps
+    return sorted({first + (last - first) * thirds // 3 for thirds in (1, 2)} - {first})
 
 
 def find_hard(
@@ -45,7 +49,8 @@ def find_hard(
 ) -> dict[str, Tensor]:
     """Voxels (n, 3), int16 (z, y, x), of each patient without PE that the network gives `PROBABILITY` or more.
 
-    It is the one that reads scans in the end, without its average. Patients with none are left out.
+    At most `CANDIDATES` of a patient, evenly taken; patients with none are left out. The network is the one that reads
+    scans in the end, without its average.
     """
     pathway = cast(Pathway, state.pathways[state.reads])
     normal = [one for one in subjects if not one.label and getattr(one, state.reads) is not None]

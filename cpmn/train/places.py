@@ -2,7 +2,8 @@
 
 Every step draws from generators of its own, seeded by the configuration's seed and the step. Hence a resumed training
 sees the same patches as an uninterrupted one, and variants that share the seed share places. Places are chosen by the
-labels and the NCT alone, so that a variant without CTPA gets the same ones.
+labels and the NCT alone, so that a variant without CTPA gets the same ones. Hard negatives are the exception: they
+follow the weights (`cpmn.train.hard`).
 """
 
 from collections.abc import Sequence

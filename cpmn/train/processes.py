@@ -2,7 +2,7 @@
 
 A step consists of `accumulation` batches whose gradients are averaged. One process works through them one after
 another; several share them out, and PyTorch's DistributedDataParallel averages their gradients. Both ways are the same
-mean, so the number of processes changes nothing but its rounding.
+mean, so the number of processes changes nothing but its rounding, and what hangs on it (hard negatives).
 """
 
 import os

@@ -193,6 +193,12 @@ def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
             "train.sampling.vein_fraction asks for patches on veins, but no training patient has a vessel mask with "
             "veins. Name masks in the column vessels of cohort.csv, or set train.sampling.vein_fraction to 0."
         )
+    normal = [one for one in subjects if not one.label and getattr(one, config.network.reader) is not None]
+    if config.sampling.hard_fraction and not normal:
+        raise CpmnError(
+            "train.sampling.hard_fraction asks for patches where clots are marked in patients without PE, and no such "
+            "patient trains. Add some to the cohort, or set train.sampling.hard_fraction to 0."
+        )
     if config.sampling.ctpa_source == "shuffled" and sum(subject.ctpa is not None for subject in subjects) < 2:
         raise CpmnError(
             "train.sampling.ctpa_source shuffled needs at least two patients with a CTPA, to feed one the other's."

@@ -28,7 +28,7 @@ class Training:
     networks : what is called, the pathways themselves or what averages their gradients over processes.
     reads : the phase whose pathway reads scans in the end.
     average : that pathway's moving average, None if off.
-    hard : patients' hard negatives (n, 3), int16 voxels (z, y, x), as they were found at `hard_step`; None before.
+    hard : patients' hard negatives (n, 3), int16 voxels (z, y, x), as they were last found; empty before.
     """
 
     pathways: Pathways
@@ -42,7 +42,6 @@ class Training:
     rows: list[Row] = field(default_factory=list)
     sums: dict[str, list[float]] = field(default_factory=dict)
     hard: dict[str, Tensor] = field(default_factory=dict)
-    hard_step: int | None = None
 
     def reader(self) -> Pathway:
         """The network that reads scans in the end, or its moving average."""
@@ -124,7 +123,6 @@ def snapshot(state: Training) -> dict[str, Any]:
         "rows": state.rows,
         "sums": state.sums,
         "hard": state.hard,
-        "hard_step": state.hard_step,
     }
 
 
@@ -135,5 +133,5 @@ def _restore(state: Training, saved: dict[str, Any]) -> None:
         state.average.load_state_dict(saved["average"])
     state.optimiser.load_state_dict(saved["optimiser"])
     state.schedule.load_state_dict(saved["schedule"])
-    for name in ("step", "seconds", "rows", "sums", "hard", "hard_step"):
+    for name in ("step", "seconds", "rows", "sums", "hard"):
         setattr(state, name, saved[name])

@@ -1,4 +1,4 @@
-"""Validation of the NCT pathway on whole crops."""
+"""Whole volumes read by a pathway in training, and the validation on them."""
 
 from collections.abc import Sequence
 

@@ -118,7 +118,7 @@ def test_few_are_outlined_and_draws_share_nobody():
 
 
 def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlined(tmp_path):
-    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": False})
+    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": None, "by": "label_alone"})
     (tmp_path / "train-010.nii.gz").touch()  # a PE patient that draw 0 does not outline
     (tmp_path / "train-002.nii.gz").touch()  # one that it outlines
     (tmp_path / "train-001.nii.gz").touch()  # one without PE
@@ -131,13 +131,13 @@ def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlin
 @pytest.mark.parametrize(
     ("draw", "folder", "message"),
     [
-        (1, "{}", r"was made for \{'outlined': 4, 'draw': 0, 'own': False\}, and this run is"),
+        (1, "{}", r"was made for \{'outlined': 4, 'draw': 0, 'own': None, 'by': 'label_alone'\}, and this run is"),
         (0, "{}/nowhere", "is not the whole path of a folder that `python -m study own` wrote"),
         (0, "masks", "is not the whole path of a folder that `python -m study own` wrote"),
     ],
 )
 def test_masks_of_another_draw_and_a_folder_that_is_none_are_refused(tmp_path, draw, folder, message):
-    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": False})
+    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": None, "by": "label_alone"})
     with pytest.raises(CpmnError, match=message):
         sheet_rows(protocol(outlined=4, draw=draw, own=folder.format(tmp_path)))
 

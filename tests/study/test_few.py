@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from study.few import differences, figures, hard_gains, won_back
-from study.tables import PATIENTS, write
+from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
 PATIENTS_OF_A_CLASS = 40
@@ -26,11 +26,11 @@ def rows(variant: str, seed: int, found: float, overlap: float) -> pd.DataFrame:
 
 @pytest.fixture
 def tables(tmp_path):
-    trained = [rows("nct_only", 0, 1.0, 0.4)]
+    trained = [rows("nct_only", 0, 1.0, 0.4), rows("nct_only-hard", 0, 1.0, 0.4)]
     for draw in range(3):
         trained += [rows("label_alone-k4", draw, 0.0, 0.1), rows("annotate-k4", draw, 0.5, 0.25)]
         trained += [rows("own-k4", draw, 0.25, 0.15), rows("annotate-k8", draw, 1.0, 0.4)]
-        trained += [rows("own-k4-hard", draw, 0.75, 0.1)]
+        trained += [rows("own-k4-hard", draw, (0.75, 0.75, 0.25)[draw], 0.1).assign(predicted_ml=2.0)]
     write(pd.concat(trained), tmp_path / PATIENTS)
     return tmp_path
 
@@ -51,10 +51,21 @@ def test_annotate_is_held_against_each_other_at_the_same_number_of_outlines(tabl
 
 
 def test_hard_negatives_are_held_against_the_same_without(tables):
-    (row,) = hard_gains(4, tables)
-    assert row[0].startswith("B")
-    assert [cell.split()[0] for cell in row[1:]] == ["+0.250", "-0.050"]
-    assert [cells[0][0] for cells in figures(4, hard=True, folder=tables)] == ["B"]
+    """B has all draws with and without them, E one training of each, C was not trained with them."""
+    found = {name: cells for name, *cells in hard_gains(4, tables)}
+    assert set(found) == {"B", "E"}
+    assert [cell.split()[0] for cell in found["B"]] == ["+0.167", "+0.167", "-0.050", "1.0"]
+    assert found["B"][3] == "1.0 to 2.0"
+    assert found["E"][1] == ""
+    assert [cells[0][0] for cells in figures(4, hard=True, folder=tables)] == ["B", "E"]
+
+
+def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
+    """Draw 2, which gained nothing, is lost without them."""
+    old = read(PATIENTS, tables)
+    write(old[old["run"] != "own-k4-s2"], tables / PATIENTS)
+    found = {name: cells for name, *cells in hard_gains(4, tables)}
+    assert found["B"][0].split()[0] == "+0.250"
 
 
 def test_half_of_the_gap_is_won_back(tables):

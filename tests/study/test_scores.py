@@ -17,7 +17,7 @@ from study.tables import PATIENTS, read
 
 def folder_of(tmp_path, **masks):
     """Results of a study with one locked patient, two pairs that nobody outlined, and one outlined."""
-    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 2, "own": False} | masks)
+    write_json(tmp_path / MASKS, {"outlined": 4, "draw": 2, "own": None} | masks)
     rows = [
         {"patient_id": "few-007", "nct": "few/nct", "label": 1, "split": "test"},
         {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "label": 1, "split": "train"},
@@ -33,15 +33,21 @@ def folder_of(tmp_path, **masks):
     [
         ("nct_only", {}, ("annotate-k4", 2)),
         ("label_alone", {}, ("label_alone-k4", 2)),
-        ("label_alone", {"own": True}, ("own-k4", 2)),
+        ("label_alone", {"own": "label_alone"}, ("own-k4", 2)),
         ("nct_only", {"outlined": None}, ("nct_only", 0)),
         ("nct_only_hard", {}, ("annotate-k4-hard", 2)),
-        ("label_alone_hard", {"own": True}, ("own-k4-hard", 2)),
+        ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-hard", 2)),
         ("nct_only_hard", {"outlined": None}, ("nct_only-hard", 0)),
     ],
 )
 def test_a_training_is_named_by_who_outlined_the_others(tmp_path, variant, masks, name):
     assert named(folder_of(tmp_path, **masks), variant) == name
+
+
+def test_who_teaches_itself_learns_from_its_own_kind(tmp_path):
+    results = folder_of(tmp_path, own="label_alone")
+    with pytest.raises(CpmnError, match="label_alone_hard learnt from the outlines of label_alone: only label_alone"):
+        named(results, "label_alone_hard")
 
 
 def test_a_locked_cohort_is_read_once(tmp_path, monkeypatch):

@@ -44,6 +44,13 @@ def test_it_works_so_many_steps_ahead_and_no_further_than_the_last(subjects, mon
         ]
 
 
+def test_nothing_is_sampled_beyond_the_end(subjects, monkeypatch):
+    """What is beyond it may look different: hard negatives are found between."""
+    monkeypatch.setattr(feed, "sample_batch", lambda _subjects, _config, step, _part: step)
+    with Sampler(subjects, train_config(**TINY), 0, 3, World(), ahead=2) as sampler:
+        assert [(list(sampler.next_step()), sampler.submitted) for _ in range(3)] == [([0], 3), ([1], 3), ([2], 3)]
+
+
 def test_a_fault_while_sampling_ahead_reaches_the_training_and_no_thread_stays(subjects, monkeypatch):
     def fail(*_):
         raise ValueError("damaged")

@@ -29,6 +29,8 @@ def training(config) -> Training:
         ({"steps": 30}, []),
         ({"steps": 30, "hard_fraction": 0.25}, [10, 20]),
         ({"steps": 100, "hard_fraction": 0.25}, [33, 66]),
+        ({"steps": 2, "hard_fraction": 0.25}, [1]),
+        ({"steps": 1, "hard_fraction": 0.25}, []),
         ({"steps": 40, "hard_fraction": 0.25, "pretraining_fraction": 0.25, "pathways": ("nct",)}, [20, 30]),
     ],
 )
@@ -61,6 +63,41 @@ def test_they_are_what_is_marked_in_patients_without_pe(monkeypatch):
     given = with_hard(subjects, found)
     assert [len(one.hard_voxels) for one in given] == [0, 2, 0, 0]
     assert given[1].hard_voxels.dtype == np.int16
+
+
+def test_a_reader_of_ctpa_is_asked_about_the_ctpa(monkeypatch):
+    config = train_config(**SIZES, pathways=("ctpa",))
+    state = training(config)
+    state.pathways, state.reads = Pathways({"ctpa": build_pathway((8, 8), ((2, 2, 2),), seed=1)}), "ctpa"
+    seen = []
+
+    def reading(pathway, one, _spacing, _config, _device, phase, _overlap):
+        seen.append((one.patient, pathway is state.pathways["ctpa"], phase))
+        return type("Read", (), {"probability": torch.ones(one.embolus.shape)})
+
+    monkeypatch.setattr(hard, "read_subject", reading)
+    alone = replace(subject(0), patient="alone", nct=None, ctpa=subject(0).nct)
+    found = find_hard(state, [alone, subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"), World())
+    assert seen == [("alone", True, "ctpa")]
+    assert len(found["alone"]) == alone.embolus.size
+
+
+def test_processes_share_the_patients_and_know_all(monkeypatch):
+    """Of three normals the second process reads the middle one, and is told of the others."""
+    config = train_config(**SIZES)
+    normals = [replace(subject(0), patient=name) for name in "abc"]
+    probability = {"a": 0.0, "b": 0.5, "c": 0.5}
+    monkeypatch.setattr(
+        hard,
+        "read_subject",
+        lambda _pathway, one, *_: type("Read", (), {"probability": torch.full((1, 1, 2), probability[one.patient])}),
+    )
+    other = torch.tensor([[0, 0, 1]], dtype=torch.int16)
+    monkeypatch.setattr(World, "gather", lambda _self, mine: [torch.zeros((0, 3)), *mine, other])
+    found = find_hard(training(config), normals, (3.0, 3.0, 4.0), config, torch.device("cpu"), World(1, 2))
+    assert found["b"].tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert found.keys() == {"b", "c"}
+    assert found["c"] is other
 
 
 def test_the_network_itself_is_read():

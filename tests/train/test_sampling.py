@@ -341,8 +341,9 @@ def test_hard_negatives_are_seen_again_as_they_are(config):
 
 
 def test_before_hard_negatives_are_known_the_same_patches_lie_near_the_lungs(subjects, config):
-    settings = config(hard_fraction=0.5, foreground_fraction=0.5)
+    settings = config(hard_fraction=0.5, foreground_fraction=0.5, simulated_fraction=1.0)
     places = sample_places(subjects, settings, 0)
+    assert not any(place.simulated for place in places if place.kind == "hard")
     assert [place.kind for place in places] == ["clot", "clot", "hard", "hard"]
     plain = sample_places(subjects, config(foreground_fraction=0.5), 0)
     assert [(one.subject.patient, one.corner) for one in places] == [(one.subject.patient, one.corner) for one in plain]

@@ -413,6 +413,11 @@ def test_veins_without_a_mask(run_training, tmp_path, masked_crops, make_config)
             run_training(tmp_path / "m", make_config(vein_fraction=0.5), crops=masked_crops, masked=masked)
 
 
+def test_hard_negatives_need_someone_without_pe(run_training, tmp_path, make_config):
+    with pytest.raises(CpmnError, match=r"in patients without PE, and no such patient trains\. Add some"):
+        run_training(tmp_path / "m", make_config(hard_fraction=0.25), training=["p0", "p1"])
+
+
 def test_a_lone_ctpa_cannot_be_shuffled(run_training, tmp_path, make_config):
     with pytest.raises(CpmnError, match="shuffled needs at least two patients with a CTPA"):
         run_training(tmp_path / "m", make_config(ctpa_source="shuffled"), paired={"p0"})

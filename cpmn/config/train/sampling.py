@@ -25,8 +25,9 @@ class SamplingConfig(Section):
     )
     hard_fraction: Share = Field(
         default=0.0,
-        description="Share of patches centred where the network marked clots in training patients without PE, as it "
-        "read them after a third and two thirds of the steps: hard negatives. Until then near the lungs (0-1).",
+        description="Share of patches centred where the network gave a clot a probability of 0.3 or more in training "
+        "patients without PE, as it read them after a third and two thirds of the steps: hard negatives. Until then "
+        "these patches lie near the lungs. Variants of one seed no longer share patches (0-1).",
     )
     ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
         default="ctpa",
@@ -46,7 +47,7 @@ class SamplingConfig(Section):
     simulated_fraction: Share = Field(
         default=0.0,
         description="Share of the patches of patients without PE that get a simulated embolus, labelled and "
-        "weighed by its visibility, where they hold vessel and are neither veins nor hard negatives; 0 is off (0-1).",
+        "weighed by its visibility, where they hold vessel and are centred neither on veins nor on hard negatives; 0 is off (0-1).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),

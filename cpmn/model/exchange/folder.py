@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from cpmn.errors import CpmnError
-from cpmn.files import UMASK
+from cpmn.files import UMASK, templates
 from cpmn.model.modelfiles import DECISION_FILE, LICENCE_FILE, ModelFiles, RunFiles, fold_files
 from cpmn.model.package import licence_text
 from cpmn.scoring.decision import Decision
@@ -45,12 +43,4 @@ def copy_facts(files: ModelFiles, decision: Decision, folder: Path, licence: str
 
 def rendered(template: str, **context: Any) -> str:
     """Text of a Markdown template."""
-    environment = Environment(  # Markdown, not HTML
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(template).render(context)
+    return templates(TEMPLATES, escape=False).get_template(template).render(context)

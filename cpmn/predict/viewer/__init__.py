@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cpmn.files import write_text
+from cpmn.files import templates, write_text
 from cpmn.volume.box import box_of, crop_image
 from cpmn.volume.images import image_like, write_image
 
@@ -57,16 +56,17 @@ def write_viewer(
     ]
     scripts = [_text("niivue.min.js"), _text("viewer.js")]
     style = _text("viewer.css")
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("viewer.html.j2").render(
-        policy=Markup(POLICY.format(_hashed(style), " ".join(map(_hashed, scripts)))),
-        style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
-        layers={name: _encoded(image) for name, image in layers.items()},
-        lesions=Markup(json.dumps(lesions).replace("<", "\\u003c")),
-        record=record,
+    page = (
+        templates(FOLDER, escape=True)
+        .get_template("viewer.html.j2")
+        .render(
+            policy=Markup(POLICY.format(_hashed(style), " ".join(map(_hashed, scripts)))),
+            style=Markup(style),
+            scripts=[Markup(script) for script in scripts],
+            layers={name: _encoded(image) for name, image in layers.items()},
+            lesions=Markup(json.dumps(lesions).replace("<", "\\u003c")),
+            record=record,
+        )
     )
     write_text(path, page)
 
