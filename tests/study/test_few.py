@@ -63,7 +63,7 @@ def test_hard_negatives_are_held_against_the_same_without(tables):
 def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
     """Draw 2, which gained nothing, is lost without them."""
     old = read(PATIENTS, tables)
-    write(old[old["run"] != "own-k4-s2"], tables / PATIENTS)
+    write(old.query("run != 'own-k4-s2'"), tables / PATIENTS)
     found = {name: cells for name, *cells in hard_gains(4, tables)}
     assert found["B"][0].split()[0] == "+0.250"
 

@@ -47,7 +47,8 @@ class SamplingConfig(Section):
     simulated_fraction: Share = Field(
         default=0.0,
         description="Share of the patches of patients without PE that get a simulated embolus, labelled and "
-        "weighed by its visibility, where they hold vessel and are centred neither on veins nor on hard negatives; 0 is off (0-1).",
+        "weighed by its visibility, where they hold vessel and are centred neither on veins nor on hard negatives; "
+        "0 is off (0-1).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
