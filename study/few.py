@@ -4,6 +4,7 @@ The tables in `results/few` are read. There a variant is `annotate-k4`, and the 
 seed; `nct_only` are the trainings with all outlines. Those on hard negatives too end in `-hard`.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -40,9 +41,8 @@ def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells
     rows = []
     for name, readings in _of(outlined, hard, folder).items():
         values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
-        rows.append(
-            [NAMES[name], str(len(readings.seeds)), *values, _false_ml(variant_of(name, outlined, hard), folder)]
-        )
+        marks = _false_ml(variant_of(name, outlined, hard), folder, readings.seeds)
+        rows.append([NAMES[name], str(len(readings.seeds)), *values, marks])
     return rows
 
 
@@ -67,7 +67,7 @@ def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
         both = (hard[name], plain[name]) if name == ALL else of_common_seeds(hard[name], plain[name])
         area, overlap = (with_interval(difference(figure, *both)[0], "+.3f") for figure in (auc, dice))
         student = "" if name == ALL else with_interval(wider(auc, *both), "+.3f")
-        marks = [_false_ml(variant_of(name, outlined, either), folder) for either in (False, True)]
+        marks = [_false_ml(variant_of(name, outlined, either), folder, both[0].seeds) for either in (False, True)]
         rows.append([NAMES[name].partition(":")[0], area, student, overlap, " to ".join(marks)])
     return rows
 
@@ -88,9 +88,10 @@ def outlines(folder: Path = FEW) -> list[Cells]:
     ]
 
 
-def _false_ml(variant: str, folder: Path) -> str:
-    """Mean mL marked in a patient without PE."""
-    return f"{where(patients_tested(PRIMARY, folder), variant=variant, label=0)['predicted_ml'].mean():.1f}"
+def _false_ml(variant: str, folder: Path, seeds: Collection[int]) -> str:
+    """Mean mL that the trainings with these seeds mark in a patient without PE."""
+    normals = where(patients_tested(PRIMARY, folder), variant=variant, label=0)
+    return f"{normals.loc[normals['seed'].isin(list(seeds)), 'predicted_ml'].mean():.1f}"
 
 
 def _dice(value: float) -> str:

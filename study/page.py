@@ -140,10 +140,13 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "mixed": mixed_table,
         "few": few_table,
         "few-differences": few_differences_table,
+        "hard-gains": hard_gains_table,
         "others": others_table,
     },
     "protocol.md": {
         "outlines": outlines_table,
+        "few-hard": few_hard_table,
+        "few-hard-differences": few_hard_differences_table,
         "differences": differences_table,
         "thirds": thirds_table,
         "clots": clots_table,

@@ -30,7 +30,7 @@ def tables(tmp_path):
     for draw in range(3):
         trained += [rows("label_alone-k4", draw, 0.0, 0.1), rows("annotate-k4", draw, 0.5, 0.25)]
         trained += [rows("own-k4", draw, 0.25, 0.15), rows("annotate-k8", draw, 1.0, 0.4)]
-        trained += [rows("own-k4-hard", draw, (0.75, 0.75, 0.25)[draw], 0.1).assign(predicted_ml=2.0)]
+        trained += [rows("own-k4-hard", draw, (0.75, 0.75, 0.25)[draw], 0.1).assign(predicted_ml=1.0 + draw)]
     write(pd.concat(trained), tmp_path / PATIENTS)
     return tmp_path
 
@@ -66,6 +66,7 @@ def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
     write(old.query("run != 'own-k4-s2'"), tables / PATIENTS)
     found = {name: cells for name, *cells in hard_gains(4, tables)}
     assert found["B"][0].split()[0] == "+0.250"
+    assert found["B"][3] == "1.0 to 1.5"
 
 
 def test_half_of_the_gap_is_won_back(tables):
