@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
-    from jinja2 import Environment
 
 UMASK = os.umask(0o077)  # it can be read by setting it alone
 os.umask(UMASK)
@@ -98,23 +97,6 @@ def read_test_rows(path: Path) -> "pd.DataFrame":
     """Rows of the test patients in a `patients.csv`, indexed by patient, as `read_frame` gives them."""
     table = read_frame(path)
     return table.set_index("patient_id").loc[table["split"].to_numpy() == "test"]
-
-
-def templates(folder: Path, escape: bool) -> "Environment":
-    """Jinja templates of `folder`; a value that is not given raises UndefinedError.
-
-    escape : for HTML, everywhere: names, reasons and titles are not ours. Markdown escapes in its own way, or need not.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # few of who use files write pages
-
-    return Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=not escape,
-    )
 
 
 def sha256_of_files(paths: Iterable[Path | str]) -> str:

@@ -29,7 +29,6 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
         raise CpmnError(f"{folder} holds outlines already. Name another folder.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     found = {}
-    write_json(folder / MASKS, read_json(results.parent / MASKS) | {"by": variant})
     for patient in tqdm([p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]):
         where = results / "crop" / patient.patient_id
         if not read_status(where / "status.json")["passed"]:
@@ -40,4 +39,5 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
         if outline.any():
             native = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")
             write_image(paste(image_like(outline, crop), native), folder / f"{patient.patient_id}.nii.gz")
+    write_json(folder / MASKS, read_json(results.parent / MASKS) | {"by": variant})  # last: the folder is whole
     return found

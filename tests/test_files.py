@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jinja2 import UndefinedError
 
 from cpmn.files import (
     read_json,
     read_test_rows,
     sha256_of_files,
-    templates,
     write_json,
     write_table,
     write_text,
@@ -99,12 +97,3 @@ def test_test_patients_keep_their_names_and_every_digit(tmp_path):
     assert table.index.tolist() == ["007", "NA"]
     assert table["score"].iloc[0] == 0.1 + 0.2
     assert math.isnan(table["score"].iloc[1])
-
-
-def test_values_in_a_page_are_escaped_and_each_must_be_given(tmp_path):
-    (tmp_path / "page.j2").write_text("{{ name }}\n")
-    page, text = (templates(tmp_path, escape=escape).get_template("page.j2") for escape in (True, False))
-    assert page.render(name="<b>") == "&lt;b&gt;"
-    assert text.render(name="<b>") == "<b>\n"
-    with pytest.raises(UndefinedError):
-        page.render()

@@ -20,7 +20,7 @@ from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.scan import read_headers, read_scan
 from cpmn.errors import PatientError
-from cpmn.files import sha256_of_array, templates, write_table, write_text
+from cpmn.files import sha256_of_array, write_table, write_text
 
 COLUMNS = ("patient_id", "of", "check", "outcome", "seen", "remedy")
 WORST_FIRST = ("refused", "overruled", "warned", "passed")
@@ -80,15 +80,14 @@ def check_deeply(
 
 def write_findings(rows: Iterable[Row], folder: Path) -> None:
     """Write `check.csv`, all rows, and `check.html`, what did not pass and how much did, into `folder`."""
+    from cpmn.pages import templates  # not needed to ask
+
     rows = list(rows)
     write_table(folder / "check.csv", COLUMNS, [row._asdict() for row in rows])
     counts = {outcome: sum(row.outcome == outcome for row in rows) for outcome in WORST_FIRST}
-    page = (
-        templates(TEMPLATES, escape=True)
-        .get_template("deep.html.j2")
-        .render(rows=[row for row in rows if row.outcome != "passed"], counts=counts, columns=COLUMNS)
-    )
-    write_text(folder / "check.html", page)
+    page = templates(TEMPLATES, escape=True).get_template("deep.html.j2")
+    shown = [row for row in rows if row.outcome != "passed"]
+    write_text(folder / "check.html", page.render(rows=shown, counts=counts, columns=COLUMNS))
 
 
 def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Examined:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cpmn.files import templates
+from cpmn.pages import templates
 from cpmn.report.estimates import MetricTable
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from cpmn.cohort.kinds import kind_lines
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
-from cpmn.files import templates, write_json, write_text
+from cpmn.files import write_json, write_text
+from cpmn.pages import templates
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.collect import Results, collect, labels, number, read_optional, read_optional_frame, simulated
 from cpmn.report.estimates import estimate_text, headline, metric_table, score_text, threshold_text

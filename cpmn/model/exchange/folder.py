@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cpmn.errors import CpmnError
-from cpmn.files import UMASK, templates
+from cpmn.files import UMASK
 from cpmn.model.modelfiles import DECISION_FILE, LICENCE_FILE, ModelFiles, RunFiles, fold_files
 from cpmn.model.package import licence_text
+from cpmn.pages import templates
 from cpmn.scoring.decision import Decision
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -15,7 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 from markupsafe import Markup
 
-from cpmn.files import templates, write_text
+from cpmn.files import write_text
+from cpmn.pages import templates
 from cpmn.volume.box import box_of, crop_image
 from cpmn.volume.images import image_like, write_image
 
