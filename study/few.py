@@ -38,10 +38,10 @@ def variant_of(name: str, outlined: int, hard: bool = False) -> str:
 
 def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
     """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
-    rows = []
+    rows, patients = [], patients_tested(PRIMARY, folder)
     for name, readings in _of(outlined, hard, folder).items():
         values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
-        marks = _false_ml(variant_of(name, outlined, hard), folder, readings.seeds)
+        marks = _false_ml(patients, variant_of(name, outlined, hard), readings.seeds)
         rows.append([NAMES[name], str(len(readings.seeds)), *values, marks])
     return rows
 
@@ -49,27 +49,34 @@ def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells
 def differences(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
     """`annotate` minus each other: AUC by bootstrap and by Student's t (equal draws alone), Dice."""
     found = _of(outlined, hard, folder)
-    whole, rows = found.pop(TEACHER), []
-    for name, other in found.items():
-        teacher, other = (whole, other) if name == ALL else of_common_seeds(whole, other)
-        area, overlap = (with_interval(difference(figure, teacher, other)[0], "+.3f") for figure in (auc, dice))
-        student = "" if name == ALL else with_interval(wider(auc, teacher, other), "+.3f")
-        rows.append([NAMES[name].partition(":")[0], area, student, overlap])
-    return rows
+    teacher = found.pop(TEACHER)
+    return [_minus(name, *_paired(name, teacher, other)) for name, other in found.items()]
 
 
 def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
-    """A row for each that was trained with and without hard negatives: AUC and Dice with
-    minus without, of draws that both have, and mL marked in a patient without PE from without to with."""
+    """A row for each that was trained with and without hard negatives, of draws that both have.
+
+    With minus without as in `differences`, then the mL marked in a patient without PE, from without to with.
+    """
     plain, hard = (_of(outlined, either, folder) for either in (False, True))
-    rows = []
+    rows, patients = [], patients_tested(PRIMARY, folder)
     for name in [name for name in hard if name in plain]:
-        both = (hard[name], plain[name]) if name == ALL else of_common_seeds(hard[name], plain[name])
-        area, overlap = (with_interval(difference(figure, *both)[0], "+.3f") for figure in (auc, dice))
-        student = "" if name == ALL else with_interval(wider(auc, *both), "+.3f")
-        marks = [_false_ml(variant_of(name, outlined, either), folder, both[0].seeds) for either in (False, True)]
-        rows.append([NAMES[name].partition(":")[0], area, student, overlap, " to ".join(marks)])
+        both = _paired(name, hard[name], plain[name])
+        marks = [_false_ml(patients, variant_of(name, outlined, either), both[0].seeds) for either in (False, True)]
+        rows.append([*_minus(name, *both), " to ".join(marks)])
     return rows
+
+
+def _paired(name: str, first: Readings, second: Readings) -> tuple[Readings, Readings]:
+    """Both with the draws that they share; with all outlines there are no draws."""
+    return (first, second) if name == ALL else of_common_seeds(first, second)
+
+
+def _minus(name: str, first: Readings, second: Readings) -> Cells:
+    """Letter of `name`, and first minus second: AUC by bootstrap, by Student's t where there are draws, and Dice."""
+    area, overlap = (with_interval(difference(figure, first, second)[0], "+.3f") for figure in (auc, dice))
+    student = "" if name == ALL else with_interval(wider(auc, first, second), "+.3f")
+    return [NAMES[name].partition(":")[0], area, student, overlap]
 
 
 def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW) -> float:
@@ -88,9 +95,9 @@ def outlines(folder: Path = FEW) -> list[Cells]:
     ]
 
 
-def _false_ml(variant: str, folder: Path, seeds: Collection[int]) -> str:
-    """Mean mL that the trainings with these seeds mark in a patient without PE."""
-    normals = where(patients_tested(PRIMARY, folder), variant=variant, label=0)
+def _false_ml(patients: pd.DataFrame, variant: str, seeds: Collection[int]) -> str:
+    """Mean mL that the variant's trainings with these seeds mark in a patient without PE."""
+    normals = where(patients, variant=variant, label=0)
     return f"{normals.loc[normals['seed'].isin(list(seeds)), 'predicted_ml'].mean():.1f}"
 
 

@@ -95,27 +95,14 @@ def _batches(
     """This process' batches of each step that is left, with the hard negatives that are known by then."""
     ahead = STEPS_AHEAD if device.type == "cuda" else 0
     while state.step < config.schedule.steps:
-        seen = _with_hard(state, training, spacing, config, device, world)
+        if state.step in hard_steps(config):
+            started = time.monotonic()
+            state.hard = find_hard(state, training, spacing, config, device, world)
+            state.seconds += time.monotonic() - started
         end = min(step for step in (*hard_steps(config), config.schedule.steps) if step > state.step)
-        with Sampler(seen, config, state.step, end, world, ahead=ahead) as sampled:
+        with Sampler(with_hard(training, state.hard), config, state.step, end, world, ahead=ahead) as sampled:
             while state.step < end:
                 yield sampled.next_step()
-
-
-def _with_hard(
-    state: Training,
-    subjects: Sequence[Subject],
-    spacing: Spacing,
-    config: TrainConfig,
-    device: torch.device,
-    world: World,
-) -> list[Subject]:
-    """The subjects with their hard negatives, looked for anew where it is time."""
-    if state.step in hard_steps(config):
-        started = time.monotonic()
-        state.hard = find_hard(state, subjects, spacing, config, device, world)
-        state.seconds += time.monotonic() - started
-    return with_hard(subjects, state.hard)
 
 
 def _started(

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from cpmn.config.train import Spacing, TrainConfig
+from cpmn.config.train import Phase, Spacing, TrainConfig
 from cpmn.model.network import Pathway
 from cpmn.train.processes import World
 from cpmn.train.subjects import Subject, candidates
@@ -39,6 +39,11 @@ def hard_steps(config: TrainConfig) -> list[int]:
     return sorted({first + (last - first) * thirds // 3 for thirds in (1, 2)} - {first})
 
 
+def normals(subjects: Sequence[Subject], phase: Phase) -> list[Subject]:
+    """Patients without PE who have the `phase`: those in whom hard negatives are looked for."""
+    return [one for one in subjects if not one.label and getattr(one, phase) is not None]
+
+
 def find_hard(
     state: Training,
     subjects: Sequence[Subject],
@@ -53,7 +58,7 @@ def find_hard(
     scans in the end, without its average.
     """
     pathway = cast(Pathway, state.pathways[state.reads])
-    normal = [one for one in subjects if not one.label and getattr(one, state.reads) is not None]
+    normal = normals(subjects, state.reads)
     pathway.eval()
     found = []
     for subject in world.share(normal):

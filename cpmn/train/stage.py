@@ -23,6 +23,7 @@ from cpmn.model.plan import WEIGHTS_FILE, Plan, pooling_strides, write_plan
 from cpmn.train.engine import COLUMNS, train
 from cpmn.train.fingerprint import fingerprint
 from cpmn.train.fold import FoldJob
+from cpmn.train.hard import normals
 from cpmn.train.places import clot_chance
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import joined_world, own_device
@@ -193,8 +194,7 @@ def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
             "train.sampling.vein_fraction asks for patches on veins, but no training patient has a vessel mask with "
             "veins. Name masks in the column vessels of cohort.csv, or set train.sampling.vein_fraction to 0."
         )
-    normal = [one for one in subjects if not one.label and getattr(one, config.network.reader) is not None]
-    if config.sampling.hard_fraction and not normal:
+    if config.sampling.hard_fraction and not normals(subjects, config.network.reader):
         raise CpmnError(
             "train.sampling.hard_fraction asks for patches where clots are marked in patients without PE, and no such "
             "patient trains. Add some to the cohort, or set train.sampling.hard_fraction to 0."

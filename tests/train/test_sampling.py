@@ -370,5 +370,5 @@ def test_no_internal_negatives_by_default_and_no_more_patches_than_the_batch(sub
     assert not [place for place in sample_places(subjects, config(), 0) if place.kind == "vein"]
     two = config(batch_size=2, foreground_fraction=0.5, vein_fraction=0.5)
     assert all(len(sample_places(subjects, two, step)) == 2 for step in range(10))
-    with pytest.raises(ValueError, match="elsewhere_fraction, hard_fraction must not exceed 1 together"):
+    with pytest.raises(ValueError, match="vein_fraction, elsewhere_fraction, hard_fraction must not exceed 1 together"):
         config(foreground_fraction=0.5, elsewhere_fraction=0.25, vein_fraction=0.5)

@@ -57,17 +57,14 @@ def write_viewer(
     ]
     scripts = [_text("niivue.min.js"), _text("viewer.js")]
     style = _text("viewer.css")
-    page = (
-        templates(FOLDER, escape=True)
-        .get_template("viewer.html.j2")
-        .render(
-            policy=Markup(POLICY.format(_hashed(style), " ".join(map(_hashed, scripts)))),
-            style=Markup(style),
-            scripts=[Markup(script) for script in scripts],
-            layers={name: _encoded(image) for name, image in layers.items()},
-            lesions=Markup(json.dumps(lesions).replace("<", "\\u003c")),
-            record=record,
-        )
+    template = templates(FOLDER, escape=True).get_template("viewer.html.j2")
+    page = template.render(
+        policy=Markup(POLICY.format(_hashed(style), " ".join(map(_hashed, scripts)))),
+        style=Markup(style),
+        scripts=[Markup(script) for script in scripts],
+        layers={name: _encoded(image) for name, image in layers.items()},
+        lesions=Markup(json.dumps(lesions).replace("<", "\\u003c")),
+        record=record,
     )
     write_text(path, page)
 
