@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from cpmn.anatomy.blood import window_center
 from cpmn.errors import CpmnError
+from cpmn.imports import MONAI_OPTIONAL, without
 from cpmn.model.devices import choose_device, mixed_precision
 from cpmn.model.network import Pathway, all_finite, build_pathway
 from cpmn.model.plan import WEIGHTS_FILE, Plan, read_plan
@@ -170,7 +171,8 @@ def predict_volume(
     is padded with `background` to the patch and to multiples of the first stride. Neither the padding nor `excluded`
     voxels (z, y, x) hold embolus.
     """
-    from monai.inferers.inferer import SlidingWindowInferer  # loads for 3 s, and only what reads scans needs it
+    with without(MONAI_OPTIONAL):  # it takes a second to load, and only what reads scans needs it
+        from monai.inferers.inferer import SlidingWindowInferer
 
     patch, stride = patch_size[::-1], pathway.strides[0]
     padded = _padded(volume, patch, stride, background)

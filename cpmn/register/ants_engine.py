@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError, MachineError, blame_machine
 from cpmn.files import written_atomically
+from cpmn.imports import empty
 from cpmn.register.prepare import Side
 from cpmn.volume.nifti import require_whole
 
@@ -25,6 +26,8 @@ PRODUCTS = {
     "inverse_warp.nii.gz": "1InverseWarp.nii.gz",
 }
 CONVERGENCE = "1e-6,10"  # ANTs' own default of antsRegistrationSyN.sh: threshold, window
+NOT_FOR_REGISTRATION = ("ants.deeplearn", "ants.learn", "ants.math", "ants.plotting")
+"""Parts of ANTsPy that load scikit-learn, statsmodels and matplotlib: 1.1 of its 1.5 processor seconds, in each job."""
 LEAST_FREE_BYTES = 1 << 20  # our choice: with less nothing of a registration is written
 SLOPE_WINDOW = 6  # iterations; our choice: easy pairs end early, large motions go on
 
@@ -40,7 +43,8 @@ def load_ants(threads: int) -> ModuleType:
         os.environ[THREADS_VARIABLE] = str(threads)
     elif threads_in_use() != threads:
         logger.warning("ANTs was loaded with %s threads and stays so; %s were asked for", threads_in_use(), threads)
-    return importlib.import_module("ants")
+    with empty(NOT_FOR_REGISTRATION):
+        return importlib.import_module("ants")
 
 
 def threads_in_use() -> int:

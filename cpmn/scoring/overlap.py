@@ -8,6 +8,8 @@ import warnings
 
 import numpy as np
 
+from cpmn.imports import MONAI_OPTIONAL, without
+
 
 def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Dice 2|P n R| / (|P| + |R|) (Dice 1945): 0 without a prediction; NaN when both are empty, as nothing is asked."""
@@ -45,7 +47,9 @@ def surface_agreement(
 def _surface_distances(first: np.ndarray, second: np.ndarray, spacing: tuple[float, ...]) -> list[np.ndarray]:
     """From each voxel of the first mask's surface to the second's surface, and back, in mm."""
     import torch
-    from monai.metrics.utils import get_edge_surface_distance  # loads for 3 s
+
+    with without(MONAI_OPTIONAL):  # a second to load
+        from monai.metrics.utils import get_edge_surface_distance
 
     one, other = (torch.from_numpy(mask) for mask in (first, second))
     with warnings.catch_warnings():
