@@ -21,11 +21,14 @@ HARD = "hard"
 FEWEST = 4
 """Outlined patients at which the primary endpoint is asked."""
 TEACHER = "annotate"
+TEACHER_HARD = f"{TEACHER}_{HARD}"
+"""`annotate` whose own network was trained on hard negatives too."""
 NAMES = {
     "label_alone": "A: the yes or no alone",
     "label_alone_long": "A-long: the same, as much compute as C",
     "own": "B: what A's network outlines on their NCT",
     TEACHER: "C: what `annotate` outlines on their CTPA",
+    TEACHER_HARD: "C+: the same, by a network with hard negatives",
     ALL: "E: all outlined by a person",
 }
 Cells = list[str]
@@ -46,11 +49,11 @@ def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells
     return rows
 
 
-def differences(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
-    """`annotate` minus each other: AUC by bootstrap and by Student's t (equal draws alone), Dice."""
+def differences(outlined: int, hard: bool = False, folder: Path = FEW, teacher: str = TEACHER) -> list[Cells]:
+    """The `teacher`'s pupil minus each other: AUC by bootstrap and by Student's t, Dice; of draws that both have."""
     found = _of(outlined, hard, folder)
-    teacher = found.pop(TEACHER)
-    return [_minus(name, *_paired(name, teacher, other)) for name, other in found.items()]
+    pupil = found.pop(teacher)
+    return [_minus(name, *_paired(name, pupil, other)) for name, other in found.items()]
 
 
 def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:

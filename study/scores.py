@@ -19,15 +19,14 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_json
 from cpmn.job.status import read_status
 from cpmn.model.ensemble import load_folds, read_crop
+from cpmn.model.plan import PLAN_FILE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, part_of, phantom_name
-from study.few import ALL, HARD, OUTLINERS, TEACHER, variant_of
+from study.few import ALL, HARD, OUTLINERS, TEACHER, TEACHER_HARD, variant_of
 from study.tables import PATIENTS, kept, stacked, write
 
 PART = "few"
-OUTLINED_BY = {ALL: TEACHER}
-"""What a variant is called where few pairs are outlined: who outlined the others."""
 
 
 def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
@@ -64,8 +63,14 @@ def named(results: Path, variant: str) -> tuple[str, int]:
         return variant_of(plain, 0, hard) if plain == ALL else variant, 0
     if masks["own"] not in (None, variant):
         raise CpmnError(f"{variant} learnt from the outlines of {masks['own']}: only {masks['own']} may be read here.")
-    by = "own" if masks["own"] else OUTLINED_BY.get(plain, plain)
+    by = "own" if masks["own"] else _teacher(results) if plain == ALL else plain
     return variant_of(by, masks["outlined"], hard), masks["draw"]
+
+
+def _teacher(results: Path) -> str:
+    """Who outlined: `annotate`, by what its network was trained on."""
+    trained = read_json(results / "annotate/fold-0" / PLAN_FILE)["config"]
+    return TEACHER_HARD if trained["sampling"].get("hard_fraction") else TEACHER
 
 
 def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[str, Any]:
@@ -99,7 +104,7 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
         _outline(p, results, bool(masks["own"])) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)
     ]
     rows = [row for row in rows if row]
-    by = f"own-{HARD}" if str(masks["own"]).endswith(HARD) else "own" if masks["own"] else TEACHER
+    by = f"own-{HARD}" if str(masks["own"]).endswith(HARD) else "own" if masks["own"] else _teacher(results)
     found = {"by": by, "outlined": masks["outlined"], "draw": masks["draw"]}
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
     table = stacked(kept(OUTLINERS, folder), pd.DataFrame([found])).drop_duplicates()

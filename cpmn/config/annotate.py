@@ -32,8 +32,13 @@ class AnnotateConfig(Section):
     batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
     foreground_fraction: Share = Field(default=0.5, description="Share of patches centred on an embolus (0-1).")
     elsewhere_fraction: Share = Field(
-        default=0.25,
+        default=0.125,
         description="Share of patches centred beyond 20 mm of the lungs: heart, bone and wall are read too (0-1).",
+    )
+    hard_fraction: Share = Field(
+        default=0.25,
+        description="Share of patches that go back to what the network took for clots in patients without PE, as "
+        "`train.sampling.hard_fraction` does (0-1).",
     )
     simulated_fraction: Share = Field(
         default=0.5,
@@ -67,6 +72,7 @@ class AnnotateConfig(Section):
                     "batch_size": self.batch_size,
                     "foreground_fraction": self.foreground_fraction,
                     "elsewhere_fraction": self.elsewhere_fraction,
+                    "hard_fraction": self.hard_fraction,
                     "simulated_fraction": self.simulated_fraction,
                 },
                 "augmentation": {

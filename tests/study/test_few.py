@@ -50,6 +50,15 @@ def test_annotate_is_held_against_each_other_at_the_same_number_of_outlines(tabl
     assert not found["E"][1]  # one training: no draws in common
 
 
+def test_a_better_network_of_annotate_has_a_pupil_of_its_own(tables):
+    old = read(PATIENTS, tables)
+    better = [rows("annotate_hard-k4", draw, 0.75, 0.3) for draw in range(2)]
+    write(pd.concat([old, *better]), tables / PATIENTS)
+    found = {name: cells for name, *cells in differences(4, folder=tables, teacher="annotate_hard")}
+    assert list(found) == ["A", "B", "C", "E"]
+    assert [cells[0].split()[0] for cells in found.values()] == ["+0.375", "+0.250", "+0.125", "-0.125"]
+
+
 def test_hard_negatives_are_held_against_the_same_without(tables):
     """B has all draws with and without them, E one training of each, C was not trained with them."""
     found = {name: cells for name, *cells in hard_gains(4, tables)}

@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.files import write_json, write_table
+from cpmn.model.plan import PLAN_FILE
 from cpmn.volume.images import write_image
 from study import scores
 from study.cohort import MASKS
@@ -15,9 +16,11 @@ from study.scores import measure_outlines, named, read_once
 from study.tables import PATIENTS, read
 
 
-def folder_of(tmp_path, **masks):
+def folder_of(tmp_path, teacher_hard=0.0, **masks):
     """Results of a study with one locked patient, two pairs that nobody outlined, and one outlined."""
     write_json(tmp_path / MASKS, {"outlined": 4, "draw": 2, "own": None} | masks)
+    plan = {"config": {"sampling": {"hard_fraction": teacher_hard}}}
+    write_json(tmp_path / "results/annotate/fold-0" / PLAN_FILE, plan)
     rows = [
         {"patient_id": "few-007", "nct": "few/nct", "label": 1, "split": "test"},
         {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "label": 1, "split": "train"},
@@ -36,6 +39,7 @@ def folder_of(tmp_path, **masks):
         ("label_alone", {"own": "label_alone"}, ("own-k4", 2)),
         ("nct_only", {"outlined": None}, ("nct_only", 0)),
         ("nct_only_hard", {}, ("annotate-k4-hard", 2)),
+        ("nct_only_hard", {"teacher_hard": 0.25}, ("annotate_hard-k4-hard", 2)),
         ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-hard", 2)),
         ("nct_only_hard", {"outlined": None}, ("nct_only-hard", 0)),
     ],
