@@ -16,7 +16,7 @@ BLOCKS = {
     "lesion": "Lesion level",
     "artery_vein": "Artery/vein control",
 }
-NOT_METRICS = {"threshold", "score", "reference", "references", "variant"}
+NOT_METRICS = {"threshold", "score", "reference", "references", "variant", "ctpa"}  # ctpa: of validation patients
 HEADLINES = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice")
 COUNTED = {"sensitivity", "specificity", "ppv", "npv", "accuracy"}
 LABELS = {
@@ -31,8 +31,8 @@ LABELS = {
     "dice": "Dice, mean over PE patients",
     "dice_pooled": "Dice, pooled voxels",
     "nsd": "Normalised surface Dice",
-    "assd_mm": "Average symmetric surface distance (mm)",
-    "hd95_mm": "95 % Hausdorff distance (mm)",
+    "assd_mm": "Average symmetric surface distance (mm), of PE patients with a mark",
+    "hd95_mm": "95 % Hausdorff distance (mm), of PE patients with a mark",
     "froc": "FROC",
     "recall": "Recall, any overlap",
     "recall_10pct": "Recall, 10 % overlap",
@@ -139,7 +139,7 @@ def threshold_text(metrics: dict[str, Any]) -> str:
         return f"Threshold {UNDEFINED} ({rule})."
     fitted = threshold.get("fitted_on") or "patients not stated"
     counts = f"{threshold.get('n_pe', '?')} with PE, {threshold.get('n_normal', '?')} without"
-    return f"Threshold {_digits(value, 3)}: {rule}. Fitted on {fitted} ({counts})."
+    return f"Threshold {value:.3g}: {rule}. Fitted on {fitted} ({counts})."
 
 
 def score_text(metrics: dict[str, Any]) -> str:
@@ -194,6 +194,8 @@ def _compared(name: str, pair: tuple[str, str], comparison: pd.DataFrame) -> dic
 
 
 def _digits(value: float, digits: int) -> str:
+    while 0.9 < value < 1 and float(f"{value:.{digits}f}") == 1:  # nearly all is not all
+        digits += 1
     text = f"{value:.{1 if abs(value) >= 10 else digits}f}"
     return text.replace("-", "−")
 

@@ -164,7 +164,10 @@ def _volumes(results: Results, patient: Patient) -> Volumes | None:
 
 
 def _reference(results: Results, patient: Patient, size: tuple[int, ...]) -> tuple[np.ndarray | None, str]:
-    """The reference as scored, if `evaluate` kept it; otherwise the best label that is not reserved for scoring."""
+    """The reference as scored, if `evaluate` kept it; otherwise the best label that is not reserved for scoring.
+
+    None where nobody outlined a patient with PE, and of a label that a failed registration carried.
+    """
     candidates = [
         (results.root / "evaluate" / variant / "reference" / f"{patient.patient_id}.nii.gz", "reference as scored")
         for variant in results.variants
@@ -172,10 +175,11 @@ def _reference(results: Results, patient: Patient, size: tuple[int, ...]) -> tup
     if patient.nct_mask:
         candidates.append((patient.nct_mask, "direct annotation (nct_mask)"))
     source = "outline by annotate, drawn by no person" if is_reported(patient) else "propagated CTPA label"
-    candidates.append((results.root / "propagate" / patient.patient_id / "embolus.nii.gz", source))
+    if results.quality.get(patient.patient_id, {}).get("passed") is not False:
+        candidates.append((results.root / "propagate" / patient.patient_id / "embolus.nii.gz", source))
     for path, text in candidates:
         array = _array(path, size)
-        if array is not None:
+        if array is not None and (array.any() or not patient.label):
             return array > 0, text
     return None, ""
 

@@ -185,7 +185,7 @@ def lesion_rows(results: Results) -> list[dict[str, Any]]:
     columns = ["lesions", "lesions_found", "false_positives"]
     rows = []
     for variant, scored in results.scored.items():
-        own = scored.loc[scored.index.isin(names), columns]
+        own = scored.loc[scored.index.isin(names), columns].dropna()  # of those alone who were scored
         sums = own.sum().astype(int)
         rows.append({"variant": variant, "scans": len(own), **sums.to_dict()})
     return rows

@@ -121,6 +121,7 @@ def measure(
     if reference.image is None:
         return Agreement(patient.patient_id, patient.label, predicted_ml, artery_vein_ratio=ratio)
     clots = sitk.GetArrayFromImage(reference.image)
+    asked = clots.any() or not patient.label  # of PE without a clot in the reference no mark is known to be false
     return Agreement(
         patient_id=patient.patient_id,
         label=patient.label,
@@ -131,7 +132,7 @@ def measure(
         shared_ml=float(((labels != 0) & (clots != 0)).sum()) * unit,
         dice=dice(labels, clots) if clots.any() else math.nan,
         surface=surface_agreement(labels, clots, grid.GetSpacing(), tolerance_mm) if clots.any() else {},
-        lesions=match_lesions(labels, clots, grid.GetSpacing(), probability),
+        lesions=match_lesions(labels, clots, grid.GetSpacing(), probability) if asked else None,
         artery_vein_ratio=ratio,
     )
 
@@ -262,7 +263,7 @@ def _calibration_figures(labels: Sequence[int], scores: Sequence[Score], config:
 def _detection(
     lesions: Sequence[Lesions], rule: Callable[[Lesions], tuple], suffix: str, config: EvaluateConfig
 ) -> dict[str, Estimate]:
-    matched = [rule(item) for item in lesions]
+    matched = [both for both in map(rule, lesions) if sum(map(len, both))]  # who has neither tells nothing
     found, clots = np.array([[int(hit.sum()), len(hit)] for hit, _ in matched]).reshape(-1, 2).T
     true, marked = np.array([[int((~wrong).sum()), len(wrong)] for _, wrong in matched]).reshape(-1, 2).T
     return {
@@ -270,7 +271,7 @@ def _detection(
         f"precision{suffix}": metrics.ratio(true, marked, **_options(config)),
         f"f1{suffix}": metrics.bootstrap(
             partial(_f1, found, clots, true, marked),
-            len(lesions),
+            len(matched),
             n=int(clots.sum()),
             bounds=metrics.SHARE,
             **_options(config),

@@ -92,7 +92,7 @@ def _recall(pair: Pair):
     def share(table: np.ndarray) -> float:
         return float(table[:, 0].sum() / table[:, 1].sum()) if table[:, 1].sum() else math.nan
 
-    return _numbers(pair, ("lesions_found", "lesions")), share, None
+    return tuple(table[table[:, 1] > 0] for table in _numbers(pair, ("lesions_found", "lesions"))), share, None
 
 
 COMPARED: dict[str, Callable] = {

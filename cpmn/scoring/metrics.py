@@ -19,6 +19,7 @@ SAMPLES = 2000
 MINIMUM_FOR_CALIBRATION_LINE = 10
 """Patients per class below which slope and intercept stay undefined (our choice: fewer give no usable line)."""
 
+ROUNDING = 1e-12  # values closer than that are the same
 FEW = 10  # patients; our choice: below, a bootstrap has too few distinct resamples to tell of the spread
 UNBOUNDED = (-math.inf, math.inf)
 SHARE = (0.0, 1.0)
@@ -74,11 +75,11 @@ def bootstrap(
         return estimate(value, n=n)
     if count < FEW:
         half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * _jackknife_error(statistic, count)
-        if not math.isfinite(half) or half <= 0:
+        if not math.isfinite(half) or half < ROUNDING:
             return estimate(value, n=n)
         return estimate(value, max(bounds[0], value - half), min(bounds[1], value + half), n)
     draws = _resampled(statistic, count, samples, seed)
-    if not len(draws) or np.ptp(draws) == 0:
+    if not len(draws) or np.ptp(draws) < ROUNDING:
         return estimate(value, n=n)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return estimate(value, float(low), float(high), n)
@@ -98,6 +99,7 @@ def ratio(numerators: Numbers, denominators: Numbers, *, n: int | None = None, *
     the patients with a denominator.
     """
     top, bottom = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    top, bottom = top[bottom > 0], bottom[bottom > 0]  # who counts nothing must not pass for a patient more
     n = round(float(bottom.sum())) if n is None else n
 
     def share(index: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.evaluate.references import check_references
 from cpmn.files import read_json
 from cpmn.job.status import OnBadPatient
+from cpmn.scoring.agreement import Reference, measure
 from cpmn.volume.images import read_image, write_image
 
 SIZE = (20, 40, 40)  # z, y, x, voxels of 3 mm
@@ -114,3 +115,15 @@ def test_a_variant_is_scored_without_what_is_refused(tree):
     assert read_json(folder / "checks.json")["t3"][0]["check"] == "mask_label"
     assert read_json(folder / "metrics.json")["reference"] == "nct_truth (3), none (1)"
     assert (folder / "reference/t3.nii.gz").stat().st_size == 0
+
+
+def test_of_pe_whose_reference_holds_no_clot_no_mark_is_called_false(tmp_path):
+    """Such a patient is warned of and counts in no figure of voxels or lesions; of a normal every mark is false."""
+    labels = np.zeros(SIZE, np.uint16)
+    labels[5:11, 8:12, 6:10] = 1
+    empty = image(np.zeros(SIZE, np.uint16))
+    for label, lesions in ((1, False), (0, True)):
+        patient = Patient.model_validate({"patient_id": "a", "nct": tmp_path / "a", "label": label})
+        found = measure(patient, labels, Reference(empty, "nct_truth"), empty)
+        assert (found.lesions is not None) == lesions
+        assert found.predicted_ml > 0

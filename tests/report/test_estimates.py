@@ -54,7 +54,7 @@ def test_difference_text(row, text):
     ("name", "label"),
     [
         ("patient.auc", "AUC"),
-        ("voxel.assd_mm", "Average symmetric surface distance (mm)"),
+        ("voxel.assd_mm", "Average symmetric surface distance (mm), of PE patients with a mark"),
         ("voxel.false_positive_volume_ml", "False positive volume (mL)"),
         ("lesion.froc.sensitivity_at_0_5", "FROC, sensitivity at 0.5"),
         ("lesion.marks_within_2_mm.sensitivity", "Marks within 2 mm, sensitivity"),
@@ -105,7 +105,7 @@ def test_a_score_that_is_no_probability_says_so():
 def test_threshold_says_where_it_comes_from():
     threshold = {"value": 0.25, "rule": "some rule", "fitted_on": "validation", "n_pe": 3, "n_normal": 5}
     text = threshold_text({"threshold": threshold})
-    assert text == "Threshold 0.250: some rule. Fitted on validation (3 with PE, 5 without)."
+    assert text == "Threshold 0.25: some rule. Fitted on validation (3 with PE, 5 without)."
     assert threshold_text({"threshold": {"value": None, "rule": "none"}}) == "Threshold not defined (none)."
     assert threshold_text({}) == "Threshold not defined."
 
@@ -113,3 +113,18 @@ def test_threshold_says_where_it_comes_from():
 def test_headline_marks_what_is_undefined():
     items = headline("a", {"patient": {"auc": {"value": 0.5, "n": 4}}})["estimates"]
     assert [item["undefined"] for item in items] == [False, True, True, True]
+
+
+def test_figures_of_validation_patients_are_not_among_those_of_test_patients():
+    metrics = {"ctpa": {"split": "validation", "dice": 0.6, "auc": None, "found": 0.5}}
+    assert not metric_table({"cpmn": metrics}, pd.DataFrame()).groups
+
+
+def test_what_is_not_quite_all_is_not_shown_as_all():
+    assert estimate_text({"value": 0.9975, "low": 0.89, "high": 1.0, "n": 40}) == "0.998 (0.89 to 1.00, n = 40)"
+    assert estimate_text({"value": 1.0, "n": 40}) == "1.00 (n = 40)"
+
+
+def test_a_small_threshold_is_not_zero():
+    text = threshold_text({"threshold": {"value": 0.00033, "rule": "r", "n_pe": 3, "n_normal": 5}})
+    assert text.startswith("Threshold 0.00033: r.")

@@ -126,3 +126,9 @@ def test_failed_registrations_come_first(run):
     rows = registration_rows(results_of(run))
     assert [row["patient"] for row in rows[:3]] == ["p07", "p09", "p01"]
     assert len(rows) == 11
+
+
+def test_scans_that_were_not_scored_are_not_counted(run):
+    results = results_of(run)
+    results.scored["cpmn"].loc[results.test[0].patient_id, ["lesions", "lesions_found", "false_positives"]] = math.nan
+    assert lesion_rows(results)[0]["scans"] == 3

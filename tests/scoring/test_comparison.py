@@ -37,3 +37,13 @@ def test_without_a_patient_nothing_is_known():
     empty = table([], [])
     figure, _ = difference("patient.specificity", paired_rows(empty, empty), CONFIG)
     assert (figure["value"], figure["low"], figure["high"], figure["n"]) == (None, None, None, 0)
+
+
+def test_normals_do_not_make_a_difference_of_clots_found_surer():
+    columns = {"score": 0.5, "lesions": [5, 5, 5] + [0] * 20}
+    names = pd.Index([f"p{number}" for number in range(23)], name="patient_id")
+    first = pd.DataFrame(columns | {"label": [1] * 3 + [0] * 20, "lesions_found": [3, 3, 4] + [0] * 20}, index=names)
+    second = first.assign(lesions_found=[2, 2, 2] + [0] * 20)
+    whole = difference("lesion.recall", paired_rows(first, second), CONFIG)
+    assert whole == difference("lesion.recall", paired_rows(first[:3], second[:3]), CONFIG)
+    assert whole[1] == pytest.approx(0.0572, abs=1e-3)

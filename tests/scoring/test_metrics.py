@@ -286,3 +286,19 @@ def test_auc_is_the_share_of_pairs_in_order_and_inside_its_interval(rows):
     assert metrics.area(np.array(labels), np.array(scores)) == pytest.approx(figure["value"])
     value, low, high = parts(figure)
     assert 0 <= low <= value <= high <= 1
+
+
+def test_patients_who_count_nothing_do_not_make_a_share_surer():
+    """3 patients with clots and 20 normals, who say nothing of how many clots are found."""
+    alone = metrics.ratio([3, 3, 4], [5, 5, 5])
+    assert metrics.ratio([3, 3, 4] + [0] * 20, [5, 5, 5] + [0] * 20) == alone
+    assert parts(alone)[2] - parts(alone)[1] > 0.5
+
+
+@pytest.mark.parametrize(("found", "other", "clots"), [(5, 2, 7), (3, 1, 3), (1, 3, 10)])
+def test_a_difference_alike_in_all_patients_has_no_interval_and_no_p(found, other, clots):
+    """Rounding alone makes what is left when one is left out differ by 1e-17, which is no standard error."""
+    values = np.array([[found / clots] * 2, [other / clots] * 2])
+    difference, p = metrics.paired_difference(lambda system, index: float(values[system][index].mean()), 2)
+    assert (difference["low"], difference["high"], p) == (None, None, None)
+    assert metrics.mean([0.1] * 3)["low"] is None
