@@ -17,7 +17,7 @@ def test_check_says_what_is_missing_and_ends_with_2(tmp_path, capsys):
     assert "patient p1: nct: " in printed.err
     assert "1 patients, 1 with PE, 2 problems" in printed.out
     assert "pair with a report: 1, teaching" in printed.out
-    assert "no patient with PE has an outline (p1)" in printed.out
+    assert "no patient with PE who trains has an outline (p1)" in printed.out
 
 
 def test_check_of_a_sound_cohort(tmp_path, capsys):

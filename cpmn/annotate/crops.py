@@ -1,6 +1,7 @@
 """What the networks of `annotate` see of a CTPA: native voxels inside the box of its lungs, and the outline."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -9,20 +10,25 @@ from cpmn.checks.finding import Finding
 from cpmn.checks.outline import read_outline
 from cpmn.cohort.sheet import Patient
 from cpmn.config.crop import CropConfig
-from cpmn.errors import named
+from cpmn.errors import PatientError, named
 from cpmn.files import write_json
 from cpmn.volume.box import crop_image
 from cpmn.volume.images import image_like, read_image, write_image
 
 
-def crop_ctpa(patient: Patient, ctpa: Path, folder: Path, config: CropConfig) -> list[Finding]:
+def crop_ctpa(
+    patient: Patient, ctpa: Path, folder: Path, config: CropConfig, unannotated: Literal["use", "refuse"] = "use"
+) -> list[Finding]:
     """Write `folder`/{ctpa,embolus,lung}.nii.gz and crop.json; the embolus holds clot ids, none without a mask.
 
     ctpa : converted CTPA in HU, whose grid all files keep.
 
     Returns what the checks of the mask found. Raises PatientError if there are no lungs, and as `propagate` does for a
-    mask that cannot be right.
+    mask that cannot be right. With `refuse` also for label 1 without a mask.
     """
+    if patient.label == 1 and patient.ctpa_mask is None and unannotated == "refuse":
+        remedy = "Name a ctpa_mask in cohort.csv"
+        raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
     with named(patient.patient_id, ctpa):
         image = read_image(ctpa)
         box, lungs, mirrored = find_box(image, config)

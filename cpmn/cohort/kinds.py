@@ -64,14 +64,14 @@ def kind_lines(patients: Iterable[Patient]) -> list[str]:
 
 
 def require_outlines(patients: Iterable[Patient]) -> None:
-    """Raise CpmnError where PE patients lack outlines and nobody has one that could be learnt from."""
+    """Raise CpmnError where PE patients lack outlines and none of `patients` has one that could be learnt from."""
     patients = list(patients)
     without = [patient.patient_id for patient in patients if is_reported(patient)]
     outlined = [patient for patient in patients if patient.label and not is_reported(patient)]
     if without and not outlined:
         raise CpmnError(
-            f"cohort.csv: no patient with PE has an outline ({_listed(without)}). Outline a few CTPAs (ctpa_mask), or "
-            "join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then `cpmn join`."
+            f"cohort.csv: no patient with PE who trains has an outline ({_listed(without)}). Outline a few CTPAs "
+            "(ctpa_mask), or join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then `cpmn join`."
         )
 
 

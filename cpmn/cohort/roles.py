@@ -26,6 +26,11 @@ def set_apart(splits: Mapping[str, Any]) -> dict[str, str]:
     return {name: part for part in ("test", "calibration") for name in splits.get(part, [])}
 
 
+def teaching_nobody(splits: Mapping[str, Any]) -> set[str]:
+    """Patients that no network of a run may learn from: those set apart, and those without an NCT of their groups."""
+    return {*set_apart(splits), *splits.get("unused", [])}
+
+
 def assign_roles(splits: Mapping[str, Any], patients: Sequence[Patient], excluded: Mapping[str, str]) -> list[Role]:
     """Roles of all test, calibration and validation patients, and of every excluded one, in the order of the cohort.
 
@@ -51,8 +56,7 @@ def read_splits(path: Path, patients: Sequence[Patient]) -> dict[str, Any]:
     Raises CpmnError with what to do.
     """
     splits = read_json(path)
-    apart = {*set_apart(splits), *splits.get("unused", [])}
-    shared_out = apart.union(*(name for fold in splits["folds"] for name in fold.values()))
+    shared_out = teaching_nobody(splits).union(*(name for fold in splits["folds"] for name in fold.values()))
     if shared_out != {patient.patient_id for patient in patients}:
         raise CpmnError(
             f"{path} is of another cohort than this run. Bring back the files that belong together (`dvc checkout`), "

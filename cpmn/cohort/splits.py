@@ -30,7 +30,8 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     row gives exactly one fold, and patients left over then train.
 
     Patients without an NCT are never scored: they train in every fold that holds none of their group. Those whose row
-    gives them to another part, or whose group is tested or calibrates, are listed under `unused`.
+    gives them to another part, or whose group is tested, calibrates or validates in the one fold, are listed under
+    `unused`.
 
     Raises CpmnError, saying what is needed, if nobody has an NCT, if a group's rows disagree, if testing or calibration
     lacks a class, if a class has fewer than 2 patients to train and validate on, or if a fold lacks a class.
@@ -56,7 +57,8 @@ def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]
     calibration = parts["calibration"]
     if calibration and not all(_patient_counts(calibration).values()):
         raise CpmnError(_shortage("calibration", _patient_counts(calibration), 1))
-    teaching, unused = _with_those_never_scored(everyone, patients, {*test, *calibration})
+    held_in_all = set.intersection(*map(set, folds))  # of one fold: who validates
+    teaching, unused = _with_those_never_scored(everyone, patients, {*test, *calibration, *held_in_all})
     return {
         "seed": config.seed,
         "method": f"test {'as given in cohort.csv' if parts['test'] else 'by ranked hashes'}; {method}",

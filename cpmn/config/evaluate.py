@@ -1,6 +1,7 @@
 """Settings of `evaluate`: decision rule, intervals and lesion matching."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -66,3 +67,9 @@ class EvaluateConfig(Section):
     )
     minimum_lesion_mm3: LesionVolume = Field(default=2.0, description="Predicted components below are dropped, in mm3.")
     seed: int = Field(default=0, ge=0, description="Seed of the bootstrap.")
+
+
+def device_of(config: Mapping[str, Any]) -> str:
+    """`evaluate.device` of a run's configuration. Jobs read it there: as a parameter of a rule, which it is not for a
+    result, a change would run finished patients again."""
+    return EvaluateConfig.model_validate(config.get("evaluate", {})).device

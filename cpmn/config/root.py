@@ -68,6 +68,10 @@ def load_config(values: dict[str, Any]) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise CpmnError("configuration is not valid:\n" + wrong_keys(error)) from error
+    try:
+        config.annotate.training(config.train.machine)
+    except ValidationError as error:
+        raise CpmnError("configuration is not valid:\n" + wrong_keys(error, "annotate")) from error
     for name in dict.fromkeys([*config.train.variants, *config.variants]):
         resolve_variant(config.train, name, config.variants)
     return config

@@ -15,6 +15,9 @@ MOST_TIMES = 1000  # our choice
 COST_OF_CPMN = 2.2
 """Time of a `cpmn` step over that of a `nct_only` step: 2.18 (2.09 to 2.42; `docs/protocol.md`)."""
 
+OF_ALL = {"variants", "folds", "test_fraction", "validation_fraction", "unannotated"}
+"""Keys of `train` that say who takes part: the variants of a run are compared on the same patients."""
+
 BASES: dict[str, dict[str, Any]] = {
     "cpmn": {},
     "no_ifa": {"loss": {"alignment_weight": 0.0}},
@@ -48,6 +51,8 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
     if name not in BASES and name not in custom:
         known = ", ".join([*BASES, *custom])
         raise CpmnError(f"train.variants: '{name}' is not known. Define it under 'variants' or choose from: {known}.")
+    if shared := sorted(custom.get(name, {}).keys() & OF_ALL):
+        raise CpmnError(f"variants.{name}: {', '.join(shared)} hold for all variants. Set them under 'train'.")
     base = base_of(name, custom)
     if base not in BASES:
         raise CpmnError(f"variants.{name}.base: '{base}' is not a known base. Choose from: {', '.join(BASES)}.")

@@ -96,8 +96,9 @@ def left_out(patients: Iterable[str], results: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for patient in patients:
-        paths = [results / stage / patient / "status.json" for stage in PATIENT_STAGES]
-        failures = {path: one for path, one in _failures(paths).items() if one["stage"] == path.parents[1].name}
+        paths = {results / stage / patient / "status.json": stage for stage in PATIENT_STAGES}
+        paths |= {results / folder / patient / "status.json": "annotate" for folder in ("annotate", "annotate/crop")}
+        failures = {path: one for path, one in _failures(paths).items() if one["stage"] == paths[path]}
         mask = {} if failures else _failures([results / "crop" / patient / "vessels.json"])
         found |= {str(path): status["reason"] for path, status in (failures | mask).items()}
         quality = results / "register" / patient / "quality.json"

@@ -60,7 +60,7 @@ def propagate_patient(
         remedy = "Name a ctpa_mask or an nct_mask in cohort.csv"
         raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
     elif patient.label == 1 and annotated is not None:
-        labels = _carried(patient, scan, read_image(annotated), affine, warp, config)
+        labels = _carried(patient, scan, read_image(annotated), affine, warp, config, drawn_by_network=True)
     else:
         labels = _no_clots(scan)
     write_image(labels, output)
@@ -92,8 +92,9 @@ def _carried(
     affine: Path | None,
     warp: Path | None,
     config: PropagateConfig,
+    drawn_by_network: bool = False,
 ) -> sitk.Image:
-    """Clot ids (uint16) on the NCT's grid of a `mask` on the CTPA's."""
+    """Clot ids (uint16) on the NCT's grid of a `mask` on the CTPA's; raises PatientError where a person's has none."""
     assert affine is not None
     if not sitk.GetArrayViewFromImage(mask).any():
         return _no_clots(scan)  # `annotate` found nothing that is sure
@@ -102,13 +103,13 @@ def _carried(
     except CpmnError as error:
         raise PatientError(patient.patient_id, str(error), "Run `register` again.", affine) from error
     labels, clots = propagate_labels(mask, scan, transform, config)
-    _report(patient, clots)
+    _report(patient, clots, drawn_by_network)
     return labels
 
 
-def _report(patient: Patient, clots: list[CarriedClot]) -> None:
+def _report(patient: Patient, clots: list[CarriedClot], drawn_by_network: bool) -> None:
     lost = [clot.label for clot in clots if clot.written_ml == 0]
-    if len(lost) == len(clots):
+    if len(lost) == len(clots) and not drawn_by_network:  # a network's mistake is no patient's fault
         remedy = "Check the registration picture (quality.png) and that the NCT covers the chest"
         raise PatientError(patient.patient_id, "no clot lies inside the NCT", f"{remedy}.", patient.ctpa_mask)
     if lost:

@@ -89,7 +89,7 @@ def training_loss(
     if batch.paired and batch.ctpa is not None and (compares or batch.lacks_outlines):
         nct, ctpa = _rows(outputs["nct"], batch.paired), _rows(outputs["ctpa"], range(len(batch.paired)))
         paired = objective.of(len(batch.paired) / len(batch))
-        if batch.lacks_outlines:
+        if batch.lacks_outlines and config.sampling.ctpa_source != "shuffled":  # nobody learns another patient's clots
             _add_teaching(paired, nct, ctpa, batch, config, rise)
         if compares:
             _add_comparisons(paired, nct, ctpa, batch, config.loss, rise)

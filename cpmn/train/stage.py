@@ -195,10 +195,7 @@ def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
             "veins. Name masks in the column vessels of cohort.csv, or set train.sampling.vein_fraction to 0."
         )
     if config.sampling.hard_fraction and not normals(subjects, config.network.reader):
-        raise CpmnError(
-            "train.sampling.hard_fraction asks for patches where clots are marked in patients without PE, and no such "
-            "patient trains. Add some to the cohort, or set train.sampling.hard_fraction to 0."
-        )
+        logger.warning("nobody without PE trains: there are no hard negatives, and their patches lie near the lungs")
     if config.sampling.ctpa_source == "shuffled" and sum(subject.ctpa is not None for subject in subjects) < 2:
         raise CpmnError(
             "train.sampling.ctpa_source shuffled needs at least two patients with a CTPA, to feed one the other's."

@@ -63,7 +63,7 @@ def test_counts_are_said_by_kind():
 def test_a_cohort_without_any_outline_is_told_what_to_do():
     some = [patient(f"p{n}", **PAIR) for n in range(8)]
     with pytest.raises(
-        CpmnError, match=r"no patient with PE has an outline \(p0, p1, p2, p3, p4 and 3 more\).*cpmn join"
+        CpmnError, match=r"no patient with PE who trains has an outline \(p0, p1, p2, p3, p4 and 3 more\).*cpmn join"
     ):
         require_outlines([*some, patient("n", 0, **PAIR)])
     require_outlines([*some, patient("f", ctpa="c", ctpa_mask="m")])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpmn.cohort.roles import teaching_nobody
 from cpmn.cohort.sheet import Patient
 from cpmn.cohort.splits import split_cohort
 from cpmn.config.train import TrainConfig
@@ -238,3 +239,21 @@ def test_who_has_a_ctpa_alone_trains_everywhere_and_is_never_held():
         assert not {"b", "c"} & set(fold["train"])
     with pytest.raises(CpmnError, match="no patient has an NCT"):
         split_cohort(alone, settings_of())
+
+
+def test_who_has_a_ctpa_alone_of_a_group_that_validates_in_the_one_fold_is_not_used():
+    """And so stands in the splits, which must share out everybody; with several folds the others train on it."""
+    alone = Patient.model_validate({"patient_id": "a", "ctpa": Path("c"), "label": 0, "group": "n2"})
+    held = {"split": "validation"}
+    everyone = [one.model_copy(update=held) if one.patient_id in ("p2", "n2") else one for one in cohort(6, 6)]
+    splits = split_cohort([*everyone, alone], settings_of())
+    assert splits["unused"] == ["a"]
+    assert not any("a" in part for fold in splits["folds"] for part in fold.values())
+    assert teaching_nobody(splits) == {"a", *splits["test"]}
+    tested = {"split": "test"}
+    everyone = [one.model_copy(update=tested) if one.patient_id in ("p0", "n0") else one for one in cohort(6, 6)]
+    splits = split_cohort([*everyone, alone], settings_of(folds=3))
+    assert "unused" not in splits
+    trains = ["a" in fold["train"] for fold in splits["folds"]]
+    assert sorted(trains) == [False, True, True]
+    assert trains == ["n2" in fold["train"] for fold in splits["folds"]]

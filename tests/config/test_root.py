@@ -36,6 +36,9 @@ def test_preset_is_valid(name):
         ),
         ({"variants": {"x": {"schedule": {"stpes": 4}}}}, "variants.x.schedule.stpes: is not a setting"),
         ({"variants": {"x": {"loss": 4}}}, "variants.x.loss: Input should be a valid dictionary"),
+        ({"variants": {"x": {"folds": 2}}}, "variants.x: folds hold for all variants. Set them under 'train'."),
+        ({"annotate": {"foreground_fraction": 0.75}}, "annotate.sampling: "),
+        ({"annotate": {"channels": [12, 24]}}, "annotate.network.channels: "),
         ({"variants": {"../../evil": {}}}, "variants: '../../evil' names folders and files"),
         ({"variants": {"summary.json": {}}}, "variants: 'summary.json' names folders and files"),
     ],
@@ -128,3 +131,9 @@ def test_unreadable_configuration_is_named(tmp_path):
     (tmp_path / "b.yaml").write_text("- 1")
     with pytest.raises(CpmnError, match=r"b\.yaml is not a mapping"):
         read_config(tmp_path / "b.yaml")
+
+
+def test_shares_that_make_a_whole_are_allowed():
+    """0.8 + 0.05 + 0.05 + 0.1 is a little more than 1 in binary."""
+    shares = {"foreground_fraction": 0.8, "vein_fraction": 0.05, "elsewhere_fraction": 0.05, "hard_fraction": 0.1}
+    load_config({"train": {"sampling": shares}})

@@ -120,6 +120,9 @@ def test_what_an_earlier_run_left_out_is_named_with_the_file_to_make_again(tmp_p
     for stage in ("convert", "register", "crop"):  # a failure is handed on by the stages after it
         write(f"{stage}/bad/status.json", stage="convert", reason="no slices")
     write("convert/early/status.json", stage="convert", reason="interrupted after this")
+    write("annotate/early/status.json", stage="convert", reason="interrupted after this")
+    write("annotate/read/status.json", stage="annotate", reason="no lungs")
+    write("annotate/crop/taught/status.json", stage="annotate", reason="no lungs either")
     write("crop/mask/status.json", passed=True)
     write("crop/mask/vessels.json", reason="no veins")
     write("register/pair/quality.json", reason="folding")
@@ -128,7 +131,9 @@ def test_what_an_earlier_run_left_out_is_named_with_the_file_to_make_again(tmp_p
     write("register/pair/status.json", passed=True)
     for path in tmp_path.rglob("*.json"):
         os.utime(path, (0, datetime(2026, 3, 5, 12).timestamp()))
-    assert left_out(["bad", "early", "mask", "pair", "good"], tmp_path) == {
+    assert left_out(["bad", "early", "mask", "pair", "good", "read", "taught"], tmp_path) == {
+        str(tmp_path / "annotate/read/status.json"): "no lungs (since 2026-03-05)",
+        str(tmp_path / "annotate/crop/taught/status.json"): "no lungs either (since 2026-03-05)",
         str(tmp_path / "convert/bad/status.json"): "no slices (since 2026-03-05)",
         str(tmp_path / "convert/early/status.json"): "interrupted after this (since 2026-03-05)",
         str(tmp_path / "crop/mask/vessels.json"): "no veins (since 2026-03-05)",

@@ -131,6 +131,12 @@ def test_what_annotate_outlined_is_carried_like_a_persons(case):
     assert not case.run(0, annotated=annotated).any()
 
 
+def test_what_annotate_outlined_outside_the_nct_is_left_out_and_the_label_alone_teaches(case, caplog):
+    outside = save(case.folder / "annotated.nii.gz", marked((5, 6, 0), dtype=np.uint16))
+    assert not case.run(1, annotated=outside).any()
+    assert "lie outside the NCT and are left out" in caplog.text
+
+
 @pytest.mark.parametrize("column", ["ctpa_mask", "nct_mask"])
 def test_an_empty_mask_with_label_1(case, column):
     mask = save(case.folder / "mask.nii.gz", marked())

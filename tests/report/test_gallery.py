@@ -19,7 +19,8 @@ def reference(tmp_path, *, voxels: int, label: int, passed: bool | None = None):
     write_image(sitk.GetImageFromArray(values), tmp_path / "propagate/p/embolus.nii.gz")
     quality = {} if passed is None else {"p": {"passed": passed}}
     results: Any = SimpleNamespace(root=tmp_path, variants=["cpmn"], quality=quality)
-    patient = Patient(patient_id="p", nct=tmp_path / "nct", ctpa=tmp_path / "c", ctpa_mask=tmp_path / "m", label=label)
+    files = {name: tmp_path / name for name in ("nct", "ctpa", "ctpa_mask")}
+    patient = Patient.model_validate({"patient_id": "p", "label": label} | files)
     return _reference(results, patient, (4, 4, 2))
 
 

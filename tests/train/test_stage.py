@@ -413,9 +413,10 @@ def test_veins_without_a_mask(run_training, tmp_path, masked_crops, make_config)
             run_training(tmp_path / "m", make_config(vein_fraction=0.5), crops=masked_crops, masked=masked)
 
 
-def test_hard_negatives_need_someone_without_pe(run_training, tmp_path, make_config):
-    with pytest.raises(CpmnError, match=r"in patients without PE, and no such patient trains\. Add some"):
-        run_training(tmp_path / "m", make_config(hard_fraction=0.25), training=["p0", "p1"])
+def test_without_a_normal_there_are_no_hard_negatives_and_training_goes_on(run_training, tmp_path, make_config, caplog):
+    folder = run_training(tmp_path / "m", make_config(hard_fraction=0.25), training=["p0", "p1"])
+    assert weights(folder)
+    assert "nobody without PE trains: there are no hard negatives" in caplog.text
 
 
 def test_a_lone_ctpa_cannot_be_shuffled(run_training, tmp_path, make_config):

@@ -20,6 +20,7 @@ rule annotate_crop:
     params:
         patient=row_of,
         settings=CONFIG.crop.model_dump(mode="json"),
+        unannotated=CONFIG.train.unannotated,
     script:
         "../scripts/annotate_crop.py"
 
@@ -79,7 +80,6 @@ rule annotate:
         settings=CONFIG.annotate.model_dump(mode="json"),
         crop=CONFIG.crop.model_dump(mode="json"),
         convert=CONFIG.convert.model_dump(mode="json"),
-        device=CONFIG.evaluate.device,
     script:
         "../scripts/annotate.py"
 
@@ -90,7 +90,13 @@ rule annotate_summary:
         records=collect("results/annotate/{patient}/annotate.json", patient=READERS["read"]),
         networks=collect("results/annotate/fold-{fold}/model.safetensors", fold=range(len(READERS["folds"]))),
         crops=collect("results/annotate/crop/{patient}/embolus.nii.gz", patient=READERS["teachers"]),
-        code=code_of("cpmn.annotate.stage"),
+        code=sorted(
+            {
+                *code_of("cpmn.annotate.stage"),
+                *code_of("cpmn.annotate.teachers"),
+                *code_of("cpmn.model.ensemble"),
+            }
+        ),
     output:
         metrics="results/annotate/metrics.json",
         patients="results/annotate/patients.csv",
@@ -108,6 +114,5 @@ rule annotate_summary:
         readers=READERS,
         labels={name: COHORT[name].label for name in READERS["teachers"]},
         settings=CONFIG.annotate.model_dump(mode="json"),
-        device=CONFIG.evaluate.device,
     script:
         "../scripts/annotate_summary.py"

@@ -26,7 +26,7 @@ from cpmn.cohort.kinds import is_reported, kind_lines, require_outlines
 from cpmn.cohort.sheet import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
-from cpmn.cohort.roles import set_apart
+from cpmn.cohort.roles import set_apart, teaching_nobody
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
 from cpmn.job.dependencies import listing, source_files
 from cpmn.job.status import left_out
@@ -61,7 +61,7 @@ PAIRED = [name for name, patient in COHORT.items() if patient.nct and patient.ct
 NCT_ALONE = [name for name, patient in COHORT.items() if not patient.ctpa]
 CTPA_ALONE = [name for name, patient in COHORT.items() if not patient.nct]
 WITH_NCT = [name for name in PATIENTS if name not in CTPA_ALONE]
-MASKED = [name for name, patient in COHORT.items() if patient.vessels]
+MASKED = [name for name, patient in COHORT.items() if patient.vessels and patient.nct]
 VARIANTS = variant_records(CONFIG)
 
 if earlier := or_stop(left_out, PATIENTS, Path("results")) if workflow.is_main_process else {}:
@@ -145,7 +145,9 @@ def splits_or_reason():
     """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
     try:
         require_outlines(COHORT.values())
-        return split_cohort(list(COHORT.values()), CONFIG.train), ""
+        found = split_cohort(list(COHORT.values()), CONFIG.train)
+        require_outlines(patient for name, patient in COHORT.items() if name not in teaching_nobody(found))
+        return found, ""
     except CpmnError as error:
         return None, str(error)
 
@@ -165,7 +167,7 @@ CORRECTED = [
 ]
 READERS = readers(
     list(COHORT.values()) if USING else [],
-    [*set_apart(SPLITS or {}), *CORRECTED],
+    [*teaching_nobody(SPLITS or {}), *CORRECTED],
     CONFIG.annotate.folds,
     CONFIG.annotate.seed,
 )

@@ -10,6 +10,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.annotate import AnnotateConfig
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
+from cpmn.config.evaluate import device_of
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 
@@ -24,7 +25,7 @@ with job_log(snakemake.log[0]):
             AnnotateConfig.model_validate(snakemake.params.settings),
             CropConfig.model_validate(snakemake.params.crop),
             ConvertConfig.model_validate(snakemake.params.convert),
-            snakemake.params.device,
+            device_of(snakemake.config),
         ),
         stage="annotate",
         patient=name,

@@ -19,6 +19,7 @@ with job_log(snakemake.log[0]):
             Path(snakemake.input.ctpa),
             Path(snakemake.output.box).parent,
             CropConfig.model_validate(snakemake.params.settings),
+            snakemake.params.unannotated,
         ),
         stage="annotate",
         patient=patient.patient_id,

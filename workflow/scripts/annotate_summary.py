@@ -8,6 +8,7 @@ from pathlib import Path
 from cpmn.annotate.stage import MEASURED, measure_patient, summarise, write_worklist
 from cpmn.annotate.teachers import networks_of
 from cpmn.config.annotate import AnnotateConfig
+from cpmn.config.evaluate import device_of
 from cpmn.files import write_json, write_table
 from cpmn.job.logs import job_log
 from cpmn.model.ensemble import load_folds
@@ -16,7 +17,7 @@ with job_log(snakemake.log[0]):
     asked, out = snakemake.params, snakemake.output
     folder, config = Path(out.metrics).parent, AnnotateConfig.model_validate(asked.settings)
     folds = asked.readers["folds"]
-    models = load_folds(folder, len(folds), asked.device)
+    models = load_folds(folder, len(folds), device_of(snakemake.config))
     rows = []
     for name in asked.readers["teachers"]:
         crops, networks = folder / "crop" / name, networks_of(name, folds)

@@ -19,8 +19,8 @@ with job_log(snakemake.log[0]):
     part = {**asked.patients, "train": [name for name in asked.patients["train"] if name in asked.labels]}
     names = [*part["train"], *part["validation"]]
     excluded = excluded_patients(names, results) | excluded_ctpas(asked.ctpa_alone, crops)
-    require_patients(len(names), excluded, asked.min_patients)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
+    require_patients(len(names), excluded, asked.min_patients)
     job = FoldJob(
         variant=snakemake.wildcards.variant,
         fold=int(snakemake.wildcards.fold),
