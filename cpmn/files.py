@@ -66,8 +66,8 @@ def parse_json(content: bytes) -> Any:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as stream:
+    """Rows of a CSV file in UTF-8, with or without the mark that Excel writes first. Raises UnicodeDecodeError."""
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         return list(csv.DictReader(stream))
 
 

@@ -1,6 +1,6 @@
 """One scan that an archive or an export cut into several series: joined where all else agrees."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -30,12 +30,13 @@ def join_continued(series: Sequence[Series], config: ConvertConfig, *, refuse: b
     Only series that cover less than a chest (`WHOLE_MM`) are looked at. A pair of them that continues each other but
     differs is given a problem each, with `refuse`: half a chest must not be taken for a whole one.
     """
-    found = list(series)
-    while (pair := _next_pair(found, config)) is not None:
+    found, seen = list(series), set[tuple[str, str]]()
+    while (pair := _next_pair(found, seen, config)) is not None:
         lower, upper = pair
+        seen.add((lower.key, upper.key))
         if differs := _differences(lower, upper):
             if not refuse:
-                break
+                continue
             problem = SeriesProblem(
                 f"{lower.describe()} ends where {upper.describe()} begins, and they differ in {', '.join(differs)}",
                 "Export the scan as one series, or name the one that is meant.",
@@ -48,10 +49,13 @@ def join_continued(series: Sequence[Series], config: ConvertConfig, *, refuse: b
     return found
 
 
-def _next_pair(series: Sequence[Series], config: ConvertConfig) -> tuple[Series, Series] | None:
+def _next_pair(
+    series: Sequence[Series], seen: Collection[tuple[str, str]], config: ConvertConfig
+) -> tuple[Series, Series] | None:
     """Two series of which the second begins one gap above the end of the first, and nothing was said of yet."""
     short = [one for one in series if _may_continue(one, config)]
-    return next((pair for pair in permutations(short, 2) if _continues(*pair, config)), None)
+    pairs = (pair for pair in permutations(short, 2) if (pair[0].key, pair[1].key) not in seen)
+    return next((pair for pair in pairs if _continues(*pair, config)), None)
 
 
 def _may_continue(one: Series, config: ConvertConfig) -> bool:

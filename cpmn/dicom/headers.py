@@ -4,6 +4,7 @@ import hashlib
 import logging
 import math
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +13,13 @@ from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from tqdm import tqdm
 
 from cpmn.dicom.archive import files_below
@@ -68,6 +75,9 @@ UNCOMPRESSED: dict[Encoding, UID] = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
+DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+BEFORE_DATA = 1024  # bytes in which a file names its transfer syntax
+LARGEST_INFLATED, CHUNK = 1 << 30, 1 << 20  # ours: 512 x 512 x 2000 voxels of two bytes
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR
 SECONDARY_CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
 PROJECTIONS = {"MIP", "MINIP", "PROJECTION IMAGE", "VRT", "VOLUME RENDERING"}
@@ -194,8 +204,10 @@ def read_dicom(path: Path, **options) -> pydicom.Dataset:
     """`pydicom.dcmread` that also takes files without the 128-byte preamble or without file meta information, as some
     archives export them; the transfer syntax is then the encoding that was found.
 
-    Raises InvalidDicomError for a file that is not DICOM; anything else means damage.
+    Raises InvalidDicomError for a file that is not DICOM, SeriesProblem for deflated data without end;
+    anything else means damage.
     """
+    _require_room_for(path)
     try:
         dataset = pydicom.dcmread(path, **options)
     except InvalidDicomError:
@@ -203,6 +215,21 @@ def read_dicom(path: Path, **options) -> pydicom.Dataset:
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = UNCOMPRESSED.get(dataset.original_encoding, ImplicitVRLittleEndian)
     return dataset
+
+
+def _require_room_for(path: Path) -> None:
+    """Raise SeriesProblem for deflated DICOM of more than `LARGEST_INFLATED`, which pydicom inflates as a whole before
+    anything can be asked of it: a few kB would fill the memory."""
+    with path.open("rb") as stream:
+        start = stream.read(BEFORE_DATA)
+        if DEFLATED not in start:
+            return
+        stream.seek(144 + int.from_bytes(start[140:144], "little"))  # PS3.10: 132 bytes, then the length of group 0002
+        inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while chunk := inflater.unconsumed_tail or stream.read(CHUNK):
+            size += len(inflater.decompress(chunk, CHUNK))
+            if size > LARGEST_INFLATED:
+                raise SeriesProblem("a deflated DICOM file is too large", "Export the scan in another way.", path)
 
 
 def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
@@ -227,6 +254,8 @@ def _looks_like_a_slice(path: Path, suffixes: set[str]) -> bool:
 def _add_file(file_set: FileSet, path: Path) -> None:
     try:
         header = _read_header(path)
+    except SeriesProblem:
+        raise
     except InvalidDicomError:
         file_set.ignored["not DICOM"] += 1
         file_set.unreadable.append(path)

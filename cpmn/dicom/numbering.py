@@ -42,7 +42,7 @@ def numbering_of(slices: Sequence[Header]) -> Numbering | None:
         return None
     if whole not in (sorted(whole), sorted(whole, reverse=True)):
         return None
-    missing = sorted(set(range(min(whole), max(whole) + 1)) - set(whole))
-    if len(missing) >= len(whole) // 2:
+    if max(whole) - min(whole) + 1 - len(whole) >= len(whole) // 2:
         return None
+    missing = sorted(set(range(min(whole), max(whole) + 1)) - set(whole))
     return Numbering(min(whole), max(whole), tuple(missing), whole[0] < whole[-1])

@@ -14,6 +14,7 @@ from cpmn.dicom.choice import choose_series
 from cpmn.dicom.geometry import Geometry
 from cpmn.dicom.headers import read_dicom, read_file_set
 from cpmn.dicom.problem import SeriesProblem
+from cpmn.files import sha256_of_json
 
 EMPTY = (
     "PatientName",
@@ -64,6 +65,11 @@ class ScanFiles:
     geometry: Geometry
 
     @property
+    def content(self) -> tuple[str, ...]:
+        """Series, and a hash of their slices: a scan that has grown, or another acquisition of a series, is another."""
+        return (*self.series, sha256_of_json(sorted(str(one.SOPInstanceUID) for one in self.datasets)))
+
+    @property
     def series(self) -> tuple[str, ...]:
         """SeriesInstanceUIDs, one or those of a scan that an archive cut."""
         return tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in self.datasets))
@@ -102,6 +108,9 @@ def read_scan_files(
         assert choice.series.geometry is not None
         paths = dict.fromkeys(header.path for header in choice.series.slices)
         datasets = [read_dicom(path, stop_before_pixels=True) for path in paths]
+    for one in datasets:
+        if "NumberOfFrames" in one and GROUPS[1] not in one:
+            del one.NumberOfFrames  # 1, of a plain slice
     _check(datasets)
     chosen = [_alike(_without_sequences(one) if identity else _without_identity(one), datasets[0]) for one in datasets]
     return ScanFiles([_complete(one) for one in chosen], choice.series.geometry)

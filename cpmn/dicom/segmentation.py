@@ -6,6 +6,7 @@ from pathlib import Path
 
 import highdicom
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 from highdicom.seg import (
     SegmentAlgorithmTypeValues,
@@ -55,7 +56,7 @@ def segmentation(
     segments : one for each number from 1; at least one.
     """
     volume = _volume(labels, scan.geometry.direction)
-    geometry, slices = scan.geometry, scan.datasets
+    geometry, slices = scan.geometry, _of_one_series(scan)
     own_positions = geometry.uneven or geometry.shifts or "NumberOfFrames" in slices[0]  # else those of the slices
     result = Segmentation(
         slices,
@@ -75,9 +76,37 @@ def segmentation(
         series_description=named.title,
         specific_character_set=CHARACTERS,
     )
+    _refer_to_true_series(result, scan)
     measures = result.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SpacingBetweenSlices = DSfloat(volume.spacing[0], auto_format=True)  # the scan's own may be wrong
     return result
+
+
+def _of_one_series(scan: ScanFiles) -> list[pydicom.Dataset]:
+    """The slices as highdicom takes them: of a scan that an archive cut, all under the first series' UID."""
+    if len(scan.series) == 1:
+        return scan.datasets
+    slices = [pydicom.Dataset({element.tag: element for element in one}) for one in scan.datasets]
+    for one in slices:
+        del one.SeriesInstanceUID  # the element itself is the scan's own
+        one.SeriesInstanceUID = scan.series[0]
+    return slices
+
+
+def _refer_to_true_series(result: Segmentation, scan: ScanFiles) -> None:
+    """Let `result` refer to each slice in the series that it lies in."""
+    if len(scan.series) == 1:
+        return
+    (item,) = result.ReferencedSeriesSequence
+    series_of = {one.SOPInstanceUID: one.SeriesInstanceUID for one in scan.datasets}
+    items = []
+    for series in scan.series:
+        own = pydicom.Dataset()
+        own.SeriesInstanceUID = series
+        instances = item.ReferencedInstanceSequence
+        own.ReferencedInstanceSequence = [one for one in instances if series_of[one.ReferencedSOPInstanceUID] == series]
+        items.append(own)
+    result.ReferencedSeriesSequence = items
 
 
 def segment(number: int, label: str, category: Code, kind: Code, **further) -> SegmentDescription:

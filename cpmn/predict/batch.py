@@ -1,5 +1,6 @@
 """Many studies read in one call: the model is loaded once, and the next scan is converted while one is read."""
 
+import csv
 import logging
 import re
 import time
@@ -9,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpmn.dicom.imagefile import SUFFIXES
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_table, write_table
 from cpmn.predict.model import Model
-from cpmn.predict.stage import Scan, convert_series, predict_series
+from cpmn.predict.stage import FAILURE, Scan, convert_series, predict_series, request_key
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ COLUMNS = (
 )
 SHEET_COLUMNS = ("study", "series", "series_uid")
 STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-IMAGES = (".nii.gz", ".nii", ".nrrd", ".mha", ".zip")
+SOURCES = (*SUFFIXES, ".zip")
 PREDICTION, SUMMARY = "prediction.json", "summary.csv"
 
 
@@ -80,12 +82,13 @@ def predict_studies(
 
     Parameters
     ----------
-    skip_existing : whether a study that this very model has read already is left as it is.
+    skip_existing : whether a study is left as it is that this very model has read already, from the same source and
+        with the same options.
     done : called with each study's name when it is finished.
     options : others of `predict_series`, for all studies.
     """
     rows: list[dict[str, Any]] = []
-    waiting = [one for one in studies if not (skip_existing and _is_read(output / one.name, model))]
+    waiting = [one for one in studies if not (skip_existing and _is_read(one, output / one.name, model, options))]
     with ThreadPoolExecutor(max_workers=1) as ahead:
         converted = _converted_ahead(ahead, model, waiting)
         for study in studies:
@@ -121,7 +124,7 @@ def _row(
         given = {**options, "series_uid": study.series_uid, "scan": scan}
         return _figures(predict_series(study.source, model=model, output=folder, **given)) | {"outcome": "read"}
     except (CpmnError, OSError) as error:
-        return {"outcome": "failed", "problem": str(error)}
+        return {"outcome": "failed", "problem": _problem(folder, error)}
     except Exception as error:  # a fault of ours must not cost the other studies their results
         logger.exception("study %s", study.name)
         return {"outcome": "failed", "problem": f"unexpected: {type(error).__name__}"}
@@ -140,21 +143,38 @@ def _figures(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _is_read(folder: Path, model: Model) -> bool:
+def _problem(folder: Path, error: Exception) -> str:
+    """What went wrong; of a scan as its record of a failure says it, without paths that may name the patient."""
     try:
-        return read_json(folder / PREDICTION)["model"]["sha256"] == model.facts["sha256"]
+        return read_json(folder / FAILURE)["problem"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return str(error)
+
+
+def _is_read(study: Study, folder: Path, model: Model, options: Mapping[str, Any]) -> bool:
+    """Whether the folder holds all that this call would write of this very source."""
+    try:
+        record = read_json(folder / PREDICTION)
+        same = record["model"]["sha256"] == model.facts["sha256"]
+        same &= record["request"] == request_key(study.source, study.series_uid, options)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+    return same and not (folder / FAILURE).exists()
 
 
 def _of_sheet(path: Path) -> Iterable[Study]:
     if not path.is_file():
         raise CpmnError(f"{path} does not exist. Correct the path.")
-    rows = read_table(path)
+    try:
+        rows = read_table(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CpmnError(f"{path} is no CSV file in UTF-8 ({error}). Save it again as CSV (UTF-8).") from error
     if not rows or "series" not in rows[0]:
         raise CpmnError(f"{path} has no row or no column 'series'. Its columns are {', '.join(SHEET_COLUMNS)}.")
-    for row in rows:
-        source = path.parent / (row["series"] or "")
+    for number, row in enumerate(rows, start=1):
+        if not (row["series"] or "").strip():
+            raise CpmnError(f"{path}: row {number} names no series. Fill in the column 'series', or remove the row.")
+        source = path.parent / row["series"]
         yield Study(row.get("study") or _name(source), source, row.get("series_uid") or "")
 
 
@@ -162,11 +182,13 @@ def _entries(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise CpmnError(f"{folder} is no folder of studies. Leave out --each, or correct the path.")
     return sorted(
-        one for one in folder.iterdir() if not one.name.startswith(".") and (one.is_dir() or one.name.endswith(IMAGES))
+        one
+        for one in folder.iterdir()
+        if not one.name.startswith(".") and (one.is_dir() or one.name.lower().endswith(SOURCES))
     )
 
 
 def _name(source: Path) -> str:
     """The name of a folder or file, without the ending of an image."""
     name = source.resolve().name
-    return next((name.removesuffix(ending) for ending in IMAGES if name.endswith(ending)), name)
+    return next((name[: -len(ending)] for ending in SOURCES if name.lower().endswith(ending)), name)

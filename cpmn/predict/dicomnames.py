@@ -61,6 +61,9 @@ def mark_text(lesion: Mapping[str, Any]) -> str:
     )
 
 
-def result_uid(series: Sequence[str], record: Mapping[str, Any], part: str) -> UID:
-    """UID of a part of the result: the same for the same series, model and version, so that a new reading replaces."""
-    return UID(uid_of("/".join([NAME, *series, record["model"]["sha256"], cpmn.__version__, part])))
+def result_uid(source: Sequence[str], record: Mapping[str, Any], part: str) -> UID:
+    """UID of a part of the result: the same for the same source, model and version, so that a new reading replaces.
+
+    source : `series` of the scan's files for a series of results, their `content` for what lies in it.
+    """
+    return UID(uid_of("/".join([NAME, *source, record["model"]["sha256"], cpmn.__version__, part])))

@@ -26,7 +26,7 @@ def picture(scan: ScanFiles, overview: Path, record: Mapping[str, Any]) -> SCIma
         patient_orientation=("L", "P"),
         series_instance_uid=names.result_uid(scan.series, record, "picture series"),
         series_number=names.SERIES_NUMBERS["picture"],
-        sop_instance_uid=names.result_uid(scan.series, record, "picture"),
+        sop_instance_uid=names.result_uid(scan.content, record, "picture"),
         instance_number=1,
         manufacturer=NAME,
         series_description=names.title(record),

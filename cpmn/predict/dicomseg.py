@@ -25,7 +25,7 @@ def segmentation(scan: ScanFiles, labels: sitk.Image, record: Mapping[str, Any])
     """
     named = Named(
         series_uid=names.result_uid(scan.series, record, "segmentation series"),
-        instance_uid=names.result_uid(scan.series, record, "segmentation"),
+        instance_uid=names.result_uid(scan.content, record, "segmentation"),
         series_number=names.SERIES_NUMBERS["segmentation"],
         title=names.title(record),
         label=names.label(record),
@@ -51,7 +51,7 @@ def _segment(scan: ScanFiles, record: Mapping[str, Any], number: int) -> Segment
         category,
         kind,
         anatomic_regions=[codes.SCT.PulmonaryArtery] if embolus else None,
-        tracking_uid=names.result_uid(scan.series, record, f"mark {number}"),
+        tracking_uid=names.result_uid(scan.content, record, f"mark {number}"),
         tracking_id=f"{NAME} mark {number}",
         display_color=CIELabColor.from_rgb(*(names.POSITIVE_RGB if record["positive"] else names.OTHER_RGB)),
     )

@@ -56,7 +56,7 @@ def report(scan: ScanFiles, segmentation: pydicom.Dataset, record: Mapping[str, 
         content=content[0],
         series_instance_uid=names.result_uid(scan.series, record, "report series"),
         series_number=names.SERIES_NUMBERS["report"],
-        sop_instance_uid=names.result_uid(scan.series, record, "report"),
+        sop_instance_uid=names.result_uid(scan.content, record, "report"),
         instance_number=1,
         manufacturer=NAME,
         is_complete=True,
@@ -90,7 +90,7 @@ def _whole(scan: ScanFiles, record: Mapping[str, Any]) -> MeasurementsAndQualita
     }
     measured = [_figure(names.own_code(*name), value) for name, value in figures.items() if value is not None]
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(names.result_uid(scan.series, record, "whole"), f"{NAME} scan"),
+        tracking_identifier=TrackingIdentifier(names.result_uid(scan.content, record, "whole"), f"{NAME} scan"),
         algorithm_id=_algorithm(),
         measurements=[*measured, _figure(codes.SCT.Volume, record["volume_ml"], MILLILITRE)],
         qualitative_evaluations=[QualitativeEvaluation(names.own_code("decision", "Decision"), found)],
@@ -118,7 +118,7 @@ def _mark(
     region = names.own_code(lesion["region"].replace(" ", "-"), lesion["region"])
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            names.result_uid(scan.series, record, f"mark {number}"), f"{NAME} mark {number}"
+            names.result_uid(scan.content, record, f"mark {number}"), f"{NAME} mark {number}"
         ),
         referenced_segment=ReferencedSegment(
             *(segmentation.SOPClassUID, segmentation.SOPInstanceUID, number),

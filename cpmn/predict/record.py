@@ -114,6 +114,11 @@ class PredictionRecord(_Part):
     scan: ScanRecord
     model: ModelRecord
     times: Times
+    request: str | None = Field(
+        default=None,
+        description="Hash of what was asked for: sizes and dates of the source's files, series, options. By it "
+        "`--skip-existing` knows a result again.",
+    )
 
 
 class FailureRecord(_Part):

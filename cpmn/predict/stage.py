@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json, sha256_of_json, write_json
 from cpmn.model.ensemble import Reading, on_native, read_crop, stored_map
 from cpmn.model.indeterminate import reasons
 from cpmn.model.package import STATEMENT
@@ -121,6 +121,7 @@ def _read_series(
     """Read one scan and write all of `predict_series`."""
     began = time.perf_counter()
     native, facts = scan() if scan else convert_series(source, model, series_uid)
+    request = request_key(source, series_uid, {"dicom": dicom, "identity": identity, "overrule": overrule})
     findings = _settled(native, facts, overrule)
     converted = time.perf_counter()
     if dicom and facts["series"] is None:
@@ -129,7 +130,7 @@ def _read_series(
     read = time.perf_counter()
     logger.info("read by %d network(s) in %.1f s", len(model.networks), read - converted)
     _write_maps(output, found)
-    record = _record(model, found, facts, findings)
+    record = _record(model, found, facts, findings) | {"request": request}
     write_overview(output / "overview.png", native, found.crop, found.labels, found.cam, record)
     write_viewer(output / "viewer.html", native, found.crop, found.labels, found.probability, found.cam, record)
     times = {"finished_at": now(), "convert_s": converted - began, "network_s": read - converted}
@@ -194,6 +195,18 @@ def convert_series(source: Path, model: Model, series_uid: str = "") -> Scan:
             raise
         remedy = f"{error.remedy} Settings of this model's `convert` stand in {model.where}."
         raise PatientError(error.patient, error.problem, remedy, error.file) from error
+
+
+def request_key(source: Path, series_uid: str, options: Mapping[str, Any]) -> str:
+    """Hash of what a call asks for: the files of `source` by size and date, since names may name the patient, the
+    series, and the options `dicom`, `identity` and `overrule`.
+
+    Raises OSError for a source that is not there.
+    """
+    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    stats = sorted((one.st_size, one.st_mtime_ns) for one in (path.stat() for path in files))
+    flags = [bool(options.get("dicom")), bool(options.get("identity")), sorted(options.get("overrule") or ())]
+    return sha256_of_json([stats, series_uid, *flags])
 
 
 def _settled(native: sitk.Image, facts: dict[str, Any], overrule: Collection[str]) -> list[Finding]:

@@ -5,6 +5,7 @@ import json
 import os
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 from cpmn.errors import CpmnError
@@ -30,7 +31,7 @@ def request(url: str, *, data: bytes | None = None, content_type: str = "", acce
             return answer.read()
     except urllib.error.HTTPError as error:
         raise ArchiveError(f"{url} answered {error.code}. Are the address, {USER} and {PASSWORD} right?") from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise ArchiveError(f"{url} does not answer ({error}). Is the archive running?") from error
 
 

@@ -13,6 +13,7 @@ from cpmn.watch.spool import Spool
 logger = logging.getLogger(__name__)
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000  # DICOM PS3.4, table B.2-1
+DEFLATED = "1.2.840.10008.1.2.1.99"  # a few kB of it fill the memory, and nobody sends scans that way
 HOW = "Install it: pip install 'cpmn[watch]'."
 
 
@@ -39,7 +40,7 @@ def listen(spool: Spool, *, host: str, port: int, title: str, allowed: Sequence[
     entity.require_called_aet = False
     entity.add_supported_context(Verification)
     for kind in (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage):
-        entity.add_supported_context(kind, ALL_TRANSFER_SYNTAXES)
+        entity.add_supported_context(kind, [one for one in ALL_TRANSFER_SYNTAXES if one != DEFLATED])
     try:
         return entity.start_server(
             (host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda event: _keep(event, spool))]
@@ -54,7 +55,11 @@ def _keep(event: Any, spool: Spool) -> int:
         content = event.encoded_dataset()
         tags = ["StudyInstanceUID", "SOPInstanceUID"]
         dataset = pydicom.dcmread(io.BytesIO(content), specific_tags=tags, stop_before_pixels=True)
-        spool.add(str(dataset.StudyInstanceUID), str(dataset.SOPInstanceUID), content)
+        study, sop = (str(dataset[tag].value or "") for tag in tags)
+        if not study or not sop:
+            logger.warning("a file was refused that does not say of which study it is")
+            return CANNOT_UNDERSTAND
+        spool.add(study, sop, content)
     except OSError as error:
         logger.error("a file could not be kept: %s", error.strerror)
         return OUT_OF_RESOURCES

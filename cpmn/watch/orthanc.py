@@ -20,6 +20,12 @@ class Orthanc:
 
     def poll(self) -> None:
         """Fetch what became stable since. Raises ArchiveError; what was fetched is not fetched again."""
+        try:
+            self._poll()
+        except (KeyError, TypeError) as error:
+            raise ArchiveError(f"{self._url} gave an answer without {error}. Is it Orthanc?") from error
+
+    def _poll(self) -> None:
         last = read_json(self._place)["last"] if self._place.is_file() else 0
         while True:
             page = request_json(f"{self._url}/changes?since={last}&limit={PAGE}")

@@ -51,7 +51,6 @@ def watch(
     spool = work.spool()
     with spool.locked():
         _stop_on_signals(stop)
-        spool.recover()
         source = Orthanc(orthanc, spool) if orthanc else None
         server = listen(spool, host=host, port=port, title=work.title, allowed=allowed) if port is not None else None
         worker = _Worker(work, reader)
@@ -94,7 +93,6 @@ class _Worker:
         spool.audit.write("worker ended")
         if self._process.exitcode == USER_ERROR:
             raise CpmnError("the worker cannot start; what it said stands above. Correct it, and start again.")
-        spool.recover()
         self.start()
 
     def stop(self) -> None:

@@ -14,11 +14,11 @@ KEY is a hash of the StudyInstanceUID. A process may be killed at any moment: wh
 import fcntl
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cpmn.dicom.identity import uid_key
 from cpmn.errors import CpmnError
@@ -26,6 +26,7 @@ from cpmn.files import read_json, sha256_of_json, write_json, written_atomically
 from cpmn.watch.audit import Audit
 
 STATES = ("incoming", "ready", "working", "done", "dead", "results")
+LOOK_S = 0.5  # between two looks at what another process holds, or into an empty queue
 STATE, REASON = "state.json", "reason.json"
 
 
@@ -59,13 +60,17 @@ class Spool:
     def locked(self) -> Iterator[None]:
         """Hold the spool for one service. Raises CpmnError if another has it."""
         with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise CpmnError(
-                    f"another cpmn watch works in {self.folder}. Stop it, or give another folder."
-                ) from error
+            if not _locked_at_once(file):
+                raise CpmnError(f"another cpmn watch works in {self.folder}. Stop it, or give another folder.")
             yield
+
+    @contextmanager
+    def one_worker(self, stopped: Callable[[float], bool]) -> Iterator[bool]:
+        """Hold the studies in `working`, once no other worker does; False where `stopped`, which waits, said so."""
+        with (self.folder / "worker.lock").open("w") as file:
+            while not (held := _locked_at_once(file)) and not stopped(LOOK_S):
+                pass
+            yield held
 
     def add(self, study_uid: str, sop_uid: str, content: bytes) -> None:
         """Keep one DICOM file; the same file again takes its place."""
@@ -84,8 +89,12 @@ class Spool:
 
     def _queue(self, folder: Path) -> None:
         key = folder.name
+        if not (folder / "files").is_dir():
+            return
         if self._in("ready", key).exists() or self._in("working", key).exists():
             return  # it is read first, then this
+        for path in (folder / "files").glob(".*"):
+            path.unlink()  # left half written by a process that was killed; its sender sent or sends it again
         files = list((folder / "files").iterdir())
         digest = _digest(path.name for path in files)
         if self._is_known(key, digest):
@@ -141,13 +150,16 @@ class Spool:
         self.audit.write("dead", folder.name, kind=reason["kind"])
 
     def recover(self) -> None:
-        """Queue again what a killed process had in its hands; what killed it too often is given up."""
+        """Queue again what a killed worker had in its hands; what killed it too often is given up.
+
+        For who holds `one_worker`: a worker whose service was killed finishes the study in its hands.
+        """
         for folder in sorted(self._in("working").iterdir()):
             state = _state(folder)
             if self._is_known(folder.name, state.get("digest", "")):
                 self._clear(folder)  # killed between the last two steps
-            elif state.get("attempts", 0) > self._retries:
-                problem = f"the worker ended {state['attempts']} times while it read this study"
+            elif state.get("attempts", 0) > self._retries or "digest" not in state:
+                problem = f"the worker ended {state.get('attempts', 'some')} times while it read this study"
                 self._give_up(folder, {"kind": "unexpected", "problem": problem})
             else:
                 folder.rename(self._in("ready", folder.name))
@@ -172,6 +184,15 @@ class Spool:
 
     def _in(self, state: str, *key: str) -> Path:
         return self.folder.joinpath(state, *key)
+
+
+def _locked_at_once(file: IO[str]) -> bool:
+    """Lock a file until it is closed, or this process ends; False where another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _newest(folder: Path) -> float:

@@ -16,11 +16,10 @@ from cpmn.files import read_json
 from cpmn.job.logs import USER_ERROR
 from cpmn.watch.http import ArchiveError
 from cpmn.watch.sending import sender
-from cpmn.watch.spool import QueuedStudy, Spool
+from cpmn.watch.spool import LOOK_S, QueuedStudy, Spool
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 0.5  # between two looks into an empty queue
 Read = Callable[[Path, Path], object]
 
 
@@ -62,13 +61,17 @@ def run_worker(work: Work, stop: Event, reader: Callable[[Work], Read] = model_r
     except CpmnError as error:
         print(f"cpmn: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
-    spool.audit.write("worker started", pid=os.getpid())
-    while not stop.is_set() and os.getppid() == parent:
-        study = spool.claim()
-        if study is None:
-            stop.wait(LOOK_S)
-        else:
-            serve(spool, study, read, senders)
+    with spool.one_worker(stop.wait) as alone:
+        if not alone:
+            return
+        spool.recover()
+        spool.audit.write("worker started", pid=os.getpid())
+        while not stop.is_set() and os.getppid() == parent:
+            study = spool.claim()
+            if study is None:
+                stop.wait(LOOK_S)
+            else:
+                serve(spool, study, read, senders)
 
 
 def serve(spool: Spool, study: QueuedStudy, read: Read, senders: dict[str, Callable]) -> None:

@@ -10,10 +10,13 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.crop.stage import crop_patient
+from cpmn.dicom.headers import read_dicom
+from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
 from cpmn.volume.images import image_like, write_image
@@ -216,3 +219,16 @@ def convert_and_crop(source: Path, folder: Path, settings: dict) -> None:
     write_image(image_like(np.zeros(nct.GetSize()[::-1], np.uint8), nct), folder / "embolus.nii.gz")
     files = {"nct": folder / "nct.nii.gz", "ctpa_in_nct": None, "embolus": folder / "embolus.nii.gz"}
     crop_patient("p1", **files, folder=folder / "crop", config=CropConfig())
+
+
+def test_deflated_data_without_end_is_refused_before_it_is_inflated(write_series, tmp_path, monkeypatch):
+    path = next(write_series().iterdir())
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.PixelData = bytes(8_000_000)
+    dataset.save_as(tmp_path / "bomb.dcm", enforce_file_format=True)
+    assert (tmp_path / "bomb.dcm").stat().st_size < 20_000
+    read_dicom(tmp_path / "bomb.dcm")
+    monkeypatch.setattr("cpmn.dicom.headers.LARGEST_INFLATED", 7_000_000)
+    with pytest.raises(SeriesProblem, match="a deflated DICOM file is too large"):
+        read_dicom(tmp_path / "bomb.dcm")

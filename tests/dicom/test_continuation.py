@@ -65,3 +65,12 @@ def test_two_whole_chests_above_each_other_stay_apart(write_series, tmp_path):
     write_series("study/b", z=[300.0 + 6.0 * i for i in range(50)], SeriesInstanceUID="1.6", ConvolutionKernel="B70f")
     with pytest.raises(SeriesProblem, match="2 series suit equally"):
         choose(tmp_path / "study")
+
+
+def test_an_unrelated_pair_that_differs_keeps_no_other_half_away(cut, write_series):
+    folder = cut()
+    write_series("study/c", z=[900.0 + 2 * i for i in range(12)], SeriesInstanceUID="1.1")
+    write_series("study/d", z=[924.0 + 2 * i for i in range(12)], SeriesInstanceUID="1.2", KVP=80)
+    for named in ("1.5", "1.6"):
+        assert len(choose(folder, named).series.slices) == len(LOWER) + len(UPPER)
+    assert len(choose(folder, "1.1").series.slices) == 12

@@ -1,5 +1,7 @@
 """Slices that the numbers of a series miss."""
 
+import tracemalloc
+
 import pytest
 
 from cpmn.dicom.headers import Header
@@ -44,3 +46,10 @@ def test_what_lacks(numbers, message):
 @pytest.mark.parametrize("numbers", [[1, 1, 2], [None, 1, 2], [3, 1, 2], [1, 3, 5, 7, 9], [5], ["x", 1, 2]])
 def test_numbers_that_say_nothing(numbers):
     assert numbering(numbers) is None
+
+
+def test_a_number_far_off_is_judged_without_counting_up_to_it():
+    tracemalloc.start()
+    assert numbering([*range(1, 60), 2**31 - 1]) is None
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()

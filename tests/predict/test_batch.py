@@ -1,5 +1,6 @@
 """Many studies in one call."""
 
+import os
 import threading
 
 import pytest
@@ -10,7 +11,8 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_table
 from cpmn.predict import model as model_module
 from cpmn.predict import stage
-from cpmn.predict.batch import predict_studies, studies_of
+from cpmn.predict.batch import Study, predict_studies, studies_of
+from cpmn.predict.stage import request_key
 from cpmn.volume.images import write_image
 from tests.predict.conftest import chest
 
@@ -125,6 +127,7 @@ def test_a_sheet_names_studies(studies, tmp_path):
     [
         ("path\na.nii.gz\n", "no column 'series'"),
         ("series\n", "no row"),
+        ("study,series\np1,a.nii.gz\np2,\n", "row 2 names no series"),
         ("study,series\n../up,a.nii.gz\n", "cannot name a folder"),
         ("study,series\nx,a.nii.gz\nx,c.nii.gz\n", "would both be 'x'"),
     ],
@@ -133,3 +136,54 @@ def test_a_sheet_that_names_none_is_refused(studies, text, message):
     (studies / "list.csv").write_text(text)
     with pytest.raises(CpmnError, match=message):
         studies_of([studies / "list.csv"])
+
+
+def test_what_another_source_or_other_options_gave_is_read_again(studies, results, tmp_path, bright_spot):
+    out, model = tmp_path / "out", load_model(results)
+    first = [Study("p", studies / "a.nii.gz")]
+    predict_studies(model, first, out)
+
+    def again(chosen=first, **options):
+        (row,) = predict_studies(model, chosen, out, skip_existing=True, **options)
+        return row["outcome"]
+
+    assert again() == "skipped"
+    assert again([Study("p", studies / "c.nii.gz")]) == "read"  # another scan of the same name
+    assert again() == "read"
+    assert again(overrule=["lungs"]) == "read"
+    assert again() == "read"
+    (out / "p/error.json").write_text("{}")  # something failed after the reading
+    assert again() == "read"
+    assert again([Study("p", tmp_path / "gone.nii.gz")]) == "failed"
+
+
+def test_the_request_hides_names(tmp_path):
+    """Equal files of other names have the same key; the key of another series differs."""
+    keys = []
+    for name in ("Doe_Jane", "x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.dcm").write_bytes(b"1234")
+        os.utime(tmp_path / name / f"{name}.dcm", (0, 1e9))
+        keys.append(request_key(tmp_path / name, "", {}))
+    assert keys[0] == keys[1] != request_key(tmp_path / "x", "1.2", {})
+
+
+def test_each_takes_every_kind_of_scan_whatever_its_case(tmp_path):
+    for name in ("a.ZIP", "b.zip", "c.mhd", "D.NII.GZ", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [one.name for one in studies_of([tmp_path], each=True)] == ["D", "a", "b", "c"]
+
+
+def test_a_sheet_of_excel_is_read(studies):
+    (studies / "list.csv").write_text("study,series\nfirst,a.nii.gz\n", encoding="utf-8-sig")
+    assert [one.name for one in studies_of([studies / "list.csv"])] == ["first"]
+    (studies / "list.csv").write_text("study,series\nfirst,Müller.zip\n", encoding="cp1252")
+    with pytest.raises(CpmnError, match="is no CSV file in UTF-8"):
+        studies_of([studies / "list.csv"])
+
+
+def test_the_summary_names_no_path(results, tmp_path, bright_spot):
+    (tmp_path / "Doe_Jane.nii.gz").write_bytes(b"no image")
+    (row,) = predict_studies(load_model(results), [Study("p1", tmp_path / "Doe_Jane.nii.gz")], tmp_path / "out")
+    assert row["problem"] == read_json(tmp_path / "out/p1/error.json")["problem"]
+    assert "Doe_Jane" not in (tmp_path / "out/summary.csv").read_text()

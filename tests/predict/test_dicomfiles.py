@@ -160,3 +160,21 @@ def test_dcmqi_reads_marks_and_figures(write_scan, tmp_path):
     groups = json.loads((out / "report.json").read_text())["Measurements"]
     assert [group.get("ReferencedSegment") for group in groups] == [None, 1, 2, 3]
     assert groups[1]["Finding"]["CodeMeaning"] == "Embolus"
+
+
+def test_a_scan_that_has_grown_is_another_result_in_the_same_series(write_scan, tmp_path):
+    """DICOM allows no other content under the UID of an instance; the same slices replace."""
+    scan, uids = write_scan(z=[2.5 * i for i in range(14)]), []
+    last = max(scan.iterdir(), key=lambda path: pydicom.dcmread(path).ImagePositionPatient[2])
+    for out, drop in (("part", True), ("whole", False), ("again", False)):
+        kept = last.read_bytes()
+        if drop:
+            last.unlink()
+        segment(scan, tmp_path / out)
+        uids.append({name: (one.SeriesInstanceUID, one.SOPInstanceUID) for name, one in read(tmp_path / out).items()})
+        last.write_bytes(kept)
+    part, whole, again = uids
+    assert whole == again
+    for name, (series, instance) in part.items():
+        assert series == whole[name][0]
+        assert instance != whole[name][1]

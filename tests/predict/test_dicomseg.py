@@ -199,3 +199,25 @@ def test_a_real_scan(real_data, tmp_path):
     segmentation = highdicom.seg.segread(tmp_path / "prediction.dcm")
     assert segmentation.NumberOfFrames == mask.GetSize()[2]
     assert int(segmentation.pixel_array.sum()) == int(sitk.GetArrayViewFromImage(mask).sum())
+
+
+def test_marks_of_a_scan_that_an_archive_cut_refer_to_both_series(write_scan, tmp_path):
+    write_scan("study/a", z=[2.0 * i for i in range(12)], SeriesInstanceUID="1.5")
+    write_scan("study/b", z=[24.0 + 2.0 * i for i in range(6)], SeriesInstanceUID="1.6")
+    mask = segment(tmp_path / "study", tmp_path / "out")
+    segmentation = pydicom.dcmread(tmp_path / "out/prediction.dcm")
+    np.testing.assert_allclose(marked_in(segmentation), marked(mask), atol=2e-3)
+    slices = map(pydicom.dcmread, (path for path in (tmp_path / "study").rglob("*") if path.is_file()))
+    series = {one.SOPInstanceUID: one.SeriesInstanceUID for one in slices}
+    referred = {
+        one.ReferencedSOPInstanceUID: item.SeriesInstanceUID
+        for item in segmentation.ReferencedSeriesSequence
+        for one in item.ReferencedInstanceSequence
+    }
+    assert set(referred.values()) == {"1.5", "1.6"}
+    assert all(series[instance] == uid for instance, uid in referred.items())
+
+
+def test_plain_slices_that_count_one_frame_each_are_plain_slices(write_scan, tmp_path):
+    mask = segment(write_scan(NumberOfFrames=1), tmp_path)
+    np.testing.assert_allclose(marked_in(pydicom.dcmread(tmp_path / "prediction.dcm")), marked(mask), atol=2e-3)

@@ -74,3 +74,19 @@ def test_an_archive_that_is_away(tmp_path, port):
         sender(f"A@127.0.0.1:{port}", title="CPMN")(scan(tmp_path))
     with pytest.raises(ArchiveError, match="does not answer"):
         sender(f"orthanc:http://127.0.0.1:{port}", title="CPMN")(scan(tmp_path))
+
+
+def test_a_file_that_names_no_study_is_refused(tmp_path, port):
+    paths = scan(tmp_path)
+    dataset = pydicom.dcmread(paths[0])
+    dataset.StudyInstanceUID = ""
+    dataset.save_as(paths[0])
+    spool = Spool(tmp_path / "spool")
+    server = listen(spool, host="127.0.0.1", port=port, title="CPMN")
+    try:
+        with pytest.raises(ArchiveError, match="did not take a result"):
+            sender(f"CPMN@127.0.0.1:{port}", title="ARCHIVE")(paths[:1])
+    finally:
+        server.shutdown()
+    spool.settle(0.0)
+    assert spool.claim() is None

@@ -91,3 +91,9 @@ def test_an_identifier_that_is_none_of_orthancs_never_gets_into_an_address(tmp_p
     monkeypatch.setattr("cpmn.watch.orthanc.request_json", lambda url: pages)
     with pytest.raises(ArchiveError, match="none of its own"):
         Orthanc("http://orthanc", Spool(tmp_path)).poll()
+
+
+@pytest.mark.parametrize("page", [{"Done": True}, [], {"Changes": [{"ChangeType": "StableStudy"}]}])
+def test_an_answer_of_something_else_than_orthanc_is_tried_again(tmp_path, monkeypatch, page):
+    monkeypatch.setattr("cpmn.watch.orthanc.request_json", lambda url: page)
+    assert not take_in(Spool(tmp_path), Orthanc("http://proxy", Spool(tmp_path)), 0.0)

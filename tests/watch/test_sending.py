@@ -2,6 +2,7 @@
 
 import base64
 import re
+import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -75,3 +76,20 @@ def test_an_archive_that_does_not_take_everything(archive, files, code):
 def test_no_address_but_of_the_web_is_asked():
     with pytest.raises(CpmnError, match="begins with http"):
         request("file:///etc/passwd")
+
+
+def test_an_archive_that_stops_in_the_middle_of_an_answer():
+    """Half of the bytes that were announced, then nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+
+        thread = Thread(target=answer)
+        thread.start()
+        with pytest.raises(ArchiveError, match="does not answer"):
+            request(f"http://127.0.0.1:{server.getsockname()[1]}/changes")
+        thread.join()

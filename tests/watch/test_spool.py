@@ -143,3 +143,42 @@ def test_names_and_log_hold_no_uid(spool):
     spool.finish(claimed(spool), [])
     names = " ".join(str(path.relative_to(spool.folder)) for path in spool.folder.rglob("*"))
     assert "276" not in names + (spool.folder / "audit.jsonl").read_text()
+
+
+def test_a_study_without_a_name_hurts_nobody(spool):
+    (spool.folder / "incoming/files").mkdir()
+    (spool.folder / "incoming/files/x.dcm").touch()
+    arrive(spool)
+    assert claimed(spool).attempts == 1
+
+
+def test_what_a_kill_left_half_written_is_no_slice(spool):
+    spool.add("1.2", "1.2.1", b"DICM")
+    (folder,) = (spool.folder / "incoming").iterdir()
+    (folder / "files/.writing-77-1.dcm").write_bytes(b"DI")
+    spool.settle(0.0)
+    study = claimed(spool)
+    assert [path.read_bytes() for path in study.files.iterdir()] == [b"DICM"]
+    spool.finish(study, [])
+    assert spool.knows("1.2", ["1.2.1"])
+
+
+def test_who_has_lost_its_state_is_given_up_and_stops_nobody(spool):
+    arrive(spool)
+    study = claimed(spool)
+    (study.folder / "state.json").write_text('{"not_before": 0}')
+    spool.recover()
+    assert (spool.folder / "dead" / study.key / "reason.json").is_file()
+    assert spool.claim() is None
+
+
+def test_one_worker_a_folder(spool):
+    """The second waits until the first is gone, or until it is told to stop."""
+    waited = []
+    with spool.one_worker(lambda _: False) as first:
+        assert first
+        with Spool(spool.folder).one_worker(lambda seconds: not waited.append(seconds)) as second:
+            assert not second
+    assert len(waited) == 1
+    with Spool(spool.folder).one_worker(lambda _: False) as third:
+        assert third
