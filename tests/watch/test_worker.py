@@ -1,6 +1,10 @@
 """One study in the worker's hands: read, sent, tried again or given up."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -9,8 +13,10 @@ from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json
 from cpmn.watch.http import ArchiveError
 from cpmn.watch.sending import sender
+from cpmn.watch.service import watch
 from cpmn.watch.spool import Spool
-from cpmn.watch.worker import Work, model_reader, serve
+from cpmn.watch.worker import Read, Work, model_reader, serve
+from tests.conftest import ROOT
 from tests.dicom.conftest import write_series as write_series  # a fixture
 from tests.predict.conftest import bright_spot as bright_spot  # a fixture
 from tests.predict.conftest import chest_series
@@ -112,3 +118,40 @@ def test_a_study_is_read_by_the_model_and_named_for_the_archive(write_series, re
     (kept,) = (spool.folder / "results").iterdir()
     assert read_json(kept / "prediction.json")["decision"] == "PE"
     assert "Doe" not in (kept / "prediction.json").read_text()
+
+
+def slow_reader(work: Work) -> Read:
+    """What a worker reads with, in its own process: for two seconds, leaving a file."""
+
+    def read(files: Path, output: Path) -> None:
+        output.mkdir(parents=True, exist_ok=True)
+        with (output / "readings").open("a") as stream:
+            stream.write("read\n")
+        time.sleep(2)
+
+    return read
+
+
+def serve_slowly(folder: str) -> None:
+    """A service of its own in `folder`, until everything there is read."""
+    work = Work(Path(folder), "", "cpmn", "cpu", (), "CPMN", False, 3, 0.0)
+    watch(work, stable_s=0.0, once=True, reader=slow_reader)
+
+
+def test_a_study_is_read_once_though_its_service_is_killed(tmp_path):
+    """SIGKILL of the service alone: its worker finishes the study, and the next service's waits for that."""
+    spool = Spool(tmp_path)
+    for study in ("1.1", "1.2"):
+        spool.add(study, f"{study}.1", b"DICM")
+    code = "from tests.watch.test_worker import serve_slowly; import sys; serve_slowly(sys.argv[1])"
+    first = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("results/*/readings")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, timeout=100, check=True)
+    assert [path.read_text() for path in tmp_path.glob("results/*/readings")] == ["read\n"] * 2
+    told = [json.loads(line)["event"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert told.count("done") == 2
+    assert "recovered" not in told
