@@ -15,7 +15,7 @@ setup: $(READY) ## Create .venv with the exact pins (about 2 minutes; seconds th
 
 $(READY): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: install Python 3.11, or say make PYTHON=/path/to/python3.11"; exit 2; }
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { echo "venv failed: on Debian, apt-get install python3.11-venv"; exit 2; }
+	@.venv/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "venv failed: on Debian, apt-get install python3.11-venv"; exit 2; }
 	.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -e ".[$(EXTRAS)]"
 	@.venv/bin/python -m compileall -qq -j 0 .venv/lib || true # pip would compile on one core alone; a few files are no Python 3.11
 	@touch $@

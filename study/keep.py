@@ -103,6 +103,8 @@ def find_runs(results: Path) -> list[Run]:
     difficulty = facts[patients[0].patient_id]["difficulty"]
     exact = "" if any(patient.ctpa for patient in patients) else "_truth"  # the control that trains on the truth
     folders = sorted(path.parent for path in results.glob("evaluate/*/metrics.json"))
+    if (track := results / "track.json").is_file():  # others may be left from an older configuration
+        folders = [path for path in folders if path.name in read_json(track)["variants"]]
     if not folders:
         raise CpmnError(f"{results} holds no evaluated training. Let the study's command end first.")
     return [

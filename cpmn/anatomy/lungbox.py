@@ -5,8 +5,10 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import cc3d
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from cpmn.anatomy.lungs import no_lungs, segment_lungs
 from cpmn.config.crop import CropConfig
@@ -15,6 +17,8 @@ from cpmn.volume.box import Box, bounding_box
 from cpmn.volume.images import image_like, voxel_ml
 
 TISSUE_HU = -300.0  # our choice: above lie fat and all denser tissue
+COARSE_MM = 3.0  # ours: the middle of a trunk is smooth
+BRIDGE = np.ones((1, 5, 5), bool)  # ours: in such voxels; an arm or a table that touches by less is no trunk
 MISSING_SHARE = 0.3  # our choice: a side with less lung than this share of the other's is collapsed or filled
 SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))  # low and high end of x, y, z in LPS
 LOBES = [f"lung_{lobe}" for lobe in ("upper_lobe_left", "lower_lobe_left")]
@@ -56,17 +60,26 @@ def touched_sides(lungs: sitk.Image) -> list[str]:
     return touched
 
 
-def body_middle(hu: np.ndarray) -> float:
-    """Place of the middle of the body along x, in voxels: the mean of its tissue in these slices (z, y, x; HU)."""
-    tissue = (hu > TISSUE_HU).sum(axis=(0, 1))
-    return float(np.average(np.arange(tissue.size), weights=tissue + 1e-6))
+def body_middle(hu: np.ndarray, spacing: tuple[float, ...]) -> float:
+    """Place of the middle of the trunk along x, in voxels: the mean of these slices' (z, y, x; HU) trunk.
+
+    With the air inside, or fluid and dense lung on one side would draw it there; without arms and table, as far as air
+    parts them from it. `spacing` is (x, y, z) in mm.
+    """
+    step = [max(1, round(COARSE_MM / s)) for s in spacing]
+    tissue = hu[:: step[2], :: step[1], :: step[0]] > TISSUE_HU
+    solid = np.stack([ndimage.binary_fill_holes(part) for part in tissue])
+    trunk = cc3d.largest_k(ndimage.binary_opening(solid, BRIDGE), k=1, connectivity=6).astype(bool)
+    between = np.logical_or.accumulate(trunk, axis=2) & np.logical_or.accumulate(trunk[..., ::-1], axis=2)[..., ::-1]
+    columns = (between if between.any() else np.ones_like(between)).sum(axis=(0, 1))
+    return float(np.average(np.arange(columns.size), weights=columns)) * step[0]
 
 
 def _mirrored(box: Box, nct: sitk.Image, lungs: sitk.Image) -> Box | None:
     """`box` widened to lie evenly about the middle of the body along x, where one side has hardly any lung."""
     z = box.slices[0]
     columns = sitk.GetArrayViewFromImage(lungs)[z].sum(axis=(0, 1), dtype=np.int64)
-    middle = body_middle(sitk.GetArrayViewFromImage(nct)[z])
+    middle = body_middle(sitk.GetArrayViewFromImage(nct)[z], nct.GetSpacing())
     sides = columns[: round(middle)].sum(), columns[round(middle) :].sum()
     if min(sides) >= MISSING_SHARE * max(sides):
         return None

@@ -42,9 +42,9 @@ def cavity(hu: np.ndarray, lung: np.ndarray, spacing: tuple[float, ...]) -> np.n
     if not lung.any():
         return np.ones_like(lung)
     step = [max(1, round(COARSE_MM / s)) for s in spacing[:2]]
-    coarse = lung[:, :: step[1], :: step[0]]
+    coarse = _blocks(lung, step)
     heights = np.flatnonzero(lung.any(axis=(1, 2)))
-    middle = body_middle(hu[heights[0] : heights[-1] + 1]) / step[0]
+    middle = (body_middle(hu[heights[0] : heights[-1] + 1], spacing) - (step[0] - 1) / 2) / step[0]
     coarse = coarse | _mirrored(coarse, middle)
     reach = 2 * round(NEIGHBOURS_MM / spacing[2]) + 1
     coarse = ndimage.maximum_filter1d(coarse.astype(np.uint8), reach, axis=0) > 0
@@ -70,6 +70,14 @@ def fat(hu: np.ndarray, lung: np.ndarray, spacing: tuple[float, ...]) -> np.ndar
 
 def _smoothed(hu: np.ndarray, sigma_mm: float, spacing: tuple[float, ...]) -> np.ndarray:
     return ndimage.gaussian_filter(hu, [sigma_mm / s for s in spacing[::-1]], mode="nearest")
+
+
+def _blocks(mask: np.ndarray, step: list[int]) -> np.ndarray:
+    """Whether any voxel of each block of `step` (x, y) voxels is in the mask, slice by slice."""
+    height, width = mask.shape[1:]
+    padded = np.pad(mask, [(0, 0), (0, -height % step[1]), (0, -width % step[0])])
+    rows, columns = padded.shape[1] // step[1], padded.shape[2] // step[0]
+    return padded.reshape(len(mask), rows, step[1], columns, step[0]).any(axis=(2, 4))
 
 
 def _mirrored(mask: np.ndarray, middle: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Every check of a whole cohort before any run: `cpmn check --deep`."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from cpmn.checks.cohort import check_cohort
 from cpmn.checks.finding import Finding, overrule
 from cpmn.checks.mask import check_mask, check_truth
-from cpmn.checks.pair import check_pair
+from cpmn.checks.pair import SAME_SCAN, check_pair
 from cpmn.checks.scan import OTHER, check_headers, check_scan
 from cpmn.cohort.masks import read_ids, read_mask
 from cpmn.cohort.sheet import Patient, missing_files
@@ -112,11 +112,19 @@ def examine(patient: Patient, config: ConvertConfig, headers_only: bool) -> Exam
     if len(facts) == 2:
         of_pair, _ = check_pair(facts["nct"]["identity"], facts["ctpa"]["identity"], config.maximum_interval_hours)
         rows += _rows(patient.patient_id, "pair", of_pair, patient.overrule)
+        if facts["nct"]["pixels_sha256"] == facts["ctpa"]["pixels_sha256"] or _one_series(patient, facts):
+            rows.append(Row(patient.patient_id, "pair", "shared_scan", "refused", *SAME_SCAN))
     records = {
         phase: {"pixels_sha256": one["pixels_sha256"], "identity": one["identity"].to_json()}
         for phase, one in facts.items()
     }
     return Examined(patient, rows, records)
+
+
+def _one_series(patient: Patient, facts: Mapping[str, dict[str, Any]]) -> bool:
+    """Whether both phases are the same series of the same files."""
+    series = {facts[phase]["series"] for phase in MASKS}
+    return len({patient.scan(phase) for phase in MASKS}) == 1 and len(series) == 1 and None not in series
 
 
 def _ask(

@@ -6,6 +6,11 @@ from cpmn.checks.finding import Finding, doubtful, failed, passed
 from cpmn.dicom.choice import spoken_interval
 from cpmn.dicom.identity import Identity
 
+SAME_SCAN = (
+    "the NCT and the CTPA are one and the same scan",
+    "Correct the paths, or name the series of each in nct_series and ctpa_series.",
+)
+"""What is wrong, and what to do."""
 SOON_HOURS = 1.0  # SPTA's 'perfect' pairs; its 'good' ones are within 12 hours (domain facts)
 
 

@@ -22,6 +22,7 @@ JUMP_DOUBTFUL = 1.15
 LEVEL_REFUSED_HU, LEVEL_DOUBTFUL_HU = 40.0, 20.0
 TISSUE_HU = (-200.0, 200.0)  # fat to unenhanced organs
 FEWEST_TISSUE = 100  # ours: pieces of `LOOK_MM`, below which a slice shows too little of a body
+BLANK_HU = -900.0  # ours: a slice without anything denser shows nothing, whatever its scale
 SMALLEST_STEP_HU = 2.0  # ours: slices that differ by less show no body; chests differ by 6 HU and more
 REMEDY = "Look at it in a viewer; give the series of one breath-hold, or name it."
 
@@ -85,7 +86,10 @@ def levels_agree(image: sitk.Image) -> list[Finding]:
 
 
 def _level_step(below: np.ndarray, above: np.ndarray) -> float:
-    """Median change in HU of what is tissue in either of two slices (y, x); 0 where there is little of it."""
+    """Median change in HU of what is tissue in either of two slices (y, x); 0 where there is little of it, or where one
+    of them is blank, as padding at an end is."""
+    if max(below.max(), above.max()) > BLANK_HU >= min(below.max(), above.max()):
+        return 0.0
     tissue = _is_tissue(below) | _is_tissue(above)
     return float(np.median((above - below)[tissue])) if np.count_nonzero(tissue) >= FEWEST_TISSUE else 0.0
 

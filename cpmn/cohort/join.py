@@ -22,9 +22,9 @@ def join_sheets(sheets: Sequence[Path], output: Path) -> list[Patient]:
     joined = []
     for path in sheets:
         for patient in load_cohort(path):
-            if other := owners.get(patient.patient_id):
+            if other := owners.get(patient.patient_id.lower()):
                 raise CpmnError(f"patient {patient.patient_id} stands in {other} and in {path}. Rename one of them.")
-            owners[patient.patient_id] = path
+            owners[patient.patient_id.lower()] = path  # as folders are named that some systems do not tell apart
             joined.append(patient)
     used = [name for name in OPTIONAL_COLUMNS if any(_cell(patient, name, output) for patient in joined)]
     columns = [*REQUIRED_COLUMNS, *used]

@@ -7,7 +7,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from cpmn.checks.finding import Finding, settle_patient, warnings_of
-from cpmn.checks.pair import check_pair
+from cpmn.checks.pair import SAME_SCAN, check_pair
 from cpmn.checks.scan import check_scan
 from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
@@ -38,8 +38,7 @@ def convert_patient(patient: Patient, folder: Path, config: ConvertConfig) -> No
     if of_ctpa["pixels_sha256"] == of_nct["pixels_sha256"]:
         raise PatientError(
             patient.patient_id,
-            "the NCT and the CTPA are one and the same scan",
-            "Correct the paths, or name the series of each in nct_series and ctpa_series.",
+            *SAME_SCAN,
             patient.ctpa,
         )
     of_pair, pair = check_pair(of_nct["identity"], of_ctpa["identity"], config.maximum_interval_hours)

@@ -65,10 +65,16 @@ def patient_key(hashed: str) -> str:
 
 
 def acquired_at(header: Header) -> datetime | None:
-    """When the slice was taken, by the first of `TIMES` that holds a date; midnight where no time stands beside it."""
-    return next(
-        filter(None, (_read(header.text(date), header.text(time) if time else "") for date, time in TIMES)), None
-    )
+    """When the slice was taken: the day is that of the first of `TIMES` with a date, the time the first that stands
+    beside a date of that day; midnight where there is none."""
+    given = [(header.text(date), header.text(time) if time else "") for date, time in TIMES]
+    dated = [(found, _has_clock(*pair)) for pair in given if (found := _read(*pair))]
+    exact = [found for found, clock in dated if clock and found.date() == dated[0][0].date()]
+    return next(iter(exact), dated[0][0] if dated else None)
+
+
+def _has_clock(date: str, time: str) -> bool:
+    return bool(time) or len(re.sub(r"[.:\-]", "", date.split("+")[0])) > 8
 
 
 def _read(date: str, time: str) -> datetime | None:

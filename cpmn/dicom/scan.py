@@ -120,6 +120,7 @@ def _header_facts(file_set: FileSet, choice: Choice) -> dict[str, Any]:
     series, numbering = choice.series, numbering_of(choice.series.slices)
     return {
         "source": "dicom",
+        "series": series.key,
         "unreadable_files": len(file_set.unreadable),
         "virtual": virtual_kind(series.first),
         "told_apart": series.told_apart,
@@ -134,7 +135,6 @@ def _dicom_facts(file_set: FileSet, choice: Choice, volume: Volume) -> dict[str,
     return _header_facts(file_set, choice) | {
         "identity": replace(series.identity, references=references_of(series.slices)),
         "source_sha256": sha256_of_files({header.path for header in series.slices}),
-        "series": series.key,
         "scanner": {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName")},
         "kernel": first.text("ConvolutionKernel") or None,
         "kvp": first.number("KVP"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import SimpleITK as sitk
-from pandas.errors import EmptyDataError
+from pandas.errors import EmptyDataError, ParserError
 
 from cpmn.errors import CpmnError
 
@@ -62,6 +62,8 @@ def read_columns(path: Path, columns: Sequence[str], dataset: str, optional: Seq
         table = pd.read_csv(required(path, dataset), usecols=lambda name: name in (*columns, *optional), **text)
     except EmptyDataError:
         table = pd.DataFrame()
+    except (UnicodeDecodeError, ParserError) as error:
+        raise CpmnError(f"{path} cannot be read as a table in UTF-8 ({error}). Save it again.") from error
     missing = [name for name in columns if name not in table]
     if missing:
         raise CpmnError(f"{path} has no column {', '.join(missing)}: this is not {dataset}'s sheet.")

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def propose_pairs(
     """
     if not export.is_dir():
         raise CpmnError(f"{export} is no folder. Give the folder that the export was unpacked into.")
+    _require_writable_names(export)
     proposal = Proposal()
     headers = list(_headers(export, proposal))
     if not headers:
@@ -66,6 +68,16 @@ def propose_pairs(
         _add_patient(proposal, name, own, config, look)
         done(name)
     return proposal
+
+
+def _require_writable_names(export: Path) -> None:
+    """Raise CpmnError for a path that no table in UTF-8 can name: before the hours that reading takes."""
+    for path in files_below(export):
+        try:
+            str(path.absolute()).encode()
+        except UnicodeEncodeError as error:
+            place = str(path).encode(errors="replace").decode()
+            raise CpmnError(f"{place}: the name is not UTF-8, where the ? stand. Rename the folder or file.") from error
 
 
 def _headers(export: Path, proposal: Proposal) -> Iterator[Header]:
@@ -105,7 +117,7 @@ def _add_patient(proposal: Proposal, name: str, headers: list[Header], config: C
         ask_image(item)
     made = 0
     for number, visit in enumerate(_visits(usable, config.maximum_interval_hours), start=1):
-        taken = {phase: _taken(visit, phase, config) for phase in PHASES}
+        taken = _taken_together(visit, config)
         nct, ctpa = taken["nct"], taken["ctpa"]
         row = name if not made else f"{name}-{number}"
         if nct and ctpa:
@@ -135,11 +147,36 @@ def _visits(series: list[Series], maximum_hours: float) -> list[list[Series]]:
     return visits
 
 
-def _taken(visit: list[Series], phase: str, config: ConvertConfig) -> Series | None:
-    """The visit's best series that may be of this phase. Without evidence of contrast medium nothing is a CTPA."""
+def _taken_together(visit: list[Series], config: ConvertConfig) -> dict[str, Series | None]:
+    """The visit's best NCT and CTPA no further apart than a pair may be: of one study before of two, then by the rules
+    of each phase, then the closest. Where no two go together, the best of each phase that there is alone."""
+    found = {phase: [item for item in visit if _may_be(item, phase)] for phase in PHASES}
+    best = {p: max(found[p], key=lambda item: rank(item, p, config), default=None) for p in PHASES}
+
+    def preference(pair: tuple[Any, ...]) -> tuple[Any, ...]:
+        nct, ctpa = pair
+        return (_of_one_study(nct, ctpa), rank(nct, "nct", config), rank(ctpa, "ctpa", config), -(_hours(*pair) or 0.0))
+
+    close = [pair for pair in product(*found.values()) if (_hours(*pair) or 0.0) <= config.maximum_interval_hours]
+    if close:
+        return dict(zip(PHASES, max(close, key=preference), strict=True))
+    return best | {"nct": None} if all(best.values()) else best
+
+
+def _may_be(item: Series, phase: str) -> bool:
+    """Whether a series may be of this phase. Without evidence of contrast medium nothing is a CTPA."""
     fits = {"nct": ("absent", "unknown"), "ctpa": ("present",)}[phase]
-    candidates = [item for item in visit if item.contrast.evidence in fits and _measured(item, phase)]
-    return max(candidates, key=lambda item: rank(item, phase, config), default=None)
+    return item.contrast.evidence in fits and _measured(item, phase)
+
+
+def _of_one_study(nct: Series, ctpa: Series) -> bool:
+    return bool(nct.identity.study) and nct.identity.study == ctpa.identity.study
+
+
+def _hours(nct: Series, ctpa: Series) -> float | None:
+    """Time between two series; None where one has no date."""
+    first, second = nct.identity.acquired, ctpa.identity.acquired
+    return None if first is None or second is None else abs((second - first).total_seconds()) / 3600
 
 
 def _measured(item: Series, phase: str) -> bool:
@@ -152,6 +189,8 @@ def _add_pair(
     """Add the sheet's row, and warnings of what the checks of a pair find; gives the interval in hours."""
     findings, facts = check_pair(nct.identity, ctpa.identity, config.maximum_interval_hours)
     proposal.warnings += [f"{row}: {seen}" for seen in warnings_of(findings)]
+    if not _of_one_study(nct, ctpa):
+        proposal.warnings.append(f"{row}: NCT and CTPA are of two studies; look whether they are of one person")
     if nct.contrast.evidence == "unknown":
         proposal.warnings.append(f"{row}: whether the NCT is without contrast medium is not known; look at it")
     proposal.sheet.append(
@@ -189,6 +228,10 @@ def _of_visit(
     best = taken[phase]
     if best is None:
         return _series_row(row, number, "left out", item, f"not taken as NCT: {virtual_kind(item.first)}")
+    if rank(item, phase, config) > rank(best, phase, config):
+        other = "CTPA" if phase == "nct" else "NCT"
+        why = f"goes less well with the {other} taken: of another study, or too far from it in time"
+        return _series_row(row, number, "left out", item, f"as {phase.upper()} {why}")
     return _series_row(row, number, "left out", item, f"as {phase.upper()} {why_behind(best, item, phase, config)}")
 
 

@@ -20,7 +20,7 @@ KINDS: dict[str, Callable[[Path], list[Entry | Skipped]]] = {
     "rspect": rspect.find_entries,
     "inspect": inspect_set.find_entries,
 }
-OPTIONAL = ("split", "group")
+OPTIONAL = ("split", "group", "overrule")
 MASKS = "ctpa_mask"
 
 
@@ -60,6 +60,8 @@ def import_dataset(
     if not rows:
         reasons = "\n".join(f"  {one.patient_id}: {one.reason}" for one in skipped)
         raise CpmnError(f"{source} holds no patient that can be taken.\n{reasons}".rstrip())
+    for row in rows:
+        row["overrule"] = " ".join(sorted(overrule)) if row["ctpa_mask"] else ""  # a run asks the mask again
     columns = [*REQUIRED_COLUMNS, *(name for name in OPTIONAL if any(row[name] for row in rows))]
     write_table(sheet, columns, rows)
     return rows, skipped

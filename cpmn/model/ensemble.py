@@ -58,16 +58,17 @@ def read_crop(
     """
     options, threshold = settings.model_dump(include=READING - {"anatomy"}), settings.segmentation_threshold
     allowed = possible(nct, lungs) if settings.anatomy and lungs is not None else None
-    predictions = {fold: predict_crop(model, nct, allowed=allowed, **options) for fold, model in models.items()}
-    return Reading(
-        probability=_mean([p.probability for p in predictions.values()]),
-        cam=_mean([p.cam for p in predictions.values()]),
-        class_probability=float(np.mean([p.class_probability for p in predictions.values()])),
-        features={
-            fold: patient_features(p.class_probability, p.probability, voxel_ml(nct), threshold)
-            for fold, p in predictions.items()
-        },
-    )
+    features: dict[int, Features] = {}
+    classes: list[float] = []
+    sums: list[np.ndarray] = []
+    for fold, model in models.items():  # one fold's maps at a time beside the sums: a chest's are 0.5 GB each
+        found = predict_crop(model, nct, allowed=allowed, **options)
+        features[fold] = patient_features(found.class_probability, found.probability, voxel_ml(nct), threshold)
+        classes.append(found.class_probability)
+        maps = [found.probability, found.cam]
+        sums = [total + one for total, one in zip(sums, maps, strict=True)] if sums else maps
+    probability, cam = (total / np.float32(len(models)) for total in sums)
+    return Reading(probability=probability, cam=cam, class_probability=float(np.mean(classes)), features=features)
 
 
 def on_native(values: np.ndarray, crop: sitk.Image, native: sitk.Image) -> np.ndarray:
@@ -78,7 +79,3 @@ def on_native(values: np.ndarray, crop: sitk.Image, native: sitk.Image) -> np.nd
 def stored_map(values: np.ndarray, native: sitk.Image) -> sitk.Image:
     """Image of a map of 0-1 for a file: float32, in steps of 1/255."""
     return image_like(np.round(values * MAP_STEPS) / np.float32(MAP_STEPS), native)
-
-
-def _mean(maps: list[np.ndarray]) -> np.ndarray:
-    return np.asarray(np.mean(maps, axis=0, dtype=np.float32))

@@ -45,7 +45,7 @@ def describe_lesions(
     if not found:
         return []
     hu, lung = sitk.GetArrayViewFromImage(native), sitk.GetArrayViewFromImage(lungs).astype(bool)
-    places = _Places(hu, lung)
+    places = _Places(hu, lung, native.GetSpacing())
     blood = blood_hu(native)
     return [
         _lesion(number, box, labels[box] == number, probability, native, hu, blood, places, references)
@@ -54,11 +54,12 @@ def describe_lesions(
 
 
 class _Places:
-    """Where the middle of the body, the lungs and what lies between them are; arrays (z, y, x) of one scan."""
+    """Where the middle of the body, the lungs and what lies between them are; arrays (z, y, x) of one scan, `spacing`
+    (x, y, z) in mm."""
 
-    def __init__(self, hu: np.ndarray, lung: np.ndarray):
+    def __init__(self, hu: np.ndarray, lung: np.ndarray, spacing: tuple[float, ...]):
         heights = np.flatnonzero(lung.any(axis=(1, 2)))
-        self._middle = body_middle(hu[heights[0] : heights[-1] + 1])
+        self._middle = body_middle(hu[heights[0] : heights[-1] + 1], spacing)
         self._lung, self._between = lung, between_lungs(lung)
         columns = round(self._middle)
         self._heights = {

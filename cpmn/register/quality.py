@@ -86,11 +86,12 @@ def _compare(fixed: Side, moving: Side, transform: sitk.Transform) -> dict[str, 
     grid = fixed.working
     lungs = _lungs_on(fixed, grid)
     seen = _on_grid(moving.seen, grid, transform, sitk.sitkNearestNeighbor) > 0
+    both = seen & (sitk.GetArrayViewFromImage(fixed.seen) > 0)  # beyond an NCT that cuts the lungs the CTPA may go on
     other = _on_grid(moving.lungs, grid, transform, sitk.sitkNearestNeighbor) > 0
     warped = _on_grid(moving.working, grid, transform, sitk.sitkLinear)
     core = seen & (sitk.GetArrayFromImage(near_lungs(fixed.lungs, grid, -CORE_MM)) > 0)
     return {
-        "lung_dice": _dice(lungs & seen, other & seen),
+        "lung_dice": _dice(lungs & both, other & both),
         "similarity": _correlation(sitk.GetArrayViewFromImage(grid)[core], warped[core]),
         "vessel_overlap": _brightest_dice(sitk.GetArrayViewFromImage(grid)[core], warped[core]),
         "lung_coverage": float((lungs & seen).sum() / lungs.sum()),

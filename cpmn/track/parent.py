@@ -1,7 +1,7 @@
 """The parent run of one state of configuration, data and code, and the runs of variants and folds below it."""
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json
 from cpmn.job.identity import describe_run
 from cpmn.track.database import ready
 from cpmn.track.dataset import cohort_facts, dataset_input
-from cpmn.track.server import attempt, connect, harmless, locked, send_parameters
+from cpmn.track.server import Row, attempt, connect, harmless, has_other_curve, locked, send_parameters
 
 SHARED_TAGS = ("cohort", "difficulty", "data_hash", "data_version", "config_hash", "commit", "version")
 
@@ -99,10 +99,19 @@ class Runs:
         tags = {**run_tags(self.track, variant), "level": "variant"}
         return self._child(self.track["run_id"], variant, tags, variant)
 
-    def fold(self, variant: str, fold: str) -> str:
-        """Run id of a fold, below its variant's run."""
+    def fold(self, variant: str, fold: str, rows: Sequence[Row] = ()) -> str:
+        """Run id of a fold, below its variant's run.
+
+        A run that holds another curve than `rows` of `history.csv` is of a training before, whose data have changed
+        since in a way that no hash here tells: it is deleted, and a new one made, since a metric cannot be overwritten.
+        """
         tags = {**run_tags(self.track, variant), "level": "fold", "fold": fold}
-        return self._child(self.variant(variant), f"{variant} fold-{fold}", tags, variant)
+        parent, name = self.variant(variant), f"{variant} fold-{fold}"
+        run_id = self._child(parent, name, tags, variant)
+        if not has_other_curve(self.client, run_id, rows):
+            return run_id
+        self.client.delete_run(run_id)
+        return self._child(parent, name, tags, variant)
 
     def _child(self, parent: str, name: str, tags: Mapping[str, str], variant: str) -> str:
         experiment, client = self.track["experiment_id"], self.client

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ LONGEST_WAIT_SECONDS = float(os.environ.get("CPMN_TRACK_WAIT_SECONDS", "30"))
 """How long a finished job waits for a slow server. 30 s are our choice; a machine that is very busy needs more."""
 
 Row = Mapping[str, Any]
+LOSS = "train_total"  # the column of `history.csv` by which a curve is known again
 
 
 @contextmanager
@@ -118,6 +120,13 @@ def send_rows(client: Any, run_id: str, rows: Sequence[Row]) -> None:
         batch += _metrics(values, step)
     if batch:
         client.log_batch(run_id, metrics=batch)
+
+
+def has_other_curve(client: Any, run_id: str, rows: Sequence[Row]) -> bool:
+    """Whether the run holds another loss than `rows` of `history.csv` at one of their steps."""
+    sent = {metric.step: metric.value for metric in client.get_metric_history(run_id, LOSS)} if rows else {}
+    own = {int(float(row["step"])): float(row[LOSS]) for row in rows if row.get(LOSS)}
+    return any(not math.isclose(own[step], sent[step], rel_tol=1e-9) for step in own.keys() & sent.keys())
 
 
 def send_figures(client: Any, run_id: str, values: Mapping[str, float]) -> None:

@@ -18,8 +18,9 @@ from cpmn.track.server import connect, end, run_each, send_figures, send_files, 
 def sync_fold(track: Mapping[str, Any], folder: Path) -> None:
     """Send a finished fold, `results/train/{variant}/fold-{k}`: missing rows of `history.csv` and the model files."""
     runs = Runs(track, folder.parents[2])
-    run_id = runs.fold(folder.parent.name, folder.name.removeprefix("fold-"))
-    send_rows(runs.client, run_id, read_table(folder / "history.csv"))
+    rows = read_table(folder / "history.csv")
+    run_id = runs.fold(folder.parent.name, folder.name.removeprefix("fold-"), rows)
+    send_rows(runs.client, run_id, rows)
     names = ("model.safetensors", "plan.json", "history.csv")
     send_files(runs.client, run_id, "model", [folder / name for name in names])
     end(runs.client, run_id)
@@ -111,7 +112,8 @@ def _is_there(track: Mapping[str, Any]) -> bool:
 
     ready(track["uri"])
     try:
-        return bool(track["run_id"] and connect(track["uri"]).get_run(track["run_id"]))
+        run = connect(track["uri"]).get_run(track["run_id"]) if track["run_id"] else None
+        return run is not None and run.info.lifecycle_stage == "active"  # not one that was deleted in the interface
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise

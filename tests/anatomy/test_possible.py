@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.anatomy.possible import possible
+from cpmn.anatomy.possible import cavity, possible
 
 Z, Y, X = np.indices((20, 60, 80))
 RIGHT, LEFT = (((X - x) / 12) ** 2 + ((Y - 30) / 18) ** 2 < 1 for x in (22, 58))
@@ -69,3 +69,13 @@ def test_without_lungs_only_bone_and_fat_are_left_out():
     found = allowed(chest(), np.zeros_like(RIGHT))
     assert found[WALL]
     assert not found[MARROW]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, 2.0, 3.0])
+def test_no_lung_is_left_out_at_fine_spacing(shift):
+    """Blocks of 6 voxels, 4.2 mm: their first voxels alone would move the hull by half a block."""
+    _, y, x = np.mgrid[:4, :300, :400] * 0.7
+    x, y = x + shift * 0.7 - 140, y - 105
+    lungs = ((abs(x) - 68) / 48) ** 2 + (y / 64) ** 2 < 1
+    hu = np.where(lungs, -850.0, np.where((x / 138) ** 2 + (y / 100) ** 2 < 1, 40.0, -1000.0))
+    assert cavity(hu, lungs, (0.7, 0.7, 5.0))[lungs].all()

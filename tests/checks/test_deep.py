@@ -141,3 +141,12 @@ def test_a_mask_drawn_on_the_other_phase_says_so(phantom, tmp_path, column, draw
     (found,) = [one for one in rows if one.of == column]
     assert found.outcome == "refused"
     assert f"lies on the grid of the {drawn.upper()}" in found.seen
+
+
+@pytest.mark.parametrize("headers_only", [False, True])
+def test_one_scan_given_as_both_phases_is_refused(write_series, tmp_path, headers_only):
+    write_series("a", **TIMES)
+    (tmp_path / "cohort.csv").write_text(HEAD + "a,a,a,,0,\n")
+    (patient,) = load_cohort(tmp_path / "cohort.csv")
+    found = examine(patient, ConvertConfig(), headers_only=headers_only)
+    assert ("a", "pair", "shared_scan", "refused") in bad(found.rows)

@@ -131,3 +131,11 @@ def test_small_images_are_not_asked():
     assert slices_agree(image) == []
     assert levels_agree(image) == []
     assert levels_agree(sitk.Image([200, 200, 1], sitk.sitkInt16)) == []
+
+
+def test_a_blank_slice_at_an_end_says_nothing_of_the_scale(phantom):
+    hu, spacing = thinned(read(phantom / "nct"))
+    hu[-1] = -1024
+    assert level_of(hu, spacing) == "passed"
+    hu[2] += 1000
+    assert level_of(hu, spacing) == "refused"

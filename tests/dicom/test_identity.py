@@ -17,6 +17,12 @@ from cpmn.dicom.identity import acquired_at, identity_of, patient_key, uid_key
         ({"AcquisitionDate": "20200102", "AcquisitionTime": "1304"}, datetime(2020, 1, 2, 13, 4)),
         ({"SeriesDate": "20200103", "SeriesTime": "", "StudyDate": "20200102"}, datetime(2020, 1, 3)),
         ({"AcquisitionDate": "nonsense", "StudyDate": "20200102", "StudyTime": "0800"}, datetime(2020, 1, 2, 8)),
+        # a time of the same day counts before midnight, that of another day does not
+        (
+            {"AcquisitionDate": "20240105", "SeriesDate": "20240105", "SeriesTime": "231000"},
+            datetime(2024, 1, 5, 23, 10),
+        ),
+        ({"AcquisitionDate": "20240105", "SeriesDate": "20240104", "SeriesTime": "231000"}, datetime(2024, 1, 5)),
         ({"AcquisitionTime": "130405"}, None),
         ({}, None),
     ],

@@ -13,6 +13,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError
+from cpmn.files import read_table
 from cpmn.importing.stage import import_dataset
 from cpmn.volume.images import read_image
 from tests.dicom.conftest import stored_values
@@ -134,6 +135,8 @@ def test_a_refused_mask_is_taken_when_overruled(tmp_path, write_dicom, caplog):
     with caplog.at_level(logging.WARNING):
         import_dataset("fumpe", source, tmp_path / "out", overrule=["mask_mirrored", "mask_tissue"])
     assert "mask_mirrored (overruled)" in caplog.text
+    sheet = read_table(tmp_path / "out/cohort.csv")
+    assert {row["overrule"] for row in sheet if row["ctpa_mask"]} == {"mask_mirrored mask_tissue"}  # a run asks again
     assert len(marked(read_image(tmp_path / "out/ctpa_mask/PAT001.nii.gz"))) == 48
 
 

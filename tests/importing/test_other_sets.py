@@ -100,6 +100,21 @@ def test_rspect_takes_the_verdict_on_the_study(rspect, tmp_path):
     }
 
 
+def test_rspect_takes_a_verdict_for_what_it_says_and_nothing_for_no(rspect, tmp_path):
+    """With decimals, as a sheet has after it was joined to another, and with an empty cell."""
+    text = (rspect / "train.csv").read_text()
+    text = text.replace("x1,0,0,0", "x1,0,0.0,0.0").replace("y1,0,1,0", "y1,0,,0").replace("z1,0,0,1", "z1,0,0.0,1.0")
+    (rspect / "train.csv").write_text(text)
+    rows, skipped = import_dataset("rspect", rspect, tmp_path / "out")
+    assert [(row["patient_id"], row["label"]) for row in rows] == [("aa", "1")]
+    reasons = {one.patient_id: one.reason for one in skipped}
+    assert reasons["bb"] == "negative_exam_for_pe is '', which is neither 0 nor 1"
+    assert reasons["cc"] == "indeterminate"
+    (rspect / "train.csv").write_text(text, encoding="utf-16")
+    with pytest.raises(CpmnError, match="cannot be read as a table in UTF-8"):
+        import_dataset("rspect", rspect, tmp_path / "again")
+
+
 def test_inspect_joins_its_sheets(inspect, tmp_path):
     rows, skipped = import_dataset("inspect", inspect, tmp_path / "out")
     assert [(row["patient_id"], row["label"], row["split"], row["group"]) for row in rows] == [

@@ -1,5 +1,7 @@
 """Pairs that are proposed from a messy export, made here: nested folders, localizers, dose reports, two visits."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,3 +153,44 @@ def test_by_tags_alone_if_pixels_are_not_to_be_read(write_series, tmp_path):
         write_series(f"export/{phase}", z=np.arange(40) * 5.0, AcquisitionDate="20240305", AcquisitionTime="09", **tags)
     (row,) = propose_pairs(tmp_path / "export", CONFIG, look=False).sheet
     assert (Path(row["nct"]).name, Path(row["ctpa"]).name) == ("nct", "ctpa")
+
+
+def pair_of(proposal: Proposal) -> tuple[str, str]:
+    (row,) = proposal.sheet
+    return Path(row["nct"]).name, Path(row["ctpa"]).name
+
+
+def test_of_equal_scans_the_closest_in_time_is_taken(write_series, tmp_path):
+    for name, phase, day, hour in (("far", "nct", 5, 1), ("near", "nct", 5, 23), ("ctpa", "ctpa", 5, 23)):
+        add_scan(write_series, f"export/{name}", phase, patient="A", day=day, hour=hour)
+    assert pair_of(propose_pairs(tmp_path / "export", CONFIG)) == ("near", "ctpa")
+
+
+def test_a_pair_beyond_the_limit_is_not_proposed_where_another_is_within_it(write_series, tmp_path):
+    """Each scan is within 24 hours of the next; the thin NCT is 40 hours from the CTPA."""
+    add_scan(write_series, "export/thin", "nct", patient="A", day=5, hour=0)
+    add_scan(write_series, "export/thick", "nct", patient="A", day=5, hour=20, every=2)
+    add_scan(write_series, "export/ctpa", "ctpa", patient="A", day=6, hour=16)
+    proposal = propose_pairs(tmp_path / "export", CONFIG)
+    assert pair_of(proposal) == ("thick", "ctpa")
+    assert any("too far from it in time" in why for why in left_out(proposal))
+
+
+def test_scans_of_one_study_go_together_and_of_two_are_warned_of(write_series, tmp_path):
+    """Two people under the number ANONYMOUS: the thin NCT is the other one's."""
+    for name, phase, study, every in (("a", "nct", "1.1", 1), ("b", "nct", "1.2", 2), ("c", "ctpa", "1.2", 1)):
+        tags = {"PatientID": "ANONYMOUS", "SeriesInstanceUID": f"1.9.{ord(name)}", "study": study}
+        tags |= {"AcquisitionDate": "20240305", "AcquisitionTime": "090000"}
+        chest_series(write_series, f"export/{name}", every=every, blood=BLOOD[phase], **tags)
+    proposal = propose_pairs(tmp_path / "export", CONFIG)
+    assert pair_of(proposal) == ("b", "c")
+    assert not any("of two studies" in warning for warning in proposal.warnings)
+    shutil.rmtree(tmp_path / "export/b")
+    assert any("are of two studies" in warning for warning in propose_pairs(tmp_path / "export", CONFIG).warnings)
+
+
+def test_a_name_that_no_table_can_hold_is_said_before_anything_is_read(tmp_path):
+    (tmp_path / "export").mkdir()
+    (Path(os.fsdecode(os.fsencode(tmp_path / "export") + b"/M\xfcller"))).write_bytes(b"")
+    with pytest.raises(CpmnError, match=r"the name is not UTF-8, where the \? stand"):
+        propose_pairs(tmp_path / "export", CONFIG)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cpmn.config.register import RegisterConfig
 from cpmn.register.ants_engine import THREADS_VARIABLE, ants_arguments, load_ants, threads_in_use
 from cpmn.register.prepare import clip, lung_box, lung_centre, prepare, working_image
-from cpmn.register.quality import inverse_error_mm, measure, verdict
+from cpmn.register.quality import _compare, inverse_error_mm, measure, verdict
 from cpmn.register.stage import schedules
 from cpmn.register.start import candidate_shifts, correlation, start_transform
 
@@ -200,3 +200,14 @@ def test_the_fallback_overrides_the_schedule_once():
 def test_a_wrong_fallback_is_refused(fallback):
     with pytest.raises(ValidationError, match="fallback"):
         RegisterConfig(fallback=fallback)
+
+
+def test_an_nct_that_cuts_the_lungs_costs_a_perfect_registration_nothing(tmp_path):
+    """The same volume as both scans, the NCT without a third of the lungs at either end."""
+    lungs = block(size=60, low=10, high=50)
+    whole = sitk.GetImageFromArray(np.where(sitk.GetArrayViewFromImage(lungs), -850, 40).astype(np.int16))
+    whole.CopyInformation(lungs)
+    fixed, moving = (prepare(whole[:, :, z], lungs[:, :, z], CONFIG) for z in (slice(23, 37), slice(None)))
+    figures = _compare(fixed, moving, sitk.Transform(3, sitk.sitkIdentity))
+    assert figures["lung_dice"] == pytest.approx(1.0)
+    assert figures["lung_coverage"] == pytest.approx(1.0)

@@ -18,7 +18,7 @@ from tests.conftest import Project
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "workflow/profiles/slurm/config.yaml"
 TARGETS = {"models"}  # rules without a job of their own
-WITH_GPU = {"train", "evaluate"}
+WITH_GPU = {"train", "evaluate", "annotate_train", "annotate", "annotate_summary"}
 ASKED_FOR = {"promote", "track", "crop_vessels"}
 ASKED_FOR |= {"convert_nct_alone", "propagate_nct_alone", "crop_nct_alone", "convert_ctpa_alone"}
 ASKED_FOR |= {"annotate_crop", "annotate_train", "annotate", "annotate_summary"}

@@ -10,6 +10,7 @@ import pytest
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json
 from cpmn.track import LiveFold, flatten_metrics, sync_results
+from tests.track.conftest import ROWS
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
@@ -220,3 +221,21 @@ def wait_for(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_fold_that_was_trained_anew_has_its_own_curve(folder):
+    """Under the same hashes, as after a mask that was corrected in place: a metric cannot be overwritten."""
+    sync_results(finished(folder).results)
+    folder.fold(rows=[row | {"train_total": row["train_total"] / 4} for row in ROWS])
+    sync_results(folder.results)
+    assert folder.curve() == [(50, 0.5), (100, 0.25)]
+    sync_results(folder.results)
+    assert len(folder.runs()) == 3
+
+
+def test_a_parent_that_was_deleted_in_the_interface_is_made_again(folder):
+    sync_results(finished(folder).results)
+    track = read_json(folder.results / "track.json")
+    folder.client().delete_run(track["run_id"])
+    assert sync_results(folder.results) == 3
+    assert read_json(folder.results / "track.json")["run_id"] != track["run_id"]
