@@ -6,7 +6,7 @@ all rules are refused: the user must name one.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import SimpleITK as sitk
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 RULES = (
     "measured, not computed",
+    "lungs in view",
     "contrast as expected",
     "full coverage",
     "primary reconstruction",
@@ -85,7 +86,7 @@ def _ranked(usable: list[Series], phase: str, config: ConvertConfig) -> tuple[Se
     """
     ranks = {item.key: rank(item, phase, config) for item in usable}
     best, *others = sorted(usable, key=lambda item: ranks[item.key], reverse=True)
-    suits = [item for item in usable if ranks[item.key][:2] == ranks[best.key][:2]]
+    suits = [item for item in usable if ranks[item.key][:3] == ranks[best.key][:3]]
     _require_one_visit(suits, phase, config)
     if equal := [item.describe() for item in others if ranks[item.key] == ranks[best.key]]:
         equal = [best.describe(), *equal]
@@ -99,6 +100,7 @@ def rank(series: Series, phase: str, config: ConvertConfig) -> tuple:
     kernel = series.first.text("ConvolutionKernel").lower()
     return (
         not virtual_kind(series.first),
+        series.contrast.lungs is not False,
         EXPECTED[phase].index(series.contrast.evidence),
         series.geometry.coverage_mm >= config.full_coverage_mm,
         not series.first.image_type & {"DERIVED", "SECONDARY"},
@@ -125,8 +127,8 @@ def ask_image(series: Series) -> None:
         logger.warning("series %s could not be looked at: %s", series.key, problem.problem)
         return
     found = contrast_in_image(sitk.DICOMOrient(image_of(volume.hu, geometry), "LPS"))
-    if found.evidence != "unknown" or series.contrast.evidence == "unknown":
-        series.contrast = found
+    told = found.evidence != "unknown" or series.contrast.evidence == "unknown"
+    series.contrast = found if told else replace(series.contrast, lungs=found.lungs)
 
 
 def _patients(series: list[Series]) -> set[str]:

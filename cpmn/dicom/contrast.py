@@ -31,11 +31,15 @@ SMALLEST_ML = 100.0  # of soft tissue between the lungs: less holds no heart
 
 @dataclass(frozen=True)
 class Contrast:
-    """Whether contrast medium was in the vessels, what says so, and the blood's HU where the image was asked."""
+    """Whether contrast medium was in the vessels, what says so, and the blood's HU where the image was asked.
+
+    lungs : whether it shows lungs; None where it was not asked.
+    """
 
     evidence: Evidence
     source: str
     blood_hu: float | None = None
+    lungs: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields under the names of the record."""
@@ -70,11 +74,11 @@ def contrast_in_image(image: sitk.Image) -> Contrast:
     try:
         lungs = segment_lungs(image, spacing_mm=LOOK_MM)
     except CpmnError:
-        return Contrast("unknown", "neither tag nor lungs")
+        return Contrast("unknown", "neither tag nor lungs", lungs=False)
     blood_hu = _blood_hu(image, lungs)
     if blood_hu is None or ABSENT_HU < blood_hu < PRESENT_HU:
-        return Contrast("unknown", "image", blood_hu)
-    return Contrast("present" if blood_hu >= PRESENT_HU else "absent", "image", blood_hu)
+        return Contrast("unknown", "image", blood_hu, lungs=True)
+    return Contrast("present" if blood_hu >= PRESENT_HU else "absent", "image", blood_hu, lungs=True)
 
 
 def _blood_hu(image: sitk.Image, lungs: sitk.Image) -> float | None:

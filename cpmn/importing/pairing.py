@@ -166,7 +166,7 @@ def _taken_together(visit: list[Series], config: ConvertConfig) -> dict[str, Ser
 def _may_be(item: Series, phase: str) -> bool:
     """Whether a series may be of this phase. Without evidence of contrast medium nothing is a CTPA."""
     fits = {"nct": ("absent", "unknown"), "ctpa": ("present",)}[phase]
-    return item.contrast.evidence in fits and _measured(item, phase)
+    return item.contrast.evidence in fits and item.contrast.lungs is not False and _measured(item, phase)
 
 
 def _of_one_study(nct: Series, ctpa: Series) -> bool:
@@ -224,6 +224,8 @@ def _of_visit(
             missing = "CTPA" if phase == "nct" else "NCT"
             why = how if paired else f"{how}; no {missing} within {config.maximum_interval_hours:g} hours"
             return _series_row(row, number, phase if paired else "left out", item, why, hours if paired else None)
+    if item.contrast.lungs is False:
+        return _series_row(row, number, "left out", item, "shows no lungs: another part of the body?")
     phase = "ctpa" if item.contrast.evidence == "present" else "nct"
     best = taken[phase]
     if best is None:

@@ -13,6 +13,8 @@ from pydicom.uid import generate_uid
 from cpmn.cli import main
 from cpmn.cohort.csv import read_sheet
 from cpmn.config.convert import ConvertConfig
+from cpmn.dicom.choice import choose_series
+from cpmn.dicom.headers import read_file_set
 from cpmn.errors import CpmnError
 from cpmn.files import read_table
 from cpmn.importing.pairing import Proposal, propose_pairs
@@ -194,3 +196,18 @@ def test_a_name_that_no_table_can_hold_is_said_before_anything_is_read(tmp_path)
     (Path(os.fsdecode(os.fsencode(tmp_path / "export") + b"/M\xfcller"))).write_bytes(b"")
     with pytest.raises(CpmnError, match=r"the name is not UTF-8, where the \? stand"):
         propose_pairs(tmp_path / "export", CONFIG)
+
+
+def test_a_scan_of_another_part_of_the_body_is_no_nct(write_series, tmp_path):
+    """A head without contrast, by its description, of thinner slices than the chest's."""
+    add_scan(write_series, "export/chest", "nct", patient="A", day=5, hour=9, every=2)
+    add_scan(write_series, "export/ctpa", "ctpa", patient="A", day=5, hour=10)
+    tags = {"PatientID": "A", "SeriesInstanceUID": "1.9.9", "SeriesDescription": "Head without contrast"}
+    tags |= {"AcquisitionDate": "20240305", "AcquisitionTime": "100500", "StudyInstanceUID": "1.2"}
+    write_series("export/head", z=[3.0 * i for i in range(60)], **tags)
+    proposal = propose_pairs(tmp_path / "export", CONFIG)
+    assert pair_of(proposal) == ("chest", "ctpa")
+    assert "shows no lungs: another part of the body?" in left_out(proposal)
+    shutil.rmtree(tmp_path / "export/ctpa")
+    choice = choose_series(read_file_set(tmp_path / "export"), phase="nct", series_uid="", config=CONFIG)
+    assert (choice.series.uid != "1.9.9", choice.reason) == (True, "first by the rule 'lungs in view'")
