@@ -1,4 +1,4 @@
-"""`python -m study`: write the tables of the pages; `figure`: draw the forest plot; of a finished run, by the folder
+"""`python -m study`: write the tables of the pages; `figure`: draw their plots; of a finished run, by the folder
 RESULTS, `pictures`: draw its clots, `keep`: add its readings to the kept tables, `own`: outline the pairs without an
 outline as its network reads their NCT, `read`: let it read the patients of `few`, once, `outlines`: measure whom it
 outlined."""
@@ -33,9 +33,10 @@ def _tables(_: argparse.Namespace) -> None:
 
 
 def _figure(_: argparse.Namespace) -> None:
-    from study.figure import draw_forest
+    from study.figure import draw_curve, draw_forest
 
     draw_forest(DOCS / "images" / "forest.png")
+    draw_curve(DOCS / "images" / "outlines.png")
 
 
 def _pictures(options: argparse.Namespace) -> None:

@@ -5,10 +5,12 @@ seed; `nct_only` are the trainings with all outlines. Those on hard negatives to
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from cpmn.scoring.metrics import Estimate
 from study.comparison import PRIMARY, variants
 from study.tables import RESULTS, patients_tested, read, where
 from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
@@ -31,7 +33,19 @@ NAMES = {
     TEACHER_HARD: "C+: the same, by a network with hard negatives",
     ALL: "E: all outlined by a person",
 }
+KS = (2, 4, 8, 16)
+"""Outlined patients with PE that were asked for, of `OUTLINES`."""
+OUTLINES = 32
 Cells = list[str]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A figure where `outlined` patients are, with its 95 % interval, of so many `trainings`."""
+
+    outlined: int
+    estimate: Estimate
+    trainings: int
 
 
 def variant_of(name: str, outlined: int, hard: bool = False) -> str:
@@ -79,7 +93,12 @@ def _minus(name: str, first: Readings, second: Readings) -> Cells:
     """Letter of `name`, and first minus second: AUC by bootstrap, by Student's t where there are draws, and Dice."""
     area, overlap = (with_interval(difference(figure, first, second)[0], "+.3f") for figure in (auc, dice))
     student = "" if name == ALL else with_interval(wider(auc, first, second), "+.3f")
-    return [NAMES[name].partition(":")[0], area, student, overlap]
+    return [letter(name), area, student, overlap]
+
+
+def letter(name: str) -> str:
+    """What a network is called in a word."""
+    return NAMES[name].partition(":")[0]
 
 
 def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW) -> float:
@@ -87,6 +106,17 @@ def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = F
     found = _of(outlined, hard, folder)
     low, middle, high = (float(figure(found[name])) for name in ("label_alone", TEACHER, ALL))
     return (middle - low) / (high - low)
+
+
+def curve(figure: Figure, hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:
+    """Points of each that was trained, by name, from few outlines to all of them."""
+    found: dict[str, list[Point]] = {}
+    for outlined in (*KS, OUTLINES):
+        for name, readings in _of(outlined, hard, folder).items():
+            if (name == ALL) == (outlined == OUTLINES):
+                point = Point(outlined, value_of(figure, readings), len(readings.seeds))
+                found.setdefault(name, []).append(point)
+    return found
 
 
 def outlines(folder: Path = FEW) -> list[Cells]:

@@ -1,5 +1,6 @@
-"""The forest plot of `docs/result.md`: patient AUC of `cpmn` minus that of its controls and ablations."""
+"""The plots of `docs/result.md`: AUC of `cpmn` minus that of its controls, and AUC and Dice by number of outlines."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ from matplotlib.figure import Figure
 
 from cpmn.scoring.metrics import Estimate
 from study.comparison import ABLATIONS, CONTROLS, Comparison, compared
+from study.few import ALL, FEW, KS, NAMES, OUTLINES, Point, curve
+from study.uncertainty import auc, dice
 
 TITLES = {
     "nct_nct": "NCT fed to both pathways (nct_nct)",
@@ -20,6 +23,15 @@ TITLES = {
     "no_ifd": "without discrepancy (no_ifd)",
 }
 COLOUR = {True: "#b3123c", False: "#6b6f76"}  # by whether there are several trainings
+LINES = {
+    "label_alone": ("#6b6f76", "s"),
+    "own": ("#1f6f8b", "^"),
+    "annotate": ("#d9a441", "v"),
+    "annotate_hard": ("#b3123c", "o"),
+    ALL: ("black", "D"),
+}
+"""Colour and marker of each."""
+APART = 0.035  # of an octave of outlines: points of the same number stand beside each other
 FORMAT = {"dpi": 150, "metadata": {"Software": None}}  # same data, same bytes
 
 
@@ -43,6 +55,39 @@ def draw_forest(path: Path) -> None:
     axes.tick_params(axis="y", length=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, **FORMAT)
+
+
+def draw_curve(path: Path, folder: Path = FEW) -> None:
+    """Draw AUC and Dice by the number of outlined patients as PNG, trainings on hard negatives; 95 % intervals."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    for axes, what, words in zip(figure.subplots(1, 2), (auc, dice), ("patient AUC", "Dice"), strict=True):
+        for place, (name, points) in enumerate(curve(what, folder=folder).items()):
+            _draw_line(axes, name, points, 1 + APART * (place - 2))
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([*KS[1:], OUTLINES], [str(number) for number in (*KS[1:], OUTLINES)])
+        axes.minorticks_off()
+        axes.set_xlabel(f"patients with PE, of {OUTLINES}, whom a person outlined")
+        axes.set_ylabel(words)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, **FORMAT)
+
+
+def _draw_line(axes: Axes, name: str, points: Sequence[Point], shift: float) -> None:
+    """Filled marks: several trainings; open: one, whose interval is over patients alone."""
+    colour, marker = LINES[name]
+    where = np.array([point.outlined * shift for point in points])
+    values = np.array([point.estimate["value"] for point in points], float)
+    label = NAMES[name].replace("`", "")
+    axes.plot(where, values, color=colour, marker=marker, linewidth=1, label=label)
+    for x, value, point in zip(where, values, points, strict=True):
+        axes.plot([x, x], _ends(point.estimate), color=colour, linewidth=1.5, alpha=0.6)
+        if point.trainings == 1:
+            axes.plot(x, value, marker, color=colour, markerfacecolor="white")
+    if name == ALL:
+        axes.axhline(values[0], color=colour, linewidth=0.8, linestyle=":")
 
 
 def _draw_row(axes: Axes, row: int, found: Comparison) -> None:

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
-from study.few import FEWEST, differences, figures, hard_gains, outlines
+from study.few import FEWEST, TEACHER_HARD, curve, differences, figures, hard_gains, letter, outlines
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -100,7 +100,7 @@ FEW_HEADS = (
     f"labels of the other PE patients ({FEWEST} outlined)",
     *("trainings", "AUC", "Dice", "mL marked in a normal"),
 )
-FEW_DIFFERENCES = ("C minus", "AUC", "by Student's t", "Dice")
+FEW_DIFFERENCES = ("AUC", "by Student's t", "Dice")
 
 
 def few_table() -> Lines:
@@ -110,7 +110,7 @@ def few_table() -> Lines:
 
 def few_differences_table() -> Lines:
     """`annotate` minus its controls."""
-    yield from markdown(FEW_DIFFERENCES, differences(FEWEST))
+    yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST))
 
 
 def few_hard_table() -> Lines:
@@ -120,7 +120,25 @@ def few_hard_table() -> Lines:
 
 def few_hard_differences_table() -> Lines:
     """`annotate` minus its controls, all trained on hard negatives too."""
-    yield from markdown(FEW_DIFFERENCES, differences(FEWEST, hard=True))
+    yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST, hard=True))
+
+
+def few_plus_differences_table() -> Lines:
+    """`annotate` with hard negatives minus its controls, all trained on hard negatives too."""
+    yield from markdown(("C+ minus", *FEW_DIFFERENCES), differences(FEWEST, hard=True, teacher=TEACHER_HARD))
+
+
+def curve_table() -> Lines:
+    """AUC and Dice by the number of outlines, trainings on hard negatives."""
+    heads = ["outlined", "network", "trainings", "AUC", "Dice"]
+    areas, overlaps = (curve(figure) for figure in (auc, dice))
+    rows = [
+        [str(area.outlined), letter(name), str(area.trainings)]
+        + [with_interval(point.estimate) for point in (area, overlap)]
+        for name in areas
+        for area, overlap in zip(areas[name], overlaps[name], strict=True)
+    ]
+    yield from markdown(heads, sorted(rows, key=lambda row: (int(row[0]), row[1])))
 
 
 def hard_gains_table() -> Lines:
@@ -138,15 +156,17 @@ def outlines_table() -> Lines:
 TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
     "result.md": {
         "mixed": mixed_table,
-        "few": few_table,
-        "few-differences": few_differences_table,
+        "few-hard": few_hard_table,
+        "few-plus-differences": few_plus_differences_table,
         "hard-gains": hard_gains_table,
         "others": others_table,
     },
     "protocol.md": {
         "outlines": outlines_table,
-        "few-hard": few_hard_table,
+        "few": few_table,
+        "few-differences": few_differences_table,
         "few-hard-differences": few_hard_differences_table,
+        "curve": curve_table,
         "differences": differences_table,
         "thirds": thirds_table,
         "clots": clots_table,

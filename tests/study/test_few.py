@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import differences, figures, hard_gains, won_back
+from study.few import curve, differences, figures, hard_gains, won_back
 from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
@@ -81,3 +81,12 @@ def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
 def test_half_of_the_gap_is_won_back(tables):
     assert won_back(auc, 4, folder=tables) == pytest.approx(0.5)
     assert won_back(dice, 4, folder=tables) == pytest.approx(0.5)
+
+
+def test_the_curve_goes_from_few_outlines_to_all(tables):
+    found = curve(dice, hard=False, folder=tables)
+    assert [point.outlined for point in found["annotate"]] == [4, 8]
+    assert [point.outlined for point in found["nct_only"]] == [32]
+    assert [point.trainings for point in found["own"]] == [3]
+    assert [point.estimate["value"] for point in found["annotate"]] == pytest.approx([0.25, 0.4])
+    assert set(curve(dice, folder=tables)) == {"own", "nct_only"}

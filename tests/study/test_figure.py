@@ -1,11 +1,14 @@
-"""The forest plot in the page is the one that the kept tables give."""
+"""The plots in the page are those that the kept tables give."""
 
-from study.figure import draw_forest
+import pytest
+
+from study.figure import draw_curve, draw_forest
 from study.page import DOCS
 
 
-def test_the_plot_is_drawn_alike_each_time_and_stands_in_the_page(tmp_path):
-    draw_forest(tmp_path / "forest.png")
-    drawn = (tmp_path / "forest.png").read_bytes()
+@pytest.mark.parametrize(("name", "draw"), [("forest", draw_forest), ("outlines", draw_curve)])
+def test_a_plot_is_drawn_alike_each_time_and_stands_in_the_page(name, draw, tmp_path):
+    draw(tmp_path / "plot.png")
+    drawn = (tmp_path / "plot.png").read_bytes()
     assert drawn.startswith(b"\x89PNG")
-    assert drawn == (DOCS / "images" / "forest.png").read_bytes()
+    assert drawn == (DOCS / "images" / f"{name}.png").read_bytes()
