@@ -68,7 +68,7 @@ def body_middle(hu: np.ndarray, spacing: tuple[float, ...]) -> float:
     """
     step = [max(1, round(COARSE_MM / s)) for s in spacing]
     tissue = hu[:: step[2], :: step[1], :: step[0]] > TISSUE_HU
-    solid = np.stack([ndimage.binary_fill_holes(part) for part in tissue])
+    solid = np.stack([np.asarray(ndimage.binary_fill_holes(part)) for part in tissue])
     trunk = cc3d.largest_k(ndimage.binary_opening(solid, BRIDGE), k=1, connectivity=6).astype(bool)
     between = np.logical_or.accumulate(trunk, axis=2) & np.logical_or.accumulate(trunk[..., ::-1], axis=2)[..., ::-1]
     columns = (between if between.any() else np.ones_like(between)).sum(axis=(0, 1))

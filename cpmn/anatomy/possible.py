@@ -77,7 +77,7 @@ def _blocks(mask: np.ndarray, step: list[int]) -> np.ndarray:
     height, width = mask.shape[1:]
     padded = np.pad(mask, [(0, 0), (0, -height % step[1]), (0, -width % step[0])])
     rows, columns = padded.shape[1] // step[1], padded.shape[2] // step[0]
-    return padded.reshape(len(mask), rows, step[1], columns, step[0]).any(axis=(2, 4))
+    return np.asarray(padded.reshape(len(mask), rows, step[1], columns, step[0]).any(axis=(2, 4)))
 
 
 def _mirrored(mask: np.ndarray, middle: float) -> np.ndarray:

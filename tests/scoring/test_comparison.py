@@ -45,5 +45,5 @@ def test_normals_do_not_make_a_difference_of_clots_found_surer():
     first = pd.DataFrame(columns | {"label": [1] * 3 + [0] * 20, "lesions_found": [3, 3, 4] + [0] * 20}, index=names)
     second = first.assign(lesions_found=[2, 2, 2] + [0] * 20)
     whole = difference("lesion.recall", paired_rows(first, second), CONFIG)
-    assert whole == difference("lesion.recall", paired_rows(first[:3], second[:3]), CONFIG)
+    assert whole == difference("lesion.recall", paired_rows(first.iloc[:3], second.iloc[:3]), CONFIG)
     assert whole[1] == pytest.approx(0.0572, abs=1e-3)
