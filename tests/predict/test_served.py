@@ -23,7 +23,8 @@ def test_a_served_model_answers_with_the_whole_record(series, results, tmp_path,
     for answer in (by_path, by_contents):
         (row,) = answer.to_dict("records")
         record = json.loads(row["prediction"])
-        assert {**record, "times": 0} == {**expected, "times": 0}
+        apart = {"times": 0, "request": ""}  # contents come without the file's date
+        assert record | apart == expected | apart
         assert row["decision"] == expected["decision"]
         assert row["score"] == pytest.approx(expected["score"])
         assert row["threshold"] == pytest.approx(expected["threshold"]["value"])
