@@ -32,13 +32,13 @@ class AnnotateConfig(Section):
     batch_size: int = Field(default=4, ge=1, description="Patches per step (count).")
     foreground_fraction: Share = Field(default=0.5, description="Share of patches centred on an embolus (0-1).")
     elsewhere_fraction: Share = Field(
-        default=0.125,
+        default=0.25,
         description="Share of patches centred beyond 20 mm of the lungs: heart, bone and wall are read too (0-1).",
     )
     hard_fraction: Share = Field(
-        default=0.25,
+        default=0.0,
         description="Share of patches that go back to what the network took for clots in patients without PE, as "
-        "`train.sampling.hard_fraction` does (0-1).",
+        "`train.sampling.hard_fraction` does; for trainings that are long enough to take any (0-1).",
     )
     simulated_fraction: Share = Field(
         default=0.5,

@@ -37,7 +37,7 @@ def test_preset_is_valid(name):
         ({"variants": {"x": {"schedule": {"stpes": 4}}}}, "variants.x.schedule.stpes: is not a setting"),
         ({"variants": {"x": {"loss": 4}}}, "variants.x.loss: Input should be a valid dictionary"),
         ({"variants": {"x": {"folds": 2}}}, "variants.x: folds hold for all variants. Set them under 'train'."),
-        ({"annotate": {"foreground_fraction": 0.75}}, "annotate.sampling: "),
+        ({"annotate": {"foreground_fraction": 0.8}}, "annotate.sampling: "),
         ({"annotate": {"channels": [12, 24]}}, "annotate.network.channels: "),
         ({"variants": {"../../evil": {}}}, "variants: '../../evil' names folders and files"),
         ({"variants": {"summary.json": {}}}, "variants: 'summary.json' names folders and files"),
