@@ -18,8 +18,9 @@ class _Absent(MetaPathFinder):
         self.names, self.thread = names, threading.get_ident()
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        named = any(f"{fullname}.".startswith(f"{name}.") for name in self.names)
-        if named and threading.get_ident() == self.thread:
+        if threading.get_ident() != self.thread:
+            return
+        if any(f"{fullname}.".startswith(f"{name}.") for name in self.names):
             raise ModuleNotFoundError(f"{fullname} is not loaded along", name=fullname)
 
 

@@ -15,6 +15,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.errors import CpmnError
 from cpmn.volume.box import Box, bounding_box
 from cpmn.volume.images import image_like, voxel_ml
+from cpmn.volume.voxels import between
 
 TISSUE_HU = -300.0  # our choice: above lie fat and all denser tissue
 COARSE_MM = 3.0  # ours: the middle of a trunk is smooth
@@ -70,8 +71,8 @@ def body_middle(hu: np.ndarray, spacing: tuple[float, ...]) -> float:
     tissue = hu[:: step[2], :: step[1], :: step[0]] > TISSUE_HU
     solid = np.stack([np.asarray(ndimage.binary_fill_holes(part)) for part in tissue])
     trunk = cc3d.largest_k(ndimage.binary_opening(solid, BRIDGE), k=1, connectivity=6).astype(bool)
-    between = np.logical_or.accumulate(trunk, axis=2) & np.logical_or.accumulate(trunk[..., ::-1], axis=2)[..., ::-1]
-    columns = (between if between.any() else np.ones_like(between)).sum(axis=(0, 1))
+    solid = between(trunk, axis=2) if trunk.any() else np.ones_like(trunk)
+    columns = solid.sum(axis=(0, 1))
     return float(np.average(np.arange(columns.size), weights=columns)) * step[0]
 
 

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cpmn.errors import CpmnError
 from cpmn.volume.images import image_like
+from cpmn.volume.voxels import between
 
 MINIMUM_ML = 300.0
 """Smallest total. A child of two has 400 mL, adults 2-6 L; sinuses and mastoids of a head 70, bowel gas less."""
@@ -87,8 +88,7 @@ def lung_parts_ml(lungs: sitk.Image) -> list[float]:
 
 def between_lungs(lungs: np.ndarray) -> np.ndarray:
     """Whether a voxel (z, y, x) is lung or has lung to its right and to its left, boolean."""
-    one_side, other_side = np.logical_or.accumulate(lungs, axis=2), np.logical_or.accumulate(lungs[..., ::-1], axis=2)
-    return one_side & other_side[..., ::-1]
+    return between(lungs, axis=2)
 
 
 def _lungs(hu: np.ndarray, spacing: tuple[float, ...], threshold_hu: float) -> np.ndarray:
@@ -112,8 +112,7 @@ def _enclosed(tissue: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     coarse = (spacing[0] * step, spacing[1] * step, spacing[2])
     opened = _dilated(_eroded(tissue[:, ::step, ::step], TABLE_SHELL_MM, coarse), TABLE_SHELL_MM, coarse)
     body = cc3d.largest_k(opened, k=1, connectivity=6).astype(bool)
-    between = np.logical_or.accumulate(body, axis=1) & np.logical_or.accumulate(body[:, ::-1], axis=1)[:, ::-1]
-    return between.repeat(step, axis=1).repeat(step, axis=2)[:, : tissue.shape[1], : tissue.shape[2]]
+    return between(body, axis=1).repeat(step, axis=1).repeat(step, axis=2)[:, : tissue.shape[1], : tissue.shape[2]]
 
 
 def _outside(hu: np.ndarray, air: np.ndarray, enclosed: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:

@@ -7,10 +7,10 @@ import numpy as np
 
 from cpmn.anatomy.lungbox import find_box
 from cpmn.checks.finding import Finding
-from cpmn.checks.outline import read_outline
+from cpmn.checks.outline import no_outline, read_outline
 from cpmn.cohort.sheet import Patient
 from cpmn.config.crop import CropConfig
-from cpmn.errors import PatientError, named
+from cpmn.errors import named
 from cpmn.files import write_json
 from cpmn.volume.box import crop_image
 from cpmn.volume.images import image_like, read_image, write_image
@@ -27,8 +27,7 @@ def crop_ctpa(
     mask that cannot be right. With `refuse` also for label 1 without a mask.
     """
     if patient.label == 1 and patient.ctpa_mask is None and unannotated == "refuse":
-        remedy = "Name a ctpa_mask in cohort.csv"
-        raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
+        raise no_outline(patient, "a ctpa_mask")
     with named(patient.patient_id, ctpa):
         image = read_image(ctpa)
         box, lungs, mirrored = find_box(image, config)

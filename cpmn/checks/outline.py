@@ -10,10 +10,17 @@ from cpmn.checks.finding import Finding, settle_patient
 from cpmn.checks.mask import check_mask
 from cpmn.cohort.masks import read_mask
 from cpmn.cohort.sheet import Patient
+from cpmn.errors import PatientError
 from cpmn.volume.clots import clot_ids
 from cpmn.volume.images import MASK_TOLERANCE_MM, image_like
 
 logger = logging.getLogger(__name__)
+
+
+def no_outline(patient: Patient, columns: str) -> PatientError:
+    """The refusal of PE of which nobody drew an outline; `columns` of the sheet would name one."""
+    problem = "label is 1 (PE) but no embolus mask is given"
+    return PatientError(patient.patient_id, problem, f"Name {columns} in cohort.csv.")
 
 
 def read_outline(

@@ -19,12 +19,12 @@ def check_pair(nct: Identity, ctpa: Identity, maximum_hours: float) -> tuple[lis
 
     What a scan does not say (an image file says nothing) is None and gives no finding.
     """
-    hours = _hours(nct, ctpa)
+    hours = hours_between(nct, ctpa)
     facts = {
         "interval_hours": None if hours is None else round(hours, 2),
-        "same_study": _same(nct.study, ctpa.study),
-        "same_frame_of_reference": _same(nct.frame_of_reference, ctpa.frame_of_reference),
-        "same_patient": _same(nct.patient, ctpa.patient),
+        "same_study": same(nct.study, ctpa.study),
+        "same_frame_of_reference": same(nct.frame_of_reference, ctpa.frame_of_reference),
+        "same_patient": same(nct.patient, ctpa.patient),
     }
     return [*_patient(facts["same_patient"]), *_interval(hours, maximum_hours)], facts
 
@@ -50,11 +50,13 @@ def _interval(hours: float | None, maximum_hours: float) -> list[Finding]:
     return [passed("interval", seen)]
 
 
-def _hours(nct: Identity, ctpa: Identity) -> float | None:
+def hours_between(nct: Identity, ctpa: Identity) -> float | None:
+    """Hours from the NCT to the CTPA; None where one does not say when it was taken."""
     if nct.acquired is None or ctpa.acquired is None:
         return None
     return (ctpa.acquired - nct.acquired).total_seconds() / 3600
 
 
-def _same(first: str, second: str) -> bool | None:
+def same(first: str, second: str) -> bool | None:
+    """Whether two hashes are equal; None where one is empty."""
     return first == second if first and second else None

@@ -67,21 +67,20 @@ def patient_key(hashed: str) -> str:
 def acquired_at(header: Header) -> datetime | None:
     """When the slice was taken: the day is that of the first of `TIMES` with a date, the time the first that stands
     beside a date of that day; midnight where there is none."""
-    given = [(header.text(date), header.text(time) if time else "") for date, time in TIMES]
-    dated = [(found, _has_clock(*pair)) for pair in given if (found := _read(*pair))]
-    exact = [found for found, clock in dated if clock and found.date() == dated[0][0].date()]
+    read = [_read(header.text(date), header.text(time) if time else "") for date, time in TIMES]
+    dated = [one for one in read if one is not None]
+    exact = [moment for moment, timed in dated if timed and moment.date() == dated[0][0].date()]
     return next(iter(exact), dated[0][0] if dated else None)
 
 
-def _has_clock(date: str, time: str) -> bool:
-    return bool(time) or len(re.sub(r"[.:\-]", "", date.split("+")[0])) > 8
+def _read(date: str, time: str) -> tuple[datetime, bool] | None:
+    """A DICOM date (YYYYMMDD) and time (HHMMSS.FFFFFF), or both in one text, and whether there is a time.
 
-
-def _read(date: str, time: str) -> datetime | None:
-    """A DICOM date (YYYYMMDD) and time (HHMMSS.FFFFFF), or both in one text; older exports write dots and colons."""
+    Older exports write dots and colons.
+    """
     digits = re.sub(r"[.:\-]", "", date.split("+")[0])
     day, clock = digits[:8], (digits[8:] or re.sub(r":", "", time)).split(".")[0][:6]
     try:
-        return datetime.strptime(day + clock.ljust(6, "0"), "%Y%m%d%H%M%S")
+        return datetime.strptime(day + clock.ljust(6, "0"), "%Y%m%d%H%M%S"), bool(clock)
     except ValueError:
         return None

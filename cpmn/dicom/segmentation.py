@@ -84,12 +84,13 @@ def segmentation(
 
 def _of_one_series(scan: ScanFiles) -> list[pydicom.Dataset]:
     """The slices as highdicom takes them: of a scan that an archive cut, all under the first series' UID."""
-    if len(scan.series) == 1:
+    first, *others = scan.series
+    if not others:
         return scan.datasets
     slices = [pydicom.Dataset({element.tag: element for element in one}) for one in scan.datasets]
     for one in slices:
         del one.SeriesInstanceUID  # the element itself is the scan's own
-        one.SeriesInstanceUID = scan.series[0]
+        one.SeriesInstanceUID = first
     return slices
 
 
@@ -97,16 +98,15 @@ def _refer_to_true_series(result: Segmentation, scan: ScanFiles) -> None:
     """Let `result` refer to each slice in the series that it lies in."""
     if len(scan.series) == 1:
         return
-    (item,) = result.ReferencedSeriesSequence
     series_of = {one.SOPInstanceUID: one.SeriesInstanceUID for one in scan.datasets}
-    items = []
-    for series in scan.series:
-        own = pydicom.Dataset()
+    (item,) = result.ReferencedSeriesSequence
+    items = {series: pydicom.Dataset() for series in scan.series}
+    for series, own in items.items():
         own.SeriesInstanceUID = series
-        instances = item.ReferencedInstanceSequence
-        own.ReferencedInstanceSequence = [one for one in instances if series_of[one.ReferencedSOPInstanceUID] == series]
-        items.append(own)
-    result.ReferencedSeriesSequence = items
+        own.ReferencedInstanceSequence = [
+            one for one in item.ReferencedInstanceSequence if series_of[one.ReferencedSOPInstanceUID] == series
+        ]
+    result.ReferencedSeriesSequence = list(items.values())
 
 
 def segment(number: int, label: str, category: Code, kind: Code, **further) -> SegmentDescription:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cpmn.checks.finding import warnings_of
-from cpmn.checks.pair import check_pair
+from cpmn.checks.pair import check_pair, hours_between, same
 from cpmn.cohort.sheet import REQUIRED_COLUMNS
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.archive import files_below
@@ -59,9 +59,10 @@ def propose_pairs(
     """
     if not export.is_dir():
         raise CpmnError(f"{export} is no folder. Give the folder that the export was unpacked into.")
-    _require_writable_names(export)
+    paths = files_below(export)
+    _require_writable_names(paths)
     proposal = Proposal()
-    headers = list(_headers(export, proposal))
+    headers = list(_headers(paths, proposal))
     if not headers:
         raise CpmnError(f"no file below {export} is a readable DICOM image. Unpack archives first; is it the export?")
     for name, own in sorted(_by_patient(headers).items()):
@@ -70,9 +71,9 @@ def propose_pairs(
     return proposal
 
 
-def _require_writable_names(export: Path) -> None:
+def _require_writable_names(paths: Iterable[Path]) -> None:
     """Raise CpmnError for a path that no table in UTF-8 can name: before the hours that reading takes."""
-    for path in files_below(export):
+    for path in paths:
         try:
             str(path.absolute()).encode()
         except UnicodeEncodeError as error:
@@ -80,10 +81,10 @@ def _require_writable_names(export: Path) -> None:
             raise CpmnError(f"{place}: the name is not UTF-8, where the ? stand. Rename the folder or file.") from error
 
 
-def _headers(export: Path, proposal: Proposal) -> Iterator[Header]:
+def _headers(paths: Iterable[Path], proposal: Proposal) -> Iterator[Header]:
     """Headers of all files, one by one: a damaged file costs no other. What cannot be read is listed by the reason."""
     unread: dict[str, int] = defaultdict(int)
-    for path in files_below(export):
+    for path in paths:
         try:
             yield from read_file_set(path, [path]).headers
         except SeriesProblem as problem:
@@ -151,15 +152,16 @@ def _taken_together(visit: list[Series], config: ConvertConfig) -> dict[str, Ser
     """The visit's best NCT and CTPA no further apart than a pair may be: of one study before of two, then by the rules
     of each phase, then the closest. Where no two go together, the best of each phase that there is alone."""
     found = {phase: [item for item in visit if _may_be(item, phase)] for phase in PHASES}
-    best = {p: max(found[p], key=lambda item: rank(item, p, config), default=None) for p in PHASES}
 
     def preference(pair: tuple[Any, ...]) -> tuple[Any, ...]:
         nct, ctpa = pair
-        return (_of_one_study(nct, ctpa), rank(nct, "nct", config), rank(ctpa, "ctpa", config), -(_hours(*pair) or 0.0))
+        one_study = same(nct.identity.study, ctpa.identity.study) is True
+        return (one_study, rank(nct, "nct", config), rank(ctpa, "ctpa", config), -_hours(*pair))
 
-    close = [pair for pair in product(*found.values()) if (_hours(*pair) or 0.0) <= config.maximum_interval_hours]
+    close = [pair for pair in product(*found.values()) if _hours(*pair) <= config.maximum_interval_hours]
     if close:
         return dict(zip(PHASES, max(close, key=preference), strict=True))
+    best = {p: max(found[p], key=lambda item: rank(item, p, config), default=None) for p in PHASES}
     return best | {"nct": None} if all(best.values()) else best
 
 
@@ -169,14 +171,9 @@ def _may_be(item: Series, phase: str) -> bool:
     return item.contrast.evidence in fits and item.contrast.lungs is not False and _measured(item, phase)
 
 
-def _of_one_study(nct: Series, ctpa: Series) -> bool:
-    return bool(nct.identity.study) and nct.identity.study == ctpa.identity.study
-
-
-def _hours(nct: Series, ctpa: Series) -> float | None:
-    """Time between two series; None where one has no date."""
-    first, second = nct.identity.acquired, ctpa.identity.acquired
-    return None if first is None or second is None else abs((second - first).total_seconds()) / 3600
+def _hours(nct: Series, ctpa: Series) -> float:
+    """Time between two series; 0 where one has no date."""
+    return abs(hours_between(nct.identity, ctpa.identity) or 0.0)
 
 
 def _measured(item: Series, phase: str) -> bool:
@@ -189,7 +186,7 @@ def _add_pair(
     """Add the sheet's row, and warnings of what the checks of a pair find; gives the interval in hours."""
     findings, facts = check_pair(nct.identity, ctpa.identity, config.maximum_interval_hours)
     proposal.warnings += [f"{row}: {seen}" for seen in warnings_of(findings)]
-    if not _of_one_study(nct, ctpa):
+    if not facts["same_study"]:
         proposal.warnings.append(f"{row}: NCT and CTPA are of two studies; look whether they are of one person")
     if nct.contrast.evidence == "unknown":
         proposal.warnings.append(f"{row}: whether the NCT is without contrast medium is not known; look at it")

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.checks.finding import Finding
-from cpmn.checks.outline import read_outline
+from cpmn.checks.outline import no_outline, read_outline
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import CpmnError, PatientError
@@ -57,8 +57,7 @@ def propagate_patient(
     elif patient.ctpa_mask:
         labels, findings = _propagated(patient, scan, ctpa, affine, warp, config)
     elif patient.label == 1 and unannotated == "refuse":
-        remedy = "Name a ctpa_mask or an nct_mask in cohort.csv"
-        raise PatientError(patient.patient_id, "label is 1 (PE) but no embolus mask is given", f"{remedy}.")
+        raise no_outline(patient, "a ctpa_mask or an nct_mask")
     elif patient.label == 1 and annotated is not None:
         labels = _carried(patient, scan, read_image(annotated), affine, warp, config, drawn_by_network=True)
     else:

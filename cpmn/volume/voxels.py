@@ -1,4 +1,4 @@
-"""Means over the voxels of a mask."""
+"""Means over the voxels of a mask, and what lies between them."""
 
 from collections.abc import Sequence
 
@@ -14,3 +14,9 @@ def smoothed_inside(hu: np.ndarray, mask: np.ndarray, sigma: float | Sequence[fl
     total = ndimage.gaussian_filter(np.where(mask, hu, 0).astype(np.float32), sigma)
     weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
     return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+
+
+def between(mask: np.ndarray, axis: int) -> np.ndarray:
+    """Whether a voxel is in the mask or has some of it on both sides along `axis`, boolean."""
+    back = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
+    return np.logical_or.accumulate(mask, axis) & back
