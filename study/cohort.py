@@ -19,7 +19,9 @@ from cpmn.config.variants import wrong_keys
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
 
-TRAINING = ("train", "validation")  # parts with both phases; the others have the NCT and its truth alone
+TRAINING = ("train", "validation")  # parts with both phases; those to judge have the NCT and its truth alone
+PUBLIC = "public"
+"""Part with the CTPA and its outlines alone, as public sets are."""
 SECTIONS = {"annotate/crop": ("crop",), "annotate": ("annotate", "convert", "crop")}
 """Sections of the configuration that a stage reads, where that is not the one of its name."""
 MASKS = "masks.json"
@@ -32,8 +34,9 @@ class Part(Section):
 
     seed: int = Field(ge=0)
     pe: int = Field(ge=1)
-    normal: int = Field(ge=1)
+    normal: int = Field(ge=0)
     skip: int = Field(default=0, ge=0)
+    phantom: dict[str, Any] = Field(default={}, description="Settings of `phantom` that differ: another scanner.")
 
 
 class Protocol(Section):
@@ -49,6 +52,11 @@ class Protocol(Section):
         "validation patients too. null: all are outlined.",
     )
     draw: int = Field(default=0, ge=0, description="Which of the disjoint draws of outlined patients, the first is 0.")
+    public: bool = Field(
+        default=False,
+        description="Whether the part `public` teaches too: CTPA alone with outlines. `draw` says which of its disjoint "
+        "sets of patients.",
+    )
     own: Path | None = Field(
         default=None,
         description="Folder of outlines by patient on the NCT, for pairs that nobody outlined: the control in which a "
@@ -62,7 +70,12 @@ class Protocol(Section):
     @property
     def members(self) -> dict[str, Part]:
         """Parts of this difficulty that take part, by name."""
-        return {name: self.parts[self.difficulty][name] for name in (*TRAINING, "calibration", self.judged)}
+        return {name: self.parts[self.difficulty][name] for name in self.names}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parts that take part."""
+        return (*TRAINING, *([PUBLIC] if self.public else []), "calibration", self.judged)
 
 
 def load_protocol(values: dict[str, Any]) -> Protocol:
@@ -72,7 +85,7 @@ def load_protocol(values: dict[str, Any]) -> Protocol:
     except ValidationError as error:
         raise CpmnError("the study's configuration is not valid:\n" + wrong_keys(error)) from error
     known = protocol.parts.get(protocol.difficulty, {})
-    if missing := {*TRAINING, "calibration", protocol.judged} - set(known):
+    if missing := set(protocol.names) - set(known):
         raise CpmnError(
             f"parts.{protocol.difficulty}: {', '.join(sorted(missing))} is missing; there are {list(known)}."
         )
@@ -111,10 +124,15 @@ def phantom_config(protocol: Protocol, part: str) -> PhantomConfig:
     """Settings of the phantom cohort that a part's patients are from; `patients` is as many as hold the part."""
     settings = load_config(workflow_config(protocol)).phantom
     member = protocol.members[part]
-    size = 2 * (member.skip + max(member.pe, member.normal))  # every consecutive pair has one patient of each class
-    return settings.model_copy(
-        update={"seed": member.seed, "difficulty": protocol.difficulty, "patients": size, "reported": ()}
-    )
+    size = 2 * (_skipped(protocol, part) + max(member.pe, member.normal))  # a consecutive pair has one of each class
+    made = {"seed": member.seed, "difficulty": protocol.difficulty, "patients": size, "reported": ()}
+    return settings.changed(member.phantom | made)
+
+
+def _skipped(protocol: Protocol, part: str) -> int:
+    """Patients of each class before those of a part."""
+    member = protocol.members[part]
+    return member.skip + (protocol.draw * max(member.pe, member.normal) if part == PUBLIC else 0)
 
 
 def sheet_rows(protocol: Protocol) -> list[Row]:
@@ -126,13 +144,15 @@ def sheet_rows(protocol: Protocol) -> list[Row]:
 
 
 def _part_rows(protocol: Protocol, part: str) -> list[Row]:
-    member, paired = protocol.members[part], part in TRAINING and not protocol.exact_labels
+    member, paired = protocol.members[part], part in (*TRAINING, PUBLIC) and not protocol.exact_labels
     made = phantom_rows(phantom_config(protocol, part), truth_only=not paired)
-    chosen = []
+    chosen, skip = [], _skipped(protocol, part)
     for label, count in (("1", member.pe), ("0", member.normal)):
-        chosen += [row for row in made if row["label"] == label][member.skip : member.skip + count]
-    split = "test" if part == protocol.judged else part
+        chosen += [row for row in made if row["label"] == label][skip : skip + count]
+    split = {protocol.judged: "test", PUBLIC: "train"}.get(part, part)
     rows = [_placed(row, part) | {"split": split} for row in made if row in chosen]
+    if part == PUBLIC:
+        return [row | {"nct": "", "nct_truth": ""} for row in rows]
     if protocol.outlined is not None:
         rows = _few_outlined(rows, part, protocol.outlined, protocol.draw)
     if protocol.own is None or part not in TRAINING:
@@ -175,7 +195,7 @@ def _placed(row: Row, part: str) -> Row:
 
 
 def masks_of(protocol: Protocol) -> dict[str, Any]:
-    """What `keep` names a run by: outlined patients with PE (null: all), their draw, whose own outlines (null: no)."""
+    """What a run is named by: outlined patients with PE (null: all), their draw, whose own outlines (null: no)."""
     by = read_json(protocol.own / MASKS)["by"] if protocol.own else None
     return {"outlined": protocol.outlined, "draw": protocol.draw, "own": by}
 

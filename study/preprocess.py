@@ -43,6 +43,8 @@ CARRYING = ("propagate", "crop")
 
 def stages_of(patient: Patient) -> tuple[str, ...]:
     """What follows from a patient's scans alone. A pair with PE whose CTPA nobody outlined waits for a network."""
+    if not patient.nct:
+        return ("convert",)
     if not patient.ctpa:
         return ("convert", "propagate", "crop")
     waits = patient.label and not patient.ctpa_mask
@@ -55,7 +57,7 @@ def products_of(patient: Patient, results: Path, stages: Sequence[str]) -> dict[
         stage: [
             results / stage / patient.patient_id / file
             for file in (*PRODUCTS[stage], "status.json")
-            if patient.ctpa or not file.startswith("ctpa")
+            if (patient.ctpa or not file.startswith("ctpa")) and (patient.nct or not file.startswith("nct"))
         ]
         for stage in stages
     }

@@ -117,6 +117,23 @@ def test_few_are_outlined_and_draws_share_nobody():
         sheet_rows(protocol(outlined=16, draw=3))
 
 
+def test_a_public_set_has_ctpa_and_outlines_alone_and_its_draws_share_nobody():
+    set_of_3 = {"seed": 6002, "pe": 3, "normal": 0, "phantom": {"ctpa_noise_hu": 20}}
+    parts = {"mixed": VALUES["parts"]["mixed"] | {"public": set_of_3}}
+    drawn = [protocol(parts=parts, public=True, outlined=0, draw=draw) for draw in range(2)]
+    rows = [[row for row in sheet_rows(one) if row["patient_id"].startswith("public")] for one in drawn]
+    for row in (*rows[0], *rows[1]):
+        assert (row["ctpa"], row["ctpa_mask"]) != ("", "")
+        assert (row["nct"], row["nct_truth"], row["split"], row["label"]) == ("", "", "train", "1")
+    names = [{row["patient_id"] for row in part} for part in rows]
+    assert [len(part) for part in names] == [3, 3]
+    assert not names[0] & names[1]
+    noise = [phantom_config(drawn[0], part).ctpa_noise_hu for part in ("public", "train")]
+    assert noise == [20, 16]
+    with pytest.raises(CpmnError, match=r"parts\.mixed: public is missing"):
+        protocol(public=True)
+
+
 def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlined(tmp_path):
     write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": None, "by": "label_alone"})
     (tmp_path / "train-010.nii.gz").touch()  # a PE patient that draw 0 does not outline
