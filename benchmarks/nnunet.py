@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,19 @@ def new_step(
     trainer = new_trainer(plans, cases=len(volumes))
     loader, _ = trainer.get_dataloaders()
     return lambda: trainer.train_step(next(loader)), weights
+
+
+def read_windows(network: torch.nn.Module, volume: torch.Tensor, patch_size: Sequence[int], overlap: float) -> Any:
+    """Logits of `network` as nnU-Net's predictor slides it over a volume (1, z, y, x); `patch_size` is (x, y, z)."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor  # pyright: ignore[reportMissingImports]
+
+    predictor = nnUNetPredictor(
+        tile_step_size=1 - overlap, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False
+    )
+    predictor.network = network
+    predictor.configuration_manager = SimpleNamespace(patch_size=tuple(patch_size[::-1]))
+    predictor.label_manager = SimpleNamespace(num_segmentation_heads=1)
+    return predictor.predict_sliding_window_return_logits(volume)
 
 
 def dataset(cases: int) -> dict[str, Any]:

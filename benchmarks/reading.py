@@ -1,13 +1,16 @@
 """Reading a real chest at realistic size: untrained networks of `config/paired.yaml`, by precision and overlap.
 
 The chest of 512 x 512 x 64 voxels of `shared/data`, two threads, each row in a process of its own. What such a network
-says has no meaning; time and memory are those of a trained one.
+says has no meaning; time and memory are those of a trained one. nnU-Net's own predictor reads the same crop with the
+same network (`benchmarks.nnunet` says what it needs); it ends with the logits of the working grid, while ours brings
+probability and map back to the scan's voxels and finds lesions.
 """
 
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.cases import REAL_DATA
@@ -20,39 +23,76 @@ READINGS = [  # folds, bfloat16, overlap
     (1, False, 0.5),
     (1, True, 0.5),
     (1, True, 0.25),
+    (5, True, 0.5),
     (5, True, 0.25),
 ]
+PEER = (1, False, 0.5)
 
 
 def measure() -> Iterator[dict[str, Any]]:
     """One row per way of reading: seconds by the clock and of the processors, largest memory in GB."""
-    for folds, bfloat16, overlap in READINGS:
+    for reader, way in [*(("cpmn", way) for way in READINGS), ("nnU-Net v2", PEER)]:
+        folds, bfloat16, overlap = way
+        named = {"reader": reader, "folds": folds, "precision": "bfloat16" if bfloat16 else "float32"}
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            yield {"folds": folds, "precision": "bfloat16" if bfloat16 else "float32", "overlap": overlap} | pool.apply(
-                _read, (folds, bfloat16, overlap)
-            )
+            yield named | {"overlap": overlap} | pool.apply(_ours if reader == "cpmn" else _peer, way)
 
 
-def _read(folds: int, bfloat16: bool, overlap: float) -> dict[str, float]:
+def _ours(folds: int, bfloat16: bool, overlap: float) -> dict[str, float]:
+    from cpmn.config.evaluate import EvaluateConfig
+    from cpmn.model.ensemble import read_crop
+
+    config, crop, lungs = _chest()
+    networks = {fold: _untrained(config.train.network) for fold in range(folds)}
+    settings = EvaluateConfig(bfloat16=bfloat16, overlap=overlap)
+    return _timed(lambda: read_crop(networks, crop, settings, lungs))
+
+
+def _peer(_folds: int, _bfloat16: bool, overlap: float) -> dict[str, float]:
+    import SimpleITK as sitk
+    import torch
+
+    from benchmarks import nnunet
+    from cpmn.volume.grid import normalise, working_image
+
+    config, crop, _ = _chest()
+    pathway = _untrained(config.train.network).pathway
+
+    class Logits(torch.nn.Module):
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            return pathway(patches).logits
+
+    def read() -> None:
+        network = config.train.network
+        working = sitk.GetArrayFromImage(working_image(crop, network.spacing))
+        volume = torch.from_numpy(normalise(working, network.window_center, network.window_scale, network.clip))
+        nnunet.read_windows(Logits(), volume[None], network.patch_size, overlap)
+
+    with TemporaryDirectory() as folder:
+        nnunet.use_folders(Path(folder))
+        return _timed(read)
+
+
+def _chest() -> tuple[Any, Any, Any]:
+    """Settings, the crop and its lungs."""
     import torch
 
     from cpmn.anatomy.lungbox import find_box
     from cpmn.config.convert import ConvertConfig
-    from cpmn.config.evaluate import EvaluateConfig
     from cpmn.config.files import read_config
     from cpmn.dicom.scan import read_scan
-    from cpmn.model.ensemble import read_crop
     from cpmn.volume.box import crop_image
 
     torch.set_num_threads(THREADS)
     config = read_config(SETTINGS)
     image, _ = read_scan(CHEST, patient="p", phase="nct", series_uid="", config=ConvertConfig())
     box, lungs, _ = find_box(image, config.crop)
-    crop, lungs = crop_image(image, box), crop_image(lungs, box)
-    networks = {fold: _untrained(config.train.network) for fold in range(folds)}
-    settings = EvaluateConfig(bfloat16=bfloat16, overlap=overlap)
+    return config, crop_image(image, box), crop_image(lungs, box)
+
+
+def _timed(read: Callable[[], object]) -> dict[str, float]:
     began, used = time.monotonic(), time.process_time()
-    read_crop(networks, crop, settings, lungs)
+    read()
     seconds, processor = time.monotonic() - began, time.process_time() - used
     return {
         "seconds": round(seconds, 1),
@@ -79,4 +119,5 @@ def _untrained(network: Any) -> Any:
         | {"variant": "cpmn", "fold": 0, "fingerprint": {}, "config": {}, "versions": {}}
     )
     pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
-    return TrainedModel(pathway.eval(), plan, torch.device("cpu"))
+    pathway.eval().to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
+    return TrainedModel(pathway, plan, torch.device("cpu"))

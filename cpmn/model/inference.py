@@ -90,7 +90,10 @@ def model_of(plan: Plan, content: bytes, where: str, device: str = "auto") -> Tr
     if not all_finite(weights):
         raise CpmnError(f"{where} holds weights that are not numbers: that training diverged. Train the model again.")
     chosen = choose_device(device)
-    return TrainedModel(pathway.to(chosen).eval(), plan, chosen)
+    pathway.to(chosen).eval()
+    if chosen.type == "cpu":  # windows then take 0.7 of the time, but 1.05 where large ones are in float32
+        pathway.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
+    return TrainedModel(pathway, plan, chosen)
 
 
 def predict_crop(
