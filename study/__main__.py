@@ -1,7 +1,7 @@
-"""`python -m study`: write the tables of the pages; `figure`: draw their plots; of a finished run, by the folder
-RESULTS, `pictures`: draw its clots, `keep`: add its readings to the kept tables, `own`: outline the pairs without an
-outline as its network reads their NCT, `read`: let it read the patients of `few`, once, `outlines`: measure whom it
-outlined."""
+"""`python -m study`: write the tables of the pages; `figure`: draw their plots; `track`: write the curve of pairs
+without masks into the MLflow of --uri; of a finished run, by the folder RESULTS, `pictures`: draw its clots, `keep`:
+add its readings to the kept tables, `own`: outline the pairs without an outline as its network reads their NCT, `read`:
+let it read the patients of `few`, once, `outlines`: measure whom it outlined."""
 
 import argparse
 from pathlib import Path
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument(
         "--into", type=Path, default=RESULTS, help="with keep, own, read, outlines: folder of what is made"
     )
+    parser.add_argument("--uri", default="sqlite:///mlflow.db", help="with track: the MLflow store or server")
     options = parser.parse_args()
     if options.what == "own" and options.variant is None:
         parser.error("own needs --variant: the one that learnt from the labels alone")
@@ -37,6 +38,12 @@ def _figure(_: argparse.Namespace) -> None:
 
     draw_forest(DOCS / "images" / "forest.png")
     draw_curve(DOCS / "images" / "outlines.png")
+
+
+def _track(options: argparse.Namespace) -> None:
+    from study.record import record_curve
+
+    print(f"MLflow holds {', '.join(record_curve(options.uri))}")
 
 
 def _pictures(options: argparse.Namespace) -> None:
@@ -82,6 +89,7 @@ def _settings() -> Config:
 COMMANDS = {
     "tables": _tables,
     "figure": _figure,
+    "track": _track,
     "pictures": _pictures,
     "keep": _keep,
     "own": _own,
