@@ -30,6 +30,18 @@ def source_files(module: str) -> list[str]:
     return sorted(str(path) for path in paths | data)
 
 
+def code_hash(*modules: str) -> str:
+    """SHA-256 over the source files of some modules (see `source_files`): their paths in the project and contents."""
+    paths = sorted({path for module in modules for path in source_files(module)})
+    facts = [(str(Path(path).relative_to(ROOT)), _digest(path)) for path in paths]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+@cache
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def listing(folder: Path) -> str:
     """SHA-256 over path, size and time (s) of the files below `folder`: changes with any of them, unlike its own time.
 

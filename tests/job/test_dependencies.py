@@ -1,4 +1,4 @@
-"""Which files a stage's rule watches."""
+"""Which files a stage depends on, and what they are together."""
 
 import ast
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 import cpmn.job.dependencies as sources
-from cpmn.job.dependencies import ROOT, listing, source_files
+from cpmn.job.dependencies import ROOT, code_hash, listing, source_files
 
 
 def names(module):
@@ -54,6 +54,26 @@ def test_dvc_watches_all_that_the_phantom_s_rules_watch():
     assert len(scripts) == 2
     for path in {*map(Path, names("cpmn.phantom.stage")), *scripts}:
         assert watched & {path, *path.parents}, path
+
+
+def test_the_hash_of_code_is_of_what_it_says_wherever_and_whenever_it_was_written(tmp_path, monkeypatch):
+    """A check-out of another branch and back changes times alone."""
+
+    def found(folder: str, imported: str = "x = 1\n") -> str:
+        package = tmp_path / folder / "cpmn"
+        package.mkdir(parents=True, exist_ok=True)
+        texts = {"__init__": "", "made_up_stage": "from cpmn.made_up_part import x\n", "made_up_part": imported}
+        texts["made_up_other"] = f"# {folder}\n"  # imported by nothing
+        for name, text in texts.items():
+            (package / f"{name}.py").write_text(text)
+        monkeypatch.setattr(sources, "ROOT", tmp_path / folder)
+        sources._digest.cache_clear()
+        return code_hash("cpmn.made_up_stage")
+
+    first = found("one")
+    assert found("two") == first
+    assert found("two", "x = 2\n") != first
+    assert code_hash("cpmn.made_up_stage", "cpmn.made_up_other") != code_hash("cpmn.made_up_stage")
 
 
 def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):

@@ -4,7 +4,6 @@ rule annotate_crop:
         ctpa="results/convert/{patient}/ctpa.nii.gz",
         masks=scans_of("ctpa_mask"),
         upstream=["results/convert/{patient}/status.json"],
-        code=code_of("cpmn.annotate.crops"),
     output:
         ctpa="results/annotate/crop/{patient}/ctpa.nii.gz",
         embolus="results/annotate/crop/{patient}/embolus.nii.gz",
@@ -18,6 +17,7 @@ rule annotate_crop:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.annotate.crops"),
         patient=row_of,
         settings=CONFIG.crop.model_dump(mode="json"),
         unannotated=CONFIG.train.unannotated,
@@ -32,7 +32,6 @@ rule annotate_train:
             patient=READERS["teachers"],
             file=["status.json", "ctpa.nii.gz", "embolus.nii.gz", "lung.nii.gz"],
         ),
-        code=code_of("cpmn.train.launch") + code_of("cpmn.config.annotate"),
     output:
         model="results/annotate/fold-{fold}/model.safetensors",
         plan="results/annotate/fold-{fold}/plan.json",
@@ -43,6 +42,7 @@ rule annotate_train:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.train.launch", "cpmn.config.annotate"),
         patients=annotate_fold_of,
         labels={name: COHORT[name].label for name in READERS["teachers"]},
         settings=CONFIG.annotate.training(CONFIG.train.machine).model_dump(mode="json"),
@@ -57,7 +57,6 @@ rule annotate:
         facts="results/convert/{patient}/ctpa.json",
         networks=collect("results/annotate/fold-{fold}/model.safetensors", fold=range(len(READERS["folds"]))),
         upstream=["results/convert/{patient}/status.json"],
-        code=code_of("cpmn.annotate.stage"),
     output:
         embolus="results/annotate/{patient}/embolus.nii.gz",
         probability="results/annotate/{patient}/probability.nii.gz",
@@ -76,6 +75,7 @@ rule annotate:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.annotate.stage"),
         patient=row_of,
         settings=CONFIG.annotate.model_dump(mode="json"),
         crop=CONFIG.crop.model_dump(mode="json"),
@@ -90,13 +90,6 @@ rule annotate_summary:
         records=collect("results/annotate/{patient}/annotate.json", patient=READERS["read"]),
         networks=collect("results/annotate/fold-{fold}/model.safetensors", fold=range(len(READERS["folds"]))),
         crops=collect("results/annotate/crop/{patient}/embolus.nii.gz", patient=READERS["teachers"]),
-        code=sorted(
-            {
-                *code_of("cpmn.annotate.stage"),
-                *code_of("cpmn.annotate.teachers"),
-                *code_of("cpmn.model.ensemble"),
-            }
-        ),
     output:
         metrics="results/annotate/metrics.json",
         patients="results/annotate/patients.csv",
@@ -111,6 +104,7 @@ rule annotate_summary:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.annotate.stage", "cpmn.annotate.teachers", "cpmn.model.ensemble"),
         readers=READERS,
         labels={name: COHORT[name].label for name in READERS["teachers"]},
         settings=CONFIG.annotate.model_dump(mode="json"),

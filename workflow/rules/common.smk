@@ -28,7 +28,7 @@ from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.cohort.roles import set_apart, teaching_nobody
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
-from cpmn.job.dependencies import listing, source_files
+from cpmn.job.dependencies import code_hash, listing
 from cpmn.job.status import left_out
 from cpmn.cohort.splits import split_cohort
 
@@ -73,7 +73,6 @@ if earlier := or_stop(left_out, PATIENTS, Path("results")) if workflow.is_main_p
 
 
 wildcard_constraints:
-    patient="|".join(PATIENTS),
     variant="|".join(VARIANTS),
     fold=r"\d+",
 
@@ -89,9 +88,12 @@ def until_used(path):
     return path if CONFIG.keep_intermediates else temp(path)
 
 
-def code_of(module):
-    """Source files of a stage: Snakemake does not see a change in imported modules by itself."""
-    return source_files(module)
+def code_of(*modules):
+    """What the code of a stage is, for its parameters: Snakemake does not see a change in imported modules by itself.
+
+    As inputs the forty files of each job were half of all that Snakemake had to look at.
+    """
+    return code_hash(*modules)
 
 
 def of_today(path):
@@ -104,7 +106,7 @@ def scans_of(*columns):
     """Input function: the files that a patient's row names, as far as they exist (absence is the job's to report)."""
 
     def scans(wildcards):
-        patient = COHORT[wildcards.patient]
+        patient = patient_of(wildcards)
         if CONFIG.cohort is None:
             return [f"data/phantom/{wildcards.patient}"]
         named = [getattr(patient, column) for column in columns]
@@ -117,13 +119,27 @@ def slices_of(wildcards):
     """What lies in the folders of a patient's scans: a file overwritten in place does not change its folder."""
     if CONFIG.cohort is None:
         return []
-    patient = COHORT[wildcards.patient]
+    patient = patient_of(wildcards)
     return [listing(path) for path in (patient.nct, patient.ctpa) if path and path.is_dir()]
 
 
 def any_of(names):
-    """Regular expression for any of the names; matches nothing if there are none."""
-    return "|".join(names) or "(?!)"
+    """Regular expression for any of the patients in `names`, as a folder; matches nothing if there are none.
+
+    Snakemake writes it into each path of each job, so that long lists made its work grow with the patients' square. So
+    the fewer are listed, those who are meant or all others.
+    """
+    others = [name for name in PATIENTS if name not in set(names)]
+    if len(names) <= len(others):
+        return "|".join(names) or "(?!)"
+    return (f"(?!(?:{'|'.join(others)})/)" if others else "") + "[A-Za-z0-9_-]+"
+
+
+def patient_of(wildcards):
+    """The patient's row. A file that a user asks for may name somebody else."""
+    if wildcards.patient not in COHORT:
+        raise WorkflowError(f"There is no patient {wildcards.patient} in the cohort sheet.")
+    return COHORT[wildcards.patient]
 
 
 def row_of(wildcards):
@@ -131,14 +147,14 @@ def row_of(wildcards):
 
     Vessel masks have a job of their own.
     """
-    return COHORT[wildcards.patient].model_dump(
+    return patient_of(wildcards).model_dump(
         mode="json", exclude={"nct_truth", "vessels", "split", "group"}
     )
 
 
 def vessels_of(wildcards):
     """The patient's vessel mask, as the sheet names it."""
-    return str(COHORT[wildcards.patient].vessels)
+    return str(patient_of(wildcards).vessels)
 
 
 def splits_or_reason():

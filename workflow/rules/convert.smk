@@ -1,7 +1,6 @@
 rule convert:
     input:
         scans=scans_of("nct", "ctpa"),
-        code=code_of("cpmn.convert.stage"),
     output:
         nct="results/convert/{patient}/nct.nii.gz",
         nct_record="results/convert/{patient}/nct.json",
@@ -16,6 +15,7 @@ rule convert:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.convert.stage"),
         patient=row_of,
         settings=CONFIG.convert.model_dump(mode="json"),
         slices=slices_of,
@@ -47,7 +47,6 @@ rule check_cohort:
     input:
         records=collect("results/convert/{patient}/nct.json", patient=WITH_NCT)
         + collect("results/convert/{patient}/ctpa.json", patient=PAIRED + CTPA_ALONE),
-        code=code_of("cpmn.checks.cohort"),
     output:
         "results/convert/cohort.json",
     log:
@@ -56,6 +55,7 @@ rule check_cohort:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.checks.cohort"),
         cohort=[
             patient.model_dump(
                 mode="json", include={"patient_id", "nct", "ctpa", "label", "group", "overrule"}

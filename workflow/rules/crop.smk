@@ -8,7 +8,6 @@ rule crop:
             "results/register/{patient}/status.json",
             "results/propagate/{patient}/status.json",
         ],
-        code=code_of("cpmn.crop.stage"),
     output:
         nct="results/crop/{patient}/nct.nii.gz",
         ctpa="results/crop/{patient}/ctpa.nii.gz",
@@ -23,6 +22,7 @@ rule crop:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.crop.stage"),
         settings=CONFIG.crop.model_dump(mode="json"),
     script:
         "../scripts/crop.py"
@@ -36,7 +36,6 @@ use rule crop as crop_nct_alone with:
             "results/convert/{patient}/status.json",
             "results/propagate/{patient}/status.json",
         ],
-        code=code_of("cpmn.crop.stage"),
     output:
         nct="results/crop/{patient}/nct.nii.gz",
         embolus="results/crop/{patient}/embolus.nii.gz",
@@ -54,7 +53,6 @@ rule crop_vessels:
         crop="results/crop/{patient}/nct.nii.gz",
         vessels=scans_of("vessels"),
         upstream=["results/crop/{patient}/status.json"],
-        code=code_of("cpmn.crop.artery_vein"),
     output:
         vessels="results/crop/{patient}/vessels.nii.gz",
         status="results/crop/{patient}/vessels.json",
@@ -65,6 +63,7 @@ rule crop_vessels:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.crop.artery_vein"),
         vessels=vessels_of,
     script:
         "../scripts/crop_vessels.py"

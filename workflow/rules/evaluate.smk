@@ -12,7 +12,6 @@ rule evaluate:
         vessels=collect(
             "results/crop/{patient}/vessels.nii.gz", patient=[name for name in SCORED if name in MASKED]
         ),
-        code=code_of("cpmn.evaluate.stage"),
     output:
         metrics="results/evaluate/{variant}/metrics.json",
         patients=report(
@@ -37,6 +36,7 @@ rule evaluate:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.evaluate.stage"),
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
         settings=CONFIG.evaluate.model_dump(mode="json"),
         trained=settings_of,
@@ -50,7 +50,6 @@ rule compare:
     input:
         patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
         metrics=collect("results/evaluate/{variant}/metrics.json", variant=VARIANTS),
-        code=code_of("cpmn.evaluate.compare"),
     output:
         comparison=report(
             "results/evaluate/comparison.csv",
@@ -64,6 +63,7 @@ rule compare:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.evaluate.compare"),
         variants=VARIANTS,
         cohort=cohort_name(CONFIG),
         settings=CONFIG.evaluate.model_dump(mode="json"),

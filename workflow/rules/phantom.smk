@@ -1,13 +1,14 @@
 rule phantom:
-    input:
-        code=code_of("cpmn.phantom.stage"),
     output:
         directory("data/phantom/{patient}"),
     log:
         "logs/phantom/{patient}.log",
+    wildcard_constraints:
+        patient="|".join(PATIENTS),
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.phantom.stage"),
         settings=CONFIG.phantom.model_dump(mode="json", exclude={"patients", "reported"}),
     script:
         "../scripts/phantom.py"

@@ -11,7 +11,6 @@ rule propagate:
             "results/convert/{patient}/status.json",
             "results/register/{patient}/status.json",
         ],
-        code=code_of("cpmn.propagate.stage"),
     output:
         embolus="results/propagate/{patient}/embolus.nii.gz",
         status="results/propagate/{patient}/status.json",
@@ -22,6 +21,7 @@ rule propagate:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.propagate.stage"),
         patient=row_of,
         settings=CONFIG.propagate.model_dump(mode="json"),
         unannotated=CONFIG.train.unannotated,
@@ -34,6 +34,5 @@ use rule propagate as propagate_nct_alone with:
         nct="results/convert/{patient}/nct.nii.gz",
         masks=scans_of("nct_mask"),
         upstream=["results/convert/{patient}/status.json"],
-        code=code_of("cpmn.propagate.stage"),
     wildcard_constraints:
         patient=any_of(NCT_ALONE),

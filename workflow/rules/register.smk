@@ -3,7 +3,6 @@ rule register:
         nct="results/convert/{patient}/nct.nii.gz",
         ctpa="results/convert/{patient}/ctpa.nii.gz",
         upstream=["results/convert/{patient}/status.json"],
-        code=code_of("cpmn.register.stage"),
     output:
         affine="results/register/{patient}/affine.mat",
         warp=until_used("results/register/{patient}/warp.nii.gz"),
@@ -24,6 +23,7 @@ rule register:
     conda:
         "../envs/register.yaml"
     params:
+        code=code_of("cpmn.register.stage"),
         settings=CONFIG.register_.model_dump(mode="json"),
     script:
         "../scripts/register.py"

@@ -17,7 +17,6 @@ rule report:
             kind=["predictions", "cam"],
             patient=SCORED,
         ),
-        code=code_of("cpmn.report.stage"),
     output:
         page=report(
             "results/report/index.html",
@@ -32,6 +31,7 @@ rule report:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.report.stage"),
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
         variants=VARIANTS,
         config=CONFIG.model_dump(mode="json", by_alias=True),

@@ -17,7 +17,6 @@ rule promote:
     input:
         comparison="results/evaluate/comparison.csv",
         patients=collect("results/evaluate/{variant}/patients.csv", variant=VARIANTS),
-        code=code_of("cpmn.track.champion"),
     output:
         "results/promote.json",
     log:
@@ -25,6 +24,7 @@ rule promote:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.track.champion"),
         metric=CONFIG.track.champion_metric,
         settings=CONFIG.evaluate.model_dump(mode="json"),
     script:

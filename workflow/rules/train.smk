@@ -1,6 +1,4 @@
 rule splits:
-    input:
-        code=code_of("cpmn.cohort.splits"),
     output:
         "results/train/splits.json",
     log:
@@ -9,6 +7,7 @@ rule splits:
     conda:
         "../envs/images.yaml"
     params:
+        code=code_of("cpmn.cohort.splits"),
         splits=SPLITS,
         reason=UNSPLIT,
     script:
@@ -22,7 +21,6 @@ rule train:
         vessels=masks_of,
         qualities=qualities_of(fold_patients),
         splits=[] if SPLITS else "results/train/splits.json",
-        code=code_of("cpmn.train.launch"),
     output:
         model="results/train/{variant}/fold-{fold}/model.safetensors",
         plan="results/train/{variant}/fold-{fold}/plan.json",
@@ -37,6 +35,7 @@ rule train:
     conda:
         "../envs/train.yaml"
     params:
+        code=code_of("cpmn.train.launch"),
         patients=fold_of,
         labels=labels_of,
         paired=paired_patients,
