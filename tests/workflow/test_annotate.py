@@ -15,7 +15,10 @@ SMALL = "annotate={steps: 8, spacing: [6.0, 6.0, 6.0], patch_size: [16, 16, 16],
 
 @pytest.fixture(scope="module")
 def mixed(finished, tmp_path_factory):
-    """The tiny cohort with all seven kinds, with code and folder of its own: other workers try changed code."""
+    """The tiny cohort with all seven kinds, with code and folder of its own: other workers try changed code.
+
+    Pairs that stay what they are were prepared before.
+    """
     project = Project.copy(tmp_path_factory.mktemp("kinds"))
     rows = finished.rows()
     test = json.loads((finished.run / "results/train/splits.json").read_text())["test"]
@@ -34,6 +37,9 @@ def mixed(finished, tmp_path_factory):
         _copied(second, "nct-alone") | {"ctpa": "", "ctpa_mask": ""},
         _copied(third, "outlined-nct") | {"ctpa": "", "ctpa_mask": "", "nct_mask": third["nct_truth"]},
     ]
+    finished.give(project.run, without=second["patient_id"])
+    for made in project.run.glob(f"results/*/{third['patient_id']}"):
+        shutil.rmtree(made)
     config = (project.sheet(kinds), SMALL, "train={variants: [cpmn]}")
     done = project.snakemake(config=config)
     assert done.returncode == 0, done.stdout[-6000:]
