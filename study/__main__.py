@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("results", nargs="?", type=Path, help="results of a run")
     parser.add_argument("--variant", help="with pictures, read: whose (default: nct_only); own: needed")
     parser.add_argument(
-        "--into", type=Path, default=RESULTS, help="with keep, own, read, outlines: folder of what is made"
+        "--into",
+        type=Path,
+        help="with keep, own, read, outlines: folder of what is made; track: whose tables are written",
     )
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="with track: the MLflow store or server")
     options = parser.parse_args()
@@ -41,9 +43,10 @@ def _figure(_: argparse.Namespace) -> None:
 
 
 def _track(options: argparse.Namespace) -> None:
+    from study.few import FEW
     from study.record import record_curve
 
-    print(f"MLflow holds {', '.join(record_curve(options.uri))}")
+    print(f"MLflow holds {', '.join(record_curve(options.uri, options.into or FEW))}")
 
 
 def _pictures(options: argparse.Namespace) -> None:
@@ -56,27 +59,28 @@ def _pictures(options: argparse.Namespace) -> None:
 def _keep(options: argparse.Namespace) -> None:
     from study.keep import keep
 
-    for run, added in keep(options.results, options.into).items():
+    for run, added in keep(options.results, options.into or RESULTS).items():
         print(f"{run}: {'kept' if added else 'stands there already'}")
 
 
 def _own(options: argparse.Namespace) -> None:
     from study.own import outline_by_itself
 
-    for patient, pieces in outline_by_itself(options.results, options.variant, options.into, _settings()).items():
+    into = options.into or RESULTS
+    for patient, pieces in outline_by_itself(options.results, options.variant, into, _settings()).items():
         print(f"{patient}: {pieces} pieces")
 
 
 def _read(options: argparse.Namespace) -> None:
     from study.scores import read_once
 
-    print(f"{read_once(options.results, options.variant, _settings(), options.into)} patients read")
+    print(f"{read_once(options.results, options.variant, _settings(), options.into or RESULTS)} patients read")
 
 
 def _outlines(options: argparse.Namespace) -> None:
     from study.scores import measure_outlines
 
-    print(measure_outlines(options.results, options.into))
+    print(measure_outlines(options.results, options.into or RESULTS))
 
 
 def _settings() -> Config:

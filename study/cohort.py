@@ -54,8 +54,8 @@ class Protocol(Section):
     draw: int = Field(default=0, ge=0, description="Which of the disjoint draws of outlined patients, the first is 0.")
     public: bool = Field(
         default=False,
-        description="Whether the part `public` teaches too: CTPA alone with outlines. `draw` says which of its disjoint "
-        "sets of patients.",
+        description="Whether the part `public` teaches too, CTPA alone with outlines; `draw` says which of its "
+        "disjoint sets of patients.",
     )
     own: Path | None = Field(
         default=None,

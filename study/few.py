@@ -30,8 +30,8 @@ NAMES = {
     "label_alone_long": "A-long: the same, as much compute as C",
     "own": "B: what A's network outlines on their NCT",
     TEACHER: "C: what `annotate` outlines on their CTPA",
-    TEACHER_HARD: "C+: the same, by a network with hard negatives",
-    ALL: "E: all outlined by a person",
+    TEACHER_HARD: "C+: the same, by a network with hard negatives and 6,000 steps",
+    ALL: "E: all outlined exactly",
 }
 KS = (2, 4, 8, 16)
 """Outlined patients with PE that were asked for, of `OUTLINES`."""
@@ -49,7 +49,7 @@ class Point:
 
 
 def variant_of(name: str, outlined: int, hard: bool = False) -> str:
-    """Variant in the tables: who outlined the others, how many a person outlined, and whether on hard negatives."""
+    """Variant in the tables: who outlined the others, how many are outlined exactly, and whether on hard negatives."""
     return (name if name == ALL else f"{name}-k{outlined}") + f"-{HARD}" * hard
 
 

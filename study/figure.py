@@ -66,7 +66,7 @@ def draw_curve(path: Path, folder: Path = FEW) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks([*KS[1:], OUTLINES], [str(number) for number in (*KS[1:], OUTLINES)])
         axes.minorticks_off()
-        axes.set_xlabel(f"patients with PE, of {OUTLINES}, whom a person outlined")
+        axes.set_xlabel(f"patients with PE, of {OUTLINES}, with an exact outline")
         axes.set_ylabel(words)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

@@ -53,7 +53,7 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
-    """Name of a training, which says who outlined and how many were outlined by a person, and its draw.
+    """Name of a training, which says who outlined and how many are outlined exactly, and its draw.
 
     Raises CpmnError for a training on outlines of another kind of network than itself.
     """
