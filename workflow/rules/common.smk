@@ -147,9 +147,7 @@ def row_of(wildcards):
 
     Vessel masks have a job of their own.
     """
-    return patient_of(wildcards).model_dump(
-        mode="json", exclude={"nct_truth", "vessels", "split", "group"}
-    )
+    return patient_of(wildcards).model_dump(mode="json", exclude={"nct_truth", "vessels", "split", "group"})
 
 
 def vessels_of(wildcards):
