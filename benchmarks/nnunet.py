@@ -16,6 +16,7 @@ import torch
 
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.model.plan import pooling_strides
+from cpmn.train.nnunet import dataset
 from cpmn.train.planning import parameters
 
 CONFIGURATION, DATASET, ARRAYS = "3d_fullres", "Dataset001_Made", "made"
@@ -70,12 +71,6 @@ def read_windows(network: torch.nn.Module, volume: torch.Tensor, patch_size: Seq
     predictor.configuration_manager = SimpleNamespace(patch_size=tuple(patch_size[::-1]))
     predictor.label_manager = SimpleNamespace(num_segmentation_heads=1)
     return predictor.predict_sliding_window_return_logits(volume)
-
-
-def dataset(cases: int) -> dict[str, Any]:
-    """What nnU-Net keeps in `dataset.json`."""
-    labels = {"background": 0, "embolus": 1}
-    return {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": cases, "file_ending": ".nii.gz"}
 
 
 def write_case(folder: Path, name: str, image: np.ndarray, clot: np.ndarray, config: TrainConfig) -> None:
