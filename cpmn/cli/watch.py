@@ -1,9 +1,11 @@
 """`cpmn watch`: read what an archive sends, without a person."""
 
 import argparse
+import sys
 
 from cpmn.cli.shared import Commands, path
 from cpmn.errors import CpmnError
+from cpmn.job.logs import USER_ERROR
 
 
 def add(commands: Commands) -> None:
@@ -26,6 +28,9 @@ def add(commands: Commands) -> None:
     )
     watch.add_argument("--orthanc", default="", metavar="URL", help="ask this Orthanc for studies that became stable")
     watch.add_argument(
+        "--new-only", action="store_true", help="with --orthanc: at the first look pass over the studies that it holds"
+    )
+    watch.add_argument(
         "--send",
         action="append",
         default=[],
@@ -42,7 +47,7 @@ def add(commands: Commands) -> None:
     watch.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     from cpmn.watch.service import watch
     from cpmn.watch.worker import Work
 
@@ -62,12 +67,16 @@ def run(options: argparse.Namespace) -> None:
         retries=options.retries,
         pause_s=options.pause,
     )
-    watch(
+    given_up = watch(
         work,
         stable_s=options.stable,
         port=options.listen,
         host=options.bind,
         allowed=options.allow,
         orthanc=options.orthanc,
+        new_only=options.new_only,
         once=options.once,
     )
+    if given_up:
+        print(f"{given_up} studies were given up; {options.folder / 'dead'} says why.", file=sys.stderr)
+    return USER_ERROR if given_up and options.once else 0

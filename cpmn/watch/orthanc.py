@@ -3,39 +3,75 @@
 import re
 from typing import Any
 
+from cpmn.dicom.identity import uid_key
 from cpmn.files import read_json, write_json
 from cpmn.watch.http import ArchiveError, request, request_json
 from cpmn.watch.spool import Spool
 
 IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")  # Orthanc's own; nothing else gets into an address
 PAGE = 100
+TRIES = 30  # ours, a second apart: so often is a study asked for that the archive lists and does not give
 
 
 class Orthanc:
-    """Polls `url` and adds the CT files of stable studies to `spool`. Where it has got to stands in a file there."""
+    """Polls `url` and adds the CT files of stable studies to `spool`. Where it has got to stands in a file there.
 
-    def __init__(self, url: str, spool: Spool):
-        self._url, self._spool = url.rstrip("/"), spool
-        self._place = spool.folder / "orthanc.json"
+    new_only : whether to begin, at a server that was never asked, with what becomes stable from now on.
+    """
 
-    def poll(self) -> None:
-        """Fetch what became stable since. Raises ArchiveError; what was fetched is not fetched again."""
+    def __init__(self, url: str, spool: Spool, new_only: bool = False):
+        self._url, self._spool, self._new_only = url.rstrip("/"), spool, new_only
+        self._path = spool.folder / "orthanc.json"
+        self._place: dict[str, Any] = {}  # empty: to be asked for
+
+    @property
+    def pending(self) -> str:
+        """Key of the study that is fetched in part."""
+        return self._place.get("pending", "")
+
+    def poll(self) -> bool:
+        """Fetch what became stable since, at most a page of changes; whether there is no more of it.
+
+        Raises ArchiveError; what was fetched is not fetched again.
+        """
         try:
-            self._poll()
-        except (KeyError, TypeError) as error:
+            self._place = self._place or self._place_of_server()
+            return self._poll()
+        except (AttributeError, KeyError, TypeError) as error:
             raise ArchiveError(f"{self._url} gave an answer without {error}. Is it Orthanc?") from error
 
-    def _poll(self) -> None:
-        last = read_json(self._place)["last"] if self._place.is_file() else 0
-        while True:
-            page = request_json(f"{self._url}/changes?since={last}&limit={PAGE}")
-            for change in page["Changes"]:
-                if change["ChangeType"] == "StableStudy":
-                    self._fetch(change["ID"])
-                last = change["Seq"]
-                write_json(self._place, {"last": last})
-            if page["Done"]:
-                return
+    def _poll(self) -> bool:
+        page = request_json(f"{self._url}/changes?since={self._place['last']}&limit={PAGE}")
+        for change in page["Changes"]:
+            if change["ChangeType"] == "StableStudy":
+                self._fetch_or_skip(change["ID"])
+            self._note(last=change["Seq"], pending="", tries=0)
+        return page["Done"]
+
+    def _place_of_server(self) -> dict[str, Any]:
+        """Where this server's changes were read to: from the start for another server, or one that counts anew."""
+        kept = read_json(self._path) if self._path.is_file() else {}
+        server = f"{self._url} {request_json(f'{self._url}/system').get('DatabaseServerIdentifier', '')}"
+        newest = request_json(f"{self._url}/changes?last")["Last"]
+        known = kept.get("server", server) == server and kept.get("last", 0) <= newest
+        begin = {"last": newest if self._new_only else 0}
+        return (
+            {"pending": "", "tries": 0} | (begin if not kept else kept if known else {"last": 0}) | {"server": server}
+        )
+
+    def _note(self, **facts: Any) -> None:
+        self._place |= facts
+        write_json(self._path, self._place)
+
+    def _fetch_or_skip(self, study: str) -> None:
+        """Fetch a study; one that the archive lists and does not give must not keep all others waiting for ever."""
+        try:
+            self._fetch(study)
+        except ArchiveError:
+            self._note(tries=self._place["tries"] + 1)
+            if self._place["tries"] < TRIES:
+                raise
+            self._spool.drop(self.pending)
 
     def _fetch(self, study: str) -> None:
         """Add the CT files of a study, unless exactly these were read: our own results make a study change again."""
@@ -56,6 +92,7 @@ class Orthanc:
         files = {one["MainDicomTags"]["SOPInstanceUID"]: one["ID"] for one in listed}
         if not files or self._spool.knows(uid, list(files)):
             return
+        self._note(pending=uid_key(uid))
         for sop, identifier in files.items():
             self._spool.add(uid, sop, request(f"{self._url}/instances/{_checked(identifier)}/file"))
 

@@ -1,5 +1,6 @@
 """Sending results back: by C-STORE, by STOW-RS, or to Orthanc's own interface."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterable
@@ -9,12 +10,14 @@ from pathlib import Path
 import pydicom
 
 from cpmn.errors import CpmnError
-from cpmn.watch.http import ArchiveError, request
+from cpmn.watch.http import ArchiveError, answer_to, request
 from cpmn.watch.listener import HOW
 
 NODE = re.compile(r"(?P<title>[ -?A-~]{1,16})@(?P<host>[\w.:-]+):(?P<port>\d{1,5})")
 FORMS = "TITLE@HOST:PORT for C-STORE, stow:URL for STOW-RS, orthanc:URL for Orthanc"
 WARNINGS = range(0xB000, 0xC000)  # stored, but changed (DICOM PS3.4, table B.2-1)
+FAILED, REASON, DUPLICATE = "00081198", "00081197", 0x0111
+"""STOW-RS says what it did not store, and why: among others, because it has it (DICOM PS3.18, 10.5.3; PS3.3, C.14)."""
 
 
 def sender(target: str, *, title: str) -> Callable[[Iterable[Path]], None]:
@@ -62,7 +65,20 @@ def _by_stow(url: str, paths: list[Path]) -> None:
     ]
     form = f'multipart/related; type="application/dicom"; boundary={boundary}'
     body = b"".join(parts) + f"--{boundary}--\r\n".encode()
-    request(f"{url}/studies", data=body, content_type=form, accept="application/dicom+json")
+    status, answer = answer_to(
+        f"{url}/studies", data=body, content_type=form, accept="application/dicom+json", taken=(200, 202, 409)
+    )
+    if status != 200 and not _all_there(answer):
+        raise ArchiveError(f"{url} answered {status}: it did not take everything.")
+
+
+def _all_there(answer: bytes) -> bool:
+    """Whether an answer in JSON names nothing that was not stored, but for what the archive had before."""
+    try:
+        failed = json.loads(answer).get(FAILED, {}).get("Value", [])
+        return all(item[REASON]["Value"][0] == DUPLICATE for item in failed)
+    except (ValueError, AttributeError, LookupError, TypeError):
+        return False
 
 
 def _to_orthanc(url: str, paths: list[Path]) -> None:

@@ -30,17 +30,21 @@ def watch(
     host: str = "127.0.0.1",
     allowed: Sequence[str] = (),
     orthanc: str = "",
+    new_only: bool = False,
     once: bool = False,
     stop: threading.Event | None = None,
     reader: Callable[[Work], Read] = model_reader,
-) -> None:
+) -> int:
     """Serve until SIGTERM, SIGINT or `stop`; with `once` until everything that is there has been read.
+
+    Returns how many studies were given up meanwhile.
 
     Parameters
     ----------
     stable_s : seconds without a new file after which a study counts as complete.
     port, host, allowed : of a DICOM listener; `allowed` are the titles that may send.
-    orthanc : address of an Orthanc that is asked for stable studies.
+    orthanc, new_only : address of an Orthanc that is asked for stable studies, and whether to pass over those that
+        it holds already.
     reader : makes the function that reads a study, in the worker's process.
 
     Raises CpmnError if another service works in the folder, or if the port or the model cannot be had.
@@ -51,15 +55,16 @@ def watch(
     spool = work.spool()
     with spool.locked():
         _stop_on_signals(stop)
-        source = Orthanc(orthanc, spool) if orthanc else None
+        source = Orthanc(orthanc, spool, new_only) if orthanc else None
         server = listen(spool, host=host, port=port, title=work.title, allowed=allowed) if port is not None else None
         worker = _Worker(work, reader)
         spool.audit.write("service started")
+        before = spool.given_up()
         try:
             while not stop.is_set():
-                answered = take_in(spool, source, stable_s if port is not None else 0.0)
+                all_given = take_in(spool, source, stable_s if port is not None else 0.0)
                 worker.revive(spool)
-                if once and answered and spool.idle():
+                if once and all_given and spool.idle():
                     break
                 stop.wait(TICK_S)
         finally:
@@ -67,6 +72,7 @@ def watch(
                 server.shutdown()
             worker.stop()
             spool.audit.write("service stopped")
+    return len(spool.given_up() - before)
 
 
 class _Worker:
@@ -105,18 +111,19 @@ class _Worker:
 
 
 def take_in(spool: Spool, source: Orthanc | None, stable_s: float) -> bool:
-    """Ask the archive, if there is one, and queue what is complete; whether the archive answered.
+    """Ask the archive, if there is one, and queue what is complete; whether the archive has given all that it has.
 
-    From one that fails half of a study may have come: nothing is queued until it has answered.
+    A study of which it has given a part is not queued before the rest has come.
     """
+    all_given = True
     if source is not None:
         try:
-            source.poll()
+            all_given = source.poll()
         except ArchiveError as error:
             logger.warning("%s", error)
-            return False
-    spool.settle(stable_s)
-    return True
+            all_given = False
+    spool.settle(stable_s, but=source.pending if source else "")
+    return all_given
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -28,11 +28,12 @@ from cpmn.watch.audit import Audit
 STATES = ("incoming", "ready", "working", "done", "dead", "results")
 LOOK_S = 0.5  # between two looks at what another process holds, or into an empty queue
 STATE, REASON = "state.json", "reason.json"
+BLAMELESS = ("archive", "machine", "unexpected")  # why a study was given up that may go well when it is sent again
 
 
 @dataclass(frozen=True)
 class QueuedStudy:
-    """A study that is being read: its key, its folder of DICOM files, where results go, and what was tried before."""
+    """A study that is being read: its key, its folder of DICOM files, where results go, and what was done before."""
 
     key: str
     folder: Path
@@ -40,6 +41,7 @@ class QueuedStudy:
     digest: str
     attempts: int
     read: bool
+    sent: tuple[str, ...] = ()
 
     @property
     def files(self) -> Path:
@@ -81,10 +83,19 @@ class Spool:
         """Whether exactly these files of a study were read, or given up."""
         return self._is_known(uid_key(study_uid), _digest(f"{uid_key(uid)}.dcm" for uid in sop_uids))
 
-    def settle(self, stable_s: float) -> None:
-        """Queue each study of which nothing has arrived for `stable_s` seconds; what was read before is dropped."""
+    def drop(self, key: str) -> None:
+        """Forget what has come of a study whose rest the archive does not give."""
+        if key:
+            shutil.rmtree(self._in("incoming", key), ignore_errors=True)
+        self.audit.write("not given", key)
+
+    def settle(self, stable_s: float, but: str = "") -> None:
+        """Queue each study, `but` one, of which nothing has arrived for `stable_s` seconds.
+
+        What was read before is dropped. What was given up for no fault of its own is tried again.
+        """
         for folder in sorted(self._in("incoming").iterdir()):
-            if time.time() - _newest(folder) >= stable_s:
+            if folder.name != but and time.time() - _newest(folder) >= stable_s:
                 self._queue(folder)
 
     def _queue(self, folder: Path) -> None:
@@ -99,12 +110,21 @@ class Spool:
         digest = _digest(path.name for path in files)
         if self._is_known(key, digest):
             shutil.rmtree(folder)
-            self.audit.write("known", key, files=len(files))
+            self.audit.write("again" if self._try_again(key, digest) else "known", key, files=len(files))
             return
         shutil.rmtree(self._in("dead", key), ignore_errors=True)
         write_json(folder / STATE, {"digest": digest, "attempts": 0, "read": False, "not_before": 0.0})
         folder.rename(self._in("ready", key))
         self.audit.write("queued", key, files=len(files))
+
+    def _try_again(self, key: str, digest: str) -> bool:
+        """Queue a study that was given up for no fault of its own: what was read or sent is not read or sent again."""
+        dead = self._in("dead", key)
+        if _json(dead / STATE).get("digest") != digest or _json(dead / REASON).get("kind") not in BLAMELESS:
+            return False
+        write_json(dead / STATE, _json(dead / STATE) | {"attempts": 0, "not_before": 0.0})
+        dead.rename(self._in("ready", key))
+        return True
 
     def claim(self) -> QueuedStudy | None:
         """Take the study that has waited longest; one that failed waits a pause first. None if there is none."""
@@ -119,12 +139,18 @@ class Spool:
         state["attempts"] += 1
         write_json(working / STATE, state)
         self.audit.write("started", key, attempt=state["attempts"])
-        return QueuedStudy(key, working, self._in("results", key), state["digest"], state["attempts"], state["read"])
+        done = state["read"], tuple(state.get("sent", []))
+        return QueuedStudy(key, working, self._in("results", key), state["digest"], state["attempts"], *done)
 
     def was_read(self, study: QueuedStudy) -> None:
         """Note that the results are there: after a failure to send them, nothing is read again."""
         write_json(study.folder / STATE, _state(study.folder) | {"read": True})
         self.audit.write("read", study.key)
+
+    def was_sent(self, study: QueuedStudy, target: str) -> None:
+        """Note that one target has the results: after a failure at another they are not sent there again."""
+        state = _state(study.folder)
+        write_json(study.folder / STATE, state | {"sent": [*state.get("sent", []), target]})
 
     def finish(self, study: QueuedStudy, sent: list[str]) -> None:
         """The study is done: its files go, what is kept names nobody."""
@@ -171,6 +197,10 @@ class Spool:
             path.unlink()
         shutil.rmtree(working)
 
+    def given_up(self) -> set[str]:
+        """Keys of the studies that were given up."""
+        return {folder.name for folder in self._in("dead").iterdir()}
+
     def idle(self) -> bool:
         """Whether nothing arrives, waits or is being read."""
         return not any(any(self._in(name).iterdir()) for name in ("incoming", "ready", "working"))
@@ -205,8 +235,13 @@ def _newest(folder: Path) -> float:
 
 def _state(folder: Path) -> dict[str, Any]:
     """What a folder says of itself; empty where it is gone."""
+    return _json(folder / STATE)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a file holds; empty where there is none."""
     try:
-        return read_json(folder / STATE)
+        return read_json(path)
     except (OSError, ValueError):
         return {}
 

@@ -81,14 +81,27 @@ def serve(spool: Spool, study: QueuedStudy, read: Read, senders: dict[str, Calla
         if not study.read:
             read(study.files, study.results)
             spool.was_read(study)
-        for send in senders.values():
-            send(sorted(study.results.glob("*.dcm")))
+        _send(spool, study, senders)
         spool.finish(study, [target.partition(":")[0].partition("@")[0] for target in senders])
         logger.info("study %s was read in %.1f s", study.key, time.monotonic() - began)
     except Exception as error:
         logger.warning("study %s: %s", study.key, type(error).__name__)
         at_fault = isinstance(error, CpmnError) and not isinstance(error, ArchiveError)
         spool.fail(study, _reason(error, study.results / "error.json"), again=not at_fault)
+
+
+def _send(spool: Spool, study: QueuedStudy, senders: dict[str, Callable]) -> None:
+    """Send the results to each target that has none. Raises the first ArchiveError once all others were tried."""
+    failed = []
+    for target, send in senders.items():
+        if target not in study.sent:
+            try:
+                send(sorted(study.results.glob("*.dcm")))
+                spool.was_sent(study, target)
+            except ArchiveError as error:
+                failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _reason(error: Exception, record: Path) -> dict[str, Any]:

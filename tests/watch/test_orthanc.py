@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cpmn.watch.http import ArchiveError
-from cpmn.watch.orthanc import Orthanc
+from cpmn.watch.orthanc import TRIES, Orthanc
 from cpmn.watch.service import take_in
 from cpmn.watch.spool import Spool
 from tests.conftest import ROOT
@@ -55,7 +55,8 @@ def test_twenty_studies_and_a_worker_that_is_killed_three_times(write_series, tm
 
 STUDY, SERIES, FIRST, SECOND = ("-".join([digit * 8] * 5) for digit in "1234")
 PAGES = {
-    "/changes": {"Changes": [{"ChangeType": "StableStudy", "ID": STUDY, "Seq": 7}], "Done": True},
+    "/system": {"DatabaseServerIdentifier": "one"},
+    "/changes": {"Changes": [{"ChangeType": "StableStudy", "ID": STUDY, "Seq": 7}], "Done": True, "Last": 7},
     f"/studies/{STUDY}": {"Series": [SERIES], "MainDicomTags": {"StudyInstanceUID": "1.2"}},
     f"/series/{SERIES}": {"MainDicomTags": {"Modality": "CT"}, "Instances": [FIRST, SECOND]},
     f"/instances/{FIRST}": {"ID": FIRST, "MainDicomTags": {"SOPInstanceUID": "1.2.1"}},
@@ -63,31 +64,88 @@ PAGES = {
 }
 
 
-def test_half_of_a_study_is_not_queued(tmp_path, monkeypatch):
-    """The archive goes away while a study is fetched, and comes back."""
-    spool, gone = Spool(tmp_path), [True]
+@pytest.fixture
+def archive(monkeypatch):
+    """What an Orthanc answers, by path, and the instances that it does not give; what it was asked for."""
+    pages, lost, asked = dict(PAGES), set(), []
 
     def request(url: str) -> bytes:
-        if SECOND in url and gone:
-            raise ArchiveError("away")
+        if any(identifier in url for identifier in lost):
+            raise ArchiveError("http://o answered 500.")
         return b"DICM"
 
-    monkeypatch.setattr(
-        "cpmn.watch.orthanc.request_json", lambda url: PAGES[url.removeprefix("http://o").split("?")[0]]
-    )
+    def request_json(url: str) -> Any:
+        asked.append(url)
+        return pages[url.removeprefix("http://o").split("?")[0]]
+
+    monkeypatch.setattr("cpmn.watch.orthanc.request_json", request_json)
     monkeypatch.setattr("cpmn.watch.orthanc.request", request)
+    return pages, lost, asked
+
+
+def test_half_of_a_study_is_not_queued(archive, tmp_path):
+    """The archive goes away while a study is fetched, and comes back; what came by itself meanwhile is read."""
+    spool, (_, lost, _) = Spool(tmp_path), archive
+    lost.add(SECOND)
     source = Orthanc("http://o", spool)
+    spool.add("1.9", "1.9.1", b"DICM")
+    assert not take_in(spool, source, 0.0)
+    sent = spool.claim()
+    assert sent is not None
+    assert len(list(sent.files.iterdir())) == 1
+    assert spool.claim() is None
+    source = Orthanc("http://o", spool)  # the service starts again
     assert not take_in(spool, source, 0.0)
     assert spool.claim() is None
-    gone.clear()
+    lost.clear()
     assert take_in(spool, source, 0.0)
     study = spool.claim()
     assert study is not None
     assert len(list(study.files.iterdir())) == 2
 
 
+def test_a_study_that_is_listed_and_not_given_does_not_keep_the_others_waiting(archive, tmp_path):
+    spool, (_, lost, _) = Spool(tmp_path), archive
+    lost.add(SECOND)
+    source = Orthanc("http://o", spool)
+    given = [take_in(spool, source, 0.0) for _ in range(TRIES)]
+    assert given == [False] * (TRIES - 1) + [True]
+    assert spool.idle()
+    assert "not given" in (tmp_path / "audit.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "since"),
+    [
+        ({}, 7),
+        ({"/system": {"DatabaseServerIdentifier": "two"}}, 0),
+        ({"/system": {}, "/changes": {"Changes": [], "Done": True, "Last": 3}}, 0),
+    ],
+    ids=["the same", "another", "counts anew"],
+)
+def test_changes_are_read_from_the_start_where_the_server_is_another(archive, tmp_path, changes, since):
+    pages, _, asked = archive
+    if changes.get("/system") == {}:
+        pages["/system"] = {}  # Orthanc before 1.11 says no identifier
+    Orthanc("http://o", Spool(tmp_path)).poll()
+    pages |= changes
+    Orthanc("http://o", Spool(tmp_path)).poll()
+    assert f"since={since}&" in [url for url in asked if "since" in url][-1]
+
+
+def test_studies_that_are_there_already_are_passed_over_if_asked(archive, tmp_path):
+    _, _, asked = archive
+    spool = Spool(tmp_path)
+    Orthanc("http://o", spool, new_only=True).poll()
+    assert "since=7&" in next(url for url in asked if "since" in url)
+
+
 def test_an_identifier_that_is_none_of_orthancs_never_gets_into_an_address(tmp_path, monkeypatch):
-    pages = {"Changes": [{"ChangeType": "StableStudy", "ID": "../../tools/shutdown", "Seq": 1}], "Done": True}
+    pages = {
+        "Changes": [{"ChangeType": "StableStudy", "ID": "../../tools/shutdown", "Seq": 1}],
+        "Done": True,
+        "Last": 1,
+    }
     monkeypatch.setattr("cpmn.watch.orthanc.request_json", lambda url: pages)
     with pytest.raises(ArchiveError, match="none of its own"):
         Orthanc("http://orthanc", Spool(tmp_path)).poll()

@@ -1,6 +1,7 @@
 """What goes to an archive over HTTP, held against a server that keeps what it is sent."""
 
 import base64
+import json
 import re
 import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,21 +17,23 @@ from cpmn.watch.sending import sender
 @pytest.fixture
 def archive():
     """A server, what it was sent (path, headers, body), and the status that it answers."""
-    sent, status = [], [200]
+    sent, status, said = [], [200], [b"{}"]
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             sent.append((self.path, self.headers, body))
             self.send_response(status[0])
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(said[0])
 
         def log_message(self, *_arguments) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
+    status.append(said)  # the second is what it says
     yield f"http://127.0.0.1:{server.server_port}", sent, status
     server.shutdown()
 
@@ -65,12 +68,49 @@ def test_orthanc_gets_file_by_file(archive, files):
     assert [(path, body) for path, _, body in sent] == [("/instances", path.read_bytes()) for path in files]
 
 
-@pytest.mark.parametrize("code", [202, 401, 500])
+@pytest.mark.parametrize("code", [301, 303, 307, 401, 500])
 def test_an_archive_that_does_not_take_everything(archive, files, code):
     url, _, status = archive
     status[0] = code
     with pytest.raises(ArchiveError, match=f"answered {code}"):
         sender(f"stow:{url}", title="CPMN")(files)
+
+
+@pytest.mark.parametrize("kind", ["stow", "orthanc"])
+def test_a_redirect_is_not_followed(archive, files, kind):
+    """It would be asked by a GET, which stores nothing and is answered 200, with the password in hand."""
+    url, sent, status = archive
+    status[0] = 302
+    with pytest.raises(ArchiveError, match=r"answered 302\. It has moved: give the final address"):
+        sender(f"{kind}:{url}", title="CPMN")(files)
+    assert len(sent) == 1
+
+
+def _not_stored(*reasons: int) -> bytes:
+    return json.dumps({"00081198": {"Value": [{"00081197": {"Value": [reason]}} for reason in reasons]}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "taken"),
+    [
+        (202, b"{}", True),  # stored, with a warning
+        (409, _not_stored(0x0111, 0x0111), True),  # it has both
+        (202, _not_stored(0x0111, 0xA700), False),  # out of resources
+        (409, _not_stored(0xC000), False),
+        (409, b"", False),
+        (202, b"<xml/>", False),
+        (409, b'{"00081198": {"Value": [{}]}}', False),
+    ],
+)
+def test_stow_has_taken_what_the_archive_does_not_say_that_it_lacks(archive, files, code, body, taken):
+    url, _, status = archive
+    status[0], status[1][0] = code, body
+    send = sender(f"stow:{url}", title="CPMN")
+    if taken:
+        send(files)
+    else:
+        with pytest.raises(ArchiveError, match=f"answered {code}: it did not take everything"):
+            send(files)
 
 
 def test_no_address_but_of_the_web_is_asked():

@@ -68,10 +68,10 @@ def test_a_failure_is_tried_again_up_to_the_limit(spool):
     for attempt in (1, 2, 3):
         study = claimed(spool)
         assert study.attempts == attempt
-        spool.fail(study, {"kind": "archive", "problem": "away"}, again=True)
+        spool.fail(study, {"kind": "data", "problem": "odd"}, again=True)
     assert spool.claim() is None
     (dead,) = (spool.folder / "dead").iterdir()
-    assert json.loads((dead / "reason.json").read_text())["problem"] == "away"
+    assert json.loads((dead / "reason.json").read_text())["problem"] == "odd"
     arrive(spool)
     assert spool.claim() is None  # it is known to fail
 

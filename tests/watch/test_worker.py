@@ -83,6 +83,40 @@ def test_an_archive_that_stays_away_leaves_a_reason(spool):
     assert reason(spool) == {"kind": "archive", "problem": "http://a does not answer"}
 
 
+def test_one_target_that_stays_away_keeps_nothing_from_the_others_and_sent_again_it_gets_its_own(spool):
+    away, sent, read = [True], [], Reader()
+
+    def absent(paths):
+        if away:
+            raise ArchiveError("away")
+        sent.append("first")
+
+    targets = {"A@a:1": absent, "B@b:1": lambda paths: sent.append("second")}
+    while study := spool.claim():
+        serve(spool, study, read, targets)
+    assert sent == ["second"]
+    assert reason(spool)["kind"] == "archive"
+    away.clear()
+    spool.add("1.2", "1.2.1", b"DICM")  # the archive sends the study once more
+    spool.settle(0.0)
+    while study := spool.claim():
+        serve(spool, study, read, targets)
+    assert sent == ["second", "first"]
+    assert read.calls == 1
+    assert spool.idle()
+    assert not spool.given_up()
+
+
+def test_a_scan_that_could_not_be_read_is_not_tried_when_it_comes_again(spool):
+    read = Reader(PatientError("Doe", "no lungs", "Give a chest."))
+    work(spool, read)
+    spool.add("1.2", "1.2.1", b"DICM")
+    spool.settle(0.0)
+    work(spool, read)
+    assert read.calls == 1
+    assert spool.given_up()
+
+
 def test_a_scan_that_cannot_be_read_is_not_tried_again(spool):
     read = Reader(PatientError("Doe", "no lungs", "Give a chest."), RuntimeError("Doe"))
     work(spool, read)
