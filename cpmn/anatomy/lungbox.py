@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from cpmn.anatomy.lungs import no_lungs, segment_lungs
 from cpmn.config.crop import CropConfig
-from cpmn.errors import CpmnError
+from cpmn.errors import MachineError
 from cpmn.volume.box import Box, bounding_box
 from cpmn.volume.images import image_like, voxel_ml
 from cpmn.volume.voxels import between
@@ -108,7 +108,7 @@ def _installed(module: str, name: str, *, package: str) -> Callable:
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        raise CpmnError(
-            f"crop.lungs is '{package}', but the package {package} is not installed here. "
-            f"Install it (pip install {package}), or set crop.lungs to 'classical'."
+        raise MachineError(  # no patient is to be excluded for that
+            f"crop.lungs is '{package}', but the package {package} is not installed here: "
+            f"install it (pip install {package}), or set crop.lungs to 'classical'"
         ) from error

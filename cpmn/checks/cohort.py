@@ -15,8 +15,16 @@ PHASES = ("nct", "ctpa")
 
 
 def read_records(convert: Path, patients: Iterable[Patient]) -> dict[str, dict[str, Any]]:
-    """JSON of each patient's converted scans by phase; those of excluded patients are empty files and left out."""
-    paths = {(p.patient_id, phase): convert / p.patient_id / f"{phase}.json" for p in patients for phase in PHASES}
+    """JSON of each patient's converted scans by phase; those of excluded patients are empty files and left out.
+
+    What a row named before may lie there still: it is read no more.
+    """
+    paths = {
+        (p.patient_id, phase): convert / p.patient_id / f"{phase}.json"
+        for p in patients
+        for phase in PHASES
+        if getattr(p, phase)
+    }
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     for (name, phase), path in paths.items():
         if path.is_file() and path.stat().st_size:

@@ -15,7 +15,6 @@ from highdicom.seg import (
     SegmentDescription,
     segread,
 )
-from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import SegmentationStorage
@@ -23,7 +22,7 @@ from pydicom.valuerep import DSfloat
 
 import cpmn
 from cpmn.dicom.scanfiles import ScanFiles
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, blame_machine
 
 NAME = "CPMN"
 CHARACTERS = "ISO_IR 192"  # whatever the scan's own is, names are read by then
@@ -127,13 +126,16 @@ def segment(number: int, label: str, category: Code, kind: Code, **further) -> S
 def read_segmentation(path: Path) -> sitk.Image:
     """Numbers of the segments (uint16), 0 where there is none, from the first slice with a mark to the last.
 
-    Raises CpmnError for what is no DICOM Segmentation, has segments that overlap, fractions, or places that form no
-    regular grid.
+    Raises CpmnError for what is absent or no DICOM Segmentation, has segments that overlap, fractions, or places that
+    form no regular grid.
     """
+    if not path.is_file():
+        raise CpmnError(f"{path} does not exist, or is no file. Check the path.")
     try:
         found = segread(path)
         volume = found.get_volume(combine_segments=True, dtype=np.uint16)
-    except (AttributeError, InvalidDicomError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # pydicom and highdicom end in many ways for a damaged file
+        blame_machine(error, path)
         wanted = f"a DICOM Segmentation ({SegmentationStorage})"
         raise CpmnError(f"{path} cannot be read as {wanted}: {error}") from error
     image = sitk.GetImageFromArray(volume.array)

@@ -2,21 +2,25 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cpmn.dicom.archive import files_below
+from cpmn.errors import CpmnError
 
 ROOT = Path(__file__).parents[2]
 IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(cpmn[\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n]+)", re.MULTILINE)
 """An import statement: the module after `from`, and what is imported."""
+HEADERS = (".mhd", ".nhdr", ".hdr")  # image formats whose voxels lie in another file of the same name
 
 
 def source_files(module: str) -> list[str]:
     """Absolute paths of `module` (dotted, inside `cpmn`) and of every `cpmn` module that it imports, at any depth.
 
-    Imports are read from the text, so that nothing is executed; those inside functions count too. Templates and other
-    data files beside a package's modules belong to the package.
+    Imports are read from the text, so that nothing is executed; those inside functions count too. To a module that
+    names a template belong all templates beside it.
     """
     found: set[str] = set()
     waiting = [module]
@@ -26,31 +30,54 @@ def source_files(module: str) -> list[str]:
             found.add(name)
             waiting += [*_imports(name), *_parents(name)]
     paths = {_path(name) for name in found}
-    data = {file for path in paths for file in (path.parent / "templates").glob("*") if path.name != "__init__.py"}
+    data = {file for path in paths if ".j2" in _text(path) for file in (path.parent / "templates").glob("*.j2")}
     return sorted(str(path) for path in paths | data)
 
 
-def code_hash(*modules: str) -> str:
-    """SHA-256 over the source files of some modules (see `source_files`): their paths in the project and contents."""
-    paths = sorted({path for module in modules for path in source_files(module)})
-    facts = [(str(Path(path).relative_to(ROOT)), _digest(path)) for path in paths]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
+def code_of(*modules: str) -> dict[str, str]:
+    """By module, SHA-256 over its source files (see `source_files`): their paths in the project and contents.
+
+    As a parameter of a rule it runs the rule again where code changed: Snakemake does not see that of imported modules.
+    As inputs the forty files of each job were half of all that Snakemake had to look at.
+    """
+    return {module: _code(module) for module in modules}
+
+
+def _code(module: str) -> str:
+    paths = map(Path, source_files(module))
+    return _hash([(str(path.relative_to(ROOT)), _text(path)) for path in paths])
+
+
+def require_code(wanted: Mapping[str, str]) -> None:
+    """Raise CpmnError unless the code is the one whose `code_of` this is: a job would be recorded with code that it did
+    not run."""
+    changed = [module for module, code in wanted.items() if code_of(module)[module] != code]
+    if changed:
+        raise CpmnError(f"the code of {', '.join(changed)} changed since this run began. Give the same command again.")
 
 
 @cache
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-def listing(folder: Path) -> str:
-    """SHA-256 over path, size and time (s) of the files below `folder`: changes with any of them, unlike its own time.
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
-    Hidden files are left out, because a file browser writes them by itself.
+
+def listing(scan: Path) -> str:
+    """SHA-256 over path, size and time (s) of a file, or of the files below a folder: it changes with any of them.
+
+    A folder's own time does not, and an older file that takes a file's place is not newer than what was made of it.
+    Hidden files are left out, because a file browser writes them by itself. To a header belong the files of its name.
     """
-    files = [path for path in files_below(folder) if not path.name.startswith(".")]
-    facts = [(str(path.relative_to(folder)), path.stat()) for path in files]
-    rows = sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts)
-    return hashlib.sha256(repr(rows).encode()).hexdigest()
+    if scan.is_dir():
+        folder, files = scan, files_below(scan)
+    else:
+        folder = scan.parent
+        files = [path for path in folder.glob("*") if path.stem == scan.stem] if scan.suffix in HEADERS else [scan]
+    facts = [(str(path.relative_to(folder)), path.stat()) for path in files if not path.name.startswith(".")]
+    return _hash(sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts))
 
 
 @cache
@@ -61,7 +88,7 @@ def _imports(module: str) -> tuple[str, ...]:
     took it 0.9 s.
     """
     names = []
-    for base, imported in IMPORT.findall(_path(module).read_text(encoding="utf-8")):
+    for base, imported in IMPORT.findall(_text(_path(module))):
         parts = [re.sub(r"#.*", "", part).split(" as ")[0].strip(" ()\n") for part in imported.split(",")]
         names += [base, *(f"{base}.{part}" for part in parts if part)] if base else parts
     return tuple(name for name in names if name.split(".")[0] == "cpmn" and _exists(name))

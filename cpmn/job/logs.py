@@ -2,19 +2,22 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from cpmn.errors import CpmnError, MachineError, trouble_of_machine
+from cpmn.job.dependencies import require_code
 
 USER_ERROR = 2  # exit code of everything that the user can put right
 
 
 @contextmanager
-def job_log(path: Path | str) -> Iterator[None]:
+def job_log(path: Path | str, code: Mapping[str, str] | None = None) -> Iterator[None]:
     """Log to `path` and to standard error; a CpmnError, or trouble of the machine, ends the process with its
     message and exit code 2.
+
+    code : of the job as its parameters name it; the job does not run with another (`require_code`).
 
     The traceback of any other exception goes to the log as well.
     """
@@ -28,6 +31,7 @@ def job_log(path: Path | str) -> Iterator[None]:
     )
     logging.getLogger(__name__).info("python %s", sys.prefix)  # which environment a job really ran in
     try:
+        require_code(code or {})
         yield
     except CpmnError as error:
         logging.getLogger(__name__).error("%s", error)

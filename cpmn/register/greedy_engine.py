@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from cpmn.config.register import RegisterConfig
-from cpmn.errors import CpmnError, blame_machine
+from cpmn.errors import CpmnError, MachineError, blame_machine
 from cpmn.files import written_atomically
 from cpmn.register.prepare import Side
 from cpmn.volume.images import write_image
@@ -29,13 +29,13 @@ DEFORMABLE = "-m NCC 2x2x2 -sv"  # radius 2 and stationary velocity: what measur
 def load_greedy() -> Any:
     """The class `Greedy3D` of picsl-greedy.
 
-    Raises CpmnError if the package is not installed.
+    Raises MachineError if the package is not installed: no patient is to be excluded for that.
     """
     try:
         return importlib.import_module("picsl_greedy").Greedy3D
     except ImportError as error:
-        remedy = "Install it (pip install 'cpmn[greedy]'), or set register.engine to ants"
-        raise CpmnError(f"register.engine is greedy, but picsl-greedy is not installed. {remedy}.") from error
+        remedy = "install it (pip install 'cpmn[greedy]'), or set register.engine to ants"
+        raise MachineError(f"register.engine is greedy, but picsl-greedy is not installed: {remedy}") from error
 
 
 def run_greedy(
@@ -43,7 +43,7 @@ def run_greedy(
 ) -> None:
     """Register the working images and write the same three files as `run_ants`, with the same meaning.
 
-    Raises CpmnError if greedy is not installed or gives no transform.
+    Raises CpmnError if greedy gives no transform, MachineError if it is not installed.
     """
     greedy = load_greedy()()
     room = [round(PADDING_MM / step) for step in fixed.working.GetSpacing()]

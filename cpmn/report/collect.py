@@ -142,7 +142,7 @@ def number(text: Any) -> float | None:
 
 
 def _exclusions(results: Path, patients: list[Patient]) -> dict[str, Exclusion]:
-    rows = {patient.patient_id: patient for patient in patients}
+    rows = {patient.patient_id: patient for patient in patients if patient.nct}  # others may have left older files
     return {
         name: Exclusion(name, status["stage"], without_paths(status["reason"], rows[name]))
         for name, status in exclusions(rows, results).items()

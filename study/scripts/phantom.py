@@ -6,7 +6,7 @@ from cpmn.config.phantom import PhantomConfig
 from cpmn.job.logs import job_log
 from cpmn.phantom.stage import write_patient, write_truth
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     config = PhantomConfig.model_validate(snakemake.params.settings)
     write = write_patient if snakemake.params.paired else write_truth
     for name in snakemake.params.names:

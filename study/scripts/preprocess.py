@@ -7,7 +7,7 @@ from cpmn.config.root import load_config
 from cpmn.job.logs import job_log
 from study.preprocess import preprocess_patient
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     config = load_config(snakemake.params.settings)
     for row in snakemake.params.patients:
         preprocess_patient(

@@ -12,7 +12,7 @@ from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.dicom.scan import read_scan
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, MachineError
 from cpmn.volume.box import Box
 from cpmn.volume.images import image_like, read_image, voxel_ml
 
@@ -194,7 +194,7 @@ def test_heads_have_no_lungs(real_data, name):
 @pytest.mark.parametrize("package", ["lungmask", "totalsegmentator"])
 def test_a_package_that_is_not_installed(phantoms, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(CpmnError, match=f"crop.lungs is '{package}', but the package {package} is not installed"):
+    with pytest.raises(MachineError, match=f"crop.lungs is '{package}', but the package {package} is not installed"):
         find_lungs(phantoms["nct"].image, CropConfig.model_validate({"lungs": package}))
 
 

@@ -4,10 +4,12 @@ import ast
 import os
 from pathlib import Path
 
+import pytest
 import yaml
 
 import cpmn.job.dependencies as sources
-from cpmn.job.dependencies import ROOT, code_hash, listing, source_files
+from cpmn.errors import CpmnError
+from cpmn.job.dependencies import ROOT, code_of, listing, require_code, source_files
 
 
 def names(module):
@@ -67,13 +69,17 @@ def test_the_hash_of_code_is_of_what_it_says_wherever_and_whenever_it_was_writte
         for name, text in texts.items():
             (package / f"{name}.py").write_text(text)
         monkeypatch.setattr(sources, "ROOT", tmp_path / folder)
-        sources._digest.cache_clear()
-        return code_hash("cpmn.made_up_stage")
+        sources._text.cache_clear()
+        sources._imports.cache_clear()
+        return code_of("cpmn.made_up_stage")
 
     first = found("one")
     assert found("two") == first
+    require_code(first)
     assert found("two", "x = 2\n") != first
-    assert code_hash("cpmn.made_up_stage", "cpmn.made_up_other") != code_hash("cpmn.made_up_stage")
+    with pytest.raises(CpmnError, match=r"the code of cpmn\.made_up_stage changed since this run began"):
+        require_code(first)
+    assert list(code_of("cpmn.made_up_stage", "cpmn.made_up_other")) == ["cpmn.made_up_stage", "cpmn.made_up_other"]
 
 
 def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
@@ -90,6 +96,18 @@ def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
     assert listing(tmp_path) == before
     (tmp_path / "series/2.dcm").rename(tmp_path / "2.dcm")
     assert listing(tmp_path) != before
+
+
+def test_a_listing_of_a_file_changes_with_an_older_one_in_its_place_and_with_the_voxels_of_a_header(tmp_path):
+    header, voxels, mask = (tmp_path / name for name in ("a.mhd", "a.raw", "mask.nii.gz"))
+    for path in (header, voxels, mask):
+        path.write_text("x")
+        os.utime(path, (5, 5))
+    before = [listing(path) for path in (header, mask)]
+    os.utime(mask, (4, 4))
+    voxels.write_text("y" * 2)
+    after = [listing(path) for path in (header, mask)]
+    assert all(one != other for one, other in zip(before, after, strict=True))
 
 
 def test_imports_are_those_of_the_parsed_text():

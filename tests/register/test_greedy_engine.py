@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from hypothesis import given
 
 from cpmn.config.register import RegisterConfig
-from cpmn.errors import PatientError
+from cpmn.errors import MachineError
 from cpmn.files import read_json
 from cpmn.register.greedy_engine import _lps_affine, _ras_matrix
 from cpmn.register.stage import register_patient
@@ -32,7 +32,7 @@ def test_matrices_survive_the_turn_of_axes(values):
 
 def test_a_missing_package_is_named(chest_pair, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "picsl_greedy", None)
-    with pytest.raises(PatientError, match=r"picsl-greedy is not installed. Install it .*, or set register.engine"):
+    with pytest.raises(MachineError, match=r"picsl-greedy is not installed: install it .*, or set register.engine"):
         register_patient("p1", chest_pair.nct, chest_pair.ctpa, tmp_path, GREEDY, threads=1)
 
 

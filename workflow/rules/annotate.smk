@@ -18,7 +18,8 @@ rule annotate_crop:
         "../envs/images.yaml"
     params:
         code=code_of("cpmn.annotate.crops"),
-        patient=row_of,
+        patient=row_of(),
+        masks=facts_of("ctpa_mask"),
         settings=CONFIG.crop.model_dump(mode="json"),
         unannotated=CONFIG.train.unannotated,
     script:
@@ -42,7 +43,7 @@ rule annotate_train:
     conda:
         "../envs/train.yaml"
     params:
-        code=code_of("cpmn.train.launch", "cpmn.config.annotate"),
+        code=code_of("cpmn.train.launch", "cpmn.train.__main__", "cpmn.config.annotate"),
         patients=annotate_fold_of,
         labels={name: COHORT[name].label for name in READERS["teachers"]},
         settings=CONFIG.annotate.training(CONFIG.train.machine).model_dump(mode="json"),
@@ -76,7 +77,8 @@ rule annotate:
         "../envs/train.yaml"
     params:
         code=code_of("cpmn.annotate.stage"),
-        patient=row_of,
+        patient=row_of(),
+        scan=facts_of("ctpa"),
         settings=CONFIG.annotate.model_dump(mode="json"),
         crop=CONFIG.crop.model_dump(mode="json"),
         convert=CONFIG.convert.model_dump(mode="json"),

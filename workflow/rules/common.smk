@@ -28,7 +28,7 @@ from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.cohort.roles import set_apart, teaching_nobody
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
-from cpmn.job.dependencies import code_hash, listing
+from cpmn.job.dependencies import code_of, listing
 from cpmn.job.status import left_out
 from cpmn.cohort.splits import split_cohort
 
@@ -63,6 +63,7 @@ CTPA_ALONE = [name for name, patient in COHORT.items() if not patient.nct]
 WITH_NCT = [name for name in PATIENTS if name not in CTPA_ALONE]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels and patient.nct]
 VARIANTS = variant_records(CONFIG)
+REFERENCES = ("nct_truth", "nct_mask")
 
 if earlier := or_stop(left_out, PATIENTS, Path("results")) if workflow.is_main_process else {}:
     logger.warning(
@@ -80,20 +81,17 @@ wildcard_constraints:
 def expected(path):
     """Whether a file that the sheet names is there, or lies in `data`: there rules make it, perhaps those of a workflow
     that takes this one as a module."""
-    return path is not None and (path.exists() or path.is_relative_to(Path("data").absolute()))
+    return path is not None and (path.exists() or in_data(path))
+
+
+def in_data(path):
+    """Whether a path lies in the run's folder `data`, whose files rules may make."""
+    return path.is_relative_to(Path("data").absolute())
 
 
 def until_used(path):
     """An output that preprocessing alone needs."""
     return path if CONFIG.keep_intermediates else temp(path)
-
-
-def code_of(*modules):
-    """What the code of a stage is, for its parameters: Snakemake does not see a change in imported modules by itself.
-
-    As inputs the forty files of each job were half of all that Snakemake had to look at.
-    """
-    return code_hash(*modules)
 
 
 def of_today(path):
@@ -103,24 +101,36 @@ def of_today(path):
 
 
 def scans_of(*columns):
-    """Input function: the files that a patient's row names, as far as they exist (absence is the job's to report)."""
+    """Input function: the files that a patient's row names and rules make, as far as they exist.
+
+    Of all others `facts_of` says what they are; that one is absent is the job's to report.
+    """
 
     def scans(wildcards):
         patient = patient_of(wildcards)
         if CONFIG.cohort is None:
             return [f"data/phantom/{wildcards.patient}"]
         named = [getattr(patient, column) for column in columns]
-        return [str(path) for path in named if path and path.exists() and of_today(path)]
+        return [str(path) for path in named if path and path.exists() and in_data(path) and of_today(path)]
 
     return scans
 
 
-def slices_of(wildcards):
-    """What lies in the folders of a patient's scans: a file overwritten in place does not change its folder."""
-    if CONFIG.cohort is None:
-        return []
-    patient = patient_of(wildcards)
-    return [listing(path) for path in (patient.nct, patient.ctpa) if path and path.is_dir()]
+def facts_of(*columns):
+    """Parameter function: what the files are that a patient's row names. One that is put in another's place may be older."""
+
+    def facts(wildcards):
+        return [] if CONFIG.cohort is None else listings([patient_of(wildcards)], columns)
+
+    return facts
+
+
+def listings(patients, columns):
+    """What the folders are that rows name, and the files but for those in `data`, which rules may only make later."""
+    named = [getattr(patient, column) for patient in patients for column in columns]
+    return [
+        listing(path) for path in named if path and (path.is_dir() or path.exists() and not in_data(path))
+    ]
 
 
 def any_of(names):
@@ -142,12 +152,17 @@ def patient_of(wildcards):
     return COHORT[wildcards.patient]
 
 
-def row_of(wildcards):
-    """What preprocessing may know of a patient: never the reference for scoring, nor the split.
+def row_of(*without):
+    """Parameter function: what preprocessing may know of a patient: never the reference for scoring, nor the split.
 
-    Vessel masks have a job of their own.
+    Vessel masks have a job of their own. Columns that a stage does not read are `without`, so that it need not run again.
     """
-    return patient_of(wildcards).model_dump(mode="json", exclude={"nct_truth", "vessels", "split", "group"})
+
+    def row(wildcards):
+        hidden = {"nct_truth", "vessels", "split", "group", *without}
+        return patient_of(wildcards).model_dump(mode="json", exclude=hidden)
+
+    return row
 
 
 def vessels_of(wildcards):
@@ -295,8 +310,15 @@ def masks_of(wildcards):
 
 
 def references(wildcards):
-    """Files that only evaluation may read, as far as they are to be expected."""
+    """Files that only evaluation may read, as far as rules make them."""
     if CONFIG.cohort is None:
         return collect("data/phantom/{patient}", patient=SCORED)
-    named = [getattr(COHORT[name], key) for name in SCORED for key in ("nct_truth", "nct_mask")]
-    return [str(path) for path in named if expected(path) and not (path.exists() and not of_today(path))]
+    named = [getattr(COHORT[name], key) for name in SCORED for key in REFERENCES]
+    return [
+        str(path) for path in named if path and in_data(path) and not (path.exists() and not of_today(path))
+    ]
+
+
+def reference_facts(wildcards):
+    """What those files are."""
+    return [] if CONFIG.cohort is None else listings([COHORT[name] for name in SCORED], REFERENCES)

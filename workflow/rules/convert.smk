@@ -16,9 +16,9 @@ rule convert:
         "../envs/images.yaml"
     params:
         code=code_of("cpmn.convert.stage"),
-        patient=row_of,
+        patient=row_of("ctpa_mask", "nct_mask"),
         settings=CONFIG.convert.model_dump(mode="json"),
-        slices=slices_of,
+        scans=facts_of("nct", "ctpa"),
     script:
         "../scripts/convert.py"
 

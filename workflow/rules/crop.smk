@@ -65,5 +65,6 @@ rule crop_vessels:
     params:
         code=code_of("cpmn.crop.artery_vein"),
         vessels=vessels_of,
+        mask=facts_of("vessels"),
     script:
         "../scripts/crop_vessels.py"

@@ -38,6 +38,7 @@ rule evaluate:
     params:
         code=code_of("cpmn.evaluate.stage"),
         cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
+        references=reference_facts,
         settings=CONFIG.evaluate.model_dump(mode="json"),
         trained=settings_of,
         crop=CONFIG.crop.model_dump(mode="json"),

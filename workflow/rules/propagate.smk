@@ -22,7 +22,8 @@ rule propagate:
         "../envs/images.yaml"
     params:
         code=code_of("cpmn.propagate.stage"),
-        patient=row_of,
+        patient=row_of(),
+        masks=facts_of("ctpa_mask", "nct_mask"),
         settings=CONFIG.propagate.model_dump(mode="json"),
         unannotated=CONFIG.train.unannotated,
     script:

@@ -35,7 +35,7 @@ rule train:
     conda:
         "../envs/train.yaml"
     params:
-        code=code_of("cpmn.train.launch"),
+        code=code_of("cpmn.train.launch", "cpmn.train.__main__", "cpmn.job.status"),
         patients=fold_of,
         labels=labels_of,
         paired=paired_patients,

@@ -11,7 +11,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     patient = Patient.model_validate(snakemake.params.patient)
     run_patient_stage(
         lambda: crop_ctpa(

@@ -13,7 +13,7 @@ from cpmn.files import write_json, write_table
 from cpmn.job.logs import job_log
 from cpmn.model.ensemble import load_folds
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     asked, out = snakemake.params, snakemake.output
     folder, config = Path(out.metrics).parent, AnnotateConfig.model_validate(asked.settings)
     folds = asked.readers["folds"]

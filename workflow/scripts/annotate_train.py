@@ -12,7 +12,7 @@ from cpmn.job.status import read_status
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     asked, folder = snakemake.params, Path(snakemake.output.model).parent
     crops = folder.parent / "crop"
     parts = {"training": asked.patients["train"], "validation": asked.patients["held"]}

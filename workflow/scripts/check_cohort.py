@@ -11,7 +11,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.files import write_json
 from cpmn.job.logs import job_log
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     patients = [Patient.model_validate(row) for row in snakemake.params.cohort]
     output = Path(snakemake.output[0])
     findings = settle(check_cohort(patients, read_records(output.parent, patients)))

@@ -6,7 +6,7 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.compare import compare_variants, summarise_variants
 from cpmn.job.logs import job_log
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     comparison = Path(snakemake.output.comparison)
     compare_variants(
         variants=snakemake.params.variants,

@@ -11,7 +11,7 @@ from cpmn.convert.stage import convert_patient
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     patient = Patient.model_validate(snakemake.params.patient)
     config = ConvertConfig.model_validate(snakemake.params.settings)
     run_patient_stage(

@@ -10,7 +10,7 @@ from cpmn.crop.stage import crop_patient
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     name = snakemake.wildcards.patient
     ctpa = snakemake.input.get("ctpa_in_nct")
     run_patient_stage(

@@ -9,7 +9,7 @@ from cpmn.crop.artery_vein import crop_vessels
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     name = snakemake.wildcards.patient
     run_patient_stage(
         lambda: crop_vessels(

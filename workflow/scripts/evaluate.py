@@ -15,7 +15,7 @@ from cpmn.job.logs import job_log
 from cpmn.job.status import excluded_patients
 from cpmn.track import attempt, sync_variant, track_of
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     track = track_of(snakemake.config)
     variant, folder = snakemake.wildcards.variant, Path(snakemake.output.metrics).parent
     results = folder.parents[1]
@@ -26,7 +26,7 @@ with job_log(snakemake.log[0]):
         splits=read_splits(Path(snakemake.input.splits), patients),
         patients=patients,
         results=results,
-        excluded=excluded_patients([patient.patient_id for patient in patients], results),
+        excluded=excluded_patients([patient.patient_id for patient in patients if patient.nct], results),
         folder=folder,
         config=EvaluateConfig.model_validate(snakemake.params.settings),
         threads=snakemake.threads,

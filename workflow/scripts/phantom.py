@@ -9,6 +9,6 @@ from cpmn.config.phantom import PhantomConfig
 from cpmn.job.logs import job_log
 from cpmn.phantom.stage import write_patient
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     config = PhantomConfig.model_validate(snakemake.params.settings)
     write_patient(config, snakemake.wildcards.patient, Path(snakemake.output[0]))

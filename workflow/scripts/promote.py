@@ -8,7 +8,7 @@ from cpmn.job.logs import job_log
 from cpmn.track import track_of
 from cpmn.track.champion import promote
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     if not track_of(snakemake.config)["run_id"]:
         raise CpmnError("a champion needs MLflow: set track.enabled to true, and check that track.uri can be reached.")
     output = Path(snakemake.output[0])

@@ -11,7 +11,7 @@ from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 from cpmn.propagate.stage import propagate_patient
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     patient = Patient.model_validate(snakemake.params.patient)
     annotated = [*snakemake.input.get("annotated", [])]
     paired = {name: Path(snakemake.input[name]) for name in ("ctpa", "affine", "warp") if patient.ctpa}

@@ -10,7 +10,7 @@ from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
 from cpmn.register.stage import register_patient
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     name = snakemake.wildcards.patient
     config = RegisterConfig.model_validate(snakemake.params.settings)
     nct, ctpa = Path(snakemake.input.nct), Path(snakemake.input.ctpa)

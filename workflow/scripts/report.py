@@ -11,7 +11,7 @@ from cpmn.job.logs import job_log
 from cpmn.report.stage import write_report
 from cpmn.track import attempt, sync_results, track_of
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     config, track = load_config(snakemake.params.config), track_of(snakemake.config)
     flags = {key: track[key] for key in ("data_hash", "commit", "cohort", "difficulty")}
     output = Path(snakemake.output.page).parent

@@ -12,13 +12,14 @@ from cpmn.track import LiveFold, track_of
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], snakemake.params.get("code")):
     asked, folder = snakemake.params, Path(snakemake.output.model).parent
     results = folder.parents[2]
     crops = results / "annotate" / "crop"
     part = {**asked.patients, "train": [name for name in asked.patients["train"] if name in asked.labels]}
     names = [*part["train"], *part["validation"]]
-    excluded = excluded_patients(names, results) | excluded_ctpas(asked.ctpa_alone, crops)
+    with_nct = [name for name in names if name not in asked.ctpa_alone]
+    excluded = excluded_patients(with_nct, results) | excluded_ctpas(asked.ctpa_alone, crops)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
     require_patients(len(names), excluded, asked.min_patients)
     job = FoldJob(
