@@ -127,7 +127,9 @@ def _add_patient(proposal: Proposal, name: str, headers: list[Header], config: C
         else:
             hours = None
             missing = "no NCT" if ctpa else "no CTPA" if nct else "neither NCT nor CTPA"
-            proposal.warnings.append(f"{name}: visit {number} has {missing} that can be used, and gives no pair")
+            far = ctpa and any(_may_be(item, "nct") for item in visit)
+            why = f"within {config.maximum_interval_hours:g} hours of its CTPA" if far else "that can be used"
+            proposal.warnings.append(f"{name}: visit {number} has {missing} {why}, and gives no pair")
         for item in visit:
             proposal.series.append(_of_visit(row, number, item, taken, hours, config))
 
@@ -226,7 +228,9 @@ def _of_visit(
     phase = "ctpa" if item.contrast.evidence == "present" else "nct"
     best = taken[phase]
     if best is None:
-        return _series_row(row, number, "left out", item, f"not taken as NCT: {virtual_kind(item.first)}")
+        made = virtual_kind(item.first)
+        why = f"not taken as NCT: {made}" if made else f"no CTPA within {config.maximum_interval_hours:g} hours"
+        return _series_row(row, number, "left out", item, why)
     if rank(item, phase, config) > rank(best, phase, config):
         other = "CTPA" if phase == "nct" else "NCT"
         why = f"goes less well with the {other} taken: of another study, or too far from it in time"

@@ -35,9 +35,8 @@ def export_model(results: Path, variant: str, path: Path, licence: str | None = 
     files = RunFiles(results, variant)
     decision = verified(files)
     names = [DECISION_FILE, *(name for fold in sorted(decision.folds) for name in fold_files(fold))]
-    card = files.path(CARD_FILE)
     texts = {
-        CARD_FILE: facts(decision) + ("\n" + card.read_text(encoding="utf-8") if card.is_file() else ""),
+        CARD_FILE: facts(decision) + _card(files),
         LICENCE_FILE: licence_text(licence),
     }
     with written_atomically(path) as temporary:
@@ -48,6 +47,14 @@ def export_model(results: Path, variant: str, path: Path, licence: str | None = 
                 _add(made, name, text.encode())
         verified(ZippedFiles(temporary))  # read back before it gets its name
     return decision
+
+
+def _card(files: RunFiles) -> str:
+    """The report's model card, if it was written after the decision: an older one is of the run before."""
+    card, decision = (files.path(name) for name in (CARD_FILE, DECISION_FILE))
+    if not card.is_file() or card.stat().st_mtime_ns < decision.stat().st_mtime_ns:
+        return ""
+    return "\n" + card.read_text(encoding="utf-8")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

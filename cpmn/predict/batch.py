@@ -14,7 +14,7 @@ from cpmn.dicom.imagefile import SUFFIXES
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_table, write_table
 from cpmn.predict.model import Model
-from cpmn.predict.stage import FAILURE, Scan, convert_series, predict_series, request_key
+from cpmn.predict.stage import DICOM_OUTPUTS, FAILURE, Scan, convert_series, predict_series, request_key
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,8 @@ def _is_read(study: Study, folder: Path, model: Model, options: Mapping[str, Any
         same &= record["request"] == request_key(study.source, study.series_uid, options)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return same and not (folder / FAILURE).exists()
+    whole = not options.get("dicom") or all((folder / name).is_file() for name in DICOM_OUTPUTS)  # they are written last
+    return same and whole and not (folder / FAILURE).exists()
 
 
 def _of_sheet(path: Path) -> Iterable[Study]:

@@ -107,6 +107,12 @@ def simulated(found: Results) -> str:
     return made_up(facts.get("scanner") for scans in found.conversion.values() for facts in scans.values())
 
 
+def unknown_makers(found: Results) -> bool:
+    """Whether a scan does not say what made it, as an image file does not: it may be a phantom's."""
+    records = [facts.get("scanner") or {} for scans in found.conversion.values() for facts in scans.values()]
+    return not all(scanner.get("manufacturer") for scanner in records)
+
+
 def read_optional(path: Path) -> dict[str, Any]:
     """JSON object of `path`; empty where the file is absent or empty (the patient was excluded)."""
     if not path.is_file() or path.stat().st_size == 0:

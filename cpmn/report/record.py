@@ -20,7 +20,7 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
     """
     plans, machine = results.plans, versions()
     return {
-        "synthetic": bool(flags.get("synthetic")),
+        "synthetic": flags.get("synthetic"),
         "simulated": flags.get("simulated") or None,
         "cohort": flags.get("cohort") or None,
         "difficulty": flags.get("difficulty") or None,

@@ -16,7 +16,16 @@ from cpmn.config.root import Config
 from cpmn.files import write_json, write_text
 from cpmn.pages import templates
 from cpmn.report.card import TEMPLATES, model_card
-from cpmn.report.collect import Results, collect, labels, number, read_optional, read_optional_frame, simulated
+from cpmn.report.collect import (
+    Results,
+    collect,
+    labels,
+    number,
+    read_optional,
+    read_optional_frame,
+    simulated,
+    unknown_makers,
+)
 from cpmn.report.estimates import estimate_text, headline, metric_table, score_text, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
 from cpmn.report.gallery import build_gallery
@@ -86,15 +95,15 @@ def write_report(
     ----------
     results : folder with what the stages wrote; whatever is optional there may be absent.
     variants : `{name: {"base": ..., "seed": ...}}` in the order in which they are shown.
-    flags : `synthetic` (bool; also set where the scans' own headers say so), `data_hash`, `commit`, `cohort` and
-        `difficulty` (text, may be empty or absent).
+    flags : `synthetic` (bool; the scans' own headers may say so too, and where one says nothing it is not known),
+        `data_hash`, `commit`, `cohort` and `difficulty` (text, may be empty or absent).
 
     Raises CpmnError naming the file for a result that is there but cannot be read.
     """
     found = collect(results, patients, variants)
     facts = {key: flags.get(key) for key in ("synthetic", "data_hash", "commit", "cohort", "difficulty")}
     facts["simulated"] = simulated(found) or ("all" if facts["synthetic"] else "")
-    facts["synthetic"] = bool(facts["simulated"])
+    facts["synthetic"] = True if facts["simulated"] else None if unknown_makers(found) else False
     context = _context(found, config, facts)
     page = templates(TEMPLATES, escape=True).get_template("page.html.j2").render(context)
     write_text(output / "index.html", page)

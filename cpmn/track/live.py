@@ -56,14 +56,18 @@ class LiveFold:
     def _work(self) -> None:
         with harmless("recording a training"):
             runs = Runs(self._track, self._folder.parents[2])
-            run_id = runs.fold(self._folder.parent.name, self._folder.name.removeprefix("fold-"))
-            runs.client.update_run(run_id, status="RUNNING")
+            variant = self._folder.parent.name
+            run_id = runs.fold(variant, self._folder.name.removeprefix("fold-"))
+            concerned = (run_id, runs.variant(variant), self._track["run_id"])
+            for one in concerned:
+                runs.client.update_run(one, status="RUNNING")
             with _system_metrics(run_id, self._track["uri"]):
                 self._send_epochs(runs.client, run_id)
             if self._status == "FINISHED":
                 sync_fold(self._track, self._folder)
             else:
-                runs.client.set_terminated(run_id, self._status)
+                for one in concerned:  # those above it are not finished either; what goes on sets them right
+                    runs.client.set_terminated(one, self._status)
 
     def _send_epochs(self, client: Any, run_id: str) -> None:
         """Send rows as they come; those that fail go with the next."""

@@ -47,14 +47,25 @@ def current_track(path: Path, run: Mapping[str, Any], uri: str, enabled: bool = 
     with locked(path.with_name(".track.lock")):
         old = read_json(path) if path.is_file() else {}
         same, now = old.get("key") == key, datetime.now(UTC)
-        if same and (old["run_id"] or not enabled or now.timestamp() < old.get("failed", 0) + RETRY_SECONDS):
+        if same and not enabled:
+            return old | {"run_id": None}  # not written: switched on again, it goes on where it was
+        if same and (old["run_id"] or now.timestamp() < old.get("failed", 0) + RETRY_SECONDS):
             return old
         track = {**run, "uri": uri, "experiment": run["cohort"], "experiment_id": None, "run_id": None, "key": key}
         track["started"] = old["started"] if same else f"{now:%Y-%m-%d %H:%M:%S}"
         if enabled:
+            if old.get("run_id"):
+                attempt("ending the run before", end_unfinished, old)
             track |= attempt("starting a run", start_parent, track) or {"failed": now.timestamp()}
         write_json(path, track)
         return track
+
+
+def end_unfinished(track: Mapping[str, Any]) -> None:
+    """Mark a parent run as killed that nothing will finish, because data, configuration or code changed since."""
+    client = connect(track["uri"])
+    if client.get_run(track["run_id"]).info.status == "RUNNING":
+        client.set_terminated(track["run_id"], "KILLED")
 
 
 def start_parent(track: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A model as one file: what it holds, that it stands alone, and that a file of another's making does no harm."""
 
+import os
 import shutil
 import zipfile
 
@@ -50,6 +51,19 @@ def test_the_file_holds_the_model_and_nothing_else(packed):
     assert seal.sha256 in card
     assert "5 with PE, 6 without, on 2026-11-28" in card
     assert "Research use only" in card
+
+
+def test_a_report_s_card_goes_along_unless_it_is_of_the_run_before(results, tmp_path):
+    """A model is registered when it was evaluated, which is before the report is written anew."""
+    card, decision = results / "report/model_card.md", results / "evaluate/cpmn/decision.json"
+    card.parent.mkdir(exist_ok=True)
+    card.write_text("AUC of this run")
+    for age, there in ((10, False), (-10, True)):
+        os.utime(card, (decision.stat().st_mtime - age,) * 2)
+        path = tmp_path / f"{there}.cpmn"
+        export_model(results, "cpmn", path)
+        with zipfile.ZipFile(path) as opened:
+            assert ("AUC of this run" in opened.read("model_card.md").decode()) is there
 
 
 def test_the_same_model_gives_the_same_bytes(results, tmp_path):

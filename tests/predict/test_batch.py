@@ -14,7 +14,8 @@ from cpmn.predict import stage
 from cpmn.predict.batch import Study, predict_studies, studies_of
 from cpmn.predict.stage import request_key
 from cpmn.volume.images import write_image
-from tests.predict.conftest import chest
+from tests.dicom.conftest import write_series as write_series  # a fixture
+from tests.predict.conftest import chest, chest_series
 
 
 @pytest.fixture
@@ -78,6 +79,19 @@ def test_existing_results_of_the_same_model_are_left(studies, results, tmp_path,
     assert main(["seal", str(results), "--reason", "another model"]) == 0
     rows = predict_studies(load_model(results), chosen, out, skip_existing=True)
     assert [row["outcome"] for row in rows] == ["read", "read"]
+
+
+def test_without_all_its_dicom_files_a_result_is_not_whole(write_series, results, tmp_path, bright_spot):
+    """The process was killed between the record and its DICOM files, which come last."""
+    out, model = tmp_path / "out", load_model(results)
+    series = studies_of([chest_series(write_series, "scan")])
+    predict_studies(model, series, out, dicom=True)
+    (row,) = predict_studies(model, series, out, dicom=True, skip_existing=True)
+    assert row["outcome"] == "skipped"
+    (out / "scan/report.dcm").unlink()
+    (row,) = predict_studies(model, series, out, dicom=True, skip_existing=True)
+    assert row["outcome"] == "read"
+    assert (out / "scan/report.dcm").is_file()
 
 
 def test_the_next_scan_is_converted_while_one_is_read(studies, results, tmp_path, bright_spot, monkeypatch):

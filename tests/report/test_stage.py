@@ -119,6 +119,15 @@ def test_computed_scans_are_flagged_whatever_the_cohort_is_called(run, model, ba
     assert ("no clot changes the vessel" in page) is (simulated == "disease")
 
 
+def test_of_image_files_it_is_not_known_whether_they_are_made_up(run):
+    run.flags["synthetic"] = False
+    path = run.results / "convert" / "p02" / "nct.json"
+    write_json(path, read_json(path) | {"scanner": None})
+    assert BANNER not in run.write()
+    assert "Synthetic: not known" in (run.output / "model_card.md").read_text(encoding="utf-8")
+    assert read_json(run.output / "run.json")["synthetic"] is None
+
+
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_always_research_only(run, synthetic: bool):
     run.flags["synthetic"] = synthetic

@@ -18,6 +18,22 @@ def test_a_parent_is_kept_until_data_settings_or_code_change(folder):
     assert len(found | {first}) == 5
 
 
+def test_switched_off_nothing_is_sent_and_switched_on_again_the_run_goes_on(folder):
+    first = folder.track()["run_id"]
+    assert folder.track(enabled=False)["run_id"] is None
+    assert folder.track()["run_id"] == first
+
+
+def test_a_run_that_nothing_will_finish_is_ended(folder):
+    client, first = folder.client(), folder.track()["run_id"]
+    assert client.get_run(first).info.status == "RUNNING"
+    second = folder.track(commit="other")["run_id"]
+    assert client.get_run(first).info.status == "KILLED"
+    client.set_terminated(second)
+    folder.track(commit="third")
+    assert client.get_run(second).info.status == "FINISHED"
+
+
 def test_folds_that_start_at_once_share_one_parent(folder):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: folder.track()["run_id"], range(8)))
