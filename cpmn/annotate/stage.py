@@ -100,7 +100,7 @@ def measure_patient(
         "patient_id": patient,
         "label": label,
         "score": float(probability.max()),
-        "dice": dice(outline > 0, clots > 0) if label else None,
+        "dice": dice(outline > 0, clots > 0) if label and clots.any() else None,
         "clots": len(np.unique(clots[clots > 0])),
         "clots_found": len(np.unique(clots[(clots > 0) & (outline > 0)])),
         "outlined_ml": float(np.count_nonzero(outline) * voxel_ml(image)),
@@ -111,15 +111,16 @@ def measure_patient(
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means of `measure_patient`'s rows; a figure that nobody gives is None.
 
-    `dice` is the mean over PE patients, nothing outlined counts 0; `clots_found` the share of all clots; `false_ml` of
-    a normal; `auc` of the highest probability.
+    `dice` is the mean over PE patients with clots in the crop, nothing outlined counts 0; `clots_found` the share of
+    all clots; `false_ml` of a normal; `auc` of the highest probability.
     """
     pe, normal = ([row for row in rows if row["label"] == label] for label in (1, 0))
     clots = sum(row["clots"] for row in pe)
+    overlaps = [row["dice"] for row in pe if row["dice"] is not None]
     return {
         "n_pe": len(pe),
         "n_normal": len(normal),
-        "dice": float(np.mean([row["dice"] for row in pe])) if pe else None,
+        "dice": float(np.mean(overlaps)) if overlaps else None,
         "clots_found": sum(row["clots_found"] for row in pe) / clots if clots else None,
         "false_ml": float(np.mean([row["false_ml"] for row in normal])) if normal else None,
         "auc": area(np.array([row["label"] for row in rows]), np.array([row["score"] for row in rows]))

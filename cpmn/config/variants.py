@@ -61,6 +61,8 @@ def resolve_variant(train: TrainConfig, name: str, custom: dict[str, dict[str, A
     times = _times(name, values.pop("steps_times", 1.0))
     try:
         resolved = TrainConfig.model_validate(values)
+        if "nct" not in resolved.network.pathways:
+            raise CpmnError(f"variants.{name}: evaluation reads the NCT. Name nct among network.pathways.")
         return resolved.changed(schedule={"steps": round(resolved.schedule.steps * times)})
     except ValidationError as error:
         raise CpmnError("configuration is not valid:\n" + wrong_keys(error, "variants", name)) from error

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cpmn.cohort.sheet import Patient
+from cpmn.config.train import TrainConfig
 from cpmn.dicom.scanners import made_up
 from cpmn.files import read_json
-from cpmn.job.status import failed_registrations
+from cpmn.job.status import excluded_ctpas, failed_registrations
 from cpmn.model.modelfiles import RunFiles, fold_files
 from cpmn.scoring.decision import TrainedOn
 
@@ -21,12 +22,17 @@ def training_facts(
     excluded: Mapping[str, str],
     cohort: Mapping[str, str],
 ) -> TrainedOn:
-    """The patients that any fold was trained on, and the cohort's name and hash (`cohort`, `data_hash`)."""
+    """The patients that any fold was trained on, of those whom the variant reads, and the cohort's name and hash
+    (`cohort`, `data_hash`)."""
+    files = [[RunFiles(results, variant).path(name) for name in fold_files(k)] for k in range(len(splits["folds"]))]
+    plan = read_json(files[0][0])
     names = {name for fold in splits["folds"] for name in fold["train"]} - excluded.keys()
+    ctpa_alone = {patient.patient_id for patient in patients if not patient.nct} & names
+    read = TrainConfig.model_validate(plan.get("config", {})).reads_ctpa
+    names -= excluded_ctpas(ctpa_alone, results / "annotate" / "crop").keys() if read else ctpa_alone
     qualities = {name: path for name in names if (path := results / "register" / name / "quality.json").is_file()}
     names -= failed_registrations(qualities).keys()
     labels = [patient.label for patient in patients if patient.patient_id in names]
-    files = [[RunFiles(results, variant).path(name) for name in fold_files(k)] for k in range(len(splits["folds"]))]
     written = max(weights.stat().st_mtime for _, weights in files)
     return TrainedOn(
         kind=_kind(results, sorted(names)),
@@ -35,7 +41,7 @@ def training_facts(
         n_pe=sum(labels),
         n_normal=len(labels) - sum(labels),
         date=datetime.fromtimestamp(written, UTC).date().isoformat(),
-        version=read_json(files[0][0]).get("versions", {}).get("cpmn", ""),
+        version=plan.get("versions", {}).get("cpmn", ""),
     )
 
 

@@ -159,7 +159,9 @@ def _is_read(study: Study, folder: Path, model: Model, options: Mapping[str, Any
         same &= record["request"] == request_key(study.source, study.series_uid, options)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    whole = not options.get("dicom") or all((folder / name).is_file() for name in DICOM_OUTPUTS)  # they are written last
+    whole = not options.get("dicom") or all(
+        (folder / name).is_file() for name in DICOM_OUTPUTS
+    )  # they are written last
     return same and whole and not (folder / FAILURE).exists()
 
 

@@ -76,10 +76,16 @@ ALONE = World()
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this process, by the number that `torchrun` gave it; any other device as it is."""
+    """The GPU of this process, by the number that `torchrun` gave it; any other device as it is.
+
+    Raises CpmnError if there are fewer GPUs.
+    """
     if device.type != "cuda":
         return device
-    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= there:
+        raise CpmnError(f"train.machine.processes asks for {number + 1} GPUs or more, and there are {there}. Lower it.")
+    own = torch.device("cuda", number)
     torch.cuda.set_device(own)  # NCCL refuses two processes on one
     return own
 

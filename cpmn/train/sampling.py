@@ -146,7 +146,7 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     size, subject = config.network.patch_size[::-1], place.subject
     nct = cut(subject.nct, place, size, AIR_HU) if subject.nct is not None else None
     ctpa = cut(subject.ctpa, place, size, AIR_HU) if subject.ctpa is not None else None
-    clot = cut(subject.embolus, place, size, 0) > 0
+    clot = cut(subject.embolus, place, size, 0, order=0) > 0
     vessel = _vessel(nct, ctpa, config) if config.loss.discrepancy_weight > 0 else np.zeros_like(clot)
     made = np.zeros_like(clot)
     vessels = voxels_in_patch(subject.vessel_voxels, place, size) if place.simulated else ()

@@ -67,10 +67,9 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
             resume = ResumeFolder(job.folder / ".resume", key)
             training, validation = _subjects(job, plan.spacing, resume.volumes)
         training = _usable(training, job.config)
+        config = _taught(training, job.config)
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
-        state = train(
-            training, validation, job.config, plan.spacing, device=device, resume=resume, world=world, **hooks
-        )
+        state = train(training, validation, config, plan.spacing, device=device, resume=resume, world=world, **hooks)
         if world.writes:
             write_plan(plan, job.folder)
             write_history(state.rows, job.folder / HISTORY_FILE)
@@ -109,10 +108,10 @@ def write_weights(state: dict[str, Tensor], path: Path) -> None:
 def _of_those_who_take_part(job: FoldJob) -> FoldJob:
     """The job without excluded patients, and without CTPA and masks that this training does not read."""
     parts = {part: _taking_part(getattr(job, part), job.excluded, part) for part in ("training", "validation")}
-    if not _reads_ctpa(job.config):
+    if not job.config.reads_ctpa:
         parts = {part: tuple(p for p in patients if p not in job.ctpa_alone) for part, patients in parts.items()}
     patients = {patient for part in parts.values() for patient in part}
-    paired = job.paired & patients if _reads_ctpa(job.config) else frozenset()
+    paired = job.paired & patients if job.config.reads_ctpa else frozenset()
     masked = job.masked & set(parts["training"]) if job.config.sampling.vein_fraction else frozenset()
     masked = frozenset(patient for patient in masked if _is_usable(job.crops / patient / "vessels.nii.gz"))
     others = {name: getattr(job, name) & patients for name in ("ctpa_alone", "reported")}
@@ -124,11 +123,6 @@ def _taking_part(patients: Sequence[str], excluded: Mapping[str, str], part: str
         if patient in excluded:
             logger.warning("patient %s takes no part in %s: %s", patient, part, excluded[patient])
     return tuple(patient for patient in patients if patient not in excluded)
-
-
-def _reads_ctpa(config: TrainConfig) -> bool:
-    second = "ctpa" in config.network.pathways and config.sampling.ctpa_source != "nct"
-    return second or config.schedule.pretraining_fraction > 0
 
 
 def _is_usable(mask: Path) -> bool:
@@ -153,9 +147,10 @@ def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
 
 
 def _check_classes(job: FoldJob) -> None:
-    if not any(job.labels[patient] for patient in job.training):
+    reader = job.config.network.reader
+    if not any(job.labels[patient] and reader in job.phases(patient) for patient in job.training):
         raise CpmnError(
-            f"no PE patient is left to train on ({len(job.training)} patients without PE). "
+            f"no PE patient with an {reader.upper()} is left to train on ({len(job.training)} others). "
             "See the reasons of exclusion above; mend these patients or add others."
         )
 
@@ -166,7 +161,7 @@ def _subjects(job: FoldJob, spacing: Spacing, cache: Path) -> tuple[list[Subject
     read = partial(load_subjects, files=files, labels=job.labels, spacing=spacing, cache=cache, config=job.config)
     annotated = job.config.sampling.annotated
     training = [_as_known(subject, job, annotated) for subject in read(job.training)]
-    chance = clot_chance(training, job.config)
+    chance = clot_chance([one for one in training if getattr(one, job.config.network.reader) is not None], job.config)
     training = [subject if subject.outlined else replace(subject, clot_chance=chance) for subject in training]
     return training, [_as_known(subject, job, annotated=False) for subject in read(job.validation)]
 
@@ -217,6 +212,26 @@ def _with_clots(subjects: list[Subject]) -> list[Subject]:
     if not any(subject.label for subject in kept):
         raise CpmnError("no PE patient has a clot inside the crop. Look at the crops and at the propagated labels.")
     return kept
+
+
+def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
+    """The settings; without teaching by a CTPA pathway that sees no clot: it would teach that there are none.
+
+    Raises CpmnError if nobody tells the pathway that reads scans where clots are.
+    """
+    reader, simulated = config.network.reader, config.sampling.simulated_fraction > 0
+    marked = [one for one in subjects if one.outlined and len(one.clot_voxels)]
+    teaches = config.reads_ctpa and (simulated or any(one.ctpa is not None for one in marked))
+    reported = any(one.label and not one.outlined and one.nct is not None and one.ctpa is not None for one in subjects)
+    if not simulated and not any(getattr(one, reader) is not None for one in marked) and not (teaches and reported):
+        raise CpmnError(
+            f"nobody with an {reader.upper()} who trains has an outline of a clot: it would learn to mark nothing. "
+            "Outline some patients, let annotate do so, or set train.sampling.simulated_fraction above 0."
+        )
+    if reported and config.reads_ctpa and not teaches:
+        logger.warning("no CTPA that trains has an outline: its pathway does not teach the NCT's where clots are")
+        return config.changed(loss={"teaching_weight": 0.0})
+    return config
 
 
 def _log_kinds(subjects: list[Subject]) -> None:

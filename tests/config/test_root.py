@@ -29,6 +29,10 @@ def test_preset_is_valid(name):
         ({"train": {"schedule": {"steps": 0}}}, "train.schedule.steps: Input should be greater than or equal to 1"),
         ({"on_bad_patient": "ignore"}, "on_bad_patient: Input should be 'stop' or 'exclude' (given: 'ignore')"),
         ({"train": {"variants": ["cpmm"]}}, "train.variants: 'cpmm' is not known"),
+        (
+            {"variants": {"x": {"network": {"pathways": ["ctpa"]}}}, "train": {"variants": ["x"]}},
+            "variants.x: evaluation reads the NCT. Name nct among network.pathways.",
+        ),
         ({"variants": {"x": {"base": "y"}}, "train": {"variants": ["x"]}}, "variants.x.base: 'y' is not a known base"),
         (
             {"variants": {"x": {"sampling": {"batch_size": -1}}}},

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import psutil
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 
 import cpmn.train.hard as hard
 from cpmn.anatomy.artery_vein import VEIN
+from cpmn.config.train import TrainConfig
 from cpmn.config.variants import BASES, resolve_variant
 from cpmn.errors import CpmnError
 from cpmn.model.inference import load_model, predict_crop
@@ -23,7 +26,8 @@ from cpmn.train.engine import COLUMNS
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.stage import write_weights
+from cpmn.train.stage import _taught, write_weights
+from cpmn.train.subjects import Subject
 from cpmn.train.training import start_training
 from cpmn.volume.images import image_like, read_image, write_image
 from tests.train.conftest import PATIENTS
@@ -188,8 +192,40 @@ def test_weights_that_are_no_numbers_are_not_written(tmp_path):
 
 
 def test_nobody_left_to_train_on(run_training, tmp_path):
-    with pytest.raises(CpmnError, match=r"no PE patient is left to train on \(2 patients without PE\)"):
+    with pytest.raises(CpmnError, match=r"no PE patient with an NCT is left to train on \(2 others\)"):
         run_training(tmp_path, excluded={"p0": "bad", "p1": "bad"})
+
+
+def _someone(**given):
+    """A subject as far as `_taught` looks at it: an outlined pair with PE, but for what is given."""
+    facts = {"label": 1, "outlined": True, "clot_voxels": [0], "nct": "scan", "ctpa": "scan"} | given
+    return cast(Subject, SimpleNamespace(**facts))
+
+
+OUTLINED_NCT, NORMAL = _someone(ctpa=None), _someone(label=0, clot_voxels=[])
+OUTLINED_CTPA, REPORTED = _someone(nct=None), _someone(outlined=False, clot_voxels=[])
+TWO, ONE = {"network": {"pathways": ["nct", "ctpa"]}}, {"network": {"pathways": ["nct"]}}
+
+
+@pytest.mark.parametrize(
+    ("subjects", "settings", "teaches"),
+    [
+        ([_someone(), REPORTED, NORMAL], TWO, True),
+        ([OUTLINED_CTPA, REPORTED, NORMAL], TWO, True),
+        ([OUTLINED_NCT, REPORTED, NORMAL], TWO, False),  # its CTPA pathway has seen no clot
+        ([OUTLINED_NCT, REPORTED, NORMAL], TWO | {"sampling": {"simulated_fraction": 0.5}}, True),
+    ],
+)
+def test_a_ctpa_pathway_that_saw_no_clot_does_not_teach_that_there_are_none(subjects, settings, teaches):
+    config = TrainConfig.model_validate(settings)
+    assert (_taught(subjects, config).loss.teaching_weight > 0) is teaches
+
+
+@pytest.mark.parametrize(("subjects", "settings"), [([REPORTED, NORMAL], TWO), ([OUTLINED_CTPA, REPORTED], ONE)])
+def test_nobody_who_says_where_clots_are(subjects, settings):
+    with pytest.raises(CpmnError, match=r"nobody with an NCT who trains has an outline of a clot"):
+        _taught(subjects, TrainConfig.model_validate(settings))
+    _taught(subjects, TrainConfig.model_validate(settings | {"sampling": {"simulated_fraction": 0.5}}))
 
 
 def test_missing_crop(run_training, tmp_path, crops):

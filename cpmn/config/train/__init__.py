@@ -54,6 +54,12 @@ class TrainConfig(Section):
         """These settings with `changes` laid over them, key by key. Raises ValidationError."""
         return TrainConfig.model_validate(merged(self.model_dump(), changes))
 
+    @property
+    def reads_ctpa(self) -> bool:
+        """Whether a training sees CTPAs, beside the NCT or before it."""
+        second = "ctpa" in self.network.pathways and self.sampling.ctpa_source != "nct"
+        return second or self.schedule.pretraining_fraction > 0
+
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
         if self.schedule.pretraining_fraction and "ctpa" in self.network.pathways:
