@@ -61,7 +61,7 @@ def test_dvc_watches_all_that_the_phantom_s_rules_watch():
 def test_the_hash_of_code_is_of_what_it_says_wherever_and_whenever_it_was_written(tmp_path, monkeypatch):
     """A check-out of another branch and back changes times alone."""
 
-    def found(folder: str, imported: str = "x = 1\n") -> str:
+    def found(folder: str, imported: str = "x = 1\n") -> dict[str, str]:
         package = tmp_path / folder / "cpmn"
         package.mkdir(parents=True, exist_ok=True)
         texts = {"__init__": "", "made_up_stage": "from cpmn.made_up_part import x\n", "made_up_part": imported}

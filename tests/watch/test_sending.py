@@ -6,6 +6,7 @@ import re
 import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from typing import Any, cast
 
 import pytest
 
@@ -16,8 +17,9 @@ from cpmn.watch.sending import sender
 
 @pytest.fixture
 def archive():
-    """A server, what it was sent (path, headers, body), and the status that it answers."""
-    sent, status, said = [], [200], [b"{}"]
+    """A server, what it was sent (path, headers, body), and the status that it answers, with its text."""
+    said = [b"{}"]
+    sent, status = [], cast(list[Any], [200, said])
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -33,7 +35,6 @@ def archive():
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    status.append(said)  # the second is what it says
     yield f"http://127.0.0.1:{server.server_port}", sent, status
     server.shutdown()
 
