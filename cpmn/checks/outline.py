@@ -12,7 +12,7 @@ from cpmn.cohort.masks import read_mask
 from cpmn.cohort.sheet import Patient
 from cpmn.errors import PatientError
 from cpmn.volume.clots import clot_ids
-from cpmn.volume.images import MASK_TOLERANCE_MM, image_like
+from cpmn.volume.images import image_like
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ def read_outline(
     path: Path,
     scan: sitk.Image,
     scan_name: str,
-    tolerance_mm: float = MASK_TOLERANCE_MM,
     other: sitk.Image | None = None,
 ) -> tuple[sitk.Image, list[Finding]]:
     """Clot ids (uint16) on the grid of `scan`, and what the checks of the mask found.
@@ -36,7 +35,7 @@ def read_outline(
     `scan` is in HU and called `scan_name` ("NCT" or "CTPA"); `other` is the scan of the other phase, where there is
     one. Raises PatientError as `read_mask`, and for what a check refuses that the patient's `overrule` does not name.
     """
-    mask = read_mask(patient, path, scan, scan_name, tolerance_mm, other)
+    mask = read_mask(patient, path, scan, scan_name, other)
     found = check_mask(mask, scan, scan_name.lower(), other_scan=other)
     findings = settle_patient(patient.patient_id, found, patient.overrule, path)
     for finding in findings:

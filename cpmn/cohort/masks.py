@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError, PatientError
 from cpmn.volume.box import paste
-from cpmn.volume.images import MASK_TOLERANCE_MM, describe_grid, holds_ids, on_grid_of, read_image, turned_like
+from cpmn.volume.images import describe_grid, holds_ids, on_grid_of, read_image, turned_like
 
 OTHER = {"NCT": "CTPA", "CTPA": "NCT"}
 NAMED_BY = {"NCT": "nct_mask", "CTPA": "ctpa_mask"}
@@ -18,7 +18,6 @@ def read_mask(
     path: Path,
     scan: sitk.Image,
     scan_name: str,
-    tolerance_mm: float = MASK_TOLERANCE_MM,
     other: sitk.Image | None = None,
 ) -> sitk.Image:
     """Mask of `patient` as `read_ids` reads it.
@@ -26,7 +25,7 @@ def read_mask(
     Raises PatientError as `read_ids`, and for a mask that contradicts the patient's label: empty with label 1, or not
     empty with label 0.
     """
-    mask = read_ids(patient, path, scan, scan_name, tolerance_mm, other=other)
+    mask = read_ids(patient, path, scan, scan_name, other=other)
     _check_label(patient, bool(sitk.GetArrayViewFromImage(mask).any()), path)
     return mask
 
@@ -36,7 +35,6 @@ def read_ids(
     path: Path,
     scan: sitk.Image,
     scan_name: str,
-    tolerance_mm: float = MASK_TOLERANCE_MM,
     *,
     name: str = "the mask",
     other: sitk.Image | None = None,
@@ -54,14 +52,14 @@ def read_ids(
     phase's), or holds anything but whole numbers from 0 to 65535.
     """
     try:
-        mask = _read_segments(path, scan, tolerance_mm) if path.suffix.lower() == ".dcm" else read_image(path)
+        mask = _read_segments(path, scan) if path.suffix.lower() == ".dcm" else read_image(path)
     except CpmnError as error:
         raise PatientError(patient.patient_id, f"{name} cannot be read: {error}", "Give a readable file.", path) from (
             error
         )
-    placed = on_grid_of(scan, mask, tolerance_mm)
+    placed = on_grid_of(scan, mask)
     if placed is None:
-        drawn_there = other is not None and on_grid_of(other, mask, tolerance_mm) is not None
+        drawn_there = other is not None and on_grid_of(other, mask) is not None
         raise _on_another_grid(patient, path, mask, scan, scan_name, name, drawn_there)
     if not holds_ids(sitk.GetArrayViewFromImage(placed)):
         remedy = "Give clot ids: whole numbers from 0 (background) to 65535"
@@ -69,14 +67,14 @@ def read_ids(
     return sitk.Cast(placed, sitk.sitkUInt16)
 
 
-def _read_segments(path: Path, scan: sitk.Image, tolerance_mm: float) -> sitk.Image:
+def _read_segments(path: Path, scan: sitk.Image) -> sitk.Image:
     """A Segmentation on the grid of `scan`, or as it is where it lies on none of its slices."""
     from cpmn.dicom.segmentation import read_segmentation  # loads highdicom, which few masks need
 
     part = turned_like(read_segmentation(path), scan)
     start = [round(index) for index in scan.TransformPhysicalPointToContinuousIndex(part.GetOrigin())]
     if all(i >= 0 and i + n <= m for i, n, m in zip(start, part.GetSize(), scan.GetSize(), strict=True)):
-        placed = on_grid_of(sitk.RegionOfInterest(scan, part.GetSize(), start), part, tolerance_mm)
+        placed = on_grid_of(sitk.RegionOfInterest(scan, part.GetSize(), start), part)
         if placed is not None:
             return paste(placed, scan)
     return part

@@ -14,9 +14,3 @@ class PropagateConfig(Section):
         le=8,
         description="Fewest samples per voxel and axis; more are taken where CTPA voxels are finer (count).",
     )
-    grid_tolerance_mm: float = Field(
-        default=0.1,
-        gt=0,
-        le=100,
-        description="Largest accepted distance between corner voxels of a mask and of its scan, in mm.",
-    )

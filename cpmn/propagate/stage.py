@@ -53,7 +53,7 @@ def propagate_patient(
     scan, findings = _read_scan(patient, nct), []
     if patient.nct_mask:
         other = None if ctpa is None else _read_scan(patient, ctpa)
-        labels, findings = read_outline(patient, patient.nct_mask, scan, "NCT", config.grid_tolerance_mm, other)
+        labels, findings = read_outline(patient, patient.nct_mask, scan, "NCT", other)
     elif patient.ctpa_mask:
         labels, findings = _propagated(patient, scan, ctpa, affine, warp, config)
     elif patient.label == 1 and unannotated == "refuse":
@@ -77,8 +77,7 @@ def _propagated(
     if patient.ctpa_mask is None or ctpa is None or affine is None or warp is None:
         remedy = "Name the CTPA in cohort.csv, or give an nct_mask instead"
         raise PatientError(patient.patient_id, "a ctpa_mask is given without a ctpa", f"{remedy}.", patient.ctpa_mask)
-    drawn_on, tolerance_mm = _read_scan(patient, ctpa), config.grid_tolerance_mm
-    mask, findings = read_outline(patient, patient.ctpa_mask, drawn_on, "CTPA", tolerance_mm, scan)
+    mask, findings = read_outline(patient, patient.ctpa_mask, _read_scan(patient, ctpa), "CTPA", scan)
     if patient.label == 0:
         return _no_clots(scan), findings
     return _carried(patient, scan, mask, affine, warp, config), findings

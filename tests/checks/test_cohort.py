@@ -86,3 +86,11 @@ def test_excluded_patients_have_no_record(tmp_path):
     write_json(tmp_path / "b" / "nct.json", record("1"))
     assert list(read_records(tmp_path, [ONE, TWO])) == ["b"]
     assert np.size(list(read_records(tmp_path, [ONE]))) == 0
+
+
+def test_a_scan_that_a_row_no_longer_names_is_not_looked_at(tmp_path):
+    """It was another's, and the person took it out of the row; what was converted of it lies there still."""
+    for phase in ("nct", "ctpa"):
+        write_json(tmp_path / f"convert/b/{phase}.json", {"pixels_sha256": phase})
+    alone = TWO.model_copy(update={"nct": None, "ctpa": Path("scan")})
+    assert list(read_records(tmp_path / "convert", [alone])["b"]) == ["ctpa"]

@@ -48,6 +48,17 @@ def test_a_segmentation_of_another_scan_is_refused(write_scan, tmp_path):
         read_ids(PATIENT, tmp_path / "prediction.dcm", labels, "CTPA")
 
 
+def test_a_segmentation_that_is_not_there_or_is_cut_off_is_said(write_scan, tmp_path):
+    labels = segment(write_scan(), tmp_path)
+    with pytest.raises(PatientError, match=r"the mask cannot be read: .* does not exist, or is no file"):
+        read_ids(PATIENT, tmp_path / "absent.dcm", labels, "CTPA")
+    whole = (tmp_path / "prediction.dcm").read_bytes()
+    for length in (200, 1000, len(whole) // 2, len(whole) - 5):
+        (tmp_path / "cut.dcm").write_bytes(whole[:length])
+        with pytest.raises(PatientError, match="the mask cannot be read"):
+            read_ids(PATIENT, tmp_path / "cut.dcm", labels, "CTPA")
+
+
 def test_what_is_no_segmentation_is_said(write_scan, tmp_path):
     labels = segment(write_scan(), tmp_path)
     (tmp_path / "mask.dcm").write_bytes(b"no DICOM")

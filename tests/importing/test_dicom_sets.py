@@ -86,7 +86,7 @@ def test_the_pipeline_takes_the_mask_on_the_converted_scan(fumpe, tmp_path):
         source / "CT_scans/PAT001", patient="p", phase="ctpa", series_uid="", config=ConvertConfig.model_validate({})
     )
     patient = Patient.model_validate({"patient_id": "p", "nct": tmp_path, "label": 1})
-    mask = read_mask(patient, tmp_path / "out" / row["ctpa_mask"], scan, "CTPA", 0.1)
+    mask = read_mask(patient, tmp_path / "out" / row["ctpa_mask"], scan, "CTPA")
     hu = sitk.GetArrayFromImage(scan)[sitk.GetArrayFromImage(mask) > 0]
     assert sorted(hu) == sorted(int(stored_values(7)[2, column]) - 1024 for column in (5, 6))
 
