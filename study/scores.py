@@ -53,14 +53,16 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
-    """Name of a training, which says who outlined and how many are outlined exactly, and its draw.
+    """Name of a training, which says who outlined and how many are outlined exactly, and its draw, or its seed where all
+    are outlined (`nct_only_hard-s1`: 1).
 
     Raises CpmnError for a training on outlines of another kind of network than itself.
     """
     masks = read_json(results.parent / MASKS)
+    variant, _, seed = variant.partition("-s")
     plain, hard = variant.removesuffix(f"_{HARD}"), variant.endswith(f"_{HARD}")
     if masks["outlined"] is None:
-        return variant_of(plain, 0, hard) if plain == ALL else variant, 0
+        return variant_of(plain, 0, hard) if plain == ALL else variant, int(seed or 0)
     if masks["own"] not in (None, variant):
         raise CpmnError(f"{variant} learnt from the outlines of {masks['own']}: only {masks['own']} may be read here.")
     by = "own" if masks["own"] else _teacher(results) if plain == ALL else plain

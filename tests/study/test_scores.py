@@ -42,6 +42,7 @@ def folder_of(tmp_path, teacher_hard=0.0, **masks):
         ("nct_only_hard", {"teacher_hard": 0.25}, ("annotate_hard-k4-hard", 2)),
         ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-hard", 2)),
         ("nct_only_hard", {"outlined": None}, ("nct_only-hard", 0)),
+        ("nct_only_hard-s2", {"outlined": None}, ("nct_only-hard", 2)),
     ],
 )
 def test_a_training_is_named_by_who_outlined_the_others(tmp_path, variant, masks, name):
