@@ -33,10 +33,14 @@ NAMES = {
     TEACHER_HARD: "C+: the same, by a network with hard negatives and 6,000 steps",
     ALL: "E: all outlined exactly",
 }
-KS = (2, 4, 8, 16)
+KS = (0, 2, 4, 8, 16)
 """Outlined patients with PE that were asked for, of `OUTLINES`."""
 OUTLINES = 32
 Cells = list[str]
+
+
+GOAL = 8
+"""Outlined patients whose yes or no alone is to be beaten by outlines from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,22 @@ def differences(outlined: int, hard: bool = False, folder: Path = FEW, teacher: 
     return [_minus(name, *_paired(name, pupil, other)) for name, other in found.items()]
 
 
+def plus_differences(folder: Path = FEW) -> list[Cells]:
+    """C+ minus each other, in a row for each number of outlines and network, as in `differences`.
+
+    Without any outline of one's own also minus the yes or no of patients of whom `GOAL` are outlined.
+    """
+    rows = []
+    for outlined in KS:
+        if TEACHER_HARD in _of(outlined, True, folder):
+            rows += [[str(outlined), *cells] for cells in differences(outlined, True, folder, TEACHER_HARD)]
+    from_elsewhere, other = _of(0, True, folder).get(TEACHER_HARD), _of(GOAL, True, folder).get("label_alone")
+    if from_elsewhere and other:
+        name, *cells = _minus("label_alone", *of_common_seeds(from_elsewhere, other))
+        rows.append(["0", f"{name} with {GOAL} outlines", *cells])
+    return rows
+
+
 def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
     """A row for each that was trained with and without hard negatives, of draws that both have.
 
@@ -92,7 +112,8 @@ def _paired(name: str, first: Readings, second: Readings) -> tuple[Readings, Rea
 def _minus(name: str, first: Readings, second: Readings) -> Cells:
     """Letter of `name`, and first minus second: AUC by bootstrap, by Student's t where there are draws, and Dice."""
     area, overlap = (with_interval(difference(figure, first, second)[0], "+.3f") for figure in (auc, dice))
-    student = "" if name == ALL else with_interval(wider(auc, first, second), "+.3f")
+    paired = name != ALL and len(first.seeds) > 1
+    student = with_interval(wider(auc, first, second), "+.3f") if paired else ""
     return [letter(name), area, student, overlap]
 
 
@@ -108,6 +129,12 @@ def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = F
     return (middle - low) / (high - low)
 
 
+def marks(outlined: int, name: str, folder: Path = FEW) -> str:
+    """Mean mL that the trainings on hard negatives of a network mark in a patient without PE."""
+    readings = _of(outlined, True, folder)[name]
+    return _false_ml(patients_tested(PRIMARY, folder), variant_of(name, outlined, True), readings.seeds)
+
+
 def curve(figure: Figure, hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:
     """Points of each that was trained, by name, from few outlines to all of them."""
     found: dict[str, list[Point]] = {}
@@ -116,14 +143,22 @@ def curve(figure: Figure, hard: bool = True, folder: Path = FEW) -> dict[str, li
             if (name == ALL) == (outlined == OUTLINES):
                 point = Point(outlined, value_of(figure, readings), len(readings.seeds))
                 found.setdefault(name, []).append(point)
-    return found
+    return {name: found[name] for name in NAMES if name in found}
 
 
 def outlines(folder: Path = FEW) -> list[Cells]:
     """A row for each draw and outliner: Dice of outlines that no person drew with the truth (`study.scores`)."""
     found = read(OUTLINERS, folder).sort_values(["by", "outlined", "draw"])
     return [
-        [f"`{row.by}`", str(row.outlined), str(row.draw), str(row.patients), _dice(row.dice_ctpa), _dice(row.dice_nct)]
+        [
+            f"`{row.by}`",
+            str(row.outlined),
+            str(row.draw),
+            str(row.patients),
+            _dice(row.dice_ctpa),
+            _dice(row.dice_nct),
+            _dice(row.right),
+        ]
         for row in found.itertuples()
     ]
 

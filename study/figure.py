@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cpmn.scoring.metrics import Estimate
 from study.comparison import ABLATIONS, CONTROLS, Comparison, compared
-from study.few import ALL, FEW, KS, NAMES, OUTLINES, Point, curve
+from study.few import ALL, FEW, NAMES, OUTLINES, Point, curve
 from study.uncertainty import auc, dice
 
 TITLES = {
@@ -32,6 +32,8 @@ LINES = {
 }
 """Colour and marker of each."""
 APART = 0.035  # of an octave of outlines: points of the same number stand beside each other
+TICKS = (0, 4, 8, 16, OUTLINES)
+NONE = 2.0  # where no outlines stand on an axis of octaves
 FORMAT = {"dpi": 150, "metadata": {"Software": None}}  # same data, same bytes
 
 
@@ -64,7 +66,7 @@ def draw_curve(path: Path, folder: Path = FEW) -> None:
         for place, (name, points) in enumerate(curve(what, folder=folder).items()):
             _draw_line(axes, name, points, 1 + APART * (place - 2))
         axes.set_xscale("log", base=2)
-        axes.set_xticks([*KS[1:], OUTLINES], [str(number) for number in (*KS[1:], OUTLINES)])
+        axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
         axes.minorticks_off()
         axes.set_xlabel(f"patients with PE, of {OUTLINES}, with an exact outline")
         axes.set_ylabel(words)
@@ -78,10 +80,10 @@ def draw_curve(path: Path, folder: Path = FEW) -> None:
 def _draw_line(axes: Axes, name: str, points: Sequence[Point], shift: float) -> None:
     """Filled marks: several trainings; open: one, whose interval is over patients alone."""
     colour, marker = LINES[name]
-    where = np.array([point.outlined * shift for point in points])
+    where = np.array([max(point.outlined, NONE) * shift for point in points])
     values = np.array([point.estimate["value"] for point in points], float)
     label = NAMES[name].replace("`", "")
-    axes.plot(where, values, color=colour, marker=marker, linewidth=1, label=label)
+    axes.plot(where, values, marker, color=colour, label=label)  # no line: other patients were outlined each time
     for x, value, point in zip(where, values, points, strict=True):
         axes.plot([x, x], _ends(point.estimate), color=colour, linewidth=1.5, alpha=0.6)
         if point.trainings == 1:

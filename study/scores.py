@@ -53,8 +53,9 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
-    """Name of a training, which says who outlined and how many are outlined exactly, and its draw, or its seed where all
-    are outlined (`nct_only_hard-s1`: 1).
+    """Name of a training, which says who outlined and how many are outlined exactly, and its draw.
+
+    Where all are outlined its seed stands for the draw: 1 in `nct_only_hard-s1`.
 
     Raises CpmnError for a training on outlines of another kind of network than itself.
     """
@@ -99,7 +100,8 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     """Add to the table in `folder` how good a run's outlines are of training patients that no person outlined.
 
     `dice_ctpa` is that of what `annotate` outlined with the phantom's own clots on the CTPA, `dice_nct` that of the
-    labels that the NCT pathway learns from with those on the NCT; means over the patients.
+    labels that the NCT pathway learns from with those on the NCT; means over the patients. `right` is the share of what
+    is outlined on the CTPA (on the NCT where nothing is outlined there) that is clot, of all patients' volume.
     """
     masks = read_json(results.parent / MASKS)
     rows = [
@@ -108,7 +110,9 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     rows = [row for row in rows if row]
     by = f"own-{HARD}" if str(masks["own"]).endswith(HARD) else "own" if masks["own"] else _teacher(results)
     found = {"by": by, "outlined": masks["outlined"], "draw": masks["draw"]}
+    outlined, clot = (sum(row.pop(name) for row in rows) for name in ("outlined_ml", "clot_ml"))
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
+    found["right"] = round(float(clot / outlined), 4) if outlined else None
     table = stacked(kept(OUTLINERS, folder), pd.DataFrame([found])).drop_duplicates()
     write(table, folder / OUTLINERS)
     return found
@@ -124,11 +128,21 @@ def _outline(patient: Patient, results: Path, own: bool) -> dict[str, float]:
         return {}
     assert patient.ctpa is not None
     truth = patient.ctpa.parent
-    found = {"dice_nct": _dice(results / "propagate" / name / "embolus.nii.gz", truth / "nct_truth.nii.gz")}
+    carried = results / "propagate" / name / "embolus.nii.gz", truth / "nct_truth.nii.gz"
+    found = {"dice_nct": _dice(*carried)}
+    drawn = carried
     if not own:
-        found["dice_ctpa"] = _dice(results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz")
-    return found
+        drawn = results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz"
+        found["dice_ctpa"] = _dice(*drawn)
+    return found | _volumes(*drawn)
 
 
 def _dice(one: Path, other: Path) -> float:
     return dice(*(sitk.GetArrayFromImage(read_image(path)) > 0 for path in (one, other)))
+
+
+def _volumes(outline: Path, truth: Path) -> dict[str, float]:
+    """mL that are outlined, and of these what is clot."""
+    image = read_image(outline)
+    marked, clots = (sitk.GetArrayFromImage(one) > 0 for one in (image, read_image(truth)))
+    return {"outlined_ml": marked.sum() * voxel_ml(image), "clot_ml": (marked & clots).sum() * voxel_ml(image)}

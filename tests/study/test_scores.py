@@ -74,7 +74,7 @@ def outline(path, voxels: int):
 
 def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path):
     results = folder_of(tmp_path)
-    for name, place, drawn, carried in (("train-001", "a", 4, 2), ("train-002", "b", 2, 4)):
+    for name, place, drawn, carried in (("train-001", "a", 8, 2), ("train-002", "b", 4, 4)):
         write_json(results / "crop" / name / "status.json", {"passed": True})
         outline(tmp_path / place / "ctpa_mask.nii.gz", 4)
         outline(tmp_path / place / "nct_truth.nii.gz", 4)
@@ -82,6 +82,7 @@ def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path
         outline(results / "propagate" / name / "embolus.nii.gz", carried)
     found = measure_outlines(results, tmp_path / "tables")
     assert found["patients"] == 2
+    assert found["right"] == pytest.approx(8 / 12, abs=1e-4)  # of 12 voxels outlined
     assert found["dice_ctpa"] == found["dice_nct"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)
     measure_outlines(results, tmp_path / "tables")
     assert len(read(OUTLINERS, tmp_path / "tables")) == 1
