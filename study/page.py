@@ -167,11 +167,11 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
     "result.md": {
         "mixed": mixed_table,
         "curve": curve_table,
-        "hard-gains": hard_gains_table,
-        "others": others_table,
     },
     "protocol.md": {
         "outlines": outlines_table,
+        "hard-gains": hard_gains_table,
+        "others": others_table,
         "few": few_table,
         "few-differences": few_differences_table,
         "few-hard-differences": few_hard_differences_table,
