@@ -129,6 +129,18 @@ def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = F
     return (middle - low) / (high - low)
 
 
+def together(outlined: int, name: str, folder: Path = FEW) -> str:
+    """AUC of the mean class probability of a network's trainings on hard negatives; empty where there is one.
+
+    They learnt from other outlined patients each, so that together they know more of them.
+    """
+    found = _of(outlined, True, folder)[name]
+    if len(found.seeds) == 1:
+        return ""
+    mean = Readings((0,), *(values.mean(axis=0, keepdims=True) for values in (found.pe, found.normal, found.dice)))
+    return with_interval(value_of(auc, mean))
+
+
 def marks(outlined: int, name: str, folder: Path = FEW) -> str:
     """Mean mL that the trainings on hard negatives of a network mark in a patient without PE."""
     readings = _of(outlined, True, folder)[name]

@@ -11,7 +11,18 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
-from study.few import FEWEST, curve, differences, figures, hard_gains, letter, marks, outlines, plus_differences
+from study.few import (
+    FEWEST,
+    curve,
+    differences,
+    figures,
+    hard_gains,
+    letter,
+    marks,
+    outlines,
+    plus_differences,
+    together,
+)
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -131,12 +142,14 @@ def few_plus_differences_table() -> Lines:
 
 def curve_table() -> Lines:
     """AUC and Dice by the number of outlines, trainings on hard negatives."""
-    heads = ["outlined", "network", "trainings", "AUC", "Dice", "false mL in a normal"]
+    heads = ["outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal"]
     areas, overlaps = (curve(figure) for figure in (auc, dice))
     rows = [
-        [str(area.outlined), letter(name), str(area.trainings)]
-        + [with_interval(point.estimate) for point in (area, overlap)]
-        + [marks(area.outlined, name)]
+        [
+            *(str(area.outlined), letter(name), str(area.trainings)),
+            *(with_interval(area.estimate), together(area.outlined, name), with_interval(overlap.estimate)),
+            marks(area.outlined, name),
+        ]
         for name in areas
         for area, overlap in zip(areas[name], overlaps[name], strict=True)
     ]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import curve, differences, figures, hard_gains, won_back
+from study.few import curve, differences, figures, hard_gains, marks, plus_differences, together, won_back
 from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
@@ -90,3 +90,25 @@ def test_the_curve_goes_from_few_outlines_to_all(tables):
     assert [point.trainings for point in found["own"]] == [3]
     assert [point.estimate["value"] for point in found["annotate"]] == pytest.approx([0.25, 0.4])
     assert set(curve(dice, folder=tables)) == {"own", "nct_only"}
+
+
+def test_networks_together_are_read_by_their_mean(tables):
+    """Each of two draws misses one half of the patients with PE, and gives the other half all it has."""
+    half = [rows("annotate_hard-k4-hard", draw, 0.5, 0.3) for draw in range(2)]
+    turned = half[1]["label"].eq(1)
+    half[1].loc[turned, "score"] = 1 - half[1].loc[turned, "score"]
+    write(pd.concat([read(PATIENTS, tables), *half]), tables / PATIENTS)
+    assert together(4, "annotate_hard", tables).split()[0] == "1.000"
+    assert not together(32, "nct_only", tables)
+    assert marks(4, "annotate_hard", tables) == "1.0"
+
+
+def test_outlines_from_elsewhere_are_held_against_the_yes_or_no_where_eight_are_outlined(tables):
+    more = [rows("annotate_hard-k0-hard", 0, 0.75, 0.3), rows("label_alone-k8-hard", 0, 0.5, 0.1)]
+    write(pd.concat([read(PATIENTS, tables), *more]), tables / PATIENTS)
+    found = plus_differences(tables)
+    assert [(row[0], row[1], row[2].split()[0]) for row in found] == [
+        ("0", "E", "-0.125"),
+        ("0", "A with 8 outlines", "+0.125"),
+    ]
+    assert found[1][3] == ""  # one draw in common

@@ -128,6 +128,8 @@ def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tm
     few = another.snakemake(config=(sheet, "on_bad_patient=exclude", one, f"min_patients={len(sound) + 1}"))
     assert few.returncode != 0
     assert "min_patients" in few.stdout
+    planned = another.planned(config=(sheet, "on_bad_patient=exclude", one, "min_patients=2"))
+    assert planned["train"] == 0  # the number changes no model
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,10 @@ def or_stop(function, *arguments):
 
 CONFIG = or_stop(load_config, config)
 or_stop(refuse_phantom_instead, Path("results"), CONFIG)
-# Read by jobs from the configuration: a parameter of the rules would process every finished patient again.
+# Read by jobs from the configuration: as parameters of the rules they would process every finished patient again, and
+# train what is trained. That too few are left, an evaluation that was made before says too.
 config["on_bad_patient"] = CONFIG.on_bad_patient
+config["min_patients"] = CONFIG.min_patients
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
 if workflow.is_main_process:

@@ -41,6 +41,7 @@ rule evaluate:
         references=reference_facts,
         settings=CONFIG.evaluate.model_dump(mode="json"),
         trained=settings_of,
+        min_patients=CONFIG.min_patients,
         crop=CONFIG.crop.model_dump(mode="json"),
         convert=CONFIG.convert.model_dump(mode="json"),
     script:

@@ -43,7 +43,6 @@ rule train:
         reported=reported_patients,
         masked=masked_patients,
         settings=settings_of,
-        min_patients=CONFIG.min_patients,
     script:
         "../scripts/train.py"
 

@@ -12,7 +12,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.stage import evaluate_variant
 from cpmn.job.logs import job_log
-from cpmn.job.status import excluded_patients
+from cpmn.job.status import excluded_patients, require_patients
 from cpmn.track import attempt, sync_variant, track_of
 
 with job_log(snakemake.log[0], snakemake.params.get("code")):
@@ -21,12 +21,18 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
     results = folder.parents[1]
     patients = [Patient.model_validate(row) for row in snakemake.params.cohort]
     check_plans([Path(model).with_name("plan.json") for model in snakemake.input.models], snakemake.params.trained)
+    splits = read_splits(Path(snakemake.input.splits), patients)
+    excluded = excluded_patients([patient.patient_id for patient in patients if patient.nct], results)
+    for fold in splits["folds"]:
+        names = [*fold["train"], *fold["validation"]]
+        left_out = {name: excluded[name] for name in names if name in excluded}
+        require_patients(len(names), left_out, snakemake.params.min_patients)
     evaluate_variant(
         variant=variant,
-        splits=read_splits(Path(snakemake.input.splits), patients),
+        splits=splits,
         patients=patients,
         results=results,
-        excluded=excluded_patients([patient.patient_id for patient in patients if patient.nct], results),
+        excluded=excluded,
         folder=folder,
         config=EvaluateConfig.model_validate(snakemake.params.settings),
         threads=snakemake.threads,
