@@ -22,12 +22,12 @@ class Orthanc:
     def __init__(self, url: str, spool: Spool, new_only: bool = False):
         self._url, self._spool, self._new_only = url.rstrip("/"), spool, new_only
         self._path = spool.folder / "orthanc.json"
-        self._place: dict[str, Any] = {}  # empty: to be asked for
+        self._place: dict[str, Any] = {}  # empty: the server is to be asked whether it is the one of before
 
     @property
     def pending(self) -> str:
         """Key of the study that is fetched in part."""
-        return self._place.get("pending", "")
+        return self._kept().get("pending", "")
 
     def poll(self) -> bool:
         """Fetch what became stable since, at most a page of changes; whether there is no more of it.
@@ -35,8 +35,12 @@ class Orthanc:
         Raises ArchiveError; what was fetched is not fetched again.
         """
         try:
-            self._place = self._place or self._place_of_server()
+            if not self._place:
+                self._note(**self._place_of_server())
             return self._poll()
+        except ArchiveError:
+            self._place = {}  # what answers next may be another
+            raise
         except (AttributeError, KeyError, TypeError) as error:
             raise ArchiveError(f"{self._url} gave an answer without {error}. Is it Orthanc?") from error
 
@@ -50,7 +54,7 @@ class Orthanc:
 
     def _place_of_server(self) -> dict[str, Any]:
         """Where this server's changes were read to: from the start for another server, or one that counts anew."""
-        kept = read_json(self._path) if self._path.is_file() else {}
+        kept = self._kept()
         server = f"{self._url} {request_json(f'{self._url}/system').get('DatabaseServerIdentifier', '')}"
         newest = request_json(f"{self._url}/changes?last")["Last"]
         known = kept.get("server", server) == server and kept.get("last", 0) <= newest
@@ -58,6 +62,9 @@ class Orthanc:
         return (
             {"pending": "", "tries": 0} | (begin if not kept else kept if known else {"last": 0}) | {"server": server}
         )
+
+    def _kept(self) -> dict[str, Any]:
+        return read_json(self._path) if self._path.is_file() else {}
 
     def _note(self, **facts: Any) -> None:
         self._place |= facts

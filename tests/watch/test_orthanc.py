@@ -94,9 +94,11 @@ def test_half_of_a_study_is_not_queued(archive, tmp_path):
     assert sent is not None
     assert len(list(sent.files.iterdir())) == 1
     assert spool.claim() is None
-    source = Orthanc("http://o", spool)  # the service starts again
+    source = Orthanc("http://o", spool)  # the service starts again, and the archive is away altogether
+    system = archive[0].pop("/system")
     assert not take_in(spool, source, 0.0)
     assert spool.claim() is None
+    archive[0]["/system"] = system
     lost.clear()
     assert take_in(spool, source, 0.0)
     study = spool.claim()
@@ -134,9 +136,12 @@ def test_changes_are_read_from_the_start_where_the_server_is_another(archive, tm
 
 
 def test_studies_that_are_there_already_are_passed_over_if_asked(archive, tmp_path):
-    _, _, asked = archive
+    asked = archive[2]
     spool = Spool(tmp_path)
     Orthanc("http://o", spool, new_only=True).poll()
+    archive[0]["/changes"] = archive[0]["/changes"] | {"Last": 9}
+    Orthanc("http://o", spool, new_only=True).poll()  # started again, it passes over nothing more
+    assert [url for url in asked if "since=9" in url] == []
     assert "since=7&" in next(url for url in asked if "since" in url)
 
 
