@@ -168,7 +168,8 @@ def test_without_the_scoring_reference_the_model_is_the_same(finished, continued
     assert made.read_bytes() == (finished.run / model).read_bytes()
 
 
-def test_a_killed_training_goes_on_and_ends_the_same(continued):
+def test_a_killed_training_goes_on(continued):
+    """That it ends as one that nobody killed is tested byte by byte in tests/train."""
     model = "results/train/cpmn/fold-0/model.safetensors"
     longer = "train={schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}}"
     process = subprocess.Popen(
@@ -194,9 +195,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(continued):
     log = (continued.run / "logs/train/cpmn/fold-0.log").read_text()
     assert "going on at step" in log, log
     assert not resume.exists()
-    resumed = (continued.run / model).read_bytes()
-    assert continued.snakemake(model, "--forcerun", "train", config=(longer,)).returncode == 0
-    assert (continued.run / model).read_bytes() == resumed
+    assert (continued.run / model).stat().st_size
 
 
 def test_a_model_that_was_lost_is_trained_again(finished):
