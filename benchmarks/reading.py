@@ -103,9 +103,9 @@ def _timed(read: Callable[[], object]) -> dict[str, float]:
 
 def _untrained(network: Any) -> Any:
     """A network of these sizes, as `cpmn.model.inference.load_model` gives it."""
-    import torch
+    from safetensors.torch import save
 
-    from cpmn.model.inference import TrainedModel
+    from cpmn.model.inference import model_of
     from cpmn.model.network import build_pathway
     from cpmn.model.plan import Plan, pooling_strides
 
@@ -119,5 +119,4 @@ def _untrained(network: Any) -> Any:
         | {"variant": "cpmn", "fold": 0, "fingerprint": {}, "config": {}, "versions": {}}
     )
     pathway = build_pathway(plan.channels, plan.strides, plan.seed, plan.absolute_hu)
-    pathway.eval().to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue] (absent from the stubs)
-    return TrainedModel(pathway, plan, torch.device("cpu"))
+    return model_of(plan, save(pathway.state_dict()), "untrained", "cpu")

@@ -4,7 +4,7 @@ The tables in `results/few` are read. There a variant is `annotate-k4`, and the 
 seed; `nct_only` are the trainings with all outlines. Those on hard negatives too end in `-hard`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +45,20 @@ GOAL = 8
 
 @dataclass(frozen=True)
 class Point:
-    """A figure where `outlined` patients are, with its 95 % interval, of so many `trainings`."""
+    """What the trainings read that had so many `outlined` patients, and the mL that they mark in one without PE."""
 
     outlined: int
-    estimate: Estimate
-    trainings: int
+    readings: Readings
+    false_ml: str
+
+    @property
+    def trainings(self) -> int:
+        """How many there are."""
+        return len(self.readings.seeds)
+
+    def of(self, figure: Figure) -> Estimate:
+        """A figure with its 95 % interval."""
+        return value_of(figure, self.readings)
 
 
 def variant_of(name: str, outlined: int, hard: bool = False) -> str:
@@ -69,9 +78,7 @@ def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells
 
 def differences(outlined: int, hard: bool = False, folder: Path = FEW, teacher: str = TEACHER) -> list[Cells]:
     """The `teacher`'s pupil minus each other: AUC by bootstrap and by Student's t, Dice; of draws that both have."""
-    found = _of(outlined, hard, folder)
-    pupil = found.pop(teacher)
-    return [_minus(name, *_paired(name, pupil, other)) for name, other in found.items()]
+    return _minus_each(_of(outlined, hard, folder), teacher)
 
 
 def plus_differences(folder: Path = FEW) -> list[Cells]:
@@ -79,11 +86,12 @@ def plus_differences(folder: Path = FEW) -> list[Cells]:
 
     Without any outline of one's own also minus the yes or no of patients of whom `GOAL` are outlined.
     """
-    rows = []
-    for outlined in KS:
-        if TEACHER_HARD in _of(outlined, True, folder):
-            rows += [[str(outlined), *cells] for cells in differences(outlined, True, folder, TEACHER_HARD)]
-    from_elsewhere, other = _of(0, True, folder).get(TEACHER_HARD), _of(GOAL, True, folder).get("label_alone")
+    every, rows = variants(PRIMARY, folder), []
+    found = {outlined: _named(every, outlined, hard=True) for outlined in KS}
+    for outlined, trained in found.items():
+        if TEACHER_HARD in trained:
+            rows += [[str(outlined), *cells] for cells in _minus_each(trained, TEACHER_HARD)]
+    from_elsewhere, other = found[0].get(TEACHER_HARD), found[GOAL].get("label_alone")
     if from_elsewhere and other:
         name, *cells = _minus("label_alone", *of_common_seeds(from_elsewhere, other))
         rows.append(["0", f"{name} with {GOAL} outlines", *cells])
@@ -102,6 +110,12 @@ def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
         marks = [_false_ml(patients, variant_of(name, outlined, either), both[0].seeds) for either in (False, True)]
         rows.append([*_minus(name, *both), " to ".join(marks)])
     return rows
+
+
+def _minus_each(found: Mapping[str, Readings], teacher: str) -> list[Cells]:
+    """The `teacher`'s pupil minus each other of `found`."""
+    others = {name: other for name, other in found.items() if name != teacher}
+    return [_minus(name, *_paired(name, found[teacher], other)) for name, other in others.items()]
 
 
 def _paired(name: str, first: Readings, second: Readings) -> tuple[Readings, Readings]:
@@ -129,33 +143,28 @@ def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = F
     return (middle - low) / (high - low)
 
 
-def together(outlined: int, name: str, folder: Path = FEW) -> str:
-    """AUC of the mean class probability of a network's trainings on hard negatives; empty where there is one.
+def together(point: Point) -> str:
+    """AUC of the mean class probability of a point's trainings; empty where there is one.
 
     They learnt from other outlined patients each, so that together they know more of them.
     """
-    found = _of(outlined, True, folder)[name]
+    found = point.readings
     if len(found.seeds) == 1:
         return ""
     mean = Readings((0,), *(values.mean(axis=0, keepdims=True) for values in (found.pe, found.normal, found.dice)))
     return with_interval(value_of(auc, mean))
 
 
-def marks(outlined: int, name: str, folder: Path = FEW) -> str:
-    """Mean mL that the trainings on hard negatives of a network mark in a patient without PE."""
-    readings = _of(outlined, True, folder)[name]
-    return _false_ml(patients_tested(PRIMARY, folder), variant_of(name, outlined, True), readings.seeds)
-
-
-def curve(figure: Figure, hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:
+def curve(hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:
     """Points of each that was trained, by name, from few outlines to all of them."""
-    found: dict[str, list[Point]] = {}
+    every, patients = variants(PRIMARY, folder), patients_tested(PRIMARY, folder)
+    found: dict[str, list[Point]] = {name: [] for name in NAMES}
     for outlined in (*KS, OUTLINES):
-        for name, readings in _of(outlined, hard, folder).items():
+        for name, readings in _named(every, outlined, hard).items():
             if (name == ALL) == (outlined == OUTLINES):
-                point = Point(outlined, value_of(figure, readings), len(readings.seeds))
-                found.setdefault(name, []).append(point)
-    return {name: found[name] for name in NAMES if name in found}
+                false_ml = _false_ml(patients, variant_of(name, outlined, hard), readings.seeds)
+                found[name].append(Point(outlined, readings, false_ml))
+    return {name: points for name, points in found.items() if points}
 
 
 def outlines(folder: Path = FEW) -> list[Cells]:
@@ -186,7 +195,10 @@ def _dice(value: float) -> str:
 
 
 def _of(outlined: int, hard: bool, folder: Path) -> dict[str, Readings]:
-    """Readings by name, of those that were trained, in the order of `NAMES`."""
-    found = variants(PRIMARY, folder)
+    return _named(variants(PRIMARY, folder), outlined, hard)
+
+
+def _named(found: Mapping[str, Readings], outlined: int, hard: bool) -> dict[str, Readings]:
+    """Of the readings by variant those with so many outlines, by name in the order of `NAMES`."""
     keys = {name: variant_of(name, outlined, hard) for name in NAMES}
     return {name: found[key] for name, key in keys.items() if key in found}

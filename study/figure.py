@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from cpmn.scoring.metrics import Estimate
 from study.comparison import ABLATIONS, CONTROLS, Comparison, compared
 from study.few import ALL, FEW, NAMES, OUTLINES, Point, curve
+from study.uncertainty import Figure as Measure
 from study.uncertainty import auc, dice
 
 TITLES = {
@@ -61,10 +62,10 @@ def draw_forest(path: Path) -> None:
 
 def draw_curve(path: Path, folder: Path = FEW) -> None:
     """Draw AUC and Dice by the number of outlined patients as PNG, trainings on hard negatives; 95 % intervals."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure, lines = Figure(figsize=(9, 4.2), layout="constrained"), curve(folder=folder)
     for axes, what, words in zip(figure.subplots(1, 2), (auc, dice), ("patient AUC", "Dice"), strict=True):
-        for place, (name, points) in enumerate(curve(what, folder=folder).items()):
-            _draw_line(axes, name, points, 1 + APART * (place - 2))
+        for place, (name, points) in enumerate(lines.items()):
+            _draw_line(axes, name, points, what, 1 + APART * (place - 2))
         axes.set_xscale("log", base=2)
         axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
         axes.minorticks_off()
@@ -77,15 +78,16 @@ def draw_curve(path: Path, folder: Path = FEW) -> None:
     figure.savefig(path, **FORMAT)
 
 
-def _draw_line(axes: Axes, name: str, points: Sequence[Point], shift: float) -> None:
+def _draw_line(axes: Axes, name: str, points: Sequence[Point], what: Measure, shift: float) -> None:
     """Filled marks: several trainings; open: one, whose interval is over patients alone."""
     colour, marker = LINES[name]
     where = np.array([max(point.outlined, NONE) * shift for point in points])
-    values = np.array([point.estimate["value"] for point in points], float)
+    estimates = [point.of(what) for point in points]
+    values = np.array([found["value"] for found in estimates], float)
     label = NAMES[name].replace("`", "")
     axes.plot(where, values, marker, color=colour, label=label)  # no line: other patients were outlined each time
-    for x, value, point in zip(where, values, points, strict=True):
-        axes.plot([x, x], _ends(point.estimate), color=colour, linewidth=1.5, alpha=0.6)
+    for x, value, point, found in zip(where, values, points, estimates, strict=True):
+        axes.plot([x, x], _ends(found), color=colour, linewidth=1.5, alpha=0.6)
         if point.trainings == 1:
             axes.plot(x, value, marker, color=colour, markerfacecolor="white")
     if name == ALL:

@@ -18,7 +18,6 @@ from study.few import (
     figures,
     hard_gains,
     letter,
-    marks,
     outlines,
     plus_differences,
     together,
@@ -143,15 +142,13 @@ def few_plus_differences_table() -> Lines:
 def curve_table() -> Lines:
     """AUC and Dice by the number of outlines, trainings on hard negatives."""
     heads = ["outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal"]
-    areas, overlaps = (curve(figure) for figure in (auc, dice))
     rows = [
         [
-            *(str(area.outlined), letter(name), str(area.trainings)),
-            *(with_interval(area.estimate), together(area.outlined, name), with_interval(overlap.estimate)),
-            marks(area.outlined, name),
+            *(str(point.outlined), letter(name), str(point.trainings)),
+            *(with_interval(point.of(auc)), together(point), with_interval(point.of(dice)), point.false_ml),
         ]
-        for name in areas
-        for area, overlap in zip(areas[name], overlaps[name], strict=True)
+        for name, points in curve().items()
+        for point in points
     ]
     yield from markdown(heads, sorted(rows, key=lambda row: (int(row[0]), row[1])))
 

@@ -1,12 +1,13 @@
 """The curve of pairs without masks as runs in MLflow: a run a network, its figures over the number of outlines."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow.tracking import MlflowClient
 
 from cpmn.scoring.metrics import Estimate
-from study.few import FEW, NAMES, curve, letter
+from study.few import FEW, NAMES, Point, curve, letter
 from study.figure import draw_curve
 from study.uncertainty import auc, dice
 
@@ -25,22 +26,23 @@ def record_curve(uri: str, folder: Path = FEW) -> list[str]:
     experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT)
     for run in client.search_runs([experiment]):
         client.delete_run(run.info.run_id)
-    curves = {name: curve(figure, folder=folder) for name, figure in FIGURES.items()}
+    lines = curve(folder=folder)
     with TemporaryDirectory() as made:
         picture = Path(made) / "outlines.png"
         draw_curve(picture, folder)
-        for network in curves["auc"]:
-            _record(client, experiment, network, curves, picture)
-    return [letter(network) for network in curves["auc"]]
+        for network, points in lines.items():
+            _record(client, experiment, network, points, picture)
+    return [letter(network) for network in lines]
 
 
-def _record(client: MlflowClient, experiment: str, network: str, curves: dict, picture: Path) -> None:
+def _record(client: MlflowClient, experiment: str, network: str, points: Sequence[Point], picture: Path) -> None:
     run = client.create_run(experiment, run_name=letter(network), tags={"mlflow.note.content": NAMES[network]})
-    for name, found in curves.items():
-        for point in found[network]:
-            for metric, value in _metrics(name, point.estimate).items():
-                client.log_metric(run.info.run_id, metric, value, step=point.outlined)
-            client.log_metric(run.info.run_id, "trainings", point.trainings, step=point.outlined)
+    for point in points:
+        metrics = {"trainings": float(point.trainings)}
+        for name, figure in FIGURES.items():
+            metrics |= _metrics(name, point.of(figure))
+        for metric, value in metrics.items():
+            client.log_metric(run.info.run_id, metric, value, step=point.outlined)
     client.log_artifact(run.info.run_id, str(picture))
     client.set_terminated(run.info.run_id)
 

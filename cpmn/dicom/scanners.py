@@ -17,3 +17,8 @@ def made_up(scanners: Iterable[Mapping[str, Any] | None]) -> str:
     if not models:
         return ""
     return "disease" if CHEST_MODEL in models else "all"
+
+
+def makers_known(scanners: Iterable[Mapping[str, Any] | None]) -> bool:
+    """Whether each scan says what made it; an image file does not, and may be a computed scan's."""
+    return all(one and one.get("manufacturer") for one in scanners)

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from cpmn.cohort.sheet import Patient
 from cpmn.config.train import TrainConfig
-from cpmn.dicom.scanners import made_up
+from cpmn.dicom.scanners import made_up, makers_known
 from cpmn.files import read_json
-from cpmn.job.status import excluded_ctpas, failed_registrations
+from cpmn.job.status import excluded_ctpas, unregistered
 from cpmn.model.modelfiles import RunFiles, fold_files
 from cpmn.scoring.decision import TrainedOn
 
@@ -30,8 +30,7 @@ def training_facts(
     ctpa_alone = {patient.patient_id for patient in patients if not patient.nct} & names
     read = TrainConfig.model_validate(plan.get("config", {})).reads_ctpa
     names -= excluded_ctpas(ctpa_alone, results / "annotate" / "crop").keys() if read else ctpa_alone
-    qualities = {name: path for name in names if (path := results / "register" / name / "quality.json").is_file()}
-    names -= failed_registrations(qualities).keys()
+    names -= unregistered(names, results).keys()
     labels = [patient.label for patient in patients if patient.patient_id in names]
     written = max(weights.stat().st_mtime for _, weights in files)
     return TrainedOn(
@@ -55,4 +54,4 @@ def _kind(results: Path, names: Sequence[str]) -> Literal["phantom", "simulated"
     scanners = [dict(read_json(path)).get("scanner") if path.is_file() else None for path in records]
     if found := made_up(scanners):
         return "simulated" if found == "disease" else "phantom"
-    return "patients" if scanners and all(one and one.get("manufacturer") for one in scanners) else None
+    return "patients" if scanners and makers_known(scanners) else None

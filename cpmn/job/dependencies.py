@@ -1,14 +1,13 @@
 """Which files a stage depends on beyond those that Snakemake sees by itself: its code, and a scan's slices."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from cpmn.dicom.archive import files_below
 from cpmn.errors import CpmnError
+from cpmn.files import sha256_of_json
 
 ROOT = Path(__file__).parents[2]
 IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(cpmn[\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n]+)", re.MULTILINE)
@@ -45,13 +44,13 @@ def code_of(*modules: str) -> dict[str, str]:
 
 def _code(module: str) -> str:
     paths = map(Path, source_files(module))
-    return _hash([(str(path.relative_to(ROOT)), _text(path)) for path in paths])
+    return sha256_of_json([(str(path.relative_to(ROOT)), _text(path)) for path in paths])
 
 
 def require_code(wanted: Mapping[str, str]) -> None:
     """Raise CpmnError unless the code is the one whose `code_of` this is: a job would be recorded with code that it did
     not run."""
-    changed = [module for module, code in wanted.items() if code_of(module)[module] != code]
+    changed = [module for module, code in wanted.items() if _code(module) != code]
     if changed:
         raise CpmnError(f"the code of {', '.join(changed)} changed since this run began. Give the same command again.")
 
@@ -59,10 +58,6 @@ def require_code(wanted: Mapping[str, str]) -> None:
 @cache
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-def _hash(facts: Any) -> str:
-    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def listing(scan: Path) -> str:
@@ -77,7 +72,7 @@ def listing(scan: Path) -> str:
         folder = scan.parent
         files = [path for path in folder.glob("*") if path.stem == scan.stem] if scan.suffix in HEADERS else [scan]
     facts = [(str(path.relative_to(folder)), path.stat()) for path in files if not path.name.startswith(".")]
-    return _hash(sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts))
+    return sha256_of_json(sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts))
 
 
 @cache

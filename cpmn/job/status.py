@@ -6,7 +6,7 @@ exist), and later stages skip the patient.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
@@ -101,10 +101,8 @@ def left_out(patients: Iterable[str], results: Path) -> dict[str, str]:
         failures = {path: one for path, one in _failures(paths).items() if one["stage"] == paths[path]}
         mask = {} if failures else _failures([results / "crop" / patient / "vessels.json"])
         found |= {str(path): status["reason"] for path, status in (failures | mask).items()}
-        quality = results / "register" / patient / "quality.json"
-        if quality.is_file() and not failures:
-            reasons = failed_registrations({patient: quality}).values()
-            found |= {str(quality.with_name("status.json")): f"patient {patient}: {reason}" for reason in reasons}
+        if reason := None if failures else unregistered([patient], results).get(patient):
+            found[str(results / "register" / patient / "status.json")] = f"patient {patient}: {reason}"
     return {path: f"{reason} (since {_day(Path(path))})" for path, reason in found.items()}
 
 
@@ -149,11 +147,18 @@ def failed_registrations(quality_paths: Mapping[str, Path | str]) -> dict[str, s
     return {patient: f"registration: {q['reason']}" for patient, q in qualities.items() if not q["passed"]}
 
 
-def require_patients(total: int, excluded: Mapping[str, str], minimum: int) -> None:
-    """Raise CpmnError if fewer than `minimum` of `total` patients are left after exclusions."""
-    if total - len(excluded) < minimum:
-        reasons = "\n".join(f"  {reason}" for reason in excluded.values())
+def unregistered(patients: Iterable[str], results: Path) -> dict[str, str]:
+    """The same of a results folder, of those of these patients whom `register` has seen."""
+    qualities = {patient: results / "register" / patient / "quality.json" for patient in patients}
+    return failed_registrations({patient: path for patient, path in qualities.items() if path.is_file()})
+
+
+def require_patients(patients: Collection[str], excluded: Mapping[str, str], minimum: int) -> None:
+    """Raise CpmnError if fewer than `minimum` of `patients` are left; `excluded` may name others too."""
+    reasons = [excluded[patient] for patient in patients if patient in excluded]
+    if (left := len(patients) - len(reasons)) < minimum:
+        lines = "\n".join(f"  {reason}" for reason in reasons)
         raise CpmnError(
-            f"{total - len(excluded)} of {total} patients are left, min_patients is {minimum}. Put these right, or "
-            f"lower min_patients:\n{reasons}"
+            f"{left} of {len(patients)} patients are left, min_patients is {minimum}. Put these right, or "
+            f"lower min_patients:\n{lines}"
         )

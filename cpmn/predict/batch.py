@@ -159,10 +159,8 @@ def _is_read(study: Study, folder: Path, model: Model, options: Mapping[str, Any
         same &= record["request"] == request_key(study.source, study.series_uid, options)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    whole = not options.get("dicom") or all(
-        (folder / name).is_file() for name in DICOM_OUTPUTS
-    )  # they are written last
-    return same and whole and not (folder / FAILURE).exists()
+    last = DICOM_OUTPUTS if options.get("dicom") else ()
+    return same and all((folder / name).is_file() for name in last) and not (folder / FAILURE).exists()
 
 
 def _of_sheet(path: Path) -> Iterable[Study]:

@@ -104,13 +104,12 @@ def labels(patients: Sequence[Patient]) -> pd.Series:
 
 def simulated(found: Results) -> str:
     """What of the scans is made up, by their own headers: 'all', 'disease' (in real chests) or '' (nothing)."""
-    return made_up(facts.get("scanner") for scans in found.conversion.values() for facts in scans.values())
+    return made_up(scanners(found))
 
 
-def unknown_makers(found: Results) -> bool:
-    """Whether a scan does not say what made it, as an image file does not: it may be a phantom's."""
-    records = [facts.get("scanner") or {} for scans in found.conversion.values() for facts in scans.values()]
-    return not all(scanner.get("manufacturer") for scanner in records)
+def scanners(found: Results) -> list[dict[str, Any] | None]:
+    """What made each scan, as far as it says so."""
+    return [facts.get("scanner") for scans in found.conversion.values() for facts in scans.values()]
 
 
 def read_optional(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from cpmn.cohort.kinds import kind_lines
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
+from cpmn.dicom.scanners import makers_known
 from cpmn.files import write_json, write_text
 from cpmn.pages import templates
 from cpmn.report.card import TEMPLATES, model_card
@@ -23,8 +24,8 @@ from cpmn.report.collect import (
     number,
     read_optional,
     read_optional_frame,
+    scanners,
     simulated,
-    unknown_makers,
 )
 from cpmn.report.estimates import estimate_text, headline, metric_table, score_text, threshold_text
 from cpmn.report.figures import learning_curve, roc_figure, score_figure
@@ -103,7 +104,7 @@ def write_report(
     found = collect(results, patients, variants)
     facts = {key: flags.get(key) for key in ("synthetic", "data_hash", "commit", "cohort", "difficulty")}
     facts["simulated"] = simulated(found) or ("all" if facts["synthetic"] else "")
-    facts["synthetic"] = True if facts["simulated"] else None if unknown_makers(found) else False
+    facts["synthetic"] = bool(facts["simulated"]) if facts["simulated"] or makers_known(scanners(found)) else None
     context = _context(found, config, facts)
     page = templates(TEMPLATES, escape=True).get_template("page.html.j2").render(context)
     write_text(output / "index.html", page)

@@ -16,11 +16,13 @@ from cpmn.cohort.roles import read_splits, set_apart
 from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.errors import CpmnError
 from cpmn.files import write_json
-from cpmn.job.status import excluded_patients, failed_registrations
+from cpmn.job.status import excluded_patients, unregistered
 from cpmn.volume.images import image_like, read_image, write_image
 
 NAME = re.compile(r"Dataset\d{3}_\w+")
 ENDING = ".nii.gz"
+PARTS = {"train": "train", "val": "validation"}
+"""Part of a fold by nnU-Net's name."""
 
 
 def write_dataset(results: Path, cohort: Path, folder: Path) -> dict[str, list[str]]:
@@ -87,10 +89,8 @@ def _require_new(folder: Path) -> None:
 
 def _left_out(patients: Iterable[Patient], results: Path) -> set[str]:
     with_nct = [patient.patient_id for patient in patients if patient.nct]
-    qualities = {name: results / "register" / name / "quality.json" for name in with_nct}
-    failed = failed_registrations({name: path for name, path in qualities.items() if path.is_file()})
     alone = {patient.patient_id for patient in patients if not patient.nct}
-    return {*alone, *failed, *excluded_patients(with_nct, results)}
+    return {*alone, *unregistered(with_nct, results), *excluded_patients(with_nct, results)}
 
 
 def _write_label(patient: Patient, results: Path, folder: Path) -> bool:
@@ -108,7 +108,3 @@ def _folds(splits: dict[str, Any], there: set[str]) -> list[dict[str, list[str]]
         {ours: [name for name in fold[theirs] if name in there] for ours, theirs in PARTS.items()}
         for fold in splits["folds"]
     ]
-
-
-PARTS = {"train": "train", "val": "validation"}
-"""Part of a fold by nnU-Net's name."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cpmn.files import sha256_of_files, sha256_of_json, written_atomically
-from cpmn.job.dependencies import ROOT, source_files
+from cpmn.job.dependencies import code_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,12 +22,11 @@ def resume_key(settings: Any, data: Mapping[str, Iterable[Path]]) -> str:
 
     `settings` is any JSON value; `data` holds each patient's files.
     """
-    code = {str(Path(path).relative_to(ROOT)): sha256_of_files([Path(path)]) for path in source_files(STAGE)}
     return sha256_of_json(
         {
             "settings": settings,
             "data": {patient: [sha256_of_files([file]) for file in files] for patient, files in data.items()},
-            "code": code,
+            "code": code_of(STAGE),
             "torch": torch.__version__,
         }
     )

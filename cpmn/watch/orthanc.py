@@ -57,11 +57,11 @@ class Orthanc:
         kept = self._kept()
         server = f"{self._url} {request_json(f'{self._url}/system').get('DatabaseServerIdentifier', '')}"
         newest = request_json(f"{self._url}/changes?last")["Last"]
+        place = {"last": 0, "pending": "", "tries": 0, "server": server}
+        if not kept:
+            return place | {"last": newest if self._new_only else 0}
         known = kept.get("server", server) == server and kept.get("last", 0) <= newest
-        begin = {"last": newest if self._new_only else 0}
-        return (
-            {"pending": "", "tries": 0} | (begin if not kept else kept if known else {"last": 0}) | {"server": server}
-        )
+        return place | kept if known else place
 
     def _kept(self) -> dict[str, Any]:
         return read_json(self._path) if self._path.is_file() else {}

@@ -120,9 +120,9 @@ class Spool:
     def _try_again(self, key: str, digest: str) -> bool:
         """Queue a study that was given up for no fault of its own: what was read or sent is not read or sent again."""
         dead = self._in("dead", key)
-        if _json(dead / STATE).get("digest") != digest or _json(dead / REASON).get("kind") not in BLAMELESS:
+        if _state(dead).get("digest") != digest or _json(dead / REASON).get("kind") not in BLAMELESS:
             return False
-        write_json(dead / STATE, _json(dead / STATE) | {"attempts": 0, "not_before": 0.0})
+        write_json(dead / STATE, _state(dead) | {"attempts": 0, "not_before": 0.0})
         dead.rename(self._in("ready", key))
         return True
 

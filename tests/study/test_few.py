@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import curve, differences, figures, hard_gains, marks, plus_differences, together, won_back
+from study.few import curve, differences, figures, hard_gains, plus_differences, together, won_back
 from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
@@ -84,12 +84,12 @@ def test_half_of_the_gap_is_won_back(tables):
 
 
 def test_the_curve_goes_from_few_outlines_to_all(tables):
-    found = curve(dice, hard=False, folder=tables)
+    found = curve(hard=False, folder=tables)
     assert [point.outlined for point in found["annotate"]] == [4, 8]
     assert [point.outlined for point in found["nct_only"]] == [32]
     assert [point.trainings for point in found["own"]] == [3]
-    assert [point.estimate["value"] for point in found["annotate"]] == pytest.approx([0.25, 0.4])
-    assert set(curve(dice, folder=tables)) == {"own", "nct_only"}
+    assert [point.of(dice)["value"] for point in found["annotate"]] == pytest.approx([0.25, 0.4])
+    assert set(curve(folder=tables)) == {"own", "nct_only"}
 
 
 def test_networks_together_are_read_by_their_mean(tables):
@@ -98,9 +98,11 @@ def test_networks_together_are_read_by_their_mean(tables):
     turned = half[1]["label"].eq(1)
     half[1].loc[turned, "score"] = 1 - half[1].loc[turned, "score"]
     write(pd.concat([read(PATIENTS, tables), *half]), tables / PATIENTS)
-    assert together(4, "annotate_hard", tables).split()[0] == "1.000"
-    assert not together(32, "nct_only", tables)
-    assert marks(4, "annotate_hard", tables) == "1.0"
+    found = curve(folder=tables)
+    (point,) = found["annotate_hard"]
+    assert together(point).split()[0] == "1.000"
+    assert not together(found["nct_only"][0])
+    assert point.false_ml == "1.0"
 
 
 def test_outlines_from_elsewhere_are_held_against_the_yes_or_no_where_eight_are_outlined(tables):

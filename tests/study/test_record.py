@@ -18,7 +18,7 @@ def test_the_curve_is_a_run_a_network_and_written_again_it_is_there_once(tmp_pat
     assert experiment is not None
     runs = {str(run.info.run_name): run.info.run_id for run in client.search_runs([experiment.experiment_id])}
     assert sorted(runs) == sorted(names)
-    points = {point.outlined: point.estimate["value"] for point in curve(auc)["annotate_hard"]}
+    points = {point.outlined: point.of(auc)["value"] for point in curve()["annotate_hard"]}
     found = {metric.step: metric.value for metric in client.get_metric_history(runs["C+"], "auc")}
     assert found == pytest.approx(points)
     assert [file.path for file in client.list_artifacts(runs["C+"])] == ["outlines.png"]

@@ -24,9 +24,7 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
     splits = read_splits(Path(snakemake.input.splits), patients)
     excluded = excluded_patients([patient.patient_id for patient in patients if patient.nct], results)
     for fold in splits["folds"]:
-        names = [*fold["train"], *fold["validation"]]
-        left_out = {name: excluded[name] for name in names if name in excluded}
-        require_patients(len(names), left_out, snakemake.params.min_patients)
+        require_patients([*fold["train"], *fold["validation"]], excluded, snakemake.params.min_patients)
     evaluate_variant(
         variant=variant,
         splits=splits,

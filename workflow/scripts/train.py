@@ -21,7 +21,7 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
     with_nct = [name for name in names if name not in asked.ctpa_alone]
     excluded = excluded_patients(with_nct, results) | excluded_ctpas(asked.ctpa_alone, crops)
     excluded |= failed_registrations({Path(path).parent.name: path for path in snakemake.input.qualities})
-    require_patients(len(names), excluded, snakemake.config["min_patients"])
+    require_patients(names, excluded, snakemake.config["min_patients"])
     job = FoldJob(
         variant=snakemake.wildcards.variant,
         fold=int(snakemake.wildcards.fold),
