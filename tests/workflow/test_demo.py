@@ -172,6 +172,9 @@ def test_a_killed_training_goes_on(continued):
     """That it ends as one that nobody killed is tested byte by byte in tests/train."""
     model = "results/train/cpmn/fold-0/model.safetensors"
     longer = "train={schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}}"
+    assert set(continued.planned("--nocolor", model, config=(longer,))) == {
+        "train"
+    }  # the run folder lies elsewhere now
     process = subprocess.Popen(
         continued.command(model, config=(longer,)),
         env=continued.environment(),

@@ -154,6 +154,13 @@ def patient_of(wildcards):
     return COHORT[wildcards.patient]
 
 
+def as_parameters(patient, **fields):
+    """A patient's row for a job. Files in the run's folder are named from there: a run that is moved has nothing to do."""
+    here = f"{Path.cwd()}/"
+    row = patient.model_dump(mode="json", **fields)
+    return {key: value.removeprefix(here) if isinstance(value, str) else value for key, value in row.items()}
+
+
 def row_of(*without):
     """Parameter function: what preprocessing may know of a patient: never the reference for scoring, nor the split.
 
@@ -162,7 +169,7 @@ def row_of(*without):
 
     def row(wildcards):
         hidden = {"nct_truth", "vessels", "split", "group", *without}
-        return patient_of(wildcards).model_dump(mode="json", exclude=hidden)
+        return as_parameters(patient_of(wildcards), exclude=hidden)
 
     return row
 

@@ -57,9 +57,7 @@ rule check_cohort:
     params:
         code=code_of("cpmn.checks.cohort"),
         cohort=[
-            patient.model_dump(
-                mode="json", include={"patient_id", "nct", "ctpa", "label", "group", "overrule"}
-            )
+            as_parameters(patient, include={"patient_id", "nct", "ctpa", "label", "group", "overrule"})
             for patient in COHORT.values()
         ],
     script:

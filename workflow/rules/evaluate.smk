@@ -37,7 +37,7 @@ rule evaluate:
         "../envs/train.yaml"
     params:
         code=code_of("cpmn.evaluate.stage"),
-        cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
+        cohort=[as_parameters(patient) for patient in COHORT.values()],
         references=reference_facts,
         settings=CONFIG.evaluate.model_dump(mode="json"),
         trained=settings_of,

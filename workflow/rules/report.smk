@@ -32,7 +32,7 @@ rule report:
         "../envs/train.yaml"
     params:
         code=code_of("cpmn.report.stage"),
-        cohort=[patient.model_dump(mode="json") for patient in COHORT.values()],
+        cohort=[as_parameters(patient) for patient in COHORT.values()],
         variants=VARIANTS,
         config=CONFIG.model_dump(mode="json", by_alias=True),
     script:
