@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from cpmn.files import read_json, read_test_rows, sha256_of_files
 from cpmn.volume.images import read_image
-from cpmn.volume.overlay import MARK, read_upright, show_slice, telling_slice
 
 REGISTRATIONS, OVERLAYS = 8, 4  # our choice: what a person looks through; `results/register` holds all of them
 REFERENCE = "#35d07f"
@@ -46,6 +43,12 @@ def overlay(results: Path, variant: str, patient: str) -> np.ndarray:
 
     The reference is outlined in green and the prediction in red; the patient's right is on the left.
     """
+    # Half a second to load, which most jobs that send something do not need.
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    from cpmn.volume.overlay import MARK, show_slice, telling_slice
+
     folder, file = results / "evaluate" / variant, f"{patient}.nii.gz"
     scan = sitk.DICOMOrient(read_image(results / "convert" / patient / "nct.nii.gz"), "LPS")
     hu, spacing = sitk.GetArrayViewFromImage(scan), scan.GetSpacing()[:2]
@@ -71,6 +74,8 @@ def _test_patients(table: Path) -> list[str]:
 
 
 def _mask(path: Path) -> np.ndarray | None:
+    from cpmn.volume.overlay import read_upright
+
     image = read_upright(path)
     return None if image is None else sitk.GetArrayViewFromImage(image) != 0
 

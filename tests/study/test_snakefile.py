@@ -75,7 +75,7 @@ def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
     """Of its pairs with PE one is outlined, so that `annotate` is among its stages."""
     train = "{schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}, variants: [nct_only, cpmn-s1]}"
     small = "{folds: 1, steps: 8, spacing: [6.0, 6.0, 6.0], patch_size: [16, 16, 16], channels: [8, 16]}"
-    arguments = ("--config", "outlined=1", f"workflow={{train: {train}, annotate: {small}}}")
+    arguments = ("--config", "outlined=1", f"workflow={{train: {train}, annotate: {small}, track: {{enabled: false}}}}")
     model = "results/train/cpmn-s1/fold-0/model.safetensors"
     killed_in_training(tmp_path, model, *arguments)
     run(tmp_path, "--unlock", *arguments)

@@ -14,7 +14,7 @@ from cpmn.track import LiveFold, attempt, server, sync_results
 
 pytestmark = pytest.mark.xdist_group("mlflow")
 
-EPOCHS = [{"epoch": n, "step": 10 * n, "train_total": 1 / n} for n in range(1, 301)]
+EPOCHS = [{"epoch": n, "step": 10 * n, "train_total": 1 / n} for n in range(1, 101)]
 CURVE = [(row["step"], row["train_total"]) for row in EPOCHS]
 
 

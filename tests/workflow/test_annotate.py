@@ -40,7 +40,7 @@ def mixed(finished, tmp_path_factory):
     finished.give(project.run, without=second["patient_id"])
     for made in project.run.glob(f"results/*/{third['patient_id']}"):
         shutil.rmtree(made)
-    config = (project.sheet(kinds), SMALL, "train={variants: [cpmn]}")
+    config = (project.sheet(kinds), SMALL, "train={variants: [cpmn]}", "track={enabled: false}")
     done = project.snakemake(config=config)
     assert done.returncode == 0, done.stdout[-6000:]
     return project, kinds, config, done.stdout

@@ -107,7 +107,8 @@ def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tm
     _, spoilt, sound = cohort
     project, sheet, _ = stopped
     another, one = project.continued(tmp_path / "run"), "train={variants: [cpmn]}"
-    done = another.snakemake(config=(sheet, "on_bad_patient=exclude", one))
+    untracked = "track={enabled: false}"
+    done = another.snakemake(config=(sheet, "on_bad_patient=exclude", one, untracked))
     assert done.returncode == 0, done.stdout[-5000:]
     page = (another.run / "results/report/index.html").read_text()
     for name, patient in spoilt.items():
@@ -125,7 +126,7 @@ def test_exclude_completes_and_reports_the_reasons(cohort, stopped, finished, tm
     again_with = again.stdout.partition("To try them again, add: ")[2].splitlines()[0].split()
     retried = another.planned(*again_with, config=(sheet, one))
     assert retried["convert"] + retried["propagate"] >= len(spoilt)
-    few = another.snakemake(config=(sheet, "on_bad_patient=exclude", one, f"min_patients={len(sound) + 1}"))
+    few = another.snakemake(config=(sheet, "on_bad_patient=exclude", one, untracked, f"min_patients={len(sound) + 1}"))
     assert few.returncode != 0
     assert "min_patients" in few.stdout
     planned = another.planned(config=(sheet, "on_bad_patient=exclude", one, "min_patients=2"))
