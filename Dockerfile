@@ -6,9 +6,12 @@
 # For another CUDA than the pinned torch brings, give the index of those builds in the same way.
 #     docker run --rm -v /abs/model.cpmn:/model.cpmn:ro -v cpmn-spool:/spool -p 11112:11112 cpmn \
 #         --listen 11112 --bind 0.0.0.0 --allow ARCHIVE --send ARCHIVE@archive:104
+# For jobs on Kubernetes (docs/how-to/kubernetes.md):
+#     docker build -t cpmn --build-arg EXTRAS=kubernetes .
 FROM python:3.11-slim-bookworm
 
 ARG TORCH_INDEX=
+ARG EXTRAS=watch
 
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -22,7 +25,7 @@ COPY cpmn ./cpmn
 RUN if [ -n "$TORCH_INDEX" ]; then \
         python -m pip install --index-url "$TORCH_INDEX" "$(grep -o 'torch==[0-9.]*' pyproject.toml)"; \
     fi \
-    && python -m pip install ".[watch]" \
+    && python -m pip install ".[$EXTRAS]" \
     && useradd --create-home --uid 10001 cpmn \
     && mkdir /spool \
     && chown cpmn /spool

@@ -207,3 +207,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
             assert done.returncode == 0, done.stdout[-6000:]
             (folder / "done").touch()
     return project
+
+
+@pytest.fixture
+def stand_in_for_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a moto server: a stand-in for S3, not S3 itself, with one bucket `cpmn`."""
+    pytest.importorskip("moto", reason="moto not installed: pip install -e '.[s3-test]'")
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "stand-in")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket="cpmn")
+    yield address
+    server.stop()

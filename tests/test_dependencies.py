@@ -50,8 +50,10 @@ COMMANDS = {
     "pytest-xdist": "pytest's plugin",
     "ruff": "a command: `make lint`",
     "snakefmt": "a command: `make lint`",
+    "snakemake-executor-plugin-kubernetes": "Snakemake's plugin",
     "snakemake-executor-plugin-slurm": "Snakemake's plugin",
     "snakemake-executor-plugin-slurm-jobstep": "Snakemake's plugin",
+    "snakemake-storage-plugin-s3": "Snakemake's plugin",
     "uv": "a command of the tests of conda",
 }
 
