@@ -53,19 +53,21 @@ def test_a_patient_is_converted_without_a_shared_folder(cluster, stand_in_for_s3
     for name, value in {"ENDPOINT_URL": stand_in_for_s3, "ACCESS_KEY": "stand-in", "SECRET_KEY": "stand-in"}.items():
         monkeypatch.setenv(f"SNAKEMAKE_STORAGE_S3_{name}", value)
 
-    def snakemake(*arguments: str) -> str:
-        command = [sys.executable, "-m", "snakemake", status, *arguments, "--configfile", "config/tiny.yaml"]
+    def snakemake(*arguments: str, target: str = status, cohort: str = f"cohort={sheet}") -> str:
+        command = [sys.executable, "-m", "snakemake", target, *arguments, "--configfile", "config/tiny.yaml"]
         command += ["--workflow-profile", str(project.code / "workflow/profiles/kubernetes"), "--latency-wait", "5"]
         command += ["--container-image", "cpmn:test", "--default-storage-prefix", "s3://cpmn/run"]
         command += ["--kubernetes-persistent-volumes", f"scans:{Path(scan).parent}"]
-        command += ["--seconds-between-status-checks", "1", "--config", f"cohort={sheet}"]
+        command += ["--seconds-between-status-checks", "1", "--config", cohort]
         done = subprocess.run(
             command, cwd=project.code, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
         )
         assert done.returncode == 0, f"{done.stdout[-4000:]}\n{cluster.logs()[-4000:]}"
         return done.stdout
 
-    assert "convert_nct_alone" in snakemake("--dry-run")
+    whole = snakemake("--dry-run", target="results/report/index.html", cohort=project.sheet(finished.rows()))
+    for read in ("train/cpmn/fold-0/plan.json", "crop/phantom-001/status.json", "evaluate/cpmn/roc.csv"):
+        assert f"run/results/{read} (retrieve" in whole  # a job gets what its rule names, and nothing else
     assert not cluster.jobs
     snakemake()
     (job,) = cluster.jobs.values()

@@ -91,6 +91,25 @@ def in_data(path):
     return path.is_relative_to(Path("data").absolute())
 
 
+def read_apart(pattern, **names):
+    """Files that a job reads beside those that it has to wait for: named only where jobs share no folder and get what
+    they name from a store. Elsewhere thousands of names would make each dry run longer.
+    """
+    return collect(pattern, **names) if workflow.storage_settings.default_storage_provider else []
+
+
+def records_of(name):
+    """What the stages recorded of a patient, below `results`."""
+    if name in CTPA_ALONE:
+        return [
+            f"convert/{name}/ctpa.json",
+            f"convert/{name}/status.json",
+            f"annotate/crop/{name}/status.json",
+        ]
+    both = [f"convert/{name}/ctpa.json", f"register/{name}/quality.json"] if name in PAIRED else []
+    return [f"convert/{name}/nct.json", f"crop/{name}/status.json", f"crop/{name}/crop.json", *both]
+
+
 def until_used(path):
     """An output that preprocessing alone needs."""
     return path if CONFIG.keep_intermediates else temp(path)

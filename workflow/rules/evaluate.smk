@@ -9,6 +9,12 @@ rule evaluate:
         boxes=collect("results/crop/{patient}/crop.json", patient=SCORED),
         labels=collect("results/propagate/{patient}/embolus.nii.gz", patient=SCORED),
         references=references,
+        plans=read_apart(
+            "results/train/{{variant}}/fold-{fold}/{file}",
+            fold=range(len(FOLDS)),
+            file=["plan.json", "history.csv"],
+        ),
+        trained=read_apart("results/{file}", file=[f for name in PATIENTS for f in records_of(name)]),
         vessels=collect(
             "results/crop/{patient}/vessels.nii.gz", patient=[name for name in SCORED if name in MASKED]
         ),

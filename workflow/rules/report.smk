@@ -17,6 +17,26 @@ rule report:
             kind=["predictions", "cam"],
             patient=SCORED,
         ),
+        variants=read_apart(
+            "results/evaluate/{variant}/{file}",
+            variant=VARIANTS,
+            file=["metrics.json", "patients.csv", "roc.csv", "checks.json", "decision.json"]
+            + [f"reference/{name}.nii.gz" for name in SCORED],
+        ),
+        plans=read_apart(
+            "results/train/{variant}/fold-{fold}/plan.json", variant=VARIANTS, fold=range(len(FOLDS))
+        ),
+        records=read_apart("results/{file}", file=[f for name in PATIENTS for f in records_of(name)]),
+        scans=read_apart(
+            "results/{file}.nii.gz",
+            file=[
+                f"{stage}/{name}/{image}"
+                for name in SCORED
+                for stage, image in (("convert", "nct"), ("crop", "nct"), ("propagate", "embolus"))
+            ],
+        ),
+        worklist=read_apart("results/annotate/worklist.csv") if READERS["read"] else [],
+        overlays=read_apart("results/register/{patient}/quality.png", patient=PAIRED),
     output:
         page=report(
             "results/report/index.html",
