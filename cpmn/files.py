@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+HEADERS = (".mhd", ".nhdr", ".hdr")  # image formats whose voxels lie in another file of the same name
 UMASK = os.umask(0o077)  # it can be read by setting it alone
 os.umask(UMASK)
+
+
+def files_of(image: Path) -> list[Path]:
+    """The files of an image: itself; to a header belong the files of its name, compressed or not."""
+    if image.suffix.lower() not in HEADERS:
+        return [image]
+    beside = [path for path in image.parent.iterdir() if path.is_file()]
+    return sorted(path for path in beside if Path(path.name.removesuffix(".gz")).stem == image.stem)
 
 
 @contextmanager

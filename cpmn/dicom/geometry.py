@@ -19,7 +19,8 @@ from cpmn.dicom.problem import SeriesProblem
 DIRECTION_TOLERANCE = 1e-3  # our choice: direction cosines stored with four decimals still agree
 PERPENDICULAR_TOLERANCE = 2e-3  # our choice: 0.11 degrees, which move the rim of 512 pixels by half a pixel
 PIXEL_SPACING_TOLERANCE_MM = 1e-4  # our choice: as stored with four decimals
-AXIAL_COSINE = np.cos(np.deg2rad(35.0))  # our choice: gantries tilt up to 30 degrees, reformats stand at 90
+MOST_DEGREES = 35.0  # our choice: gantries tilt up to 30 degrees, reformats stand at 90
+AXIAL_COSINE = np.cos(np.deg2rad(MOST_DEGREES))
 DRIFT_TOLERANCE_PIXELS = 0.5  # our choice: in-plane drift from first to last slice that no voxel notices
 SHIFT_DECIMALS = 3  # in-plane shifts in pixels: positions are stored with about six digits
 UNITS = ("hu", "us", "hounsfield", "hounsfieldunits")  # US is 'unspecified'
@@ -208,7 +209,8 @@ def _tilt(
 ) -> float:
     """Gantry tilt in degrees, 0 for a drift (n, 2), in pixels, that no voxel notices.
 
-    Raises SeriesProblem if tilt is to be refused, or if the slices do not follow one straight line.
+    Raises SeriesProblem if tilt is to be refused, is beyond that of any gantry, or if the slices do not follow one
+    straight line.
     """
     if np.abs(drift).max() <= DRIFT_TOLERANCE_PIXELS:
         return 0.0
@@ -221,6 +223,11 @@ def _tilt(
             "Split the series into its reconstructions, or export it again.",
         )
     angle = float(np.rad2deg(np.arctan(np.linalg.norm(slope * pixels_mm))))
+    if angle > MOST_DEGREES:
+        raise SeriesProblem(
+            f"the slices are sheared by {angle:.1f} degrees, and gantries tilt up to 30: their positions are wrong",
+            "Export the series again.",
+        )
     if config.gantry_tilt == "refuse":
         first, last = (", ".join(f"{value:.1f}" for value in positions[i]) for i in (0, -1))
         raise SeriesProblem(

@@ -3,16 +3,18 @@
 import hashlib
 import logging
 import math
+import re
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import _read_command_set_elements, _read_file_meta_info, read_preamble
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -75,8 +77,6 @@ UNCOMPRESSED: dict[Encoding, UID] = {
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
 }
-DEFLATED = DeflatedExplicitVRLittleEndian.encode()
-BEFORE_DATA = 1024  # bytes in which a file names its transfer syntax
 LARGEST_INFLATED, CHUNK = 1 << 30, 1 << 20  # ours: 512 x 512 x 2000 voxels of two bytes
 DIRECTORY_CLASS = "1.2.840.10008.1.3.10"  # DICOMDIR
 SECONDARY_CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
@@ -149,7 +149,8 @@ def read_file_set(source: Path, files: list[Path] | None = None) -> FileSet:
     for path in tqdm(files, desc="headers", unit="file", disable=None, leave=False):
         _add_file(file_set, path)
     suffixes = {header.path.suffix for header in file_set.headers} - {""}
-    file_set.unreadable = [path for path in file_set.unreadable if _looks_like_a_slice(path, suffixes)]
+    shapes = {_shape(header.path) for header in file_set.headers}
+    file_set.unreadable = [one for one in file_set.unreadable if _looks_like_a_slice(one, suffixes, shapes)]
     if not file_set.headers:
         raise SeriesProblem(
             f"none of the {len(files)} files is a readable DICOM image",
@@ -221,15 +222,24 @@ def _require_room_for(path: Path) -> None:
     """Raise SeriesProblem for deflated DICOM of more than `LARGEST_INFLATED`, which pydicom inflates as a whole before
     anything can be asked of it: a few kB would fill the memory."""
     with path.open("rb") as stream:
-        start = stream.read(BEFORE_DATA)
-        if DEFLATED not in start:
+        if not _is_deflated(stream):
             return
-        stream.seek(144 + int.from_bytes(start[140:144], "little"))  # PS3.10: 132 bytes, then the length of group 0002
         inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while chunk := inflater.unconsumed_tail or stream.read(CHUNK):
             size += len(inflater.decompress(chunk, CHUNK))
             if size > LARGEST_INFLATED:
                 raise SeriesProblem("a deflated DICOM file is too large", "Export the scan in another way.", path)
+
+
+def _is_deflated(stream: BinaryIO) -> bool:
+    """Whether a file's header says that its data are deflated; `stream` is then where they begin.
+
+    Found by pydicom's own steps: an own reading of the header would differ from it where somebody forged one.
+    """
+    read_preamble(stream, force=True)
+    meta = _read_file_meta_info(stream)
+    _read_command_set_elements(stream)
+    return meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 
 
 def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
@@ -246,9 +256,15 @@ def _read_without_preamble(path: Path, **options) -> pydicom.Dataset:
     return dataset
 
 
-def _looks_like_a_slice(path: Path, suffixes: set[str]) -> bool:
+def _looks_like_a_slice(path: Path, suffixes: set[str], shapes: set[str]) -> bool:
     """Whether a file that is no DICOM may be a lost slice. Hidden ones are the work of programs (Snakemake, macOS)."""
-    return not path.name.startswith(".") and (not path.stat().st_size or path.suffix in suffixes)
+    named_alike = path.suffix in suffixes or _shape(path) in shapes
+    return not path.name.startswith(".") and (not path.stat().st_size or named_alike)
+
+
+def _shape(path: Path) -> str:
+    """Name of a file without its numbers: that of all slices in `IM0013` and `CT.1.2.840.14`, which have no suffix."""
+    return re.sub(r"\d+", "#", path.name)
 
 
 def _add_file(file_set: FileSet, path: Path) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from cpmn.dicom.geometry import Geometry
 from cpmn.dicom.headers import Header, read_dicom
 from cpmn.dicom.problem import SeriesProblem
-from cpmn.dicom.regrid import on_grid
+from cpmn.dicom.regrid import grid_voxels, on_grid
 from cpmn.dicom.stored import padding, stored_values
 from cpmn.errors import blame_machine
 from cpmn.volume.images import AIR_HU, LARGEST_VOXELS
@@ -46,9 +46,9 @@ def read_volume(slices: list[Header], geometry: Geometry) -> Volume:
     Raises SeriesProblem naming the file and, for compressed data that cannot be decoded, the transfer syntax.
     """
     rows, columns = int(slices[0].text("Rows")), int(slices[0].text("Columns"))
-    if len(slices) * rows * columns > LARGEST_VOXELS:
+    if grid_voxels((len(slices), rows, columns), geometry) > LARGEST_VOXELS:
         raise SeriesProblem(
-            f"{len(slices)} slices of {columns} x {rows} pixels are more than {LARGEST_VOXELS} voxels",
+            f"{len(slices)} slices of {columns} x {rows} pixels need more than {LARGEST_VOXELS} voxels",
             "Give one series of a chest.",
             slices[0].path,
         )

@@ -1,5 +1,7 @@
 """Slices that stand unevenly or sheared, brought onto an even, straight grid by linear interpolation."""
 
+import math
+
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -15,6 +17,17 @@ def on_grid(hu: np.ndarray, geometry: Geometry) -> np.ndarray:
     if geometry.uneven:
         hu = resample_slices(hu, np.array(geometry.heights), geometry.spacing[2])
     return hu
+
+
+def grid_voxels(shape: tuple[int, int, int], geometry: Geometry) -> int:
+    """How many voxels `on_grid` makes of slices of a `shape` (z, y, x)."""
+    layers, rows, columns = shape
+    if geometry.shifts:
+        x, y = np.ceil(np.max(geometry.shifts, axis=0)).astype(int).tolist()
+        rows, columns = rows + y, columns + x
+    if geometry.uneven:
+        layers = math.ceil((geometry.heights[-1] - geometry.heights[0]) / geometry.spacing[2] + 1e-6)
+    return layers * rows * columns
 
 
 def image_of(hu: np.ndarray, geometry: Geometry) -> sitk.Image:

@@ -27,12 +27,13 @@ from cpmn.dicom.regrid import image_of
 from cpmn.dicom.series import Series
 from cpmn.dicom.virtual import virtual_kind
 from cpmn.errors import PatientError
-from cpmn.files import sha256_of_files
+from cpmn.files import files_of, sha256_of_files
 
 logger = logging.getLogger(__name__)
 
 NO_HEADERS = {
     "source": "image file",
+    "series": None,
     "contrast": {"evidence": "unknown", "from": "an image file has no such tag"},
     "contrast_by_tags": "unknown",
     "unreadable_files": 0,
@@ -42,7 +43,7 @@ NO_HEADERS = {
     "identity": Identity(),
 }
 """What the headers of an image file say."""
-NOWHERE = "the file states neither orientation nor position: its axes are taken as NIfTI's method 1 has them"
+NOWHERE = "the file states neither orientation nor position: its axes are taken as the format has them without"
 ORIENTATION = "LPS"  # x to the left, y to the back (posterior), z to the head (superior)
 
 
@@ -117,7 +118,9 @@ def read_headers(source: Path, *, phase: str, series_uid: str, config: ConvertCo
 
 def _header_facts(file_set: FileSet, choice: Choice) -> dict[str, Any]:
     """What the checks ask of the chosen series' headers."""
-    series, numbering = choice.series, numbering_of(choice.series.slices)
+    series, slices = choice.series, choice.series.slices
+    upward = series.geometry is None or series.geometry.direction[2, 2] > 0
+    numbering = numbering_of(slices if upward else slices[::-1])
     return {
         "source": "dicom",
         "series": series.key,
@@ -196,8 +199,7 @@ def _convert_file(source: Path, config: ConvertConfig) -> tuple[sitk.Image, dict
     }
     return volume.image, NO_HEADERS | {
         "source": f"image file of {volume.stored_type}",
-        "source_sha256": sha256_of_files([source]),
-        "series": None,
+        "source_sha256": sha256_of_files(files_of(source)),
         "scanner": None,
         "kernel": None,
         "kvp": None,

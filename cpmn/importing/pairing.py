@@ -7,7 +7,7 @@ What is written names nobody: patients by a slow hash of their number, series by
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
@@ -108,7 +108,7 @@ def _by_patient(headers: Iterable[Header]) -> dict[str, list[Header]]:
 
 
 def _add_patient(proposal: Proposal, name: str, headers: list[Header], config: ConvertConfig, look: bool) -> None:
-    series = join_continued(group_series(headers, config), config, refuse=False)
+    series = join_continued(group_series(headers, config), config)
     usable = [item for item in series if not item.problems]
     for item in series:
         if item.problems:
@@ -123,7 +123,7 @@ def _add_patient(proposal: Proposal, name: str, headers: list[Header], config: C
         row = name if not made else f"{name}-{number}"
         if nct and ctpa:
             made += 1
-            hours = _add_pair(proposal, row, name, nct, ctpa, config)
+            hours = _add_pair(proposal, row, name, nct, ctpa, headers, config)
         else:
             hours = None
             missing = "no NCT" if ctpa else "no CTPA" if nct else "neither NCT nor CTPA"
@@ -183,9 +183,16 @@ def _measured(item: Series, phase: str) -> bool:
 
 
 def _add_pair(
-    proposal: Proposal, row: str, name: str, nct: Series, ctpa: Series, config: ConvertConfig
+    proposal: Proposal,
+    row: str,
+    name: str,
+    nct: Series,
+    ctpa: Series,
+    headers: Sequence[Header],
+    config: ConvertConfig,
 ) -> float | None:
-    """Add the sheet's row, and warnings of what the checks of a pair find; gives the interval in hours."""
+    """Add the row of a patient with `headers` to the sheet, and warnings of what the checks of a pair find; gives the
+    interval in hours."""
     findings, facts = check_pair(nct.identity, ctpa.identity, config.maximum_interval_hours)
     proposal.warnings += [f"{row}: {seen}" for seen in warnings_of(findings)]
     if not facts["same_study"]:
@@ -195,8 +202,8 @@ def _add_pair(
     proposal.sheet.append(
         {
             "patient_id": row,
-            "ctpa": _folder(ctpa),
-            "nct": _folder(nct),
+            "ctpa": _folder(ctpa, headers),
+            "nct": _folder(nct, headers),
             "ctpa_mask": "",
             "label": "",
             "group": name,
@@ -207,9 +214,12 @@ def _add_pair(
     return facts["interval_hours"]
 
 
-def _folder(item: Series) -> str:
-    """The innermost folder that holds all of a series."""
-    return os.path.commonpath([str(header.path.parent.absolute()) for header in item.slices])
+def _folder(item: Series, headers: Sequence[Header]) -> str:
+    """The innermost folder that holds all of a series, its other acquisitions too: without them its key is another."""
+    parts = {header.text("SeriesInstanceUID") for header in item.slices}
+    return os.path.commonpath(
+        [str(one.path.parent.absolute()) for one in headers if one.text("SeriesInstanceUID") in parts]
+    )
 
 
 def _of_visit(

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from cpmn.dicom.archive import files_below
 from cpmn.errors import CpmnError
-from cpmn.files import sha256_of_json
+from cpmn.files import files_of, sha256_of_json
 
 ROOT = Path(__file__).parents[2]
 IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(cpmn[\w.]*)[ \t]+)?import[ \t]+(\([^)]*\)|[^\n]+)", re.MULTILINE)
 """An import statement: the module after `from`, and what is imported."""
-HEADERS = (".mhd", ".nhdr", ".hdr")  # image formats whose voxels lie in another file of the same name
 
 
 def source_files(module: str) -> list[str]:
@@ -69,8 +68,7 @@ def listing(scan: Path) -> str:
     if scan.is_dir():
         folder, files = scan, files_below(scan)
     else:
-        folder = scan.parent
-        files = [path for path in folder.glob("*") if path.stem == scan.stem] if scan.suffix in HEADERS else [scan]
+        folder, files = scan.parent, files_of(scan)
     facts = [(str(path.relative_to(folder)), path.stat()) for path in files if not path.name.startswith(".")]
     return sha256_of_json(sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts))
 

@@ -1,5 +1,6 @@
 """`error.json`: why a scan was not read, for programs."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ def now() -> str:
 
 def _failure(error: Exception, statement: str, source: Path) -> FailureRecord:
     kind, check, *texts = _told(error)
-    problem, remedy = (without_known_paths(text.replace(str(source), "<scan>")) for text in texts)
+    problem, remedy = (without_known_paths(_without(source, text)) for text in texts)
     return FailureRecord(
         schema_version=SCHEMA_VERSION,
         statement=statement,
@@ -46,6 +47,13 @@ def _failure(error: Exception, statement: str, source: Path) -> FailureRecord:
         cpmn=cpmn.__version__,
         finished_at=now(),
     )
+
+
+def _without(source: Path, text: str) -> str:
+    """The text with `<scan>` in place of the path of the scan, where it stands as a path and is no part of a word."""
+    if source == Path():
+        return text
+    return re.sub(rf"(?<![\w./-]){re.escape(str(source))}(?![\w-])", "<scan>", text)
 
 
 def _told(error: Exception) -> tuple:

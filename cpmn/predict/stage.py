@@ -16,7 +16,7 @@ from cpmn.config.crop import CropConfig
 from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
-from cpmn.files import read_json, sha256_of_json, write_json
+from cpmn.files import files_of, read_json, sha256_of_json, write_json
 from cpmn.model.ensemble import Reading, on_native, read_crop, stored_map
 from cpmn.model.indeterminate import reasons
 from cpmn.model.package import STATEMENT
@@ -203,7 +203,7 @@ def request_key(source: Path, series_uid: str, options: Mapping[str, Any]) -> st
 
     Raises OSError for a source that is not there.
     """
-    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
+    files = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else files_of(source)
     stats = sorted((one.st_size, one.st_mtime_ns) for one in (path.stat() for path in files))
     flags = [bool(options.get("dicom")), bool(options.get("identity")), sorted(options.get("overrule") or ())]
     return sha256_of_json([stats, series_uid, *flags])

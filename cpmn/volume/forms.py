@@ -29,6 +29,14 @@ HALF_A_VOXEL = 0.5  # our choice: shears and differences that move no voxel by m
 SIZE_TOLERANCE = 0.01  # our choice, relative: writers round voxel sizes to three or four digits
 TWO_STEPS = 2 * float(np.finfo(np.float32).epsneg)  # of a float32 just below 1
 SPACING = re.compile(rb"(spacings|space directions|ElementSpacing|ElementSize)\s*[:=](?!.*(nan|none.*none))", re.I)
+PLACE = {
+    True: (
+        re.compile(rb"space\s*:\s*(ras|las|lps|(right|left)-(anterior|posterior)-superior)\s*$", re.I),
+        re.compile(rb"space directions\s*:", re.I),
+    ),
+    False: (re.compile(rb"(TransformMatrix|Rotation|Orientation)\s*=", re.I),),
+}
+"""Lines that say how the axes lie in the patient, in a NRRD (True) or MetaImage header."""
 LONGEST_HEADER = 1000  # lines
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SMALLEST_OFFSET = {348: 352, 540: 544}  # by the header's size: four bytes follow it (nifti1.h, nifti2.h)
@@ -94,10 +102,12 @@ def nifti_header(path: Path) -> "Nifti1Header":
 
 
 def states_a_place(path: Path) -> bool:
-    """Whether an image file says how its axes lie in the patient: a NIfTI file may leave both form codes at 0."""
-    if not _is_nifti(path):
-        return True
-    return max(_codes(nifti_header(path))) > 0
+    """Whether an image file says how its axes lie in the patient: a NIfTI file may leave both form codes at 0, NRRD and
+    MetaImage may say nothing of it."""
+    if _is_nifti(path):
+        return max(_codes(nifti_header(path))) > 0
+    lines = list(_header_lines(path))
+    return all(any(stated.match(line) for line in lines) for stated in PLACE[path.suffix.lower() in (".nrrd", ".nhdr")])
 
 
 def _is_nifti(path: Path) -> bool:
@@ -254,13 +264,17 @@ def _shear_degrees(direction: np.ndarray) -> float:
 
 def _require_spacing(path: Path) -> None:
     """Raise Unplaced if a NRRD or MetaImage header states no voxel sizes: ITK would take 1 mm."""
+    if not any(SPACING.match(line) for line in _header_lines(path)):
+        raise Unplaced("its header states no voxel size", WRITE_AGAIN)
+
+
+def _header_lines(path: Path) -> Iterator[bytes]:
+    """Lines of the header, which is text, of a NRRD or MetaImage file."""
     with path.open("rb") as stream:
         for line in islice(stream, LONGEST_HEADER):
-            if SPACING.match(line):
-                return
             if not line.strip() or line.startswith(b"ElementDataFile"):
-                break
-    raise Unplaced("its header states no voxel size", WRITE_AGAIN)
+                return
+            yield line
 
 
 def _read_voxels(path: Path) -> sitk.Image:

@@ -68,17 +68,22 @@ def _by_stow(url: str, paths: list[Path]) -> None:
     status, answer = answer_to(
         f"{url}/studies", data=body, content_type=form, accept="application/dicom+json", taken=(200, 202, 409)
     )
-    if status != 200 and not _all_there(answer):
+    if not _all_there(status, answer):
         raise ArchiveError(f"{url} answered {status}: it did not take everything.")
 
 
-def _all_there(answer: bytes) -> bool:
-    """Whether an answer in JSON names nothing that was not stored, but for what the archive had before."""
+def _all_there(status: int, answer: bytes) -> bool:
+    """Whether an answer in JSON names nothing that was not stored, but for what the archive had before.
+
+    200 says that all is stored (PS3.18, table 10.5.3-1), and its text need not be JSON; 409 that nothing is, so that it
+    has to say why.
+    """
     try:
         failed = json.loads(answer).get(FAILED, {}).get("Value", [])
-        return all(item[REASON]["Value"][0] == DUPLICATE for item in failed)
+        duplicates = all(item[REASON]["Value"][0] == DUPLICATE for item in failed)
+        return duplicates and (status != 409 or bool(failed))
     except (ValueError, AttributeError, LookupError, TypeError):
-        return False
+        return status == 200
 
 
 def _to_orthanc(url: str, paths: list[Path]) -> None:

@@ -64,6 +64,15 @@ def test_headers_alone_find_what_headers_hold(cohort):
     assert bad(check_deeply(load_cohort(cohort), ConvertConfig(), headers_only=True)) == FACTS
 
 
+def test_headers_alone_say_little_of_image_files_and_stop_at_none(tmp_path):
+    for phase in ("nct", "ctpa"):
+        write_image(sitk.Image([9, 9, 9], sitk.sitkInt16), tmp_path / f"{phase}.nii.gz")
+    (tmp_path / "cohort.csv").write_text(HEAD + "a,ctpa.nii.gz,nct.nii.gz,,0,\n")
+    rows = check_deeply(load_cohort(tmp_path / "cohort.csv"), ConvertConfig(), headers_only=True)
+    assert {"nct", "ctpa"} <= {row.of for row in rows}
+    assert "refused" not in {row.outcome for row in rows}
+
+
 def test_the_command_writes_a_table_and_a_page_and_ends_with_2(cohort, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["check", str(cohort), "--deep", "-o", str(out)]) == 2

@@ -305,7 +305,7 @@ def test_image_file_whose_forms_differ(tmp_path):
 def test_image_file_without_forms_is_said_to_be_one(tmp_path):
     image, facts = convert(write_nifti(tmp_path / "scan.nii", None, None))
     assert facts["warnings"] == [
-        "the file states neither orientation nor position: its axes are taken as NIfTI's method 1 has them"
+        "the file states neither orientation nor position: its axes are taken as the format has them without"
     ]
     assert np.array_equal(sitk.GetArrayFromImage(image), expected_hu()[:, ::-1])  # nifti1.h: x to the left, y to front
 
@@ -319,6 +319,20 @@ def test_default_geometry_is_refused_unless_overruled(tmp_path):
     found = json.loads((tmp_path / "out/nct.json").read_text())
     assert {item["check"]: item["outcome"] for item in found["checks"]}["geometry"] == "overruled"
     assert any("1 x 1 x 1 mm" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize("name", ["scan.mhd", "scan.nhdr"])  # the voxels' file: scan.raw, scan.raw.gz
+def test_the_source_of_a_header_holds_its_voxels_too(tmp_path, name):
+    (tmp_path / "scan").mkdir()
+    image = sitk.GetImageFromArray(expected_hu().astype(np.int16))
+    image.SetSpacing((0.5, 0.6, 3.0))
+    sources = set()
+    for change in (0, 1):
+        sitk.WriteImage(image + change, str(tmp_path / name), useCompression=name == "scan.nhdr")
+        header = (tmp_path / name).read_bytes()
+        sources.add((header, convert(tmp_path / name)[1]["source_sha256"]))
+    assert len({header for header, _ in sources}) == 1
+    assert len({sha256 for _, sha256 in sources}) == 2
 
 
 def test_damaged_image_file(tmp_path):

@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from cpmn.config.convert import ConvertConfig
 from cpmn.config.crop import CropConfig
 from cpmn.crop.stage import crop_patient
-from cpmn.dicom.headers import read_dicom
+from cpmn.dicom.headers import read_dicom, read_file_set
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
@@ -221,12 +221,47 @@ def convert_and_crop(source: Path, folder: Path, settings: dict) -> None:
     crop_patient("p1", **files, folder=folder / "crop", config=CropConfig())
 
 
-def test_deflated_data_without_end_is_refused_before_it_is_inflated(write_series, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["IM{:04d}", "CT.1.2.840.99.{}", "{}"])
+def test_a_lost_slice_is_known_by_its_name_without_a_suffix(write_series, name):
+    source = write_series()
+    for number, path in enumerate(sorted(source.iterdir()), start=1):
+        path.rename(source / name.format(number))
+    for other in (name.format(14), "README"):
+        (source / other).write_text("no DICOM")
+    assert [path.name for path in read_file_set(source).unreadable] == [name.format(14)]
+
+
+def forged(content: bytes) -> bytes:
+    """The header, group 0002, states another length of its own."""
+    return content[:140] + b"\xff\xff\xff\x7f" + content[144:]
+
+
+def postponed(content: bytes) -> bytes:
+    """2000 bytes stand before the transfer syntax, in an element whose length has 32 bits."""
+    return content[:144] + b"\x02\x00\x01\x00OB\x00\x00" + (2000).to_bytes(4, "little") + bytes(2000) + content[158:]
+
+
+def implicit(content: bytes) -> bytes:
+    """A header without value representations, which pydicom takes."""
+    uid = DeflatedExplicitVRLittleEndian.encode()
+    data = content[144 + int.from_bytes(content[140:144], "little") :]
+    return content[:132] + b"\x02\x00\x10\x00" + len(uid).to_bytes(4, "little") + uid + data
+
+
+def endless(content: bytes) -> bytes:
+    """An element of undefined length stands before the transfer syntax."""
+    item = b"\x02\x00\x01\x00UN\x00\x00\xff\xff\xff\xff\xfe\xff\xdd\xe0" + bytes(4)
+    return content[:144] + item + content[158:]
+
+
+@pytest.mark.parametrize("change", [bytes, forged, postponed, implicit, endless])
+def test_deflated_data_without_end_is_refused_before_it_is_inflated(write_series, tmp_path, monkeypatch, change):
     path = next(write_series().iterdir())
     dataset = pydicom.dcmread(path)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     dataset.PixelData = bytes(8_000_000)
     dataset.save_as(tmp_path / "bomb.dcm", enforce_file_format=True)
+    (tmp_path / "bomb.dcm").write_bytes(change((tmp_path / "bomb.dcm").read_bytes()))
     assert (tmp_path / "bomb.dcm").stat().st_size < 20_000
     read_dicom(tmp_path / "bomb.dcm")
     monkeypatch.setattr("cpmn.dicom.headers.LARGEST_INFLATED", 7_000_000)

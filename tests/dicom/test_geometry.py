@@ -12,7 +12,7 @@ from cpmn.dicom.geometry import stack_geometry
 from cpmn.dicom.headers import Header, read_file_set
 from cpmn.dicom.pixels import read_volume
 from cpmn.dicom.problem import SeriesProblem
-from cpmn.dicom.regrid import resample_slices, unshear_slices
+from cpmn.dicom.regrid import grid_voxels, on_grid, resample_slices, unshear_slices
 
 CONFIG = ConvertConfig()
 
@@ -66,10 +66,41 @@ def test_tilted_slices_get_a_grid_that_holds_them_all(write_series):
         assert found.direction @ steps + found.origin == pytest.approx([-10, -20, -30 + 2.5 * index], abs=1e-3)
 
 
+def sheared(mm: float):
+    """Slices 2.5 mm apart, each `mm` further along its rows."""
+    return lambda index: {"ImagePositionPatient": [mm * index, 0.0, 2.5 * index]}
+
+
+@pytest.mark.parametrize("gantry_tilt", ["refuse", "resample"])
+def test_shear_beyond_that_of_any_gantry_is_refused(write_series, gantry_tilt):
+    assert "sheared by 45.0 degrees" in problem(write_series(each=sheared(2.5)), gantry_tilt=gantry_tilt)
+
+
+def test_voxels_are_counted_with_the_shifts_of_the_slices(write_series):
+    found = geometry(write_series(z=range(6), each=sheared(1.2)))
+    assert found.shifts[-1] == (7.5, 0.0)  # pixels of 0.8 mm
+    assert grid_voxels((6, 6, 8), found) == 6 * 6 * (8 + 8) == on_grid(np.zeros((6, 6, 8), np.int16), found).size
+
+
+def test_voxels_are_counted_with_the_layers_between_uneven_slices(write_series):
+    found = geometry(write_series(z=[0, 3, 6, 15, 18, 27, 30]), uneven_spacing="resample")
+    assert grid_voxels((7, 6, 8), found) == 11 * 6 * 8 == on_grid(np.zeros((7, 6, 8), np.int16), found).size
+
+
+def test_a_grid_beyond_measure_is_refused_though_its_slices_are_few(write_series, monkeypatch):
+    headers = read_file_set(write_series(z=range(6), each=sheared(1.2))).headers
+    found = stack_geometry(headers, CONFIG)
+    monkeypatch.setattr("cpmn.dicom.pixels.LARGEST_VOXELS", 6 * 6 * 16)
+    assert read_volume([headers[i] for i in found.order], found).hu.shape == (6, 6, 16)
+    monkeypatch.setattr("cpmn.dicom.pixels.LARGEST_VOXELS", 6 * 6 * 16 - 1)
+    with pytest.raises(SeriesProblem, match="6 slices of 8 x 6 pixels need more than 575 voxels"):
+        read_volume([headers[i] for i in found.order], found)
+
+
 @pytest.mark.parametrize("across", [0.0, 1.4, -2.1])  # pixels of 0.7 mm
 @pytest.mark.parametrize("along", [0.0, 0.8, -1.6])
 def test_whole_shifts_keep_every_pixel_in_its_place(write_series, tmp_path, along, across):
-    each = [{"ImagePositionPatient": [along * i - 10, across * i - 20, 2.5 * i]} for i in range(4)]
+    each = [{"ImagePositionPatient": [along * i - 10, across * i - 20, 4.0 * i]} for i in range(4)]
     headers = read_file_set(write_series(z=range(4), each=lambda index: each[index])).headers
     found = stack_geometry(headers, CONFIG)
     volume = read_volume([headers[i] for i in found.order], found).hu

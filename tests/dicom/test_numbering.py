@@ -4,8 +4,10 @@ import tracemalloc
 
 import pytest
 
+from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.headers import Header
 from cpmn.dicom.numbering import numbering_of
+from cpmn.dicom.scan import read_headers
 
 
 def numbering(numbers):
@@ -53,3 +55,12 @@ def test_a_number_far_off_is_judged_without_counting_up_to_it():
     assert numbering([*range(1, 60), 2**31 - 1]) is None
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("rows", [1, -1])  # -1: the normal of the slices points down
+@pytest.mark.parametrize(("step", "end"), [(1, "lower"), (-1, "upper")])
+def test_the_end_is_that_of_the_body_whichever_way_the_normal_points(write_series, rows, step, end):
+    numbers = range(4, 16)[::step]
+    tags = {"ImageOrientationPatient": [rows, 0, 0, 0, 1, 0], "each": lambda index: {"InstanceNumber": numbers[index]}}
+    facts = read_headers(write_series(**tags), phase="nct", series_uid="", config=ConvertConfig())
+    assert facts["numbering"] == f"numbers begin at 4: slices may lack at the {end} end"

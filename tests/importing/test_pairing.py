@@ -157,6 +157,29 @@ def test_by_tags_alone_if_pixels_are_not_to_be_read(write_series, tmp_path):
     assert (Path(row["nct"]).name, Path(row["ctpa"]).name) == ("nct", "ctpa")
 
 
+def test_halves_of_an_nct_that_differ_are_no_nct(write_series, tmp_path):
+    for name, lowest, kernel in (("lower", 0, "B30f"), ("upper", 24, "B70f")):
+        tags = {"SeriesInstanceUID": generate_uid(entropy_srcs=[name]), "ConvolutionKernel": kernel}
+        write_series(f"export/{name}", z=lowest + 2.0 * np.arange(12), **tags)
+    write_series("export/ctpa", SeriesInstanceUID="1.9", ContrastBolusAgent="Iomeron")
+    proposal = propose_pairs(tmp_path / "export", CONFIG, look=False)
+    assert proposal.sheet == []
+    assert sum("and they differ in kernel" in why for why in left_out(proposal)) == 2
+
+
+def test_the_folder_holds_the_other_acquisitions_of_a_series(write_series, tmp_path):
+    """Of a part of it alone the series has another key."""
+    for name, kernel in (("a", "B30f"), ("b", "B70f")):
+        write_series(f"export/nct/{name}", SeriesInstanceUID="1.8", ConvolutionKernel=kernel)
+    write_series("export/ctpa", SeriesInstanceUID="1.9", ContrastBolusAgent="Iomeron")
+    config = CONFIG.model_copy(update={"preferred_kernel": "B30f"})
+    (row,) = propose_pairs(tmp_path / "export", config, look=False).sheet
+    assert row["nct"] == str(tmp_path / "export/nct")
+    again = read_file_set(Path(row["nct"]))
+    series = choose_series(again, phase="nct", series_uid=row["nct_series"], config=CONFIG).series
+    assert series.first.text("ConvolutionKernel") == "B30f"
+
+
 def pair_of(proposal: Proposal) -> tuple[str, str]:
     (row,) = proposal.sheet
     return Path(row["nct"]).name, Path(row["ctpa"]).name

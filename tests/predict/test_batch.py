@@ -182,6 +182,16 @@ def test_the_request_hides_names(tmp_path):
     assert keys[0] == keys[1] != request_key(tmp_path / "x", "1.2", {})
 
 
+def test_the_request_of_a_header_is_that_of_its_voxels_too(tmp_path):
+    for name in ("scan.mhd", "scan.raw", "other.raw"):
+        (tmp_path / name).write_bytes(b"1234")
+    keys = [request_key(tmp_path / "scan.mhd", "", {})]
+    for name in ("other.raw", "scan.raw"):
+        os.utime(tmp_path / name, (0, 1e9))
+        keys.append(request_key(tmp_path / "scan.mhd", "", {}))
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_each_takes_every_kind_of_scan_whatever_its_case(tmp_path):
     for name in ("a.ZIP", "b.zip", "c.mhd", "D.NII.GZ", "notes.txt"):
         (tmp_path / name).touch()

@@ -2,15 +2,17 @@
 
 import errno
 import json
+from pathlib import Path
 
 import jsonschema
 import pydicom
 import pytest
 
-from cpmn.errors import CpmnError
+from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json
 from cpmn.generate import ROOT
 from cpmn.predict import stage
+from cpmn.predict.failure import failure_recorded
 from cpmn.predict.stage import predict_series
 from cpmn.volume.images import write_image
 from tests.predict.conftest import CLOT_INDEX, chest, chest_series, decision, write_decision
@@ -87,6 +89,23 @@ def test_a_failure_leaves_a_record(series, results, tmp_path, kind, name, dicom,
     assert problem in record["problem"]
     assert remedy in record["remedy"]
     assert str(tmp_path) not in json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "told"),
+    [
+        (".", "lower convert.minimum_slices", "lower convert.minimum_slices"),
+        ("a", "usa, export-a and a-b are damaged", "usa, export-a and a-b are damaged"),
+        ("lower", "lower_lobe and convert.lower", "lower_lobe and convert.lower"),
+        ("Doe/scan", "Doe/scan/1.dcm and (Doe/scan) differ", "<scan> and (<scan>) differ"),
+        ("/data/Doe Jane", "/data/Doe Jane is empty", "<scan> is empty"),
+    ],
+)
+def test_the_scan_is_put_for_its_path_and_for_no_part_of_a_word(tmp_path, source, text, told):
+    with pytest.raises(PatientError), failure_recorded(tmp_path / "error.json", "", Path(source)):
+        raise PatientError("p", text, text)
+    record = read_json(tmp_path / "error.json")
+    assert (record["problem"], record["remedy"]) == (told, told)
 
 
 def test_a_full_disk_is_told_from_a_bad_scan(series, results, tmp_path, bright_spot, monkeypatch):

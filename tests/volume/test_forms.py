@@ -198,6 +198,31 @@ def test_what_a_qform_can_say_it_must_say(tmp_path, change):
         read_image(nifti(tmp_path / "scan.nii", s=sform, q=qform, size=(512, 512, 3)))
 
 
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.nhdr", "scan.mha", "scan.mhd"])
+def test_what_itk_writes_says_how_its_axes_lie(tmp_path, name):
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / name))
+    assert states_a_place(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "instead"),
+    [
+        ("scan.nrrd", b"space:", b"space: 3D-right-handed"),
+        ("scan.nrrd", b"space:", b"space dimension: 3"),
+        ("scan.nrrd", b"space", b"spacings: 0.7 0.8 5"),
+        ("scan.mha", b"TransformMatrix", b""),
+    ],
+)
+def test_a_header_that_says_nothing_of_its_axes_is_known(tmp_path, name, line, instead):
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / name))
+    lines = (tmp_path / name).read_bytes().split(b"\n")
+    at = next(index for index, text in enumerate(lines) if text.startswith(line))
+    kept = [text for text in lines if not text.startswith(line)]
+    (tmp_path / name).write_bytes(b"\n".join([*kept[:at], *filter(None, [instead]), *kept[at:]]))
+    read_image(tmp_path / name)
+    assert not states_a_place(tmp_path / name)
+
+
 def test_a_file_without_forms_is_known(tmp_path):
     assert not states_a_place(nifti(tmp_path / "scan.nii"))
     assert states_a_place(nifti(tmp_path / "scan.nii", q=affine()))

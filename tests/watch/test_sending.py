@@ -101,6 +101,10 @@ def _not_stored(*reasons: int) -> bytes:
         (409, b"", False),
         (202, b"<xml/>", False),
         (409, b'{"00081198": {"Value": [{}]}}', False),
+        (409, b"{}", False),  # nothing is stored, and it does not say why
+        (200, b"", True),
+        (200, _not_stored(0x0111), True),
+        (200, _not_stored(0xA700), False),
     ],
 )
 def test_stow_has_taken_what_the_archive_does_not_say_that_it_lacks(archive, files, code, body, taken):

@@ -1,6 +1,7 @@
 """The queue on disk: what becomes of a study at every step, and of a process that is killed between two."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -131,6 +132,34 @@ def test_results_named_for_an_archive_are_not_kept(spool):
         (study.results / name).write_text("")
     spool.finish(study, [])
     assert [path.name for path in study.results.iterdir()] == ["prediction.json"]
+
+
+def test_results_that_name_somebody_stay_no_longer_than_the_study(spool):
+    keys = []
+    for uid in ("1.2", "1.3"):
+        arrive(spool, uid, (f"{uid}.1",))
+        study = claimed(spool)
+        study.results.mkdir()
+        for name in ("prediction.json", "prediction.dcm"):
+            (study.results / name).write_text("")
+        spool.fail(study, {"kind": "data", "problem": "odd"}, again=False)
+        keys.append(study.key)
+    shutil.rmtree(spool.folder / "dead" / keys[0])  # as a person does who has seen to it
+    spool.recover()
+    kept = {path.relative_to(spool.folder / "results").as_posix() for path in spool.folder.glob("results/*/*")}
+    assert kept == {f"{keys[0]}/prediction.json", f"{keys[1]}/prediction.json", f"{keys[1]}/prediction.dcm"}
+
+
+@pytest.mark.parametrize("state", ["ready", "working"])
+def test_results_of_a_study_that_goes_on_are_kept(spool, state):
+    arrive(spool)
+    study = claimed(spool)
+    study.results.mkdir()
+    (study.results / "prediction.dcm").write_text("")
+    if state == "ready":
+        spool.fail(study, {"kind": "data", "problem": "odd"}, again=True)
+    spool.recover()
+    assert (study.results / "prediction.dcm").exists()
 
 
 def test_one_service_a_folder(spool):
