@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient
 from cpmn.config.train import TrainConfig
 from cpmn.dicom.scanners import made_up, makers_known
@@ -30,7 +31,9 @@ def training_facts(
     ctpa_alone = {patient.patient_id for patient in patients if not patient.nct} & names
     read = TrainConfig.model_validate(plan.get("config", {})).reads_ctpa
     names -= excluded_ctpas(ctpa_alone, results / "annotate" / "crop").keys() if read else ctpa_alone
-    names -= unregistered(names, results).keys()
+    pairs = {patient.patient_id for patient in patients if patient.nct and patient.ctpa}
+    names -= unregistered(names & pairs, results).keys()  # others may have left older files
+    names -= _without_clot([patient for patient in patients if patient.patient_id in names], results)
     labels = [patient.label for patient in patients if patient.patient_id in names]
     written = max(weights.stat().st_mtime for _, weights in files)
     return TrainedOn(
@@ -42,6 +45,16 @@ def training_facts(
         date=datetime.fromtimestamp(written, UTC).date().isoformat(),
         version=plan.get("versions", {}).get("cpmn", ""),
     )
+
+
+def _without_clot(patients: Sequence[Patient], results: Path) -> set[str]:
+    """Outlined patients whose clots lie outside of the crop, all of them: `train` leaves them out."""
+    outlined = [
+        patient.patient_id for patient in patients if patient.nct and patient.label and not is_reported(patient)
+    ]
+    paths = {name: results / "crop" / name / "crop.json" for name in outlined}
+    crops = {name: read_json(path) for name, path in paths.items() if path.is_file() and path.stat().st_size}
+    return {name for name, crop in crops.items() if crop["embolus_ml"] <= crop["embolus_ml_outside"]}
 
 
 def _kind(results: Path, names: Sequence[str]) -> Literal["phantom", "simulated", "patients"] | None:

@@ -23,10 +23,12 @@ def job_log(path: Path | str, code: Mapping[str, str] | None = None) -> Iterator
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     logging.captureWarnings(True)
+    Path(path).unlink(missing_ok=True)
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
-        handlers=[logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()],
+        # Appending: the processes of a training write to the same file.
+        handlers=[logging.FileHandler(path, mode="a", encoding="utf-8"), logging.StreamHandler()],
         force=True,
     )
     logging.getLogger(__name__).info("python %s", sys.prefix)  # which environment a job really ran in

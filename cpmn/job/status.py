@@ -136,8 +136,14 @@ def exclusions(patients: Iterable[str], results: Path) -> dict[str, Status]:
     return {patient: status for patient, status in last.items() if status and not status["passed"]}
 
 
-def _last_status(patient: str, results: Path) -> Status | None:
-    paths = [results / stage / patient / "status.json" for stage in reversed(PATIENT_STAGES)]
+def ctpa_alone_exclusions(patients: Iterable[str], results: Path) -> dict[str, Status]:
+    """The same for patients with a CTPA alone, whose stages are `convert` and the crop of `annotate`."""
+    last = {patient: _last_status(patient, results, ("convert", "annotate/crop")) for patient in patients}
+    return {patient: status for patient, status in last.items() if status and not status["passed"]}
+
+
+def _last_status(patient: str, results: Path, stages: Sequence[str] = PATIENT_STAGES) -> Status | None:
+    paths = [results / stage / patient / "status.json" for stage in reversed(stages)]
     return next((read_status(path) for path in paths if path.is_file()), None)
 
 

@@ -44,7 +44,8 @@ def segmentation_loss(
 ) -> Tensor:
     """Dice + binary cross-entropy with deep supervision, weights 1, 1/2, 1/4, ... normalised (nnU-Net).
 
-    `target` is 0/1 like `logits`. For coarser levels it is max-pooled (ours), so that no clot vanishes there. Scalar.
+    `target`, of the shape of `logits`, is 0/1 or a probability, of which 0.5 and more counts as clot. For coarser
+    levels it is max-pooled (ours), so that no clot vanishes there. Scalar.
 
     `weight` of each voxel's label (ours; None is 1) scales its share of both terms. On coarser levels a voxel with clot
     weighs as much as its heaviest clot voxel, one without clot as the mean of what it covers.
@@ -66,8 +67,9 @@ def _pooled_labels(target: Tensor, weight: Tensor | None, size: Sequence[int]) -
     pooled = functional.max_pool3d(target, stride, stride)
     if weight is None:
         return pooled, None
-    heaviest = functional.max_pool3d(target * weight, stride, stride)
-    return pooled, torch.where(pooled > 0, heaviest, functional.avg_pool3d(weight, stride, stride))
+    marked = (target >= 0.5).to(weight)
+    heaviest = functional.max_pool3d(marked * weight, stride, stride)
+    return pooled, torch.where(pooled >= 0.5, heaviest, functional.avg_pool3d(weight, stride, stride))
 
 
 def classification_loss(class_logit: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_frame, read_json
 from cpmn.job.identity import fold_folders
 from cpmn.job.redact import without_paths
-from cpmn.job.status import exclusions
+from cpmn.job.status import ctpa_alone_exclusions, exclusions
 
 REFERENCE_TEXT = {
     "nct_truth": "scoring reference on the non-contrast CT (nct_truth)",
@@ -70,6 +70,7 @@ class Results:
 def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str, Any]]) -> Results:
     """Read `results/`. Raises CpmnError naming the file for JSON or CSV that cannot be read."""
     names = [patient.patient_id for patient in patients]
+    pairs = [patient.patient_id for patient in patients if patient.nct and patient.ctpa]  # others may have older files
     evaluate, splits = results / "evaluate", read_optional(results / "train" / "splits.json")
     folds = {variant: fold_folders(results, variant) if splits else [] for variant in variants}
     return Results(
@@ -82,7 +83,7 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
             name: {phase: read_optional(results / "convert" / name / f"{phase}.json") for phase in ("nct", "ctpa")}
             for name in names
         },
-        quality=_present({name: read_optional(results / "register" / name / "quality.json") for name in names}),
+        quality=_present({name: read_optional(results / "register" / name / "quality.json") for name in pairs}),
         metrics={variant: read_optional(evaluate / variant / "metrics.json") for variant in variants},
         scored={
             variant: read_optional_frame(evaluate / variant / "patients.csv", SCORED).set_index("patient_id")
@@ -147,10 +148,14 @@ def number(text: Any) -> float | None:
 
 
 def _exclusions(results: Path, patients: list[Patient]) -> dict[str, Exclusion]:
-    rows = {patient.patient_id: patient for patient in patients if patient.nct}  # others may have left older files
+    rows = {patient.patient_id: patient for patient in patients}
+    with_nct = [name for name, patient in rows.items() if patient.nct]
+    alone = [name for name in rows if name not in set(with_nct)]  # they have other stages
+    found = exclusions(with_nct, results) | ctpa_alone_exclusions(alone, results)
     return {
-        name: Exclusion(name, status["stage"], without_paths(status["reason"], rows[name]))
-        for name, status in exclusions(rows, results).items()
+        name: Exclusion(name, found[name]["stage"], without_paths(found[name]["reason"], rows[name]))
+        for name in rows
+        if name in found
     }
 
 

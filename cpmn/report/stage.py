@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from cpmn.cohort.kinds import kind_lines
+from cpmn.cohort.kinds import is_reported, kind_lines, outlines_ctpa
+from cpmn.cohort.roles import teaching_nobody
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.dicom.scanners import makers_known
@@ -115,7 +116,7 @@ def write_report(
 
 def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str, Any]:
     """Everything that the templates use."""
-    patients = cohort_rows(found)
+    patients, annotation = cohort_rows(found), _annotation(found, config)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return {
         "config": config,
@@ -125,11 +126,10 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         "style": Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
         "script": Markup(script),
         "script_sha256": b64encode(hashlib.sha256(script.encode()).digest()).decode(),  # the one that may run
-        "record": run_record(found, config, flags),
+        "record": run_record(found, config, flags) | {"annotate": bool(annotation["annotate"])},
         "flow": patient_flow(found),
         "kinds": kind_lines(found.patients),
-        "annotate": read_optional(found.root / "annotate" / "metrics.json"),
-        "worklist": read_optional_frame(found.root / "annotate" / "worklist.csv").to_dict("records"),
+        **annotation,
         "reference_kinds": reference_kinds(found),
         "cohort_rows": patients,
         "any_remarks": any(row["nct_remarks"] or row["ctpa_remarks"] for row in patients),
@@ -139,6 +139,18 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         **_training(found),
         **_performance(found),
         "gallery": build_gallery(found, config.report),
+    }
+
+
+def _annotation(found: Results, config: Config) -> dict[str, Any]:
+    """How well `annotate` outlines, and whom to look at first; nothing where this run let nobody be outlined."""
+    folder = found.root / "annotate"
+    asked = config.train.unannotated == "use" and any(is_reported(p) and p.ctpa and p.nct for p in found.patients)
+    apart = teaching_nobody(found.splits)
+    taught = any(p.label and outlines_ctpa(p) and p.patient_id not in apart for p in found.patients)
+    return {
+        "annotate": read_optional(folder / "metrics.json") if asked and taught else {},
+        "worklist": read_optional_frame(folder / "worklist.csv").to_dict("records") if asked and taught else [],
     }
 
 

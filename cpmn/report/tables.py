@@ -80,7 +80,7 @@ def split_names(results: Results) -> dict[str, str]:
     for part in ("train", "validation"):
         for fold in folds:
             names |= dict.fromkeys(fold.get(part, []), part if len(folds) == 1 else "development")
-    return names | set_apart(results.splits)
+    return names | set_apart(results.splits) | dict.fromkeys(results.splits.get("unused", []), "unused")
 
 
 def cohort_rows(results: Results) -> list[dict[str, str]]:

@@ -106,9 +106,14 @@ def froc(
     if not total:
         return dict.fromkeys(rates)
     best, false = _first_hits(patients, epsilon_mm)
-    limits = np.unique(np.concatenate([best, false]))[::-1]
-    points = [((false >= limit).sum() / len(patients), (best >= limit).sum() / total) for limit in limits]
-    return {rate: float(max([hit for false_rate, hit in points if false_rate <= rate], default=0.0)) for rate in rates}
+    limits = np.unique(np.concatenate([best, false]))
+    false_rates, hits = _at_least(false, limits) / len(patients), _at_least(best, limits) / total
+    return {rate: float(hits[false_rates <= rate].max(initial=0.0)) for rate in rates}
+
+
+def _at_least(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """How many of the values reach each limit."""
+    return len(values) - np.searchsorted(np.sort(values), limits, side="left")
 
 
 def _first_hits(patients: Sequence[Lesions], epsilon_mm: float) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,8 @@ def sync_report(track: Mapping[str, Any], folder: Path) -> None:
     """
     runs, run_id = Runs(track, folder.parent), track["run_id"]
     annotate = folder.parent / "annotate"
-    if (measured := annotate / "metrics.json").is_file():
+    record, measured = folder / "run.json", annotate / "metrics.json"
+    if record.is_file() and read_json(record).get("annotate") and measured.is_file():  # else an earlier run left it
         send_figures(runs.client, run_id, flatten_metrics(read_json(measured), "annotate."))
         send_files(runs.client, run_id, "annotate", [measured, annotate / "patients.csv", annotate / "worklist.csv"])
     send_files(runs.client, run_id, "report", sorted(folder.iterdir()))

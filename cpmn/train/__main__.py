@@ -1,4 +1,4 @@
-"""One of the processes that train a fold together: `torchrun ... -m cpmn.train JOB.json`.
+"""One of the processes that train a fold together: `torchrun ... -m cpmn.train JOB.json [LOG]`.
 
 `cpmn.train.launch` writes the job, starts this and holds its standard input open: once that closes the launcher
 is gone, perhaps killed, and a training that went on alone would write into the same folder as the next. The first
@@ -10,18 +10,26 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cpmn.errors import CpmnError, MachineError, trouble_of_machine
+from cpmn.job.logs import USER_ERROR
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import ROWS_FILE
 from cpmn.train.stage import train_fold
 
 
-def main(path: Path) -> None:
-    """Train the fold that the JSON file describes (`FoldJob`)."""
-    if os.environ.get("RANK", "0") == "0":
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+def main(path: Path, logs: Sequence[str] = ()) -> None:
+    """Train the fold that the JSON file describes (`FoldJob`); what it says goes to the terminal and to `logs`.
+
+    The first process says all, the others why they fail. A CpmnError ends with its message and exit code 2.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    handlers = [logging.StreamHandler(), *(logging.FileHandler(log, mode="a", encoding="utf-8") for log in logs)]
+    level = logging.ERROR if rank else logging.INFO
+    logging.basicConfig(level=level, format=f"%(asctime)s %(levelname)s process {rank}: %(message)s", handlers=handlers)
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     rows = path.with_name(ROWS_FILE)
 
@@ -29,7 +37,17 @@ def main(path: Path) -> None:
         with rows.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
-    train_fold(FoldJob.model_validate_json(path.read_text(encoding="utf-8")), on_epoch=append)
+    try:
+        train_fold(FoldJob.model_validate_json(path.read_text(encoding="utf-8")), on_epoch=append)
+    except CpmnError as error:
+        logging.getLogger(__name__).error("%s", error)
+        sys.exit(USER_ERROR)
+    except Exception as error:
+        if trouble := trouble_of_machine(error):
+            logging.getLogger(__name__).error("%s", MachineError(trouble))
+            sys.exit(USER_ERROR)
+        logging.getLogger(__name__).exception("unexpected failure")
+        raise
 
 
 def _end_with_launcher() -> None:
@@ -38,4 +56,4 @@ def _end_with_launcher() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

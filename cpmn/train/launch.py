@@ -1,11 +1,12 @@
 """Training a fold in this process, or in several that `torchrun` starts."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cpmn
@@ -31,8 +32,9 @@ def launch_fold(job: FoldJob, on_epoch: Callable[[Row], None]) -> None:
         path = Path(scratch) / "job.json"
         own = job.model_copy(update={"threads": max(1, job.threads // processes)})
         path.write_text(own.model_dump_json(), encoding="utf-8")
+        logs = [one.baseFilename for one in logging.getLogger().handlers if isinstance(one, logging.FileHandler)]
         # they hold the other end of this pipe, which closes however this process ends: they end with it
-        process = subprocess.Popen(_torchrun(processes, path), env=_environment(), stdin=subprocess.PIPE)
+        process = subprocess.Popen(_torchrun(processes, path, logs), env=_environment(), stdin=subprocess.PIPE)
         try:
             for row in _rows(path.with_name(ROWS_FILE), process):
                 on_epoch(row)
@@ -43,9 +45,9 @@ def launch_fold(job: FoldJob, on_epoch: Callable[[Row], None]) -> None:
         raise CpmnError(f"training in {processes} processes failed (exit code {process.returncode}): see above.")
 
 
-def _torchrun(processes: int, path: Path) -> list[str]:
+def _torchrun(processes: int, path: Path, logs: Sequence[str]) -> list[str]:
     options = ["--standalone", "--nproc-per-node", str(processes)]
-    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", "cpmn.train", str(path)]
+    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", "cpmn.train", str(path), *logs]
 
 
 def _environment() -> dict[str, str]:

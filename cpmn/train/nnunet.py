@@ -5,7 +5,7 @@ The layout is that of nnU-Net's documentation (`dataset_format.md`, `manual_data
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def write_dataset(results: Path, cohort: Path, folder: Path) -> dict[str, list[s
     splits = _splits(results, patients)
     _require_new(folder)
     apart = set_apart(splits)
-    left_out = _left_out(patients, results)
+    left_out = _left_out(patients, results, apart)
     found: dict[str, list[str]] = {"train": [], "test": [], "left_out": []}
     for part in ("imagesTr", "labelsTr", "imagesTs"):
         (folder / part).mkdir(parents=True)
@@ -87,10 +87,13 @@ def _require_new(folder: Path) -> None:
         raise CpmnError(f"{folder} exists. Remove it, or choose another number.")
 
 
-def _left_out(patients: Iterable[Patient], results: Path) -> set[str]:
+def _left_out(patients: Sequence[Patient], results: Path, apart: Collection[str]) -> set[str]:
+    """Whom the run left out; a failed registration matters only where a label is to be learnt."""
     with_nct = [patient.patient_id for patient in patients if patient.nct]
     alone = {patient.patient_id for patient in patients if not patient.nct}
-    return {*alone, *unregistered(with_nct, results), *excluded_patients(with_nct, results)}
+    taught = [patient.patient_id for patient in patients if patient.nct and patient.ctpa]
+    failed = unregistered((name for name in taught if name not in apart), results)
+    return {*alone, *failed, *excluded_patients(with_nct, results)}
 
 
 def _write_label(patient: Patient, results: Path, folder: Path) -> bool:

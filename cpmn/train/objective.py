@@ -94,6 +94,8 @@ def training_loss(
         if compares:
             _add_comparisons(paired, nct, ctpa, batch, config.loss, rise)
     total = sum(objective.weighted, start=next(iter(outputs.values())).logits.new_zeros(()))
+    if not config.loss.classification_weight:  # several processes average gradients of all that there is an output of
+        total = total + 0 * sum(output.class_logit.sum() for output in outputs.values())
     return {"total": total, **objective.parts}
 
 

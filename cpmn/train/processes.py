@@ -60,7 +60,10 @@ class World:
     def wait(self) -> None:
         """Until every process has come here."""
         if self.size > 1:
-            distributed.barrier()
+            try:
+                distributed.barrier()
+            except RuntimeError as error:
+                raise CpmnError("another process of this training failed: see its message.") from error
 
     @contextmanager
     def first_process_first(self) -> Iterator[None]:

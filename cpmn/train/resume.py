@@ -2,13 +2,13 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cpmn.files import sha256_of_files, sha256_of_json, written_atomically
+from cpmn.files import read_json, sha256_of_files, sha256_of_json, write_json, written_atomically
 from cpmn.job.dependencies import code_of
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,13 @@ class ResumeFolder:
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
         self.volumes = self.current / "volumes"
         self.volumes.mkdir(parents=True, exist_ok=True)
+
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` gave the first time (JSON): a training that goes on, and its other processes, find it here."""
+        path = self.current / name
+        if not path.is_file():
+            write_json(path, make())
+        return read_json(path)
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the saved state; `state` holds tensors and plain values."""

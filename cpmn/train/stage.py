@@ -61,10 +61,10 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
     job = _of_those_who_take_part(job)
     _check_classes(job)
     key = _key(job)
-    job, plan = _planned(job, device)  # before the steps, should it be refused
     with joined_world(job.config.machine.accumulation) as world:
         with world.first_process_first():
             resume = ResumeFolder(job.folder / ".resume", key)
+            job, plan = _planned(job, device, resume)  # before the steps, should it be refused
             training, validation = _subjects(job, plan.spacing, resume.volumes)
         training = _usable(training, job.config)
         config = _taught(training, job.config)
@@ -221,14 +221,16 @@ def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
     """
     reader, simulated = config.network.reader, config.sampling.simulated_fraction > 0
     marked = [one for one in subjects if one.outlined and len(one.clot_voxels)]
-    teaches = config.reads_ctpa and (simulated or any(one.ctpa is not None for one in marked))
+    own_ctpa = "ctpa" in config.network.pathways and config.sampling.ctpa_source == "ctpa"
+    asked = own_ctpa and config.loss.teaching_weight > 0
+    teaches = asked and (simulated or any(one.ctpa is not None for one in marked))
     reported = any(one.label and not one.outlined and one.nct is not None and one.ctpa is not None for one in subjects)
     if not simulated and not any(getattr(one, reader) is not None for one in marked) and not (teaches and reported):
         raise CpmnError(
             f"nobody with an {reader.upper()} who trains has an outline of a clot: it would learn to mark nothing. "
             "Outline some patients, let annotate do so, or set train.sampling.simulated_fraction above 0."
         )
-    if reported and config.reads_ctpa and not teaches:
+    if reported and asked and not teaches:
         logger.warning("no CTPA that trains has an outline: its pathway does not teach the NCT's where clots are")
         return config.changed(loss={"teaching_weight": 0.0})
     return config
@@ -241,10 +243,15 @@ def _log_kinds(subjects: list[Subject]) -> None:
     logger.info("training on %s", ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
-def _planned(job: FoldJob, device: torch.device) -> tuple[FoldJob, Plan]:
+def _planned(job: FoldJob, device: torch.device, resume: ResumeFolder) -> tuple[FoldJob, Plan]:
     """The job with the network that is trained, and its plan. Raises CpmnError if it does not fit the memory."""
     readable = [patient for patient in job.training if job.config.network.reader in job.phases(patient)]
-    images = fingerprint([job.files(patient) for patient in readable], [job.labels[patient] for patient in readable])
+    images = resume.once(
+        "fingerprint.json",
+        lambda: fingerprint(
+            [job.files(patient) for patient in readable], [job.labels[patient] for patient in readable]
+        ),
+    )
     spacing = job.config.network.spacing or tuple(images["median_spacing"])
     config = planned(job.config, images, spacing)
     check_memory(config, spacing, device)

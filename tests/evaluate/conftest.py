@@ -73,7 +73,8 @@ class Tree:
         write_image(volume(np.ones(SHAPE, np.uint8))[x, y, z], self.results / "crop" / name / "lung.nii.gz")
         facts = {"contrast": {"evidence": "absent", "from": "image"}, "scanner": None}
         write_json(self.results / "convert" / name / "nct.json", facts)
-        write_json(self.results / "crop" / name / "crop.json", {"lungs_cut_by_scan": []})
+        clots = {"embolus_ml": 1.0 * label, "embolus_ml_outside": 0.0}
+        write_json(self.results / "crop" / name / "crop.json", {"lungs_cut_by_scan": [], **clots})
         write_image(volume(clot(label)), self.results / "propagate" / name / "embolus.nii.gz")
         path = None
         if truth is not None:

@@ -103,7 +103,8 @@ def test_which_models_read_whom(tree, calls):
 def test_test_patients_that_predict_would_not_decide_on_are_named(tree):
     """t2 is cut by the scan; t3 has contrast medium, and v0pe, a validation patient, is not asked."""
     for name in ("t2", "v0pe"):
-        write_json(tree.results / f"crop/{name}/crop.json", {"lungs_cut_by_scan": ["superior"]})
+        crop = tree.results / f"crop/{name}/crop.json"
+        write_json(crop, read_json(crop) | {"lungs_cut_by_scan": ["superior"]})
     contrast = {"evidence": "present", "from": "image"}
     write_json(tree.results / "convert/t3/nct.json", {"contrast": contrast, "scanner": None})
     rows = tree.rows(tree.evaluate())
@@ -142,6 +143,21 @@ def test_the_model_is_sealed_and_says_what_it_was_trained_on(tree):
         scanner = {"manufacturer": "CPMN phantom", "model": model}
         write_json(tree.results / "convert/v1no/nct.json", {"scanner": scanner})
         assert kind_of(tree) == kind
+
+
+def test_an_old_registration_of_a_patient_without_a_ctpa_counts_nowhere(tree):
+    write_json(tree.results / "register/v0no/quality.json", {"passed": False, "reason": "moved"})
+    facts = verified(RunFiles(tree.results, tree.evaluate().name)).trained_on
+    assert facts is not None
+    assert (facts.n_pe, facts.n_normal) == (2, 2)
+
+
+def test_a_patient_whose_clots_all_lie_outside_of_the_crop_taught_nothing(tree):
+    crop = tree.results / "crop/v0pe/crop.json"
+    write_json(crop, read_json(crop) | {"embolus_ml": 2.0, "embolus_ml_outside": 2.0})
+    facts = verified(RunFiles(tree.results, tree.evaluate().name)).trained_on
+    assert facts is not None
+    assert (facts.n_pe, facts.n_normal) == (1, 2)
 
 
 def kind_of(tree):

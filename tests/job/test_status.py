@@ -10,6 +10,7 @@ from cpmn.checks.finding import passed
 from cpmn.errors import CpmnError, MachineError, PatientError
 from cpmn.files import write_json
 from cpmn.job.status import (
+    ctpa_alone_exclusions,
     excluded_patients,
     exclusions,
     failed_registrations,
@@ -68,6 +69,20 @@ def test_the_last_status_decides_who_is_left_out(tmp_path):
     names = ["sound", "bad", "stopped", "mended", "new"]
     assert excluded_patients(names, tmp_path) == {"bad": "convert!", "stopped": "convert!"}
     assert exclusions(names, tmp_path)["bad"]["stage"] == "convert"
+
+
+def test_the_crop_of_annotate_decides_who_with_a_ctpa_alone_is_left_out(tmp_path):
+    def write(folder, patient, passed):
+        status = {"patient": patient, "passed": passed, "stage": folder, "reason": ""}
+        write_json(tmp_path / folder / patient / "status.json", status)
+
+    for patient, convert in (("bad", True), ("mended", False), ("stopped", False), ("once-a-pair", True)):
+        write("convert", patient, convert)
+    write("annotate/crop", "bad", False)
+    write("annotate/crop", "mended", True)
+    write("crop", "once-a-pair", False)
+    found = ctpa_alone_exclusions(["bad", "mended", "stopped", "once-a-pair", "new"], tmp_path)
+    assert {name: status["stage"] for name, status in found.items()} == {"bad": "annotate/crop", "stopped": "convert"}
 
 
 def test_a_damaged_status_is_named(tmp_path):

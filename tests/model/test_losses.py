@@ -11,6 +11,7 @@ from cpmn.model.losses import (
     MARGIN,
     _affinity,
     _best_cosine,
+    _pooled_labels,
     affinity_loss,
     alignment_loss,
     background_ring,
@@ -99,6 +100,33 @@ def test_a_coarse_voxel_without_clot_weighs_as_the_mean_of_what_it_covers():
     first, second, third = gradient.flatten().tolist()
     assert first == 0
     assert second == pytest.approx(0.75 * third, rel=1e-5)
+
+
+@pytest.mark.parametrize(("read", "expected"), [(0.01, 0.98), (0.99, 0.98)])
+def test_a_coarse_voxel_of_what_a_pathway_reads_weighs_by_its_certainty(read, expected):
+    target = torch.full((1, 1, 2, 2, 4), read)
+    pooled, weight = _pooled_labels(target, (2 * target - 1).abs(), (1, 1, 2))
+    assert pooled.flatten().tolist() == pytest.approx([read, read])
+    assert weight is not None
+    assert weight.flatten().tolist() == pytest.approx([expected, expected])
+
+
+def test_a_coarse_voxel_that_is_read_as_clot_weighs_as_its_surest_clot_voxel():
+    target = torch.tensor([0.4, 0.6, 0.9, 0.0, 0.1, 0.2, 0.3, 0.4]).view(1, 1, 1, 1, 8)
+    _, weight = _pooled_labels(target, (2 * target - 1).abs(), (1, 1, 2))
+    assert weight is not None
+    assert weight.flatten().tolist() == pytest.approx([0.8, (0.8 + 0.6 + 0.4 + 0.2) / 4])
+
+
+def test_background_that_a_pathway_is_sure_of_teaches_coarse_levels_too():
+    target = torch.full((1, 1, 2, 2, 2), 0.01, dtype=torch.double)
+    weight = (2 * target - 1).abs()
+    fine, coarse = torch.full_like(target, -40.0), torch.zeros(1, 1, 1, 1, 1, dtype=torch.double)
+    wrong, right = (segmentation_loss(fine, [one], target, weight).item() for one in (coarse, coarse - 40))
+    dice = [1 - (2 * p * 0.0098 + 1) / (p * 0.98 + 0.0098 + 1) for p in (0.5, 0.0)]
+    cross_entropy = [0.98 * math.log(2), 0.98 * 0.01 * 40]
+    expected = dice[0] - dice[1] + cross_entropy[0] - cross_entropy[1]
+    assert wrong - right == pytest.approx(0.5 * expected / 1.5, rel=1e-6)
 
 
 def test_a_patch_without_weight_teaches_no_class():

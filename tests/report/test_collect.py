@@ -7,8 +7,9 @@ import pytest
 
 from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError
+from cpmn.files import write_json
 from cpmn.job.redact import without_paths
-from cpmn.report.collect import collect, number, read_optional_frame
+from cpmn.report.collect import Exclusion, collect, number, read_optional_frame
 
 PATIENT = Patient.model_validate({"patient_id": "p1", "nct": "/a/DOE/nct", "ctpa": "/a/DOE/nct2", "label": 0})
 
@@ -36,6 +37,28 @@ def test_the_last_status_decides(run):
     assert list(results.excluded) == ["p05"]
     (run.results / "crop" / "p05" / "status.json").write_text('{"patient": "p05", "passed": true}', encoding="utf-8")
     assert collect(run.results, run.patients, run.variants).excluded == {}
+
+
+def change(run, name: str, **row) -> None:
+    """Change a patient's row."""
+    run.patients = [p.model_copy(update=row) if p.patient_id == name else p for p in run.patients]
+
+
+def test_an_old_registration_of_a_patient_without_a_ctpa_counts_nowhere(run):
+    assert "p07" in collect(run.results, run.patients, run.variants).quality
+    change(run, "p07", ctpa=None, ctpa_mask=None)
+    assert "p07" not in collect(run.results, run.patients, run.variants).quality
+
+
+@pytest.mark.parametrize("stage", ["convert", "annotate/crop"])
+def test_a_ctpa_alone_whose_stage_failed_stands_among_the_excluded(run, stage):
+    change(run, "p06", nct=None)  # the files of the pair that it was are of no account
+    scan = next(patient.ctpa for patient in run.patients if patient.patient_id == "p06")
+    status = {"patient": "p06", "passed": False, "stage": Path(stage).parts[0], "reason": f"no lungs ({scan})."}
+    write_json(run.results / stage / "p06" / "status.json", status)
+    found = collect(run.results, run.patients, run.variants).excluded
+    assert list(found) == ["p05", "p06"]
+    assert found["p06"] == Exclusion("p06", Path(stage).parts[0], "no lungs (<ctpa>).")
 
 
 def test_folds_of_an_earlier_configuration_are_left_out(run):

@@ -14,6 +14,8 @@ from cpmn.config.root import load_config
 from cpmn.dicom.scanners import CHEST_MODEL, MANUFACTURER, PHANTOM_MODEL
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json, write_text
+from cpmn.report.collect import collect
+from cpmn.report.stage import _annotation
 from cpmn.volume.images import write_image
 
 ATTACK = '<script>alert("x")</script>'
@@ -248,6 +250,24 @@ def test_empty_files_of_an_excluded_patient_are_tolerated(run):
     for path in (*(run.results / "evaluate").rglob("p01.nii.gz"), run.results / "convert" / "p01" / "nct.nii.gz"):
         path.write_bytes(b"")
     assert "No pictures: the converted scan is absent." in run.write()
+
+
+@pytest.mark.parametrize(
+    ("row", "unannotated", "shown"),
+    [
+        ({"ctpa_mask": None}, "use", True),
+        ({"ctpa_mask": None}, "refuse", False),
+        ({}, "use", False),  # a person outlined everybody
+        ({"ctpa_mask": None, "nct": None}, "use", False),  # nobody reads a CTPA alone
+    ],
+)
+def test_what_an_earlier_run_outlined_is_shown_only_if_this_one_does_too(run, row, unannotated, shown):
+    write_json(run.results / "annotate" / "metrics.json", {"found": 1})
+    write_text(run.results / "annotate" / "worklist.csv", "patient_id,reason\np01,first\n")
+    patients = [run.patients[0].model_copy(update=row), *run.patients[1:]]
+    found = collect(run.results, patients, {})
+    context = _annotation(found, load_config({"train": {"unannotated": unannotated}}))
+    assert (bool(context["annotate"]), bool(context["worklist"])) == (shown, shown)
 
 
 def test_no_flags_and_no_variants(run):

@@ -32,6 +32,16 @@ def test_flow_adds_up(run):
     assert sum(part.total for part in flow.parts) == flow.analysed.total
 
 
+def test_patients_whom_nobody_uses_are_a_part_so_that_the_parts_add_up(run):
+    path = run.results / "train" / "splits.json"
+    splits = read_json(path)
+    run.patients[0] = run.patients[0].model_copy(update={"nct": None})
+    write_json(path, splits | {"test": splits["test"][1:], "unused": ["p01"]})
+    flow = patient_flow(results_of(run))
+    assert flow.parts[-1] == Count("unused", 1, 1, 0)
+    assert sum(part.total for part in flow.parts) == flow.analysed.total
+
+
 def test_test_patient_that_failed_quality_control_stays(run):
     path = run.results / "register" / "p01" / "quality.json"
     write_json(path, read_json(path) | {"passed": False, "reason": "folded"})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cpmn.scoring.lesions import components, froc, mark_match, match_lesions, overlap_match
+from cpmn.scoring.lesions import Lesions, components, froc, mark_match, match_lesions, overlap_match
 
 MM = (1.0, 1.0, 1.0)
 
@@ -118,3 +118,40 @@ def test_froc_of_a_hand_worked_pair_of_scans():
     normal = match(line(v1=(7, 7)), line(), probability=np.full((1, 1, 40), 0.4))
     assert froc([scan, normal], (0.25, 0.5, 1, 8)) == pytest.approx({0.25: 1 / 3, 0.5: 1 / 3, 1: 2 / 3, 8: 2 / 3})
     assert froc([normal], (1,)) == {1: None}
+
+
+def naive_froc(patients, rates):
+    """By its definition: at every limit, the clots with a mark of that confidence, and the false marks of it."""
+    limits = {sure for one in patients for sure in one.confidence}
+    total = sum(len(one.clot_ids) for one in patients)
+    best = dict.fromkeys(rates, 0.0)
+    for limit in limits:
+        hit, false = 0, 0
+        for one in patients:
+            near = one.distance_mm[one.confidence >= limit] <= 1e-6
+            hit, false = hit + near.any(axis=0).sum(), false + (~near.any(axis=1)).sum()
+        for rate in rates:
+            if false / len(patients) <= rate:
+                best[rate] = max(best[rate], hit / total)
+    return best
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_froc_is_what_its_definition_says(seed):
+    random = np.random.default_rng(seed)
+    patients = []
+    for _ in range(4):
+        marks, clots = random.integers(0, 7), random.integers(0, 4)
+        patients.append(
+            Lesions(
+                clot_ids=np.arange(clots),
+                clot_voxels=np.ones(clots, int),
+                component_voxels=np.ones(marks, int),
+                confidence=random.integers(1, 6, marks) / 10,  # many are equal
+                points_mm=np.zeros((marks, 3)),
+                overlap=np.zeros((marks, clots), int),
+                distance_mm=random.choice([0.0, 9.0], (marks, clots), p=(0.2, 0.8)),
+            )
+        )
+    rates = (0, 0.25, 0.5, 1, 2, 8)
+    assert froc(patients, rates) == pytest.approx(naive_froc(patients, rates))

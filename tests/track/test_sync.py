@@ -42,6 +42,10 @@ def test_runs_hold_parameters_curves_figures_and_model(folder):
 
 def test_how_well_annotate_outlined_stands_in_the_parent_run(folder):
     write_json(finished(folder).results / "annotate/metrics.json", {"dice": 0.57, "auc": None, "n_pe": 8})
+    write_json(folder.results / "report/run.json", {"annotate": False})
+    sync_results(folder.results)
+    assert not any("annotate" in key for key in folder.level("workflow").data.metrics)  # an earlier run left it
+    write_json(folder.results / "report/run.json", {"annotate": True})
     sync_results(folder.results)
     workflow = folder.level("workflow")
     assert {k: v for k, v in workflow.data.metrics.items() if "annotate" in k} == {

@@ -70,6 +70,22 @@ def test_it_holds_whose_clots_are_known_voxel_by_voxel(run):
     ]
 
 
+def test_a_failed_registration_leaves_out_only_whom_a_label_is_learnt_of(run):
+    for name in ("test-one", "outlined"):
+        write_json(run / f"results/register/{name}/quality.json", {"passed": False, "reason": "lungs apart"})
+    found = write_dataset(run / "results", run / "cohort.csv", run / "Dataset001_PE")
+    assert found["test"] == ["test-one"]
+    assert found["train"] == ["normal"]
+    assert found["left_out"] == ["outlined", "unoutlined", "misregistered", "bad", "ctpa-alone"]
+
+
+def test_an_old_registration_of_a_patient_without_a_ctpa_leaves_nobody_out(run):
+    sheet = run / "cohort.csv"
+    sheet.write_text(sheet.read_text().replace(f"normal,{run}/c.nii.gz,", "normal,,"))
+    write_json(run / "results/register/normal/quality.json", {"passed": False, "reason": "lungs apart"})
+    assert "normal" in write_dataset(run / "results", sheet, run / "Dataset001_PE")["train"]
+
+
 def test_each_mistake_is_one_message(run, capsys):
     results, cohort = str(run / "results"), str(run / "cohort.csv")
     assert main(["nnunet", results, "--cohort", cohort, "-o", str(run / "PE")]) == 2

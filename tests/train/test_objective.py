@@ -209,6 +209,23 @@ def test_terms_that_are_off_leave_no_node_in_the_graph(pathways, config):
     assert nodes(training_loss(pathways, Batch(one, two, [0, 1, 2]), config(), 0)["total"]) > both
 
 
+def test_without_classification_its_head_gets_gradients_of_zero(pathways, config):
+    """Several processes wait for the gradient of all that there is an output of."""
+    off = config(classification_weight=0, mutual_weight=0)
+    parts = training_loss(pathways, Batch(phase(0), phase(1), [0, 1, 2]), off, 0)
+    settings = off.loss
+    expected = sum(
+        parts[f"segmentation{s}"] + settings.discrepancy_weight * parts[f"discrepancy{s}"] for s in ("", "_ctpa")
+    )
+    expected += settings.alignment_weight * (parts["alignment"] + AFFINITY_WEIGHT * parts["affinity"])
+    assert parts["total"].item() == pytest.approx(expected.item(), rel=1e-6)
+    parts["total"].backward()
+    for pathway in pathways.values():
+        for weight in pathway.witness.parameters():
+            assert weight.grad is not None
+            assert not weight.grad.any()
+
+
 def test_mixed_precision_stays_close(pathways, config):
     """On CPU the same bfloat16 rules as on CUDA, where mixed precision is used."""
     batch = Batch(phase(0), phase(1), [0, 1, 2])

@@ -30,6 +30,20 @@ def test_state_returns(tmp_path):
     assert [path.name for path in folder.current.iterdir() if path.is_file()] == [STATE_FILE]
 
 
+def test_what_is_made_once_is_found_by_the_next(tmp_path):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"median_spacing": (0.7, 0.7, 1.0 / 3), "clot_hu": None}
+
+    first, second = (ResumeFolder(tmp_path, "k" * 64).once("fingerprint.json", make) for _ in range(2))
+    assert first == second == {"median_spacing": [0.7, 0.7, 1.0 / 3], "clot_hu": None}
+    assert len(calls) == 1
+    assert ResumeFolder(tmp_path, "b" * 64).once("fingerprint.json", make) == first
+    assert len(calls) == 2  # of other settings or data nothing is found
+
+
 def test_another_key_starts_afresh_and_clears_away(tmp_path):
     first = ResumeFolder(tmp_path, "a" * 64)
     first.save({"step": 3})

@@ -228,6 +228,20 @@ def test_nobody_who_says_where_clots_are(subjects, settings):
     _taught(subjects, TrainConfig.model_validate(settings | {"sampling": {"simulated_fraction": 0.5}}))
 
 
+ALONE = [OUTLINED_CTPA, REPORTED, NORMAL]
+
+
+@pytest.mark.parametrize(
+    ("base", "loss"),
+    [("nct_only", {}), ("ctpa_pretrained", {}), ("shuffled_ctpa", {}), ("cpmn", {"teaching_weight": 0.0})],
+)
+def test_an_outline_on_a_ctpa_alone_says_nothing_to_an_nct_that_its_pathway_does_not_teach(base, loss):
+    config = resolve_variant(TrainConfig(), "mine", {"mine": {"base": base, "loss": loss}})
+    with pytest.raises(CpmnError, match=r"nobody with an NCT who trains has an outline of a clot"):
+        _taught(ALONE, config)
+    assert _taught(ALONE, resolve_variant(TrainConfig(), "cpmn", {})).loss.teaching_weight > 0
+
+
 def test_missing_crop(run_training, tmp_path, crops):
     mine = tmp_path / "crops"
     shutil.copytree(crops, mine)
@@ -396,6 +410,21 @@ def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(make_job, t
 def test_a_failing_process_fails_the_fold(make_job, tmp_path, make_config):
     with pytest.raises(CpmnError, match="training in 2 processes failed"):
         together(make_job(tmp_path, make_config(accumulation=2), crops=tmp_path), 2)
+
+
+def test_a_process_says_a_mistake_of_the_user_in_one_message_and_in_the_log(make_job, tmp_path):
+    job, log = tmp_path / "job.json", tmp_path / "train.log"
+    job.write_text(make_job(tmp_path / "model", training=["n0", "n1"]).model_dump_json())
+    log.write_text("before\n")
+    command = [sys.executable, "-m", "cpmn.train", str(job), str(log)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        said = process.stdout.read().decode()  # its standard input stays open: it ends by itself
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    for text in (said, log.read_text()):
+        assert text.count("no PE patient with an NCT is left to train on") == 1
+    assert log.read_text().startswith("before\n")
 
 
 @pytest.mark.slow
