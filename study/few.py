@@ -20,6 +20,8 @@ OUTLINERS = "outliners.csv"
 ALL = "nct_only"
 HARD = "hard"
 """Ending of the names of trainings on hard negatives too."""
+STAY = "stay"
+"""Ending in our tables of trainings on hard negatives whose places stay; those with `HARD` dropped them."""
 FEWEST = 4
 """Outlined patients at which the primary endpoint is asked."""
 TEACHER = "annotate"
@@ -109,6 +111,23 @@ def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
         both = _paired(name, hard[name], plain[name])
         marks = [_false_ml(patients, variant_of(name, outlined, either), both[0].seeds) for either in (False, True)]
         rows.append([*_minus(name, *both), " to ".join(marks)])
+    return rows
+
+
+def stay_gains(folder: Path = FEW) -> list[Cells]:
+    """Of trainings whose hard negatives stay: minus those that drop them, by number of outlines and network, of draws
+    that both have, as in `hard_gains`; then C+ minus E where they stay in both."""
+    every, patients, rows = variants(PRIMARY, folder), patients_tested(PRIMARY, folder), []
+    for outlined in (*KS, OUTLINES):
+        for name in NAMES:
+            old, new = variant_of(name, outlined, hard=True), f"{variant_of(name, outlined)}-{STAY}"
+            if (name == ALL) == (outlined == OUTLINES) and old in every and new in every:
+                both = of_common_seeds(every[new], every[old])
+                marks = [_false_ml(patients, variant, both[0].seeds) for variant in (old, new)]
+                rows.append([str(outlined), *_minus(name, *both), " to ".join(marks)])
+    pupils, limit = every.get(f"{variant_of(TEACHER_HARD, GOAL)}-{STAY}"), every.get(f"{ALL}-{STAY}")
+    if pupils and limit:
+        rows.append([str(GOAL), "C+ minus E, both stay", *_minus(ALL, pupils, limit)[1:], ""])
     return rows
 
 

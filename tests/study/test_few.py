@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import curve, differences, figures, hard_gains, plus_differences, together, won_back
+from study.few import curve, differences, figures, hard_gains, plus_differences, stay_gains, together, won_back
 from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
@@ -76,6 +76,17 @@ def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
     found = {name: cells for name, *cells in hard_gains(4, tables)}
     assert found["B"][0].split()[0] == "+0.250"
     assert found["B"][3] == "1.0 to 1.5"
+
+
+def test_places_that_stay_are_held_against_those_that_are_dropped(tables):
+    stayed = [rows("nct_only-stay", 0, 0.75, 0.3).assign(predicted_ml=0.5), rows("annotate_hard-k8-stay", 0, 0.5, 0.2)]
+    write(pd.concat([read(PATIENTS, tables), *stayed]), tables / PATIENTS)
+    (outlined, name, *gain), (_, pupils, *behind) = stay_gains(tables)
+    assert (outlined, name) == ("32", "E")
+    assert [cell.split()[0] for cell in (gain[0], gain[2])] == ["-0.125", "-0.100"]
+    assert gain[3] == "1.0 to 0.5"
+    assert pupils == "C+ minus E, both stay"
+    assert [cell.split()[0] for cell in (behind[0], behind[2])] == ["-0.125", "-0.100"]
 
 
 def test_half_of_the_gap_is_won_back(tables):
