@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HEADERS = (".mhd", ".nhdr", ".hdr")  # image formats whose voxels lie in another file of the same name
+VOXELS = (".raw", ".zraw", ".img")
+UNFINISHED = ".writing-"  # begins the name of a file that is being written
 UMASK = os.umask(0o077)  # it can be read by setting it alone
 os.umask(UMASK)
 
 
 def files_of(image: Path) -> list[Path]:
-    """The files of an image: itself; to a header belong the files of its name, compressed or not."""
+    """The files of an image: itself; to a header belong the voxels of its name, compressed or not."""
     if image.suffix.lower() not in HEADERS:
         return [image]
-    beside = [path for path in image.parent.iterdir() if path.is_file()]
-    return sorted(path for path in beside if Path(path.name.removesuffix(".gz")).stem == image.stem)
+    named = [(path, Path(path.name.removesuffix(".gz"))) for path in image.parent.iterdir()]
+    return [image, *sorted(path for path, name in named if name.stem == image.stem and name.suffix.lower() in VOXELS)]
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def written_atomically(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.chmod(0o666 & ~UMASK)
@@ -45,6 +47,13 @@ def written_atomically(path: Path | str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(*folders: Path | str) -> None:
+    """Remove what processes that were killed left half written in `folders`, into which one job alone may write."""
+    for path in (path for folder in folders for path in Path(folder).glob(f"{UNFINISHED}*")):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cpmn.files import (
     read_json,
     read_test_rows,
+    remove_unfinished,
     sha256_of_files,
     write_json,
     write_table,
@@ -97,3 +98,19 @@ def test_test_patients_keep_their_names_and_every_digit(tmp_path):
     assert table.index.tolist() == ["007", "NA"]
     assert table["score"].iloc[0] == 0.1 + 0.2
     assert math.isnan(table["score"].iloc[1])
+
+
+def test_what_is_half_written_is_removed_from_the_folders_and_nothing_else(tmp_path):
+    (tmp_path / "deep/deeper").mkdir(parents=True)
+    for name in (".writing-1-a", "deep/.writing-2-b.nii.gz", "deep/deeper/.writing-3-c", "kept", "deep/.hidden"):
+        (tmp_path / name).write_text("x")
+    remove_unfinished(tmp_path, tmp_path / "deep", tmp_path / "absent")
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [".hidden", ".writing-3-c", "kept"]
+
+
+def test_files_in_the_making_have_names_that_are_known(tmp_path):
+    with written_atomically(tmp_path / "a") as temporary:
+        temporary.write_text("x")
+        remove_unfinished(tmp_path)
+        assert not temporary.exists()
+        temporary.write_text("x")

@@ -30,7 +30,7 @@ PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Patient(BaseModel):
-    """One row of `cohort.csv`. Paths are absolute; label 1 is PE, 0 is not."""
+    """One row of `cohort.csv`. Paths are absolute, in jobs also from the run's folder; label 1 is PE, 0 is not."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

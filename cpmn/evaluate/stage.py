@@ -22,7 +22,7 @@ from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.origin import training_facts
 from cpmn.evaluate.references import check_references
 from cpmn.evaluate.tables import PATIENT_COLUMNS, RATIO_COLUMN, ROC_COLUMNS, patient_row
-from cpmn.files import read_json, read_table, write_json, write_table
+from cpmn.files import read_json, read_table, remove_unfinished, write_json, write_table
 from cpmn.job.status import OnBadPatient
 from cpmn.model.ensemble import load_folds, on_native, read_crop, stored_map
 from cpmn.model.indeterminate import reasons
@@ -90,6 +90,7 @@ def evaluate_variant(
     ------
     CpmnError for a missing or damaged model, and as `check_references`.
     """
+    remove_unfinished(folder, *(folder / kind for kind in ("predictions", "cam", "reference")))
     torch.set_num_threads(threads)
     folds = len(splits["folds"])
     models = load_folds(results / "train" / variant, folds, config.device)

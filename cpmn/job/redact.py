@@ -1,6 +1,7 @@
 """Reasons for which a patient is left out, without the file paths in them."""
 
 import re
+from pathlib import Path
 
 from cpmn.cohort.sheet import Patient
 
@@ -14,8 +15,15 @@ def without_paths(text: str, patient: Patient) -> str:
     """`text` with file paths replaced: a path can hold a patient's name, and says nothing to the reader of a page."""
     for column in ("ctpa_mask", "nct_mask", "nct_truth", "vessels", "ctpa", "nct"):
         if path := getattr(patient, column):
-            text = text.replace(str(path), f"<{column}>")
+            text = with_name_for_path(text, path, column)
     return without_known_paths(text)
+
+
+def with_name_for_path(text: str, path: Path, name: str) -> str:
+    """`text` with <name> in place of a path, where it stands as one: a short path may be part of any word."""
+    if path == Path():
+        return text
+    return re.sub(rf"(?<![\w./-]){re.escape(str(path))}(?![\w-])", f"<{name}>", text)
 
 
 def without_known_paths(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from cpmn.checks.finding import Finding
 from cpmn.errors import CpmnError, PatientError, blame_machine
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json, remove_unfinished, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def run_patient_stage(
 
     Raises MachineError for trouble of the machine, which excludes nobody: the job fails and runs again when repeated.
     """
+    remove_unfinished(Path(status_path).parent)
     failed = next((status for status in map(read_status, upstream) if not status["passed"]), None)
     if failed is not None:
         return _exclude(failed, outputs, status_path)

@@ -1,6 +1,5 @@
 """`error.json`: why a scan was not read, for programs."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import cpmn
 from cpmn.checks.finding import Refused
 from cpmn.errors import CpmnError, PatientError, trouble_of_machine
 from cpmn.files import write_json
-from cpmn.job.redact import without_known_paths
+from cpmn.job.redact import with_name_for_path, without_known_paths
 from cpmn.predict.record import SCHEMA_VERSION, FailureRecord
 
 REPORT_IT = "This is a fault of the software: report it with the log."
@@ -36,7 +35,7 @@ def now() -> str:
 
 def _failure(error: Exception, statement: str, source: Path) -> FailureRecord:
     kind, check, *texts = _told(error)
-    problem, remedy = (without_known_paths(_without(source, text)) for text in texts)
+    problem, remedy = (without_known_paths(with_name_for_path(text, source, "scan")) for text in texts)
     return FailureRecord(
         schema_version=SCHEMA_VERSION,
         statement=statement,
@@ -47,13 +46,6 @@ def _failure(error: Exception, statement: str, source: Path) -> FailureRecord:
         cpmn=cpmn.__version__,
         finished_at=now(),
     )
-
-
-def _without(source: Path, text: str) -> str:
-    """The text with `<scan>` in place of the path of the scan, where it stands as a path and is no part of a word."""
-    if source == Path():
-        return text
-    return re.sub(rf"(?<![\w./-]){re.escape(str(source))}(?![\w-])", "<scan>", text)
 
 
 def _told(error: Exception) -> tuple:

@@ -15,7 +15,7 @@ from cpmn.cohort.roles import teaching_nobody
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.dicom.scanners import makers_known
-from cpmn.files import write_json, write_text
+from cpmn.files import remove_unfinished, write_json, write_text
 from cpmn.pages import templates
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.collect import (
@@ -102,6 +102,7 @@ def write_report(
 
     Raises CpmnError naming the file for a result that is there but cannot be read.
     """
+    remove_unfinished(output)
     found = collect(results, patients, variants)
     facts = {key: flags.get(key) for key in ("synthetic", "data_hash", "commit", "cohort", "difficulty")}
     facts["simulated"] = simulated(found) or ("all" if facts["synthetic"] else "")

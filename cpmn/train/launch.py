@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cpmn
 from cpmn.errors import CpmnError
+from cpmn.files import remove_unfinished
 from cpmn.train.fold import FoldJob
 from cpmn.train.stage import train_fold
 from cpmn.train.training import Row
@@ -24,6 +25,7 @@ def launch_fold(job: FoldJob, on_epoch: Callable[[Row], None]) -> None:
 
     Raises CpmnError if a process fails; the reasons stand in the log above.
     """
+    remove_unfinished(job.folder)
     processes = job.config.machine.processes
     if processes == 1:
         train_fold(job, on_epoch=on_epoch)

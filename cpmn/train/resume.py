@@ -35,18 +35,21 @@ def resume_key(settings: Any, data: Mapping[str, Iterable[Path]]) -> str:
 class ResumeFolder:
     """`.resume/`: one subfolder named by the key, with the saved state and the cached volumes.
 
-    Whatever belongs to another key is removed on opening, so that nothing stale is ever read.
+    What belongs to another key is never read, and removed by `clear_others`.
     """
 
     def __init__(self, folder: Path, key: str):
         self.folder, self.key = folder, key
         self.current = folder / key[:16]
-        for other in folder.glob("*"):
+        self.volumes = self.current / "volumes"
+        self.volumes.mkdir(parents=True, exist_ok=True)
+
+    def clear_others(self) -> None:
+        """Remove what belongs to another key."""
+        for other in self.folder.glob("*"):
             if other != self.current:
                 logger.info("%s belongs to another configuration, data or code: training starts afresh", other.name)
                 shutil.rmtree(other) if other.is_dir() else other.unlink()
-        self.volumes = self.current / "volumes"
-        self.volumes.mkdir(parents=True, exist_ok=True)
 
     def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` gave the first time (JSON): a training that goes on, and its other processes, find it here."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 import torch
@@ -64,7 +65,12 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
     with joined_world(job.config.machine.accumulation) as world:
         with world.first_process_first():
             resume = ResumeFolder(job.folder / ".resume", key)
-            job, plan = _planned(job, device, resume)  # before the steps, should it be refused
+            images = _fingerprint(job, resume)
+        job, plan = _planned(job, device, images)  # of all, before any takes memory or clears away another training
+        world.wait()
+        with world.first_process_first():
+            if world.writes:
+                resume.clear_others()
             training, validation = _subjects(job, plan.spacing, resume.volumes)
         training = _usable(training, job.config)
         config = _taught(training, job.config)
@@ -243,15 +249,15 @@ def _log_kinds(subjects: list[Subject]) -> None:
     logger.info("training on %s", ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
-def _planned(job: FoldJob, device: torch.device, resume: ResumeFolder) -> tuple[FoldJob, Plan]:
-    """The job with the network that is trained, and its plan. Raises CpmnError if it does not fit the memory."""
+def _fingerprint(job: FoldJob, resume: ResumeFolder) -> dict[str, Any]:
+    """What the training patients' crops look like, which takes a second or more of each."""
     readable = [patient for patient in job.training if job.config.network.reader in job.phases(patient)]
-    images = resume.once(
-        "fingerprint.json",
-        lambda: fingerprint(
-            [job.files(patient) for patient in readable], [job.labels[patient] for patient in readable]
-        ),
-    )
+    labels = [job.labels[patient] for patient in readable]
+    return resume.once("fingerprint.json", lambda: fingerprint([job.files(patient) for patient in readable], labels))
+
+
+def _planned(job: FoldJob, device: torch.device, images: dict[str, Any]) -> tuple[FoldJob, Plan]:
+    """The job with the network that is trained, and its plan. Raises CpmnError if it does not fit the memory."""
     spacing = job.config.network.spacing or tuple(images["median_spacing"])
     config = planned(job.config, images, spacing)
     check_memory(config, spacing, device)

@@ -79,11 +79,15 @@ def _all_there(status: int, answer: bytes) -> bool:
     has to say why.
     """
     try:
-        failed = json.loads(answer).get(FAILED, {}).get("Value", [])
-        duplicates = all(item[REASON]["Value"][0] == DUPLICATE for item in failed)
-        return duplicates and (status != 409 or bool(failed))
-    except (ValueError, AttributeError, LookupError, TypeError):
+        found = json.loads(answer)
+    except ValueError:
         return status == 200
+    try:
+        parts = found if isinstance(found, list) else [found]
+        failed = [item for part in parts for item in part.get(FAILED, {}).get("Value", [])]
+        return all(item[REASON]["Value"][0] == DUPLICATE for item in failed) and (status != 409 or bool(failed))
+    except (AttributeError, LookupError, TypeError):
+        return False
 
 
 def _to_orthanc(url: str, paths: list[Path]) -> None:

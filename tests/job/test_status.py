@@ -55,6 +55,12 @@ def test_exclude_records_the_reason_and_leaves_empty_outputs(tmp_path):
     assert read_status(tmp_path / "s.json")["reason"].startswith("patient p1: the mask is empty")
 
 
+def test_what_a_killed_job_left_half_written_goes_when_it_runs_again(tmp_path):
+    (tmp_path / ".writing-77-out.nii.gz").write_bytes(b"half")
+    run(tmp_path, lambda: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
+
+
 def test_the_last_status_decides_who_is_left_out(tmp_path):
     def write(stage, patient, passed, failed_in=""):
         status = {"patient": patient, "passed": passed, "stage": failed_in or stage, "reason": f"{failed_in}!"}

@@ -49,7 +49,10 @@ def test_another_key_starts_afresh_and_clears_away(tmp_path):
     first.save({"step": 3})
     second = ResumeFolder(tmp_path, "b" * 64)
     assert second.load() is None
+    assert first.load() == {"key": "a" * 64, "step": 3}  # should the second be refused, the first may still go on
+    second.clear_others()
     assert not first.current.exists()
+    assert second.current.exists()
 
 
 @pytest.mark.parametrize(

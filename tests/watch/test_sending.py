@@ -101,6 +101,8 @@ def _not_stored(*reasons: int) -> bytes:
         (409, b"", False),
         (202, b"<xml/>", False),
         (409, b'{"00081198": {"Value": [{}]}}', False),
+        (200, b'{"00081198": {"Value": [{}]}}', False),
+        (200, b"[" + _not_stored(0xA700) + b"]", False),
         (409, b"{}", False),  # nothing is stored, and it does not say why
         (200, b"", True),
         (200, _not_stored(0x0111), True),

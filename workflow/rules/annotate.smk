@@ -57,6 +57,7 @@ rule annotate:
         scan=scans_of("ctpa"),
         facts="results/convert/{patient}/ctpa.json",
         networks=collect("results/annotate/fold-{fold}/model.safetensors", fold=range(len(READERS["folds"]))),
+        plans=read_apart("results/annotate/fold-{fold}/plan.json", fold=range(len(READERS["folds"]))),
         upstream=["results/convert/{patient}/status.json"],
     output:
         embolus="results/annotate/{patient}/embolus.nii.gz",
@@ -92,6 +93,8 @@ rule annotate_summary:
         records=collect("results/annotate/{patient}/annotate.json", patient=READERS["read"]),
         networks=collect("results/annotate/fold-{fold}/model.safetensors", fold=range(len(READERS["folds"]))),
         crops=collect("results/annotate/crop/{patient}/embolus.nii.gz", patient=READERS["teachers"]),
+        plans=read_apart("results/annotate/fold-{fold}/plan.json", fold=range(len(READERS["folds"]))),
+        images=read_apart("results/annotate/crop/{patient}/ctpa.nii.gz", patient=READERS["teachers"]),
     output:
         metrics="results/annotate/metrics.json",
         patients="results/annotate/patients.csv",

@@ -195,7 +195,7 @@ def row_of(*without):
 
 def vessels_of(wildcards):
     """The patient's vessel mask, as the sheet names it."""
-    return str(patient_of(wildcards).vessels)
+    return as_parameters(patient_of(wildcards), include={"vessels"})["vessels"]
 
 
 def splits_or_reason():
