@@ -52,9 +52,10 @@ def find_hard(
     device: torch.device,
     world: World,
 ) -> dict[str, Tensor]:
-    """Voxels (n, 3), int16 (z, y, x), of each patient without PE that the network gives `PROBABILITY` or more.
+    """Voxels (n, 3), int16 (z, y, x), of each patient without PE to which the network gives `PROBABILITY`, or once did.
 
-    At most `CANDIDATES` of a patient, evenly taken; patients with none are left out. The network is the one that reads
+    What was found before stays: a network that has just learnt to mark nothing there would forget it again. At most
+    `CANDIDATES` of a patient, evenly taken; patients with none are left out. The network is the one that reads
     scans in the end, without its average.
     """
     pathway = cast(Pathway, state.pathways[state.reads])
@@ -63,7 +64,10 @@ def find_hard(
     found = []
     for subject in world.share(normal):
         output = read_subject(pathway, subject, spacing, config, device, state.reads, OVERLAP)
-        found.append(torch.from_numpy(candidates((output.probability >= PROBABILITY).cpu().numpy())))
+        wrong = (output.probability >= PROBABILITY).cpu().numpy()
+        if subject.patient in state.hard:
+            wrong[tuple(state.hard[subject.patient].T.numpy())] = True
+        found.append(torch.from_numpy(candidates(wrong)))
     pathway.train()
     hard = {one.patient: voxels for one, voxels in zip(normal, world.gather(found), strict=True) if len(voxels)}
     logger.info("step %d: hard negatives in %d of %d patients without PE", state.step, len(hard), len(normal))

@@ -28,7 +28,7 @@ class Training:
     networks : what is called, the pathways themselves or what averages their gradients over processes.
     reads : the phase whose pathway reads scans in the end.
     average : that pathway's moving average, None if off.
-    hard : patients' hard negatives (n, 3), int16 voxels (z, y, x), as they were last found; empty before.
+    hard : patients' hard negatives (n, 3), int16 voxels (z, y, x), all that were found; empty before.
     """
 
     pathways: Pathways

@@ -65,6 +65,24 @@ def test_they_are_what_is_marked_in_patients_without_pe(monkeypatch):
     assert given[1].hard_voxels.dtype == np.int16
 
 
+def test_what_was_found_before_stays(monkeypatch):
+    config = train_config(**SIZES)
+    state = training(config)
+    state.hard = {"a": torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.int16)}
+    normals = [replace(subject(0), patient=name) for name in "ab"]
+
+    def reading(_pathway, one, *_):
+        probability = torch.zeros(one.embolus.shape)
+        probability[3, 4, 5], probability[7, 0, 0] = 0.9, 0.9
+        return type("Read", (), {"probability": probability})
+
+    monkeypatch.setattr(hard, "read_subject", reading)
+    found = find_hard(state, normals, (3.0, 3.0, 4.0), config, torch.device("cpu"), World())
+    assert found["a"].tolist() == [[0, 1, 2], [3, 4, 5], [7, 0, 0]]
+    assert found["b"].tolist() == [[3, 4, 5], [7, 0, 0]]
+    assert len(state.hard["a"]) == 2  # a training that goes on from here finds the same
+
+
 def test_a_reader_of_ctpa_is_asked_about_the_ctpa(monkeypatch):
     config = train_config(**SIZES, pathways=("ctpa",))
     state = training(config)

@@ -26,7 +26,7 @@ class SamplingConfig(Section):
     hard_fraction: Share = Field(
         default=0.0,
         description="Share of patches centred where the network gave a clot a probability of 0.3 or more in training "
-        "patients without PE, as it read them after a third and two thirds of the steps: hard negatives. Until then "
+        "patients without PE, as it read them after a third or two thirds of the steps: hard negatives. Until then "
         "these patches lie near the lungs. Variants of one seed no longer share patches (0-1).",
     )
     ctpa_source: Literal["ctpa", "nct", "shuffled"] = Field(
