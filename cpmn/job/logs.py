@@ -32,8 +32,16 @@ def job_log(path: Path | str, code: Mapping[str, str] | None = None) -> Iterator
         force=True,
     )
     logging.getLogger(__name__).info("python %s", sys.prefix)  # which environment a job really ran in
-    try:
+    with ending_in_a_message():
         require_code(code or {})
+        yield
+
+
+@contextmanager
+def ending_in_a_message() -> Iterator[None]:
+    """A CpmnError, or trouble of the machine, ends the process with its message in the log and exit code 2; the
+    traceback of any other exception goes to the log as well."""
+    try:
         yield
     except CpmnError as error:
         logging.getLogger(__name__).error("%s", error)

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 OnBadPatient = Literal["stop", "exclude"]
 PATIENT_STAGES = ("convert", "register", "propagate", "crop")
+CTPA_ALONE_STAGES = ("convert", "annotate/crop")
 
 
 class Status(TypedDict):
@@ -128,22 +129,17 @@ def excluded_ctpas(patients: Iterable[str], crops: Path) -> dict[str, str]:
     return {patient: status["reason"] for patient, status in statuses.items() if not status["passed"]}
 
 
-def exclusions(patients: Iterable[str], results: Path) -> dict[str, Status]:
+def exclusions(patients: Iterable[str], results: Path, stages: Sequence[str] = PATIENT_STAGES) -> dict[str, Status]:
     """The failure by patient, for those that the later stages leave out.
 
-    Every stage passes on the failure of the one before, so the last `status.json` that there is decides.
+    Every stage passes on the failure of the one before, so the last `status.json` that there is decides. Patients with
+    a CTPA alone have other `stages`.
     """
-    last = {patient: _last_status(patient, results) for patient in patients}
+    last = {patient: _last_status(patient, results, stages) for patient in patients}
     return {patient: status for patient, status in last.items() if status and not status["passed"]}
 
 
-def ctpa_alone_exclusions(patients: Iterable[str], results: Path) -> dict[str, Status]:
-    """The same for patients with a CTPA alone, whose stages are `convert` and the crop of `annotate`."""
-    last = {patient: _last_status(patient, results, ("convert", "annotate/crop")) for patient in patients}
-    return {patient: status for patient, status in last.items() if status and not status["passed"]}
-
-
-def _last_status(patient: str, results: Path, stages: Sequence[str] = PATIENT_STAGES) -> Status | None:
+def _last_status(patient: str, results: Path, stages: Sequence[str]) -> Status | None:
     paths = [results / stage / patient / "status.json" for stage in reversed(stages)]
     return next((read_status(path) for path in paths if path.is_file()), None)
 

@@ -13,7 +13,7 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_frame, read_json
 from cpmn.job.identity import fold_folders
 from cpmn.job.redact import without_paths
-from cpmn.job.status import ctpa_alone_exclusions, exclusions
+from cpmn.job.status import CTPA_ALONE_STAGES, exclusions
 
 REFERENCE_TEXT = {
     "nct_truth": "scoring reference on the non-contrast CT (nct_truth)",
@@ -151,7 +151,7 @@ def _exclusions(results: Path, patients: list[Patient]) -> dict[str, Exclusion]:
     rows = {patient.patient_id: patient for patient in patients}
     with_nct = [name for name, patient in rows.items() if patient.nct]
     alone = [name for name in rows if name not in set(with_nct)]  # they have other stages
-    found = exclusions(with_nct, results) | ctpa_alone_exclusions(alone, results)
+    found = exclusions(with_nct, results) | exclusions(alone, results, CTPA_ALONE_STAGES)
     return {
         name: Exclusion(name, found[name]["stage"], without_paths(found[name]["reason"], rows[name]))
         for name in rows

@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from cpmn.files import written_atomically
+from cpmn.files import UNFINISHED, written_atomically
 from cpmn.track.server import connect, locked
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def ready(uri: str) -> None:
             path.replace(aside)
         for end in COMPANIONS:
             path.with_name(path.name + end).unlink(missing_ok=True)
-        for killed in path.parent.glob(f".writing-*-{path.name}*"):
+        for killed in path.parent.glob(f"{UNFINISHED}*-{path.name}*"):
             killed.unlink()
         with written_atomically(path) as temporary:
             connect(f"{SQLITE}{temporary}").search_experiments(max_results=1)  # the first call makes the tables

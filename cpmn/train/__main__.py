@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cpmn.errors import CpmnError, MachineError, trouble_of_machine
-from cpmn.job.logs import USER_ERROR
+from cpmn.job.logs import ending_in_a_message
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import ROWS_FILE
 from cpmn.train.stage import train_fold
@@ -37,17 +36,8 @@ def main(path: Path, logs: Sequence[str] = ()) -> None:
         with rows.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
-    try:
+    with ending_in_a_message():
         train_fold(FoldJob.model_validate_json(path.read_text(encoding="utf-8")), on_epoch=append)
-    except CpmnError as error:
-        logging.getLogger(__name__).error("%s", error)
-        sys.exit(USER_ERROR)
-    except Exception as error:
-        if trouble := trouble_of_machine(error):
-            logging.getLogger(__name__).error("%s", MachineError(trouble))
-            sys.exit(USER_ERROR)
-        logging.getLogger(__name__).exception("unexpected failure")
-        raise
 
 
 def _end_with_launcher() -> None:

@@ -181,9 +181,8 @@ class Spool:
         For who holds `one_worker`: a worker whose service was killed finishes the study in its hands.
         """
         for path in self._in("results").glob("*/*.dcm"):
-            if not any(
-                self._in(name, path.parent.name).exists() for name in ("dead", "ready", "working")
-            ):  # as they go
+            held = (self._in(name, path.parent.name) for name in ("dead", "ready", "working"))  # as studies go
+            if not any(folder.exists() for folder in held):
                 path.unlink()  # of a study that somebody removed after it was given up
         for folder in sorted(self._in("working").iterdir()):
             state = _state(folder)

@@ -10,7 +10,7 @@ from cpmn.checks.finding import passed
 from cpmn.errors import CpmnError, MachineError, PatientError
 from cpmn.files import write_json
 from cpmn.job.status import (
-    ctpa_alone_exclusions,
+    CTPA_ALONE_STAGES,
     excluded_patients,
     exclusions,
     failed_registrations,
@@ -87,7 +87,7 @@ def test_the_crop_of_annotate_decides_who_with_a_ctpa_alone_is_left_out(tmp_path
     write("annotate/crop", "bad", False)
     write("annotate/crop", "mended", True)
     write("crop", "once-a-pair", False)
-    found = ctpa_alone_exclusions(["bad", "mended", "stopped", "once-a-pair", "new"], tmp_path)
+    found = exclusions(["bad", "mended", "stopped", "once-a-pair", "new"], tmp_path, CTPA_ALONE_STAGES)
     assert {name: status["stage"] for name, status in found.items()} == {"bad": "annotate/crop", "stopped": "convert"}
 
 
