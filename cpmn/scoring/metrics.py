@@ -266,16 +266,15 @@ def paired_difference(
 
 
 def area(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Plain AUC from ranks (Mann-Whitney), NaN with one class only: for use inside `bootstrap`.
+    """Plain AUC, the share of pairs in the right order (Mann-Whitney), NaN with one class or a score that is NaN.
 
-    scikit-learn's `roc_auc_score` takes 40 times as long.
+    For use inside `bootstrap`: scikit-learn's `roc_auc_score` takes 40 times as long.
     """
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
+    positives, negatives = scores[labels == 1], np.sort(scores[labels == 0])
+    if not len(positives) or not len(negatives) or np.isnan(scores).any():
         return math.nan
-    ranks = scipy.stats.rankdata(scores)[labels == 1].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    below = sum(np.searchsorted(negatives, positives, side).sum() for side in ("left", "right")) / 2
+    return float(below / (len(positives) * len(negatives)))
 
 
 def _precision_over_recall(labels: np.ndarray, scores: np.ndarray) -> float:

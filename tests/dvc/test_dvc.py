@@ -31,7 +31,7 @@ def test_the_demo_s_files_are_made_and_a_second_repro_does_nothing(project):
     assert (project.folder / "results/report/index.html").is_file()
     assert UP_TO_DATE in project.run("dvc", "repro")
     assert NOTHING in project.run("snakemake", "--cores", "2")
-    assert set(metric_values(project)) == {"cpmn", "nct_only"}
+    assert set(metric_values(project)) == {"cpmn"}
     shown = json.loads(project.run("dvc", "metrics", "show", "--json"))
     assert shown[""]["data"]["results/evaluate/summary.json"]["data"] == metric_values(project)
 
@@ -143,7 +143,7 @@ def test_the_how_to_add_a_patient_compare_and_go_back(bench):
     for made in bench.folder.glob(f"results/*/{newcomer}"):
         shutil.rmtree(made)
     bench.run("dvc", "add", "data/pe")
-    bench.configure(cohort="data/pe/cohort.csv", train={"variants": ["cpmn"]})
+    bench.configure(cohort="data/pe/cohort.csv")
     sheet = bench.folder / "dvc.yaml"
     sheet.write_text(sheet.read_text().replace("data: data/phantom #", "data: data/pe #"))
     bench.run("dvc", "repro", "report")

@@ -389,7 +389,7 @@ def test_two_processes_equal_one(make_job, tmp_path, make_config):
 
 @pytest.mark.slow
 def test_processes_of_a_killed_launcher_end_and_the_training_goes_on(make_job, tmp_path, make_config):
-    config = make_config(accumulation=2, processes=2, steps=120, validation_every=60)
+    config = make_config(accumulation=2, processes=2, steps=40, validation_every=20)
     call = 'launch_fold(job, on_epoch=lambda row: print(row["step"], flush=True))'
     launcher = started(call, make_job(tmp_path / "killed", config, threads=2))
     assert launcher.stdout

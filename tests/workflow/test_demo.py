@@ -3,9 +3,6 @@
 import csv
 import json
 import os
-import signal
-import subprocess
-import time
 
 import pytest
 import SimpleITK as sitk
@@ -79,6 +76,10 @@ def test_runs_of_both_variants_are_in_mlflow(finished):
 
 def test_a_second_run_has_nothing_to_do(finished):
     assert "Nothing to be done" in finished.snakemake("data/phantom/cohort.csv", "all").stdout
+
+
+def test_a_run_that_was_moved_has_nothing_to_do(continued):
+    assert not continued.planned()
 
 
 def test_a_new_patient_runs_its_own_preprocessing_alone(finished):
@@ -168,46 +169,19 @@ def test_without_the_scoring_reference_the_model_is_the_same(finished, continued
     assert made.read_bytes() == (finished.run / model).read_bytes()
 
 
-def test_a_killed_training_goes_on(continued):
-    """That it ends as one that nobody killed is tested byte by byte in tests/train."""
-    model = "results/train/cpmn/fold-0/model.safetensors"
-    longer = "train={schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}}"
-    assert set(continued.planned("--nocolor", model, config=(longer,))) == {
-        "train"
-    }  # the run folder lies elsewhere now
-    process = subprocess.Popen(
-        continued.command(model, config=(longer,)),
-        env=continued.environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    resume = continued.run / "results/train/cpmn/fold-0/.resume"
-    deadline = time.monotonic() + 300
-    while not list(resume.rglob("state.pt")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (continued.run / model).exists(), "the training ended before it could be killed"
-    refused = continued.snakemake(model, config=(longer,))
-    assert refused.returncode != 0
-    assert "--unlock" in refused.stdout  # the killed one left its lock: whether another still runs, the user knows
-    assert continued.snakemake("--unlock", model, config=(longer,)).returncode == 0
-    again = continued.snakemake(model, config=(longer,))
-    assert again.returncode == 0, again.stdout[-4000:]
-    log = (continued.run / "logs/train/cpmn/fold-0.log").read_text()
-    assert "going on at step" in log, log
-    assert not resume.exists()
-    assert (continued.run / model).stat().st_size
-
-
-def test_a_model_that_was_lost_is_trained_again(finished):
+def test_what_was_lost_of_a_finished_run_is_made_again(finished):
     """Killed while it trained anew: Snakemake had removed the model, and the report of before was there still."""
-    model = finished.run / "results/train/cpmn/fold-0/model.safetensors"
-    aside = model.rename(model.with_name("aside"))
-    try:
-        jobs = finished.planned()
-    finally:
-        aside.rename(model)
-    assert jobs["train"] == 1
-    assert finished.planned()["train"] == 0
+    patient = json.loads((finished.run / "results/train/splits.json").read_text())["test"][0]
+    for rule, lost in (
+        ("train", "results/train/cpmn/fold-0/model.safetensors"),
+        ("evaluate", f"results/evaluate/cpmn/reference/{patient}.nii.gz"),
+    ):
+        file = finished.run / lost
+        aside = file.rename(file.with_name("aside"))
+        try:
+            jobs = finished.planned()
+        finally:
+            aside.rename(file)
+        assert (jobs[rule], jobs["report"]) == (1, 1), lost
+        assert rule == "train" or jobs["train"] == 0
+    assert not finished.planned()["evaluate"]

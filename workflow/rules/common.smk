@@ -66,6 +66,7 @@ WITH_NCT = [name for name in PATIENTS if name not in CTPA_ALONE]
 MASKED = [name for name, patient in COHORT.items() if patient.vessels and patient.nct]
 VARIANTS = variant_records(CONFIG)
 REFERENCES = ("nct_truth", "nct_mask")
+EVALUATED = ("predictions", "reference", "cam")  # what an evaluation writes of each patient
 
 if earlier := or_stop(left_out, PATIENTS, Path("results")) if workflow.is_main_process else {}:
     logger.warning(
@@ -335,6 +336,19 @@ def masked_patients(wildcards):
 def masks_of(wildcards):
     """Cut vessel masks of those patients."""
     return collect("results/crop/{patient}/vessels.nii.gz", patient=masked_patients(wildcards))
+
+
+def lost_of_evaluation():
+    """What a finished evaluation wrote of its patients and is not there any more.
+
+    Named alone and in the rule `all`: for each file that a job takes from another, Snakemake goes through all that the
+    other takes, and that made dry runs grow with the patients' square.
+    """
+    finished = [variant for variant in VARIANTS if Path(f"results/evaluate/{variant}/metrics.json").exists()]
+    named = collect(
+        "results/evaluate/{variant}/{kind}/{patient}.nii.gz", variant=finished, kind=EVALUATED, patient=SCORED
+    )
+    return [path for path in named if not Path(path).exists()]
 
 
 def references(wildcards):

@@ -34,9 +34,9 @@ rule evaluate:
             category="Evaluation",
             labels={"variant": "{variant}", "table": "ROC"},
         ),
-        predictions=collect("results/evaluate/{{variant}}/predictions/{patient}.nii.gz", patient=SCORED),
-        references=collect("results/evaluate/{{variant}}/reference/{patient}.nii.gz", patient=SCORED),
-        maps=collect("results/evaluate/{{variant}}/cam/{patient}.nii.gz", patient=SCORED),
+        volumes=collect(
+            "results/evaluate/{{variant}}/{kind}/{patient}.nii.gz", kind=EVALUATED, patient=SCORED
+        ),
     log:
         "logs/evaluate/{variant}.log",
     conda:

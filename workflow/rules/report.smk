@@ -11,17 +11,13 @@ rule report:
         qualities=collect("results/register/{patient}/quality.json", patient=PAIRED),
         statuses=collect("results/crop/{patient}/status.json", patient=WITH_NCT),
         annotated="results/annotate/metrics.json" if READERS["read"] else [],
-        pictures=collect(
-            "results/evaluate/{variant}/{kind}/{patient}.nii.gz",
-            variant=VARIANTS,
-            kind=["predictions", "cam"],
-            patient=SCORED,
-        ),
         variants=read_apart(
             "results/evaluate/{variant}/{file}",
             variant=VARIANTS,
-            file=["metrics.json", "patients.csv", "roc.csv", "checks.json", "decision.json"]
-            + [f"reference/{name}.nii.gz" for name in SCORED],
+            file=[
+                *("metrics.json", "patients.csv", "roc.csv", "checks.json", "decision.json"),
+                *(f"{kind}/{name}.nii.gz" for kind in EVALUATED for name in SCORED),
+            ],
         ),
         plans=read_apart(
             "results/train/{variant}/fold-{fold}/plan.json", variant=VARIANTS, fold=range(len(FOLDS))
