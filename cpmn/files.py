@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ VOXELS = (".raw", ".zraw", ".img")
 UNFINISHED = ".writing-"  # begins the name of a file that is being written
 UMASK = os.umask(0o077)  # it can be read by setting it alone
 os.umask(UMASK)
+BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""`zipfile` unpacks these in pieces of bounded size. Of the others, BZIP2 and LZMA, 450 bytes fill the memory."""
 
 
 def files_of(image: Path) -> list[Path]:
@@ -101,14 +104,15 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def read_frame(path: Path) -> "pd.DataFrame":
-    """Table of a CSV file, every digit kept; empty cells are NaN, and ids of patients are text.
+    """Table of a CSV file, every digit kept; empty cells are NaN, and names of patients and variants are text.
 
     Raises pandas.errors.ParserError, EmptyDataError or UnicodeDecodeError, which are ValueErrors, if it is none.
     """
     import pandas as pd
 
     empty: dict[str, Any] = {"keep_default_na": False, "na_values": ""}  # a patient may be called NA
-    return pd.read_csv(path, dtype={"patient_id": str}, **empty, float_precision="round_trip")  # type: ignore[arg-type]
+    names = dict.fromkeys(("patient_id", "variant", "versus"), str)  # of digits, perhaps
+    return pd.read_csv(path, dtype=names, **empty, float_precision="round_trip")  # type: ignore[arg-type]
 
 
 def read_test_rows(path: Path) -> "pd.DataFrame":

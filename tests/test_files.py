@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cpmn.files import (
+    read_frame,
     read_json,
     read_test_rows,
     remove_unfinished,
@@ -114,3 +115,11 @@ def test_files_in_the_making_have_names_that_are_known(tmp_path):
         remove_unfinished(tmp_path)
         assert not temporary.exists()
         temporary.write_text("x")
+
+
+def test_names_of_digits_stay_text(tmp_path):
+    (tmp_path / "a.csv").write_text("patient_id,variant,versus,value\n007,1,01,2\n008,2,,3\n")
+    frame = read_frame(tmp_path / "a.csv")
+    assert frame["variant"].tolist() == ["1", "2"]
+    assert frame["versus"].tolist()[0] == "01"
+    assert frame["versus"].isna().tolist() == [False, True]

@@ -180,7 +180,7 @@ CHECKS: dict[str, Check] = {
     "shared_patient": Check(
         of="cohort",
         compares="the patient numbers (hashed) of all rows with the column group",
-        limits="rows of one number are in one group; a number of more than 3 rows is a placeholder, and warned of",
+        limits="rows of one number are in one group; a number of more than 3 groups is a placeholder, and warned of",
         source="ours",
     ),
 }

@@ -10,7 +10,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.files import read_json
 
 GENERIC = 3
-"""Ours: a patient number that more rows than this share, of whom each is a group of its own, is a placeholder."""
+"""Ours: a patient number that stands in more groups than this is a placeholder."""
 PHASES = ("nct", "ctpa")
 
 
@@ -61,11 +61,11 @@ def _shared_people(patients: Collection[Patient], records: Mapping[str, Mapping[
             if key := record["identity"]["patient"]:
                 rows[key][patient.patient_id] = patient.group
     divided = [members for members in rows.values() if len(set(members.values())) > 1]
-    return [_one_person(list(members)) for members in divided] or [passed("shared_patient")]
+    return [_one_person(list(members), len(set(members.values()))) for members in divided] or [passed("shared_patient")]
 
 
-def _one_person(names: list[str]) -> Finding:
-    if len(names) > GENERIC:
+def _one_person(names: list[str], groups: int) -> Finding:
+    if groups > GENERIC:
         seen = f"{len(names)} patients have one patient number ({', '.join(names[:GENERIC])}, ...)"
         return doubtful("shared_patient", seen, "Is it a placeholder? Else give them one group.")
     who = " and ".join(names)

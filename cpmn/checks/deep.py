@@ -73,7 +73,8 @@ def check_deeply(
         done(one.patient.patient_id)
     records = {one.patient.patient_id: one.records for one in found}
     rows = [row for one in found for row in one.rows]
-    rows += _rows("", "cohort", check_cohort(patients, records), ())
+    of_cohort = [one for one in check_cohort(patients, records) if not headers_only or one.check != "shared_scan"]
+    rows += _rows("", "cohort", of_cohort, ())
     order = {patient.patient_id: number for number, patient in enumerate(patients)}
     return sorted(rows, key=lambda row: (WORST_FIRST.index(row.outcome), order.get(row.patient_id, -1)))
 

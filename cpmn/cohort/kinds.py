@@ -28,7 +28,7 @@ TEACHES = {
     Kind.OUTLINED_CTPA: "the CTPA pathway and `annotate`; never scored",
     Kind.REPORTED_CTPA: "the CTPA pathway's classification, by its label alone; never scored",
     Kind.NCT_ALONE: "the NCT pathway: with PE its classification, by the label alone; without PE both tasks",
-    Kind.OUTLINED_NCT: "the NCT pathway's segmentation and classification",
+    Kind.OUTLINED_NCT: "the NCT pathway's segmentation and classification; with a CTPA that pathway too",
 }
 """What a training takes from each kind."""
 

@@ -1,7 +1,6 @@
 """Scans that come as zip archives, unpacked where nothing in them can do harm."""
 
 import fcntl
-import lzma
 import os
 import shutil
 import struct
@@ -15,14 +14,12 @@ from pathlib import Path
 
 from cpmn.dicom.problem import SeriesProblem
 from cpmn.errors import blame_machine
+from cpmn.files import BOUNDED_METHODS
 
 PREFIX, LOCK = "cpmn-unzipped-", "in-use"
 LARGEST_COUNT = 100_000  # files in the archives of a scan; our choice: a study of many series has some 10,000
-DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError)
 ENCRYPTED = 1  # bit of a member's flags
-LARGEST_DICTIONARY = 1 << 28  # bytes; LZMA takes that much memory at once, 64 MB at its highest level
-LOCAL_HEADER = struct.Struct("<26x2H")  # before a member's data: lengths of name and extra field (APPNOTE 4.3.7)
-LZMA_PROPERTIES = struct.Struct("<5xI")  # version, size, lc/lp/pb and the dictionary's size (APPNOTE 5.8.8)
 OLD_SECONDS = 60.0  # a folder without a lock that is younger may be one that is being made
 
 
@@ -88,14 +85,6 @@ def _remove_if_left(folder: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _lzma_bytes(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Size of the dictionary that a member packed with LZMA asks for."""
-    with Path(opened.filename or "").open("rb") as stream:
-        stream.seek(member.header_offset)
-        stream.seek(sum(LOCAL_HEADER.unpack(stream.read(LOCAL_HEADER.size))), os.SEEK_CUR)
-        return LZMA_PROPERTIES.unpack(stream.read(LZMA_PROPERTIES.size))[0]
-
-
 def _unpack(archives: list[Path], folder: Path, maximum_gb: float) -> dict[Path, Path]:
     """Write the members; what each written file and folder is called in its archive, for messages."""
     folders: dict[Path, Path] = {}
@@ -131,10 +120,12 @@ def _members(archives: list[Path]) -> Iterator[tuple[Path, zipfile.ZipFile, zipf
 def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, name: Path) -> None:
     if member.flag_bits & ENCRYPTED:
         raise SeriesProblem("the zip archive is encrypted", "Unpack it and give the folder.", name)
+    if member.compress_type not in BOUNDED_METHODS:
+        raise SeriesProblem(
+            "the zip archive is packed by another method than Deflate", "Unpack it and give the folder.", name
+        )
     target.parent.mkdir(exist_ok=True)
     try:
-        if member.compress_type == zipfile.ZIP_LZMA and _lzma_bytes(opened, member) > LARGEST_DICTIONARY:
-            raise zipfile.BadZipFile("its LZMA dictionary is larger than 256 MB")
         with opened.open(member) as packed, target.open("wb") as file:
             shutil.copyfileobj(packed, file)
     except (*DAMAGE, OSError) as error:

@@ -29,7 +29,8 @@ def training_facts(
     plan = read_json(files[0][0])
     names = {name for fold in splits["folds"] for name in fold["train"]} - excluded.keys()
     ctpa_alone = {patient.patient_id for patient in patients if not patient.nct} & names
-    read = TrainConfig.model_validate(plan.get("config", {})).reads_ctpa
+    settings = TrainConfig.model_validate(plan.get("config", {}))
+    read = settings.reads_ctpa and "ctpa" in settings.network.pathways  # pretraining alone reads pairs'
     names -= excluded_ctpas(ctpa_alone, results / "annotate" / "crop").keys() if read else ctpa_alone
     pairs = {patient.patient_id for patient in patients if patient.nct and patient.ctpa}
     names -= unregistered(names & pairs, results).keys()  # others may have left older files

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cpmn.errors import CpmnError
+from cpmn.files import BOUNDED_METHODS
 from cpmn.model.plan import PLAN_FILE, WEIGHTS_FILE
 
 DECISION_FILE, CARD_FILE, LICENCE_FILE = "decision.json", "model_card.md", "LICENCE.txt"
@@ -77,8 +78,12 @@ class ZippedFiles:
         try:
             with zipfile.ZipFile(self.file) as opened:
                 member = opened.getinfo(name)
-                if member.file_size > largest:  # as declared; zipfile gives no more than that
-                    raise CpmnError(f"{self.where}: {name} is larger than {largest} bytes. It is no model of ours.")
+                # As declared. zipfile gives no more than that of what is packed by Deflate or not at all.
+                if member.file_size > largest or member.compress_type not in BOUNDED_METHODS:
+                    raise CpmnError(
+                        f"{self.where}: {name} is larger than {largest} bytes or packed by another method than "
+                        "Deflate. It is no model of ours."
+                    )
                 return opened.read(member)
         except KeyError as error:
             raise CpmnError(f"{self.where} is no whole model: it holds no {name}. Export it again.") from error

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -190,6 +191,6 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _name(source: Path) -> str:
-    """The name of a folder or file, without the ending of an image."""
-    name = source.resolve().name
+    """The name of a folder or file, without the ending of an image; of a link its own, and not where it leads."""
+    name = Path(os.path.abspath(source)).name  # noqa: PTH100 (`resolve` follows links; `absolute` keeps `.`)
     return next((name[: -len(ending)] for ending in SOURCES if name.lower().endswith(ending)), name)

@@ -172,10 +172,10 @@ def _reference(results: Results, patient: Patient, size: tuple[int, ...]) -> tup
         (results.root / "evaluate" / variant / "reference" / f"{patient.patient_id}.nii.gz", "reference as scored")
         for variant in results.variants
     ]
-    if patient.nct_mask:
-        candidates.append((patient.nct_mask, "direct annotation (nct_mask)"))
     source = "outline by annotate, drawn by no person" if is_reported(patient) else "propagated CTPA label"
-    if results.quality.get(patient.patient_id, {}).get("passed") is not False:
+    if patient.nct_mask:
+        source = "direct annotation (nct_mask)"  # `propagate` brought it onto the NCT's grid, whatever its format
+    if patient.nct_mask or results.quality.get(patient.patient_id, {}).get("passed") is not False:
         candidates.append((results.root / "propagate" / patient.patient_id / "embolus.nii.gz", source))
     for path, text in candidates:
         array = _array(path, size)

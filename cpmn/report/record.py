@@ -36,6 +36,7 @@ def run_record(results: Results, config: Config, flags: dict[str, Any]) -> dict[
             "excluded": len(results.excluded),
             "test": len(results.test),
         },
+        "registered": list(results.quality),
         "variants": results.variants,
         "seconds": _seconds(results),
     }

@@ -197,7 +197,9 @@ def reference_kinds(results: Results) -> dict[str, int]:
     scored = [table["reference"].dropna() for table in results.scored.values()]
     kinds = pd.concat(scored) if scored else pd.Series(dtype=str)
     texts = kinds.groupby(level=0).first().reindex(names).map(lambda kind: REFERENCE_TEXT.get(kind, kind), "ignore")
-    return texts.fillna("not stated").value_counts(sort=False).to_dict()
+    decided = {name for table in results.scored.values() for name in table.index[table["score"].notna()]}
+    absent = {name: "none: the patient's label alone" if name in decided else "not stated" for name in names}
+    return texts.fillna(pd.Series(absent)).value_counts(sort=False).to_dict()
 
 
 def _count(name: str, patients: list[Patient]) -> Count:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cpmn.config.evaluate import EvaluateConfig
@@ -102,7 +103,19 @@ def _compare(
     tables = {variant: read_test_rows(results / "evaluate" / variant / "patients.csv") for variant in candidates}
     own = next((variant for variant, one in candidates.items() if one.version == holder.version), None)
     theirs = tables[own] if own else _recorded_test(holder, uri)
-    return {variant: difference(metric, paired_rows(tables[variant], theirs), config)[0] for variant in rivals}
+    pairs = {variant: paired_rows(tables[variant], theirs) for variant in rivals}
+    return {variant: difference(metric, _of_one_reference(*pair), config)[0] for variant, pair in pairs.items()}
+
+
+def _of_one_reference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of patients who were scored against the same voxels, by kind and volume: other settings carry labels
+    otherwise, and Dice then differs without another model."""
+    columns = ["reference", "reference_ml"]
+    if not set(columns) <= set(first) & set(second):
+        return first, second
+    volumes = np.isclose(first["reference_ml"], second["reference_ml"], equal_nan=True)
+    same = volumes & (first["reference"].fillna("") == second["reference"].fillna("")).to_numpy()
+    return first.loc[same], second.loc[same]
 
 
 def _verdict(holder: Any, found: Mapping[str, Estimate], metric: str) -> tuple[str | None, str]:
@@ -115,7 +128,8 @@ def _verdict(holder: Any, found: Mapping[str, Estimate], metric: str) -> tuple[s
     interval = f"{metric} {figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f}, n = {figure['n']})"
     if bounds[best] > 0:
         return best, f"{best} is better than {_title(holder)}: {interval}"
-    return None, f"{_title(holder)} stays: the best of the others, {best}, differs by {interval}, which includes 0"
+    says = "and is worse" if (figure["high"] or 0) < 0 else "which includes 0"
+    return None, f"{_title(holder)} stays: the best of the others, {best}, differs by {interval}, {says}"
 
 
 def _recorded_test(holder: Any, uri: str) -> pd.DataFrame:

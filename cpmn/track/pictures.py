@@ -1,6 +1,7 @@
 """Pictures for quality control: the registrations to look at, and predictions over test patients' scans."""
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ REFERENCE = "#35d07f"
 DPI = 80
 
 
-def worst_registrations(results: Path) -> dict[str, Path]:
-    """Pictures of the registrations that failed quality control or have the lowest lung Dice, by patient."""
-    found = {path.parent.name: read_json(path) for path in results.glob("register/*/quality.json") if _full(path)}
+def worst_registrations(results: Path, patients: Collection[str]) -> dict[str, Path]:
+    """Pictures of the registrations that failed quality control or have the lowest lung Dice, by patient.
+
+    Of `patients` alone: whoever left the cohort may have left files.
+    """
+    paths = {name: results / "register" / name / "quality.json" for name in patients}
+    found = {name: read_json(path) for name, path in paths.items() if _full(path)}
     worst = sorted(found, key=lambda name: (bool(found[name].get("passed")), found[name].get("lung_dice") or 0.0, name))
     pictures = {name: results / "register" / name / "quality.png" for name in worst}
     return {name: path for name, path in list(pictures.items())[:REGISTRATIONS] if _full(path)}

@@ -53,13 +53,14 @@ def sync_report(track: Mapping[str, Any], folder: Path) -> None:
     """
     runs, run_id = Runs(track, folder.parent), track["run_id"]
     annotate = folder.parent / "annotate"
-    record, measured = folder / "run.json", annotate / "metrics.json"
-    if record.is_file() and read_json(record).get("annotate") and measured.is_file():  # else an earlier run left it
+    path, measured = folder / "run.json", annotate / "metrics.json"
+    record = read_json(path) if path.is_file() else {}
+    if record.get("annotate") and measured.is_file():  # else an earlier run left it
         send_figures(runs.client, run_id, flatten_metrics(read_json(measured), "annotate."))
         send_files(runs.client, run_id, "annotate", [measured, annotate / "patients.csv", annotate / "worklist.csv"])
     send_files(runs.client, run_id, "report", sorted(folder.iterdir()))
     send_files(runs.client, run_id, "evaluate", [folder.parent / "evaluate" / "comparison.csv"])
-    for patient, picture in worst_registrations(folder.parent).items():
+    for patient, picture in worst_registrations(folder.parent, record.get("registered", [])).items():
         send_files(runs.client, run_id, f"registration/{patient}", [picture])
     end(runs.client, run_id)
 

@@ -44,7 +44,7 @@ LIMITS = {
         f"above {mask.CLOT_HU[0]:g} HU and {100 * mask.OF_BLOOD[0]:g} %",
         f"within {mask.REACH_MM:g} mm of {mask.OPACIFIED_HU:g} HU",
     ),
-    "shared_patient": (f"more than {cohort.GENERIC} rows",),
+    "shared_patient": (f"more than {cohort.GENERIC} groups",),
 }
 
 

@@ -54,6 +54,12 @@ def test_one_person_in_two_groups_is_refused_and_in_one_group_not():
     assert outcomes([patient("a", group="g"), patient("b", group="g")], records)["shared_patient"] == ["passed"]
 
 
+def test_one_person_with_many_rows_in_two_groups_is_refused():
+    rows = [*(patient(name, group="g") for name in "abcd"), patient("e")]
+    records = {row.patient_id: {"nct": record(row.patient_id, "x")} for row in rows}
+    assert outcomes(rows, records)["shared_patient"] == ["refused"]
+
+
 def test_a_number_of_many_is_a_placeholder():
     rows = [patient(f"p{n}") for n in range(6)]
     assert outcomes(rows, {p.patient_id: {"nct": record(p.patient_id, "anon")} for p in rows})["shared_patient"] == [

@@ -8,7 +8,9 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.anatomy.artery_vein import ARTERY, VEIN
+from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError, PatientError
+from cpmn.evaluate.origin import training_facts
 from cpmn.files import read_json, write_json
 from cpmn.model import ensemble
 from cpmn.model.modelfiles import RunFiles
@@ -158,6 +160,18 @@ def test_a_patient_whose_clots_all_lie_outside_of_the_crop_taught_nothing(tree):
     facts = verified(RunFiles(tree.results, tree.evaluate().name)).trained_on
     assert facts is not None
     assert (facts.n_pe, facts.n_normal) == (1, 2)
+
+
+def test_a_ctpa_alone_taught_no_network_that_reads_the_nct_alone(tree):
+    """Pretraining reads the CTPAs of pairs; no rule cuts the other's, unless another variant wants it."""
+    tree.evaluate()
+    for path in tree.results.glob("train/cpmn/fold-*/plan.json"):
+        config = {"network": {"pathways": ["nct"]}, "schedule": {"pretraining_fraction": 0.5}}
+        write_json(path, read_json(path) | {"config": config})
+    patients = [*tree.patients, Patient.model_validate({"patient_id": "c", "ctpa": tree.root / "ctpa", "label": 1})]
+    folds = [fold | {"train": [*fold["train"], "c"]} for fold in tree.splits["folds"]]
+    facts = training_facts(tree.results, "cpmn", tree.splits | {"folds": folds}, patients, {}, {})
+    assert (facts.n_pe, facts.n_normal) == (2, 2)
 
 
 def kind_of(tree):

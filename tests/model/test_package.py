@@ -134,3 +134,14 @@ def test_a_cut_off_file_is_refused(packed):
 def test_a_file_cannot_be_sealed_in_place(packed, capsys):
     assert main(["seal", str(packed), "--reason", "x"]) == 2
     assert "Unpack it into a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_unpacked_at_once_is_refused(packed, tmp_path, method):
+    """450 bytes of BZIP2 filled the memory, whatever size they declared; damaged LZMA ended in a traceback."""
+    path = tmp_path / "other.cpmn"
+    with zipfile.ZipFile(packed) as source, zipfile.ZipFile(path, "w", method) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(CpmnError, match="another method than Deflate"):
+        verified(ZippedFiles(path))

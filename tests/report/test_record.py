@@ -17,6 +17,7 @@ def test_record_of_a_run(finished):
     # What trained, wherever the report is written; plans of earlier versions do not say it.
     assert record["parameters"] == {"cpmn": 777524, "nct_only": None}
     assert record["device"] == {"cpmn": "NVIDIA H100", "nct_only": None}
+    assert len(record["registered"]) == 11
     assert record["seconds"]["register"] == {"total": 11 * 20.5, "median": 20.5}
     assert record["seconds"]["train"]["cpmn"] == {"fold-0": 92.0}
 
@@ -38,9 +39,16 @@ def test_model_card_has_its_parts(finished):
     assert all(f"## {part}" in card for part in parts)
     assert "| Patient level: AUC | 0.75 (0.30 to 1.00, n = 4) | 0.75 (0.30 to 1.00, n = 4) |" in card
     assert "not defined (n = 0)" in card
+    assert "`nct_only` never sees a CTPA and is the baseline." in card
     assert "arXiv 2407.11529" in card
     assert "what the abstract does not state is our choice" in card
     assert "Excluded: p05, at register" in card
+
+
+def test_a_model_card_without_a_baseline_names_none(run):
+    run.variants = {"cpmn": {"base": "cpmn", "seed": 0}}
+    run.write()
+    assert "is the baseline" not in (run.output / "model_card.md").read_text(encoding="utf-8")
 
 
 def test_model_card_is_text_not_markup(run):

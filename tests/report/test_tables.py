@@ -103,7 +103,16 @@ def test_warnings_repairs_and_shared_scans_stand_in_the_patients_row(run):
 
 
 def test_reference_kinds_in_words(run):
-    assert reference_kinds(results_of(run)) == {"CTPA label propagated by registration": 4}
+    results = results_of(run)
+    assert reference_kinds(results) == {"CTPA label propagated by registration": 4}
+    for table in results.scored.values():
+        table.loc[table.index[0], "reference"] = math.nan  # nobody outlined it: its label counts
+        table.loc[table.index[1], ["reference", "score"]] = math.nan
+    assert reference_kinds(results) == {
+        "none: the patient's label alone": 1,
+        "not stated": 1,
+        "CTPA label propagated by registration": 2,
+    }
 
 
 def test_thickness_bins_take_in_their_upper_edge(run):

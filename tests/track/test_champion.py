@@ -76,6 +76,24 @@ def test_a_later_run_has_to_beat_the_champion_of_an_earlier_one(folder):
     assert champion(folder) == ("cpmn", 4)
 
 
+def test_what_is_worse_beyond_chance_is_said_to_be(folder):
+    record = run(folder, {"nct_only": GOOD, "cpmn": POOR})
+    assert champion(folder)[0] == "nct_only"
+    assert "and is worse" in record["reason"]
+
+
+def test_dice_against_another_reference_is_not_compared(folder):
+    """Labels that another setting carried: a Dice that differs is no other model."""
+    record = {}
+    for name, volume in (("nct_only", 1.0), ("cpmn", 2.0)):
+        folder.fold(name)
+        folder.variant(name, [row | {"reference": "propagated", "reference_ml": volume} for row in patients(GOOD)])
+        folder.track(name, config_hash=name)
+        record = promote(folder.results, folder.results / "promote.json", metric="voxel.dice", config=CONFIG)
+    assert not record["moved"]
+    assert record["comparisons"][0]["difference"]["value"] is None
+
+
 def test_a_champion_of_other_data_is_not_compared_with(folder):
     run(folder, {"nct_only": POOR})
     record = run(folder, {"cpmn": GOOD}, data_hash="other")

@@ -342,8 +342,10 @@ def lost_of_evaluation():
     """What a finished evaluation wrote of its patients and is not there any more.
 
     Named alone and in the rule `all`: for each file that a job takes from another, Snakemake goes through all that the
-    other takes, and that made dry runs grow with the patients' square.
+    other takes, and that made dry runs grow with the patients' square. A job's own Snakemake need not look.
     """
+    if not workflow.is_main_process:
+        return []
     finished = [variant for variant in VARIANTS if Path(f"results/evaluate/{variant}/metrics.json").exists()]
     named = collect(
         "results/evaluate/{variant}/{kind}/{patient}.nii.gz", variant=finished, kind=EVALUATED, patient=SCORED
