@@ -6,6 +6,7 @@
            done/KEY.json  which files were read, so that the same study again is no second result
            dead/KEY       given up; reason.json says why
            results/KEY    what `cpmn predict` writes
+           trash/*        is being deleted
 
 KEY is a hash of the StudyInstanceUID. A process may be killed at any moment: what it had in `working` goes back to
 `ready`.
@@ -13,6 +14,7 @@ KEY is a hash of the StudyInstanceUID. A process may be killed at any moment: wh
 
 import fcntl
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +27,7 @@ from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_json, write_json, written_atomically
 from cpmn.watch.audit import Audit
 
-STATES = ("incoming", "ready", "working", "done", "dead", "results")
+STATES = ("incoming", "ready", "working", "done", "dead", "results", "trash")
 LOOK_S = 0.5  # between two looks at what another process holds, or into an empty queue
 STATE, REASON = "state.json", "reason.json"
 BLAMELESS = ("archive", "machine", "unexpected")  # why a study was given up that may go well when it is sent again
@@ -86,7 +88,7 @@ class Spool:
     def drop(self, key: str) -> None:
         """Forget what has come of a study whose rest the archive does not give."""
         if key:
-            shutil.rmtree(self._in("incoming", key), ignore_errors=True)
+            self._remove(self._in("incoming", key))
         self.audit.write("not given", key)
 
     def settle(self, stable_s: float, but: str = "") -> None:
@@ -105,14 +107,14 @@ class Spool:
         if self._in("ready", key).exists() or self._in("working", key).exists():
             return  # it is read first, then this
         for path in (folder / "files").glob(".*"):
-            path.unlink()  # left half written by a process that was killed; its sender sent or sends it again
+            path.unlink(missing_ok=True)  # half written: of a killed process, or of one that has just renamed it
         files = list((folder / "files").iterdir())
         digest = _digest(path.name for path in files)
         if self._is_known(key, digest):
-            shutil.rmtree(folder)
+            self._remove(folder)
             self.audit.write("again" if self._try_again(key, digest) else "known", key, files=len(files))
             return
-        shutil.rmtree(self._in("dead", key), ignore_errors=True)
+        self._remove(self._in("dead", key))
         write_json(folder / STATE, {"digest": digest, "attempts": 0, "read": False, "not_before": 0.0})
         folder.rename(self._in("ready", key))
         self.audit.write("queued", key, files=len(files))
@@ -170,7 +172,7 @@ class Spool:
 
     def _give_up(self, folder: Path, reason: dict[str, Any]) -> None:
         dead = self._in("dead", folder.name)
-        shutil.rmtree(dead, ignore_errors=True)
+        self._remove(dead)
         write_json(folder / REASON, reason)
         folder.rename(dead)
         self.audit.write("dead", folder.name, kind=reason["kind"])
@@ -180,6 +182,8 @@ class Spool:
 
         For who holds `one_worker`: a worker whose service was killed finishes the study in its hands.
         """
+        for folder in self._in("trash").iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
         for path in self._in("results").glob("*/*.dcm"):
             held = (self._in(name, path.parent.name) for name in ("dead", "ready", "working"))  # as studies go
             if not any(folder.exists() for folder in held):
@@ -199,7 +203,14 @@ class Spool:
         """Remove what names the patient of a study that is done."""
         for path in self._in("results", working.name).glob("*.dcm"):
             path.unlink()
-        shutil.rmtree(working)
+        self._remove(working)
+
+    def _remove(self, folder: Path) -> None:
+        """Delete a folder, if it is there: at once for all who look, whenever this process is killed."""
+        trash = Path(tempfile.mkdtemp(dir=self._in("trash")))
+        if folder.exists():
+            folder.rename(trash / folder.name)
+        shutil.rmtree(trash, ignore_errors=True)  # what stays goes when a worker starts
 
     def given_up(self) -> set[str]:
         """Keys of the studies that were given up."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +123,54 @@ def test_killed_between_the_note_and_the_clearing(spool, monkeypatch):
     monkeypatch.undo()
     spool.recover()
     assert spool.idle()
+
+
+@pytest.fixture
+def killed_while_deleting(monkeypatch):
+    """A process that deletes ends with the first file that `pattern` names."""
+
+    def kill(pattern: str):
+        def rmtree(folder, **_options):
+            next(folder.rglob(pattern)).unlink()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("cpmn.watch.spool.shutil.rmtree", rmtree)
+
+    return kill
+
+
+def test_killed_while_a_known_study_is_deleted_its_rest_is_no_other_study(spool, killed_while_deleting, monkeypatch):
+    arrive(spool)
+    spool.finish(claimed(spool), [])
+    killed_while_deleting("*.dcm")
+    with pytest.raises(KeyboardInterrupt):
+        arrive(spool)
+    monkeypatch.undo()
+    spool.recover()
+    spool.settle(0.0)
+    assert spool.idle()
+    assert spool.knows("1.2", ["1.2.1", "1.2.2"])
+    assert not list(spool.folder.glob("trash/*"))
+
+
+def test_killed_while_a_study_that_is_done_is_deleted_it_is_not_given_up(spool, killed_while_deleting, monkeypatch):
+    arrive(spool)
+    study = claimed(spool)
+    killed_while_deleting("state.json")
+    with pytest.raises(KeyboardInterrupt):
+        spool.finish(study, [])
+    monkeypatch.undo()
+    spool.recover()
+    assert not spool.given_up()
+    assert not list(spool.folder.rglob("*.dcm"))
+
+
+def test_a_file_that_is_complete_just_when_its_study_is_queued(spool, monkeypatch):
+    glob = Path.glob
+    late = ".writing-1-x.dcm"  # is renamed between the look and the deletion
+    monkeypatch.setattr(Path, "glob", lambda self, name: [self / late] if name == ".*" else glob(self, name))
+    arrive(spool)
+    assert claimed(spool).attempts == 1
 
 
 def test_results_named_for_an_archive_are_not_kept(spool):
