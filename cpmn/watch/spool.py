@@ -94,7 +94,7 @@ class Spool:
     def settle(self, stable_s: float, but: str = "") -> None:
         """Queue each study, `but` one, of which nothing has arrived for `stable_s` seconds.
 
-        What was read before is dropped. What was given up for no fault of its own is tried again.
+        What was read before is dropped. What was given up for no fault of its own is tried again, with what came late.
         """
         for folder in sorted(self._in("incoming").iterdir()):
             if folder.name != but and time.time() - _newest(folder) >= stable_s:
@@ -108,16 +108,23 @@ class Spool:
             return  # it is read first, then this
         for path in (folder / "files").glob(".*"):
             path.unlink(missing_ok=True)  # half written: of a killed process, or of one that has just renamed it
-        files = list((folder / "files").iterdir())
-        digest = _digest(path.name for path in files)
+        files, more = _names(folder), self._given_up_blameless(key)
+        digest = _digest(files | more)
         if self._is_known(key, digest):
             self._remove(folder)
             self.audit.write("again" if self._try_again(key, digest) else "known", key, files=len(files))
             return
+        for name in sorted(more - files):  # a kill in between changes nothing: both folders together stay as they are
+            (self._in("dead", key) / "files" / name).rename(folder / "files" / name)
         self._remove(self._in("dead", key))
         write_json(folder / STATE, {"digest": digest, "attempts": 0, "read": False, "not_before": 0.0})
         folder.rename(self._in("ready", key))
-        self.audit.write("queued", key, files=len(files))
+        self.audit.write("queued", key, files=len(files | more))
+
+    def _given_up_blameless(self, key: str) -> set[str]:
+        """Files of a study that was given up for no fault of its own: what comes late is read together with them."""
+        dead = self._in("dead", key)
+        return _names(dead) if _json(dead / REASON).get("kind") in BLAMELESS else set()
 
     def _try_again(self, key: str, digest: str) -> bool:
         """Queue a study that was given up for no fault of its own: what was read or sent is not read or sent again."""
@@ -246,6 +253,12 @@ def _newest(folder: Path) -> float:
         return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
     except FileNotFoundError:
         return time.time()
+
+
+def _names(folder: Path) -> set[str]:
+    """Names of a study's DICOM files; none where it is gone."""
+    files = folder / "files"
+    return {path.name for path in files.iterdir()} if files.is_dir() else set()
 
 
 def _state(folder: Path) -> dict[str, Any]:

@@ -94,6 +94,55 @@ def test_a_scan_at_fault_is_given_up_at_once(spool):
     assert events(spool)[-1] == "dead"
 
 
+def test_a_late_file_of_a_study_that_was_given_up_blameless_is_read_with_all_others(spool):
+    arrive(spool)
+    spool.fail(claimed(spool), {"kind": "archive"}, again=False)
+    arrive(spool, files=("1.2.3",))
+    study = claimed(spool)
+    assert len(list(study.files.iterdir())) == 3
+    assert not study.read
+    spool.finish(study, [])
+    assert spool.knows("1.2", ["1.2.1", "1.2.2", "1.2.3"])
+    assert not spool.given_up()
+
+
+def test_a_part_of_a_study_that_was_given_up_blameless_tries_all_of_it_again(spool):
+    arrive(spool)
+    study = claimed(spool)
+    spool.was_read(study)
+    spool.fail(study, {"kind": "archive"}, again=False)
+    arrive(spool, files=("1.2.2",))
+    study = claimed(spool)
+    assert len(list(study.files.iterdir())) == 2
+    assert study.read
+
+
+def test_killed_while_a_late_file_joins_its_study(spool, monkeypatch):
+    arrive(spool, files=("1.2.1", "1.2.2", "1.2.3"))
+    spool.fail(claimed(spool), {"kind": "machine"}, again=False)
+    rename, moved = Path.rename, []
+
+    def killed(self, target):
+        if self.suffix == ".dcm" and moved:
+            raise KeyboardInterrupt
+        moved.append(self)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        arrive(spool, files=("1.2.4",))
+    monkeypatch.undo()
+    spool.settle(0.0)
+    assert len(list(claimed(spool).files.iterdir())) == 4
+
+
+def test_a_late_file_of_a_study_at_fault_is_read_alone(spool):
+    arrive(spool)
+    spool.fail(claimed(spool), {"kind": "scan"}, again=False)
+    arrive(spool, files=("1.2.3",))
+    assert len(list(claimed(spool).files.iterdir())) == 1
+
+
 def test_what_a_killed_process_had_in_its_hands_is_queued_again(spool):
     arrive(spool)
     claimed(spool)
