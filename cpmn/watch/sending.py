@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pydicom
+from pydicom.uid import ImplicitVRLittleEndian
 
 from cpmn.errors import CpmnError
 from cpmn.watch.http import ArchiveError, answer_to, request
@@ -42,7 +43,9 @@ def _by_store(host: str, port: int, called: str, title: str, paths: list[Path]) 
 
     datasets = [pydicom.dcmread(path) for path in paths]
     entity = AE(ae_title=title)
-    for kind, syntax in {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets}:
+    syntaxes = {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets}
+    # Implicit VR Little Endian has to be offered too (PS3.5, 10.1); pynetdicom converts where it alone is taken
+    for kind, syntax in sorted(syntaxes | {(kind, ImplicitVRLittleEndian) for kind, _ in syntaxes}):
         entity.add_requested_context(kind, syntax)
     association = entity.associate(host, port, ae_title=called)
     if not association.is_established:

@@ -4,6 +4,7 @@ import socket
 
 import pydicom
 import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cpmn.errors import CpmnError
 from cpmn.watch.http import ArchiveError
@@ -47,6 +48,26 @@ def test_what_is_sent_is_queued_as_it_was(tmp_path, port):
     for path in paths:
         original = pydicom.dcmread(path)
         assert kept[original.SOPInstanceUID].PixelData == original.PixelData
+
+
+def test_an_archive_that_takes_the_default_transfer_syntax_alone(tmp_path, port):
+    paths, taken = scan(tmp_path), []
+    entity = pynetdicom.AE()
+    entity.add_supported_context(CTImageStorage, ImplicitVRLittleEndian)
+
+    def keep(event):
+        taken.append((event.context.transfer_syntax, event.dataset.PixelData))
+        return 0x0000
+
+    handlers = [(pynetdicom.evt.EVT_C_STORE, keep)]
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    try:
+        sender(f"ARCHIVE@127.0.0.1:{port}", title="CPMN")(paths)
+    finally:
+        server.shutdown()
+    originals = [pydicom.dcmread(path) for path in paths]
+    assert {one.file_meta.TransferSyntaxUID for one in originals} == {ExplicitVRLittleEndian}
+    assert taken == [(ImplicitVRLittleEndian, one.PixelData) for one in originals]
 
 
 def test_only_ct_is_taken(tmp_path, port):
