@@ -53,15 +53,17 @@ class Orthanc:
         return page["Done"]
 
     def _place_of_server(self) -> dict[str, Any]:
-        """Where this server's changes were read to: from the start for another server, or one that counts anew."""
+        """Where this server's changes were read to: for another server as `new_only` says; 0 for one that counts anew.
+
+        A place of before servers were noted is this server's.
+        """
         kept = self._kept()
         server = f"{self._url} {request_json(f'{self._url}/system').get('DatabaseServerIdentifier', '')}"
         newest = request_json(f"{self._url}/changes?last")["Last"]
         place = {"last": 0, "pending": "", "tries": 0, "server": server}
-        if not kept:
+        if not kept or kept.get("server", server) != server:
             return place | {"last": newest if self._new_only else 0}
-        known = kept.get("server", server) == server and kept.get("last", 0) <= newest
-        return place | kept if known else place
+        return place | kept if kept.get("last", 0) <= newest else place
 
     def _kept(self) -> dict[str, Any]:
         return read_json(self._path) if self._path.is_file() else {}

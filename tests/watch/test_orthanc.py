@@ -145,6 +145,22 @@ def test_studies_that_are_there_already_are_passed_over_if_asked(archive, tmp_pa
     assert "since=7&" in next(url for url in asked if "since" in url)
 
 
+def test_what_a_second_server_holds_already_is_passed_over_if_asked(archive, tmp_path):
+    pages, _, asked = archive
+    Orthanc("http://o", Spool(tmp_path), new_only=True).poll()
+    pages |= {"/system": {"DatabaseServerIdentifier": "two"}, "/changes": pages["/changes"] | {"Last": 9}}
+    Orthanc("http://o", Spool(tmp_path), new_only=True).poll()
+    assert "since=9&" in [url for url in asked if "since" in url][-1]
+
+
+def test_a_server_that_counts_anew_is_no_new_one(archive, tmp_path):
+    pages, _, asked = archive
+    Orthanc("http://o", Spool(tmp_path), new_only=True).poll()
+    pages["/changes"] = {"Changes": [], "Done": True, "Last": 3}
+    Orthanc("http://o", Spool(tmp_path), new_only=True).poll()
+    assert "since=0&" in [url for url in asked if "since" in url][-1]
+
+
 def test_an_identifier_that_is_none_of_orthancs_never_gets_into_an_address(tmp_path, monkeypatch):
     pages = {
         "Changes": [{"ChangeType": "StableStudy", "ID": "../../tools/shutdown", "Seq": 1}],
