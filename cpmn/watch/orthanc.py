@@ -69,8 +69,9 @@ class Orthanc:
         return read_json(self._path) if self._path.is_file() else {}
 
     def _note(self, **facts: Any) -> None:
-        self._place |= facts
-        write_json(self._path, self._place)
+        place = self._place | facts
+        write_json(self._path, place)  # where a full disk does not take it, it is not so, and is done again
+        self._place = place
 
     def _fetch_or_skip(self, study: str) -> None:
         """Fetch a study; one that the archive lists and does not give must not keep all others waiting for ever."""

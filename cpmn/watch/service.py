@@ -63,7 +63,7 @@ def watch(
         try:
             while not stop.is_set():
                 all_given = take_in(spool, source, stable_s if port is not None else 0.0)
-                worker.revive(spool)
+                _revive(worker, spool)
                 if once and all_given and spool.idle():
                     break
                 stop.wait(TICK_S)
@@ -73,6 +73,14 @@ def watch(
             worker.stop()
             spool.audit.write("service stopped")
     return len(spool.given_up() - before)
+
+
+def _revive(worker: "_Worker", spool: Spool) -> None:
+    """Start the worker again where it ended; at the next tick where a full disk or machine refuses it."""
+    try:
+        worker.revive(spool)
+    except OSError as error:
+        logger.error("the worker could not be started: %s. It is tried again.", error.strerror)
 
 
 class _Worker:
@@ -86,8 +94,9 @@ class _Worker:
 
     def start(self) -> None:
         work, reader = self._arguments
-        self._process = self._context.Process(target=run_worker, args=(work, self._stop, reader), name="cpmn-worker")
-        self._process.start()
+        process = self._context.Process(target=run_worker, args=(work, self._stop, reader), name="cpmn-worker")
+        process.start()
+        self._process = process
 
     def revive(self, spool: Spool) -> None:
         """Start it again where it ended; what it was reading goes back to the queue.
@@ -121,6 +130,9 @@ def take_in(spool: Spool, source: Orthanc | None, stable_s: float) -> bool:
             all_given = source.poll()
         except ArchiveError as error:
             logger.warning("%s", error)
+            all_given = False
+        except OSError as error:  # of our own disk; its text may name a file
+            logger.error("a study could not be kept: %s. It is tried again.", error.strerror)
             all_given = False
     spool.settle(stable_s, but=source.pending if source else "")
     return all_given

@@ -13,6 +13,7 @@ KEY is a hash of the StudyInstanceUID. A process may be killed at any moment: wh
 """
 
 import fcntl
+import logging
 import shutil
 import tempfile
 import time
@@ -26,6 +27,8 @@ from cpmn.dicom.identity import uid_key
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_json, write_json, written_atomically
 from cpmn.watch.audit import Audit
+
+logger = logging.getLogger(__name__)
 
 STATES = ("incoming", "ready", "working", "done", "dead", "results", "trash")
 LOOK_S = 0.5  # between two looks at what another process holds, or into an empty queue
@@ -98,7 +101,10 @@ class Spool:
         """
         for folder in sorted(self._in("incoming").iterdir()):
             if folder.name != but and time.time() - _newest(folder) >= stable_s:
-                self._queue(folder)
+                try:
+                    self._queue(folder)
+                except OSError as error:  # the disk is full, or a file arrived just now
+                    logger.error("a study could not be queued: %s. It is tried again.", error.strerror)
 
     def _queue(self, folder: Path) -> None:
         key = folder.name

@@ -1,5 +1,6 @@
 """A real Orthanc: studies come from it and results go back, whatever happens to the worker."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -170,6 +172,25 @@ def test_an_identifier_that_is_none_of_orthancs_never_gets_into_an_address(tmp_p
     monkeypatch.setattr("cpmn.watch.orthanc.request_json", lambda url: pages)
     with pytest.raises(ArchiveError, match="none of its own"):
         Orthanc("http://orthanc", Spool(tmp_path)).poll()
+
+
+def test_a_full_disk_is_tried_again_and_names_nobody(archive, tmp_path, monkeypatch, caplog):
+    spool = Spool(tmp_path)
+    source = Orthanc("http://o", spool)
+    full = OSError(errno.ENOSPC, "No space left on device", "/spool/Doe")
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "add", Mock(side_effect=full))
+        assert not take_in(spool, source, 0.0)
+    with monkeypatch.context() as patch:  # full again when everything has come, and is to be noted
+        write = Mock(side_effect=[None, full])
+        patch.setattr("cpmn.watch.orthanc.write_json", write)
+        assert not take_in(spool, source, 0.0)
+        assert write.call_count == 2
+    assert spool.claim() is None
+    assert take_in(spool, source, 0.0)
+    assert spool.claim() is not None
+    assert "No space left" in caplog.text
+    assert "Doe" not in caplog.text
 
 
 @pytest.mark.parametrize("page", [{"Done": True}, [], {"Changes": [{"ChangeType": "StableStudy"}]}])

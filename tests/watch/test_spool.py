@@ -1,5 +1,6 @@
 """The queue on disk: what becomes of a study at every step, and of a process that is killed between two."""
 
+import errno
 import json
 import shutil
 import time
@@ -220,6 +221,25 @@ def test_a_file_that_is_complete_just_when_its_study_is_queued(spool, monkeypatc
     monkeypatch.setattr(Path, "glob", lambda self, name: [self / late] if name == ".*" else glob(self, name))
     arrive(spool)
     assert claimed(spool).attempts == 1
+
+
+def test_a_study_that_cannot_be_queued_is_tried_again_and_keeps_no_other_waiting(spool, monkeypatch, caplog):
+    rename = Path.rename
+
+    def refused(self, target):
+        if refusing and target.parent.name == "ready":
+            raise refusing.pop()
+        return rename(self, target)
+
+    refusing = [OSError(errno.ENOTEMPTY, "Directory not empty", "/spool/Doe")]
+    monkeypatch.setattr(Path, "rename", refused)
+    spool.add("1.2", "1.2.1", b"DICM")
+    arrive(spool, study="1.3", files=("1.3.1",))
+    assert len(list((spool.folder / "ready").iterdir())) == 1
+    assert "Directory not empty" in caplog.text
+    assert "Doe" not in caplog.text
+    spool.settle(0.0)
+    assert len(list((spool.folder / "ready").iterdir())) == 2
 
 
 def test_results_named_for_an_archive_are_not_kept(spool):

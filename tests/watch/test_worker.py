@@ -1,6 +1,8 @@
 """One study in the worker's hands: read, sent, tried again or given up."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import read_json
+from cpmn.watch.audit import Audit
 from cpmn.watch.http import ArchiveError
 from cpmn.watch.sending import sender
 from cpmn.watch.service import watch
@@ -189,3 +192,29 @@ def test_a_study_is_read_once_though_its_service_is_killed(tmp_path):
     told = [json.loads(line)["event"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert told.count("done") == 2
     assert "recovered" not in told
+
+
+def ending_reader(work: Work) -> Read:
+    """Ends the worker at its first start, and reads nothing at the second."""
+    ended = work.folder / "ended"
+    if not ended.exists():
+        ended.touch()
+        os._exit(1)
+    return lambda files, output: output.mkdir()
+
+
+def test_a_disk_that_is_full_when_the_worker_ends_does_not_end_the_service(tmp_path, monkeypatch, caplog):
+    spool = Spool(tmp_path)
+    spool.add("1.2", "1.2.1", b"DICM")
+    write, full = Audit.write, [OSError(errno.ENOSPC, "No space left on device", "/spool/Doe")]
+
+    def refused(self, event, *study, **facts):
+        if event == "worker ended" and full:
+            raise full.pop()
+        write(self, event, *study, **facts)
+
+    monkeypatch.setattr(Audit, "write", refused)
+    work = Work(tmp_path, "", "cpmn", "cpu", (), "CPMN", False, 3, 0.0)
+    assert watch(work, stable_s=0.0, once=True, reader=ending_reader) == 0
+    assert "could not be started: No space left on device" in caplog.text
+    assert "Doe" not in caplog.text
