@@ -8,6 +8,7 @@ from typing import Any
 import pydicom
 
 from cpmn.errors import CpmnError
+from cpmn.watch.node import checked_port, checked_title
 from cpmn.watch.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def listen(spool: Spool, *, host: str, port: int, title: str, allowed: Sequence[
     `allowed` are the titles of those who may send; without any, everyone who reaches the port. Only CT is taken, so
     that results of ours that an archive forwards are refused.
 
-    Raises CpmnError if pynetdicom is not installed, or if the port cannot be had.
+    Raises CpmnError if pynetdicom is not installed, for a title that cannot be, or if the port cannot be had.
     """
     try:
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
@@ -35,15 +36,15 @@ def listen(spool: Spool, *, host: str, port: int, title: str, allowed: Sequence[
         )
     except ImportError as error:
         raise CpmnError(f"--listen needs pynetdicom, which is not here. {HOW}") from error
-    entity = AE(ae_title=title)
-    entity.require_calling_aet = list(allowed)
+    entity = AE(ae_title=checked_title(title))
+    entity.require_calling_aet = [checked_title(one) for one in allowed]
     entity.require_called_aet = False
     entity.add_supported_context(Verification)
     for kind in (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage):
         entity.add_supported_context(kind, [one for one in ALL_TRANSFER_SYNTAXES if one != DEFLATED])
     try:
         return entity.start_server(
-            (host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda event: _keep(event, spool))]
+            (host, checked_port(port)), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda event: _keep(event, spool))]
         )
     except OSError as error:
         raise CpmnError(f"cannot listen on {host}:{port} ({error}). Give another --listen or --bind.") from error

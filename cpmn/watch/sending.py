@@ -13,8 +13,9 @@ from pydicom.uid import ImplicitVRLittleEndian
 from cpmn.errors import CpmnError
 from cpmn.watch.http import ArchiveError, answer_to, request
 from cpmn.watch.listener import HOW
+from cpmn.watch.node import checked_port, checked_title
 
-NODE = re.compile(r"(?P<title>[ -?A-~]{1,16})@(?P<host>[\w.:-]+):(?P<port>\d{1,5})")
+NODE = re.compile(r"(?P<title>[^@]+)@(?P<host>[\w.:-]+):(?P<port>\d{1,5})")
 FORMS = "TITLE@HOST:PORT for C-STORE, stow:URL for STOW-RS, orthanc:URL for Orthanc"
 WARNINGS = range(0xB000, 0xC000)  # stored, but changed (DICOM PS3.4, table B.2-1)
 FAILED, REASON, DUPLICATE = "00081198", "00081197", 0x0111
@@ -24,7 +25,7 @@ FAILED, REASON, DUPLICATE = "00081198", "00081197", 0x0111
 def sender(target: str, *, title: str) -> Callable[[Iterable[Path]], None]:
     """A function that sends DICOM files to `target`; `title` is our own. It raises ArchiveError if one is not taken.
 
-    Raises CpmnError if the target has no form that is known.
+    Raises CpmnError if the target has no form that is known, or for a title or a port that cannot be.
     """
     kind, _, address = target.partition(":")
     if kind in ("stow", "orthanc") and address.startswith(("http://", "https://")):
@@ -33,8 +34,9 @@ def sender(target: str, *, title: str) -> Callable[[Iterable[Path]], None]:
     if found := NODE.fullmatch(target):
         if find_spec("pynetdicom") is None:
             raise CpmnError(f"C-STORE needs pynetdicom, which is not here. {HOW}")
-        node = found["host"], int(found["port"]), found["title"]
-        return lambda paths: _by_store(*node, title, list(paths))
+        node = found["host"], checked_port(int(found["port"])), checked_title(found["title"])
+        own = checked_title(title)
+        return lambda paths: _by_store(*node, own, list(paths))
     raise CpmnError(f"'{target}' is no target. Write {FORMS}.")
 
 

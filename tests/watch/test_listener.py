@@ -90,6 +90,37 @@ def test_a_port_that_is_taken(tmp_path, port):
             listen(Spool(tmp_path), host="127.0.0.1", port=port, title="CPMN")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"title": "C" * 17}, "is no title"),
+        ({"title": "  "}, "is no title"),
+        ({"allowed": ["ARCHIVE", "A" * 17]}, "is no title"),
+        ({"allowed": ["A\\B"]}, "is no title"),
+        ({"port": 99999}, "99999 is no port"),
+        ({"port": 0}, "0 is no port"),
+    ],
+)
+def test_a_title_or_a_port_that_cannot_be_listened_with(tmp_path, port, wrong, problem):
+    with pytest.raises(CpmnError, match=problem):
+        listen(Spool(tmp_path), **({"host": "127.0.0.1", "port": port, "title": "CPMN"} | wrong))
+
+
+@pytest.mark.parametrize(
+    ("target", "title", "problem"),
+    [
+        ("ARCHIVE@localhost:99999", "CPMN", "99999 is no port"),
+        ("ARCHIVE@localhost:0", "CPMN", "0 is no port"),
+        ("A" * 17 + "@localhost:104", "CPMN", "is no title"),
+        (" @localhost:104", "CPMN", "is no title"),
+        ("ARCHIVE@localhost:104", "C" * 17, "is no title"),
+    ],
+)
+def test_a_target_with_a_title_or_a_port_that_cannot_be(target, title, problem):
+    with pytest.raises(CpmnError, match=problem):
+        sender(target, title=title)
+
+
 def test_an_archive_that_is_away(tmp_path, port):
     with pytest.raises(ArchiveError, match="does not take the connection"):
         sender(f"A@127.0.0.1:{port}", title="CPMN")(scan(tmp_path))
