@@ -37,7 +37,7 @@ def watch(
 ) -> int:
     """Serve until SIGTERM, SIGINT or `stop`; with `once` until everything that is there has been read.
 
-    Returns how many studies were given up meanwhile.
+    Returns how many studies were given up meanwhile, also those that were tried again.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def watch(
                 server.shutdown()
             worker.stop()
             spool.audit.write("service stopped")
-    return len(spool.given_up() - before)
+    return len(spool.given_up().items() - before.items())
 
 
 def _revive(worker: "_Worker", spool: Spool) -> None:

@@ -225,9 +225,9 @@ class Spool:
             folder.rename(trash / folder.name)
         shutil.rmtree(trash, ignore_errors=True)  # what stays goes when a worker starts
 
-    def given_up(self) -> set[str]:
-        """Keys of the studies that were given up."""
-        return {folder.name for folder in self._in("dead").iterdir()}
+    def given_up(self) -> dict[str, int]:
+        """Keys of the studies that were given up, and when, by the file's clock: one that was tried again is later."""
+        return {folder.name: _written_ns(folder / REASON) for folder in self._in("dead").iterdir()}
 
     def idle(self) -> bool:
         """Whether nothing arrives, waits or is being read."""
@@ -259,6 +259,14 @@ def _newest(folder: Path) -> float:
         return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
     except FileNotFoundError:
         return time.time()
+
+
+def _written_ns(path: Path) -> int:
+    """When a file was written; 0 where it is gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _names(folder: Path) -> set[str]:

@@ -218,3 +218,21 @@ def test_a_disk_that_is_full_when_the_worker_ends_does_not_end_the_service(tmp_p
     assert watch(work, stable_s=0.0, once=True, reader=ending_reader) == 0
     assert "could not be started: No space left on device" in caplog.text
     assert "Doe" not in caplog.text
+
+
+def failing_reader(work: Work) -> Read:
+    """Reads nothing, for no fault of the scan."""
+
+    def read(files: Path, output: Path) -> None:
+        raise RuntimeError
+
+    return read
+
+
+def test_a_study_that_is_given_up_once_more_is_counted(tmp_path):
+    work = Work(tmp_path, "", "cpmn", "cpu", (), "CPMN", False, 0, 0.0)
+    for sent in (True, True, False):
+        if sent:
+            Spool(tmp_path).add("1.2", "1.2.1", b"DICM")
+        assert watch(work, stable_s=0.0, once=True, reader=failing_reader) == int(sent)
+    assert len(Spool(tmp_path).given_up()) == 1
