@@ -6,7 +6,9 @@ from pathlib import Path
 from cpmn.cohort.sheet import Patient
 
 # In brackets, as PatientError writes it, a path may hold spaces and brackets; elsewhere it ends at the first space.
-PATH_IN_BRACKETS = re.compile(r"\((?:<(\w+)>|[A-Za-z]:\\|/)(?:[^()]|\([^()]*\))*\)")
+PATH_IN_BRACKETS = re.compile(r"\((?:<(\w+)>|[A-Za-z]:\\|/)(?:[^()]|\([^()]*\))*\)(?=[.,;:]|$)")
+# One whose own brackets do not close, or lie deeper: all up to the last bracket goes, whatever else that costs.
+PATH_WITH_BRACKETS = re.compile(r"\((?:<(\w+)>(?=[\\/])|[A-Za-z]:\\|/).*\)", re.DOTALL)
 KNOWN_PATH = re.compile(r"(<\w+>)[^\s:,;()'\"]*")
 OTHER_PATH = re.compile(r"(?<![\w.<])(?:[A-Za-z]:\\|/)[^\s:,;()'\"]*[\\/][^\s:,;()'\"]*")
 
@@ -28,5 +30,6 @@ def with_name_for_path(text: str, path: Path, name: str) -> str:
 
 def without_known_paths(text: str) -> str:
     """The same, of a scan that stands in no sheet."""
-    text = PATH_IN_BRACKETS.sub(lambda found: f"(<{found[1] or 'file'}>)", text)
+    for pattern in (PATH_IN_BRACKETS, PATH_WITH_BRACKETS):
+        text = pattern.sub(lambda found: f"(<{found[1] or 'file'}>)", text)
     return OTHER_PATH.sub("<file>", KNOWN_PATH.sub(r"\1", text))
