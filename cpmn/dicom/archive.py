@@ -24,21 +24,53 @@ OLD_SECONDS = 60.0  # a folder without a lock that is younger may be one that is
 
 
 def files_below(source: Path) -> list[Path]:
-    """All files below a folder, in order of their paths; `source` itself if it is a file.
+    """All files below a folder, in order of their paths; `source` itself if it is a file. Links are followed.
 
-    Raises OSError for a folder that may not be read: its files would be left out.
+    Raises OSError for a folder that may not be read, and SeriesProblem for a link that leads nowhere (git-annex leaves
+    such ones): its files would be left out.
     """
+    paths = paths_below(source)
+    for path in paths:
+        if leads_nowhere(path):
+            raise SeriesProblem(
+                "a link leads nowhere, and the file that it stands for is not there",
+                "Copy the file to its place or fetch it (git annex get), or remove the link.",
+                path,
+            )
+    return [path for path in paths if path.is_file()] if source.is_dir() else paths
+
+
+def paths_below(source: Path) -> list[Path]:
+    """As `files_below`, with whatever else is no folder: links that lead nowhere among them. Raises OSError alone."""
     if not source.is_dir():
         return [source]
-    return sorted(path for folder, names in _folders(source) for path in map(folder.joinpath, names) if path.is_file())
+    return sorted(path for folder, names in _folders(source) for path in map(folder.joinpath, names))
+
+
+def leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link without a target. Hidden ones are the work of programs, which lock files so (Emacs)."""
+    return path.is_symlink() and not path.exists() and not path.name.startswith(".")
 
 
 def _folders(source: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each real folder once, under its own name before that of a link; no link leads back to what holds `source`."""
+
     def give_up(error: OSError) -> None:
         raise error
 
-    for folder, _, names in os.walk(source, onerror=give_up):
-        yield Path(folder), names
+    top, seen = source.resolve(), set()
+    linked = [source]
+    for start in linked:  # grows
+        for name, inner, names in os.walk(start, onerror=give_up):
+            folder = Path(name)
+            real = folder.resolve()
+            if real in seen or real in top.parents:
+                inner.clear()
+                continue
+            seen.add(real)
+            inner.sort()
+            linked += [path for path in map(folder.joinpath, inner) if path.is_symlink()]
+            yield folder, names
 
 
 @contextmanager

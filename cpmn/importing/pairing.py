@@ -18,7 +18,7 @@ from cpmn.checks.finding import warnings_of
 from cpmn.checks.pair import check_pair, hours_between, same
 from cpmn.cohort.sheet import REQUIRED_COLUMNS
 from cpmn.config.convert import ConvertConfig
-from cpmn.dicom.archive import files_below
+from cpmn.dicom.archive import leads_nowhere, paths_below
 from cpmn.dicom.choice import ask_image, rank, why_behind
 from cpmn.dicom.continuation import join_continued
 from cpmn.dicom.headers import Header, read_file_set
@@ -59,7 +59,7 @@ def propose_pairs(
     """
     if not export.is_dir():
         raise CpmnError(f"{export} is no folder. Give the folder that the export was unpacked into.")
-    paths = files_below(export)
+    paths = [path for path in paths_below(export) if path.is_file() or leads_nowhere(path)]
     _require_writable_names(paths)
     proposal = Proposal()
     headers = list(_headers(paths, proposal))
@@ -86,7 +86,7 @@ def _headers(paths: Iterable[Path], proposal: Proposal) -> Iterator[Header]:
     unread: dict[str, int] = defaultdict(int)
     for path in paths:
         try:
-            yield from read_file_set(path, [path]).headers
+            yield from read_file_set(path).headers
         except SeriesProblem as problem:
             archive = path.suffix.lower() == ".zip"
             unread["a zip archive: unpack it" if archive else _plainly(problem.problem)] += 1

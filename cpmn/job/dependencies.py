@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from cpmn.dicom.archive import files_below
+from cpmn.dicom.archive import paths_below
 from cpmn.errors import CpmnError
 from cpmn.files import files_of, sha256_of_json
 
@@ -66,7 +66,7 @@ def listing(scan: Path) -> str:
     Hidden files are left out, because a file browser writes them by itself. To a header belong the files of its name.
     """
     if scan.is_dir():
-        folder, files = scan, files_below(scan)
+        folder, files = scan, [path for path in paths_below(scan) if path.is_file()]
     else:
         folder, files = scan.parent, files_of(scan)
     facts = [(str(path.relative_to(folder)), path.stat()) for path in files if not path.name.startswith(".")]

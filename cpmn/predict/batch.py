@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpmn.dicom.archive import leads_nowhere
 from cpmn.dicom.imagefile import SUFFIXES
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_table, write_table
@@ -186,7 +187,8 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(
         one
         for one in folder.iterdir()
-        if not one.name.startswith(".") and (one.is_dir() or one.name.lower().endswith(SOURCES))
+        if not one.name.startswith(".")
+        and (one.is_dir() or one.name.lower().endswith(SOURCES) or leads_nowhere(one))  # said to be missing, one by one
     )
 
 

@@ -149,3 +149,38 @@ def test_a_damaged_member_is_named(tmp_path, slices):
     text = message(path)
     assert "the pixel data is damaged or truncated" in text
     assert str(path / name) in text
+
+
+def test_linked_folders_are_read_once_and_a_link_that_goes_in_a_circle_is_not(write_series, tmp_path):
+    folder = write_series()
+    whole = convert(folder)[0]
+    elsewhere = tmp_path / "disc"
+    elsewhere.mkdir()
+    for path in sorted(folder.iterdir())[:4]:
+        path.rename(elsewhere / path.name)
+    (folder / "a").symlink_to(elsewhere)
+    (folder / "b").symlink_to(elsewhere)
+    (elsewhere / "up").symlink_to(folder)
+    (folder / "all").symlink_to(tmp_path)  # holds the folder, and scans of others beside it
+    write_series("another", SeriesInstanceUID="1.2.3.99", PatientID="other")
+    image, facts = convert(folder)
+    assert facts["slices"] == 12
+    assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(whole))
+    assert len(archive.files_below(folder)) == 12
+    (folder / "z").mkdir()
+    (folder / "z/slice").touch()
+    (folder / "c").symlink_to(folder / "z")
+    assert folder / "z/slice" in archive.files_below(folder)  # by its own name
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_slice_whose_link_leads_nowhere_is_not_left_out(write_series, tmp_path, zipped):
+    folder = write_series()
+    if zipped:
+        zip_files(folder / "more.zip", {"README": b"no DICOM"})
+    lost = sorted(folder.iterdir())[-1]
+    lost.unlink()
+    lost.symlink_to(tmp_path / ".git/annex/objects/1.dcm")
+    assert f"a link leads nowhere, and the file that it stands for is not there ({lost}). Copy" in message(folder)
+    lost.rename(folder / ".#lock")  # as Emacs locks a file
+    assert folder / ".#lock" not in archive.files_below(folder)

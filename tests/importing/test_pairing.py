@@ -110,6 +110,13 @@ def test_a_damaged_file_costs_no_other(export):
     assert len(proposal.sheet) == 2
 
 
+def test_a_link_that_leads_nowhere_costs_no_other_file(export, tmp_path):
+    (export / "A/1/a/broken.dcm").symlink_to(tmp_path / "gone.dcm")
+    proposal = propose_pairs(export, CONFIG)
+    assert len(proposal.sheet) == 2
+    assert "a link leads nowhere, and the file that it stands for is not there" in left_out(proposal)
+
+
 def test_nothing_names_a_patient(export, write_series):
     add_scan(write_series, "export/C/s", "nct", patient="HOSP-7741209", day=5, hour=9)
     proposal = propose_pairs(export, CONFIG)

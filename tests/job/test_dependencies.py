@@ -98,6 +98,19 @@ def test_a_listing_changes_with_every_file_wherever_it_lies(tmp_path):
     assert listing(tmp_path) != before
 
 
+def test_a_listing_changes_with_files_in_linked_folders_and_with_a_link_s_file_that_arrives(tmp_path):
+    scan, elsewhere = tmp_path / "scan", tmp_path / "disc"
+    scan.mkdir()
+    elsewhere.mkdir()
+    (scan / "1.dcm").symlink_to(tmp_path / "1.dcm")
+    (scan / "more").symlink_to(elsewhere)
+    listings = [listing(scan)]
+    for path in (elsewhere / "2.dcm", tmp_path / "1.dcm"):
+        path.write_text("x")
+        listings.append(listing(scan))
+    assert len(set(listings)) == 3
+
+
 def test_a_listing_of_a_file_changes_with_an_older_one_in_its_place_and_with_the_voxels_of_a_header(tmp_path):
     header, voxels, mask = (tmp_path / name for name in ("a.mhd", "a.raw", "mask.nii.gz"))
     for path in (header, voxels, mask):

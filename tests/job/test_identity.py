@@ -42,6 +42,14 @@ def test_data_hash_follows_files_and_not_their_folder(tmp_path):
     assert data_hash(load_config({"phantom": {"seed": 1}})) != data_hash(load_config({"phantom": {"seed": 2}}))
 
 
+def test_data_hash_of_links_that_lead_nowhere_or_in_a_circle(tmp_path):
+    first = data_hash(user_config(tmp_path / "a"))
+    other = user_config(tmp_path / "b")
+    (tmp_path / "b/study/nct/again").symlink_to(tmp_path / "b/study/nct")
+    (tmp_path / "b/study/nct/2.dcm").symlink_to(tmp_path / "gone.dcm")
+    assert data_hash(other) == first
+
+
 def test_another_series_of_the_same_folder_is_other_data(tmp_path):
     config = user_config(tmp_path)
     (tmp_path / "study/cohort.csv").write_text("patient_id,ctpa,nct,ctpa_mask,label,nct_series\np1,,nct,,0,\n")

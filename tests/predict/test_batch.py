@@ -198,6 +198,21 @@ def test_each_takes_every_kind_of_scan_whatever_its_case(tmp_path):
     assert [one.name for one in studies_of([tmp_path], each=True)] == ["D", "a", "b", "c"]
 
 
+def test_each_takes_a_study_whose_link_leads_nowhere_so_that_it_is_said_to_be_missing(tmp_path):
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies/a").symlink_to(tmp_path / "gone")
+    assert [one.source.name for one in studies_of([tmp_path / "studies"], each=True)] == ["a"]
+
+
+def test_the_request_is_of_files_in_linked_folders_too(tmp_path):
+    for name in ("scan", "disc"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "scan/more").symlink_to(tmp_path / "disc")
+    before = request_key(tmp_path / "scan", "", {})
+    (tmp_path / "disc/1.dcm").touch()
+    assert request_key(tmp_path / "scan", "", {}) != before
+
+
 def test_a_sheet_of_excel_is_read(studies):
     (studies / "list.csv").write_text("study,series\nfirst,a.nii.gz\n", encoding="utf-8-sig")
     assert [one.name for one in studies_of([studies / "list.csv"])] == ["first"]
