@@ -5,9 +5,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 HEADERS = (".mhd", ".nhdr", ".hdr")  # image formats whose voxels lie in another file of the same name
 VOXELS = (".raw", ".zraw", ".img")
+LONGEST_HEADER = 1 << 20  # bytes; a list of 10,000 slices takes some hundred thousand
+NAMES_VOXELS = re.compile(rb"(?:ElementDataFile\s*[=:]|data ?file\s*:(?!=))\s*(\S.*)", re.I)
+NUMBERED = re.compile(r"(.*)%\d*[diu](\S*)(?:\s+-?\d+)*")  # a pattern of C's printf; first, last and step follow it
 UNFINISHED = ".writing-"  # begins the name of a file that is being written
 UMASK = os.umask(0o077)  # it can be read by setting it alone
 os.umask(UMASK)
@@ -24,11 +28,42 @@ BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def files_of(image: Path) -> list[Path]:
-    """The files of an image: itself; to a header belong the voxels of its name, compressed or not."""
+    """The files of an image: itself; to a header belong the voxels of its name, compressed or not, and those that it
+    names, wherever they lie. What is not there is left out."""
     if image.suffix.lower() not in HEADERS:
         return [image]
-    named = [(path, Path(path.name.removesuffix(".gz"))) for path in image.parent.iterdir()]
-    return [image, *sorted(path for path, name in named if name.stem == image.stem and name.suffix.lower() in VOXELS)]
+    alike = [(path, Path(path.name.removesuffix(".gz"))) for path in image.parent.iterdir()]
+    voxels = {path for path, name in alike if name.stem == image.stem and name.suffix.lower() in VOXELS}
+    return [image, *sorted((voxels | _named_voxels(image)) - {image})]
+
+
+def _named_voxels(header: Path) -> set[Path]:
+    """Files that a MetaImage or NRRD header names: one, those of a list below the line, or of a pattern (a%03d.raw)."""
+    found: set[Path] = set()
+    for name in _voxel_names(header):
+        path = header.parent / os.fsdecode(name)
+        found.add(path)
+        if pattern := NUMBERED.fullmatch(path.name):
+            one = re.compile(rf"{re.escape(pattern[1])}-?\d+{re.escape(pattern[2])}")
+            with suppress(OSError):
+                found |= {other for other in path.parent.iterdir() if one.fullmatch(other.name)}
+    return {path for path in found if path.is_file()}
+
+
+def _voxel_names(header: Path) -> list[bytes]:
+    """What stands for the voxels in a header. None where it cannot be read, which its reader will say."""
+    try:
+        with header.open("rb") as stream:
+            lines = [line.strip() for line in stream.read(LONGEST_HEADER).splitlines()]
+    except OSError:
+        return []
+    for index, line in enumerate(lines):
+        if stated := NAMES_VOXELS.fullmatch(line):
+            listed = stated[1].split()[0] == b"LIST"
+            return list(filter(None, lines[index + 1 :])) if listed else [stated[1]]
+        if not line:  # the end of a NRRD header
+            break
+    return []
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cpmn.files import (
+    files_of,
     read_frame,
     read_json,
     read_test_rows,
@@ -19,6 +20,7 @@ from cpmn.files import (
     write_text,
     written_atomically,
 )
+from cpmn.job.dependencies import listing
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -123,3 +125,35 @@ def test_names_of_digits_stay_text(tmp_path):
     assert frame["variant"].tolist() == ["1", "2"]
     assert frame["versus"].tolist()[0] == "01"
     assert frame["versus"].isna().tolist() == [False, True]
+
+
+VOXELS_NAMED = {
+    "another name": ("scan.mhd", "ElementDataFile = voxels/other data.raw", ["voxels/other data.raw"]),
+    "a name of NRRD": ("scan.nhdr", "NRRD0004\ntype: short\ndata file: ../other.raw.gz\r\n\n", ["../other.raw.gz"]),
+    "an older name of NRRD": ("scan.nhdr", "NRRD0001\ndatafile: ./other.raw", ["other.raw"]),
+    "a list": ("scan.mhd", "ElementDataFile = LIST 2D\na.raw\nvoxels/b.raw\ngone.raw", ["a.raw", "voxels/b.raw"]),
+    "a list of NRRD": ("scan.nhdr", "NRRD0004\ndata file: LIST\na.raw\nb.raw\n", ["a.raw", "b.raw"]),
+    "a pattern": ("scan.mhd", "ElementDataFile = s(1)%03d.raw 1 2 1", ["s(1)001.raw", "s(1)002.raw"]),
+    "a pattern of NRRD": (
+        "scan.nhdr",
+        "NRRD0004\ndata file: voxels/%d.raw 9 10 1 2",
+        ["voxels/10.raw", "voxels/9.raw"],
+    ),
+    "its own": ("scan.mhd", "ElementDataFile = LOCAL\n", []),
+    "a note that looks like a name": ("scan.nhdr", "NRRD0004\ndata file:=a.raw\n\ndata file: a.raw", []),
+}
+
+
+@pytest.mark.parametrize("name", VOXELS_NAMED)
+def test_to_a_header_belong_the_voxels_that_it_names(tmp_path, name):
+    header, text, expected = VOXELS_NAMED[name]
+    folder = tmp_path / "scans"
+    (folder / "voxels").mkdir(parents=True)
+    for other in ("a.raw", "b.raw", "voxels/b.raw", *expected):
+        (folder / other).write_text("x")
+    (folder / header).write_bytes(text.encode())
+    assert files_of(folder / header) == [folder / header, *(folder / one for one in expected)]
+    before = listing(folder / header)
+    for one in expected:
+        (folder / one).write_text("other")
+        assert before != (before := listing(folder / header))

@@ -1,5 +1,6 @@
 """Which files a stage depends on beyond those that Snakemake sees by itself: its code, and a scan's slices."""
 
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -63,13 +64,13 @@ def listing(scan: Path) -> str:
     """SHA-256 over path, size and time (s) of a file, or of the files below a folder: it changes with any of them.
 
     A folder's own time does not, and an older file that takes a file's place is not newer than what was made of it.
-    Hidden files are left out, because a file browser writes them by itself. To a header belong the files of its name.
+    Hidden files are left out, because a file browser writes them by itself. To a header belong its voxels.
     """
     if scan.is_dir():
         folder, files = scan, [path for path in paths_below(scan) if path.is_file()]
     else:
         folder, files = scan.parent, files_of(scan)
-    facts = [(str(path.relative_to(folder)), path.stat()) for path in files if not path.name.startswith(".")]
+    facts = [(os.path.relpath(path, folder), path.stat()) for path in files if not path.name.startswith(".")]
     return sha256_of_json(sorted((name, found.st_size, int(found.st_mtime)) for name, found in facts))
 
 
