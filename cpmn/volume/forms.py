@@ -39,6 +39,17 @@ PLACE = {
     False: (re.compile(rb"(TransformMatrix|Rotation|Orientation)\s*=", re.I),),
 }
 """Lines that say how the axes lie in the patient, in a NRRD (True) or MetaImage header."""
+UNITS = re.compile(rb"(?:space )?units\s*:(?!=)\s*(.*)", re.I)  # of lengths in a NRRD header, one for each axis
+IN_MM = (
+    b"mm",
+    b"millimeter",
+    b"millimeters",
+    b"millimetre",
+    b"millimetres",
+    b"",
+    b"none",
+    b"???",
+)  # NRRD's for unknown
 LONGEST_HEADER = 1000  # lines
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SMALLEST_OFFSET = {348: 352, 540: 544}  # by the header's size: four bytes follow it (nifti1.h, nifti2.h)
@@ -272,9 +283,14 @@ def _shear_degrees(direction: np.ndarray) -> float:
 
 
 def _require_spacing(path: Path) -> None:
-    """Raise Unplaced if a NRRD or MetaImage header states no voxel sizes: ITK would take 1 mm."""
-    if not any(SPACING.match(line) for line in _header_lines(path)):
+    """Raise Unplaced if a NRRD or MetaImage header states no voxel sizes, or not in mm: ITK would take 1 mm, or mm."""
+    lines = list(_header_lines(path))
+    if not any(SPACING.match(line) for line in lines):
         raise Unplaced("its header states no voxel size", WRITE_AGAIN)
+    for stated in filter(None, map(UNITS.match, lines)):
+        units = re.findall(rb'"([^"]*)"', stated[1]) or stated[1].split()
+        if other := [unit.decode(errors="replace") for unit in units if unit.strip().lower() not in IN_MM]:
+            raise Unplaced(f"its header states lengths in '{other[0]}'", "Write it again in mm.")
 
 
 def _header_lines(path: Path) -> Iterator[bytes]:

@@ -168,6 +168,33 @@ def test_a_header_without_voxel_sizes_is_refused(tmp_path, name, line):
         read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("line", "fine"),
+    [
+        (b'space units: "mm" "mm" "mm"', True),
+        (b'space units: "" "" "millimeters"', True),
+        (b'space units: "cm" "cm" "cm"', False),
+        (b'space units:"mm" "mm" "microns"\r', False),
+        (b'units: "mm" "mm" "m"', False),
+        (b"units: cm cm cm", False),
+        (b'units:="a note, no field"', True),
+    ],
+)
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.nhdr"])
+def test_a_nrrd_file_in_another_unit_than_mm_is_refused(tmp_path, name, line, fine):
+    image = sitk.GetImageFromArray(VOXELS)
+    image.SetSpacing(SIZES)
+    sitk.WriteImage(image, str(tmp_path / name))
+    assert read_image(tmp_path / name).GetSpacing() == SIZES
+    before, mark, rest = (tmp_path / name).read_bytes().partition(b"\nkinds:")
+    (tmp_path / name).write_bytes(before + b"\n" + line + mark + rest)
+    if fine:
+        assert read_image(tmp_path / name).GetSpacing() == SIZES
+    else:
+        with pytest.raises(CpmnError, match=r"states lengths in '(cm|microns|m)'\. Write it again in mm"):
+            read_image(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["mask.nii", "mask.nii.gz", "mask.nrrd", "mask.mha"])
 def test_files_of_our_own_read_back_as_they_were(tmp_path, name):
     image = sitk.GetImageFromArray(np.zeros((30, 40, 50), np.uint8))
