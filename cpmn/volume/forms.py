@@ -309,7 +309,8 @@ def _read_voxels(path: Path) -> sitk.Image:
     except RuntimeError as error:
         if "orthonormal" not in str(error):
             raise
-    return sitk.GetImageFromArray(np.asanyarray(_nibabel().load(path).dataobj).T)
+    array = np.asanyarray(_nibabel().load(path).dataobj)
+    return sitk.GetImageFromArray(array.astype(array.dtype.newbyteorder("="), copy=False).T)  # it takes no other order
 
 
 @contextmanager
