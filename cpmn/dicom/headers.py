@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_command_set_elements, _read_file_meta_info, read_preamble
 from pydicom.uid import (
@@ -196,9 +197,12 @@ def split_frames(header: Header) -> list[Header]:
 
 def _flat(group: pydicom.Dataset) -> dict[str, Any]:
     """Tags of `TAGS` in the macros of a functional group; a frame's FrameType is its ImageType."""
-    elements = [element for macro in group for item in (macro.value if macro.VR == "SQ" else []) for element in item]
+    items = [item for macro in group for item in (macro.value if macro.VR == "SQ" else [])]
     names = {"FrameType": "ImageType"} | {keyword: keyword for keyword in TAGS}
-    return {names[element.keyword]: element.value for element in elements if element.keyword in names}
+    wanted = {
+        tag_for_keyword(keyword): name for keyword, name in names.items()
+    }  # no other is parsed: it may be damaged
+    return {wanted[tag]: item[tag].value for item in items for tag in item.keys() if tag in wanted}  # noqa: SIM118
 
 
 def read_dicom(path: Path, **options) -> pydicom.Dataset:
@@ -270,6 +274,7 @@ def _shape(path: Path) -> str:
 def _add_file(file_set: FileSet, path: Path) -> None:
     try:
         header = _read_header(path)
+        frames = split_frames(header) if header.text("Modality") else []
     except SeriesProblem:
         raise
     except InvalidDicomError:
@@ -284,10 +289,8 @@ def _add_file(file_set: FileSet, path: Path) -> None:
             path,
         ) from error
     else:
-        if not header.text("Modality"):
-            file_set.ignored["DICOMDIR"] += 1
-        else:
-            file_set.headers += split_frames(header)
+        file_set.headers += frames
+        file_set.ignored.update([] if frames else ["DICOMDIR"])
 
 
 def _read_header(path: Path) -> Header:

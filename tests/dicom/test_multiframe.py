@@ -1,5 +1,6 @@
 """Enhanced CT: one file of many frames, whose geometry and rescale lie in functional groups."""
 
+import struct
 from pathlib import Path
 
 import highdicom
@@ -9,9 +10,12 @@ import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian, RLELossless, generate_uid
 
 from cpmn.config.convert import ConvertConfig
+from cpmn.dicom.headers import read_file_set
+from cpmn.dicom.problem import SeriesProblem
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import PatientError
 
@@ -148,3 +152,27 @@ def test_truncated_frames_name_the_file(write_series, tmp_path):
     dataset.save_as(tmp_path / "e/enhanced")
     with pytest.raises(PatientError, match=r"pixel data is damaged or truncated .*enhanced"):
         convert(tmp_path / "e")
+
+
+@pytest.mark.parametrize("keyword", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_damaged_value_among_the_frames_is_a_damaged_file_where_it_is_asked_for(
+    write_series, tmp_path, keyword, wanted
+):
+    """A double of four bytes, as no parser takes it, in a sequence that nobody needs or in the place of a tag."""
+    dataset = enhanced(write_series(), tmp_path / "enhanced")
+    tag = Tag("SliceThickness" if wanted else "ExposureTimeInms")
+    damaged = Dataset()
+    damaged.add_new(tag, "US", [1, 2])
+    dataset[keyword][0].CTExposureSequence = Sequence([damaged])
+    path = tmp_path / "enhanced/enhanced"
+    dataset.save_as(path, enforce_file_format=True)
+    start = struct.pack("<2H", tag.group, tag.elem)
+    content = path.read_bytes()
+    assert content.count(start + b"US") == 1
+    path.write_bytes(content.replace(start + b"US", start + b"FD"))
+    if wanted:
+        with pytest.raises(SeriesProblem, match="a DICOM file is damaged"):
+            read_file_set(tmp_path / "enhanced")
+    else:
+        assert len(read_file_set(tmp_path / "enhanced").headers) == len(ORDER)
