@@ -28,13 +28,16 @@ def stored_values(raw: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
 
     By BitsStored, HighBit and PixelRepresentation. Where HighBit is not BitsStored - 1 one of them is wrong: values
     may fill the upper bits (their lowest bits are zero then) or the lower (nothing lies above). Raises SeriesProblem if
-    the pixels fit neither.
+    the pixels fit neither, or are no whole numbers.
     """
+    if raw.dtype.kind not in "iu":  # FloatPixelData, which parametric maps have
+        raise SeriesProblem("the pixels are no whole numbers", EXPORT)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes):  # pydicom extends the sign of those
         return _signed_by_codestream(raw, dataset) if syntax in JPEG2000TransferSyntaxes else raw
     stored, bits = int(dataset.BitsStored), 8 * raw.dtype.itemsize
-    high = int(dataset.get("HighBit", stored - 1))
+    stated = _number(dataset, "HighBit")
+    high = stored - 1 if stated is None else stated
     if not 1 <= stored <= bits or not 0 <= high < bits:
         raise SeriesProblem(f"BitsStored is {stored} and HighBit is {high}, of {bits} bits", EXPORT)
     if not (syntax.is_compressed and syntax != RLELossless):  # decoders of the others right-align what they give
@@ -126,12 +129,12 @@ def _embeds_overlay(dataset: pydicom.Dataset, high: int) -> bool:
 def _overlay_bits(dataset: pydicom.Dataset) -> Iterator[int]:
     for group in OVERLAYS:
         if (group, 0x0102) in dataset and (group, 0x3000) not in dataset:
-            yield int(dataset[group, 0x0102].value or 0)
+            yield _number(dataset, (group, 0x0102)) or 0
 
 
-def _number(dataset: pydicom.Dataset, keyword: str) -> int | None:
+def _number(dataset: pydicom.Dataset, tag: str | tuple[int, int]) -> int | None:
     """A tag's whole number, or None if it is absent or none."""
     try:
-        return int(dataset[keyword].value)
+        return int(dataset[tag].value)
     except (KeyError, TypeError, ValueError):
         return None

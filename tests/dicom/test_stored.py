@@ -208,3 +208,26 @@ def test_what_nobody_can_know_is_refused(written, name):
     settings, message = UNKNOWABLE[name]
     with pytest.raises(SeriesProblem, match=message):
         ours(written(**settings))
+
+
+@pytest.mark.parametrize("value", [None, [15, 15]])
+def test_a_high_bit_that_is_no_single_number_is_the_usual_one(written, value):
+    assert np.array_equal(ours(written(unsigned, extra={0x00280102: ("US", value)})), HU)
+
+
+def test_an_overlay_s_bit_that_is_no_single_number_is_none(written):
+    extra = {0x60000100: ("US", 16), 0x60000102: ("US", [12, 13])}
+    with pytest.raises(SeriesProblem, match="the pixels use bits of both readings"):
+        ours(written(marked(PATCH, 12, unsigned), extra=extra, BitsStored=14, HighBit=11))
+
+
+def test_pixels_that_are_no_whole_numbers_are_refused(written):
+    folder = written(unsigned)
+    for path in folder.iterdir():
+        dataset = dcmread(path)
+        dataset.FloatPixelData = HU[int(dataset.InstanceNumber) - 1].astype(np.float32).tobytes()
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 32, 32, 31
+        del dataset.PixelData
+        dataset.save_as(path, enforce_file_format=True)
+    with pytest.raises(SeriesProblem, match="the pixels are no whole numbers"):
+        ours(folder)
