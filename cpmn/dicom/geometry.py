@@ -29,24 +29,26 @@ LISTED = 8  # positions named in a message
 
 
 class TagRange(NamedTuple):
-    """Range of the sizes of a tag's `count` numbers."""
+    """Range of a tag's `count` numbers, or of their sizes where they may be negative (`signed`)."""
 
     count: int
     low: float
     high: float
+    signed: bool = False
 
     def holds(self, numbers: tuple[float, ...] | None) -> bool:
         """Whether the numbers lie in the range; what is absent is another's to say."""
-        return numbers is None or all(self.low <= abs(number) <= self.high for number in numbers)
+        sizes = map(abs, numbers or ()) if self.signed else numbers or ()
+        return all(self.low <= size <= self.high for size in sizes)
 
 
 LIMITS = {
     "PixelSpacing": TagRange(2, 0.05, 30.0),
-    "ImagePositionPatient": TagRange(3, 0.0, 100_000.0),
+    "ImagePositionPatient": TagRange(3, 0.0, 100_000.0, signed=True),
     "Rows": TagRange(1, 2, 8192),
     "Columns": TagRange(1, 2, 8192),
-    "RescaleSlope": TagRange(1, 1e-6, 10_000.0),
-    "RescaleIntercept": TagRange(1, 0.0, 1_000_000.0),
+    "RescaleSlope": TagRange(1, 1e-6, 10_000.0, signed=True),
+    "RescaleIntercept": TagRange(1, 0.0, 1_000_000.0, signed=True),
 }
 """Our choice, in mm and HU, wide of what scanners write: what lies beyond is damage, and overflows what is computed."""
 

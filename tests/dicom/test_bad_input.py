@@ -174,6 +174,11 @@ TABLE = {
         "a slice has no valid Rows or Columns",
     ),
     "pixels too small": (lambda g: g.series(PixelSpacing=["1E-9", "1E-9"]), {}, "a slice has no valid PixelSpacing"),
+    "pixels of a negative size": (
+        lambda g: g.series(PixelSpacing=[-0.7, 0.7]),
+        {},
+        "a slice has no valid PixelSpacing",
+    ),
     "a place beyond measure": (
         lambda g: g.series(each={"ImagePositionPatient": ["1E20", "0", "0"]}),
         {},
