@@ -12,7 +12,7 @@ import cpmn
 from cpmn.cohort.phantom import COLUMNS, paired_row
 from cpmn.dicom.scanners import CHEST_MODEL
 from cpmn.errors import CpmnError
-from cpmn.files import sha256_of_json, write_json, write_table
+from cpmn.files import read_json, sha256_of_json, write_json, write_table
 from cpmn.phantom.chest.emboli import ChestClot, draw_chest_emboli
 from cpmn.phantom.chest.scan import ChestScan, scan_ctpa, scan_nct
 from cpmn.phantom.chest.source import Chest, read_chest
@@ -72,18 +72,17 @@ def write_chest_cohort(
     refuse_other_cohort(folder)
     rows = chest_rows(len(series), pairs)
     _refuse_repeated(series)
-    scans: dict[str, Path] = {}
-    for path, name in zip(series, dict.fromkeys(row.chest for row in rows), strict=True):
-        settings = _settings_key(path, seed, difficulty, shrink)
-        of_chest = [row for row in rows if row.chest == name]
-        missing = [row for row in of_chest if not is_finished(folder / row.pair_id, settings)]
-        for row in of_chest:
-            if row not in missing:
-                done(row.pair_id, False)
-        if missing:
+    chests = list(zip(series, dict.fromkeys(row.chest for row in rows), strict=True))
+    keys = {name: _settings_key(path, seed, difficulty, shrink) for path, name in chests}
+    kept = [row for row in rows if is_finished(folder / row.pair_id, keys[row.chest])]
+    scans = _known_scans(chests, kept, folder)
+    for path, name in chests:
+        for row in (row for row in kept if row.chest == name):
+            done(row.pair_id, False)
+        if missing := [row for row in rows if row.chest == name and row not in kept]:
             chest = _read_another(path, name, shrink, scans)
             for row in missing:
-                write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty, settings=settings)
+                write_pair(chest, row, folder / row.pair_id, seed=seed, difficulty=difficulty, settings=keys[name])
                 done(row.pair_id, True)
     _write_sheet(rows, folder / "cohort.csv")
 
@@ -95,12 +94,25 @@ def _refuse_settings(difficulty: str, shrink: int) -> None:
         raise CpmnError(f"--shrink is {shrink}; it is the number of voxels to average along x and y, at least 1.")
 
 
+def _known_scans(chests: Sequence[tuple[Path, str]], kept: Sequence[Pair], folder: Path) -> dict[str, Path]:
+    """Places by hash of the scans that the `kept` pairs, which are not read again, were made of."""
+    scans: dict[str, Path] = {}
+    for path, name in chests:
+        for row in (row for row in kept if row.chest == name):
+            _add_scan(scans, read_json(folder / row.pair_id / "phantom.json")["source"]["source_sha256"], path)
+    return scans
+
+
 def _read_another(path: Path, name: str, shrink: int, scans: dict[str, Path]) -> Chest:
     """A chest whose scan is none of `scans`, places by hash, to which it is added. Raises CpmnError if it is."""
     chest = read_chest(path, name, shrink)
-    if (first := scans.setdefault(chest.facts["source_sha256"], path)) is not path:
-        raise CpmnError(f"{path} holds the same scan as {first}: training and testing would share a chest.")
+    _add_scan(scans, chest.facts["source_sha256"], path)
     return chest
+
+
+def _add_scan(scans: dict[str, Path], digest: str, path: Path) -> None:
+    if (first := scans.setdefault(digest, path)) is not path:
+        raise CpmnError(f"{path} holds the same scan as {first}: training and testing would share a chest.")
 
 
 def _refuse_repeated(series: Sequence[Path]) -> None:

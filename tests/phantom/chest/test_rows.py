@@ -52,14 +52,14 @@ def test_mistakes_end_with_2_before_anything_is_read(tmp_path, capsys):
 
 
 def test_pairs_of_the_same_settings_are_kept_and_others_made_again(tmp_path, monkeypatch):
-    def write(_chest, _row, folder, *, seed, difficulty, settings) -> None:
-        write_json(folder / "phantom.json", {"settings": settings})
+    def write(chest, _row, folder, *, seed, difficulty, settings) -> None:
+        write_json(folder / "phantom.json", {"settings": settings, "source": chest.facts})
 
     monkeypatch.setattr(stage, "read_chest", lambda path, *_: SimpleNamespace(facts={"source_sha256": path.name[0]}))
     monkeypatch.setattr(stage, "write_pair", write)
     settings = {"pairs": 4, "seed": 1, "difficulty": "learnable", "shrink": 2}
 
-    def made(chests: tuple[str, str] = ("a", "b"), **changes) -> dict[str, bool]:
+    def made(chests: tuple[str, ...] = ("a", "b"), **changes) -> dict[str, bool]:
         seen: dict[str, bool] = {}
         series = [tmp_path / name for name in chests]
         write_chest_cohort(series, tmp_path / "out", **(settings | changes), done=seen.__setitem__)
@@ -71,4 +71,7 @@ def test_pairs_of_the_same_settings_are_kept_and_others_made_again(tmp_path, mon
     assert list(made(("a", "c")).values()) == [False] * 4 + [True] * 4  # another chest in b's place
     with pytest.raises(CpmnError, match=r"copy holds the same scan as .*a: training and testing would share"):
         made(("a", "a copy"), seed=2)
+    for copied in ("a", "c"):  # of a chest that is finished and is not read again
+        with pytest.raises(CpmnError, match=rf"{copied} copy holds the same scan as .*{copied}: training and testing"):
+            made(("a", "c", f"{copied} copy"))
     assert list(made(("a", "c"), difficulty="mixed").values()) == [True] * 8
