@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cpmn.errors import CpmnError
+
 PATCH = 24  # voxels; large against the grain, small enough to fit into heart and muscle
 PATCHES = 200  # of the smoothest; more change little
 SOFT_TISSUE_HU = (-20.0, 90.0)
@@ -33,8 +35,15 @@ def measure_texture(hu: np.ndarray, seed: int = 0) -> Texture:
 
     The size is that of the smoothest half of the patches, which on noise alone reads about a sixth low (tested). What
     remains of anatomy after a plane is taken off adds to the lowest frequencies (as in AAPM TG-233, 5.2).
+
+    Raises CpmnError if no patch is quiet enough to be soft tissue alone.
     """
     patches = [_detrended(patch) for patch in _soft_patches(hu, seed)]
+    if not patches:
+        raise CpmnError(
+            "the scan is too noisy: no soft tissue in it is even enough to measure its noise in. Give a reconstruction "
+            "with a softer kernel, or choose a larger --shrink."
+        )
     patches = sorted(patches, key=lambda patch: float(patch.var()))[: min(PATCHES, max(1, len(patches) // 2))]
     power = np.mean([np.abs(np.fft.fft2(patch)) ** 2 for patch in patches], axis=0)
     radius = np.hypot(np.fft.fftfreq(PATCH)[:, None], np.fft.fftfreq(PATCH)[None])

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from cpmn.anatomy.lungs import segment_lungs
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
-from cpmn.errors import PatientError
+from cpmn.errors import PatientError, named
 from cpmn.phantom.chest.noise import Texture, measure_texture
 from cpmn.phantom.chest.vasculature import Vessels, find_vessels
 from cpmn.phantom.render import Grid
@@ -45,8 +45,8 @@ def read_chest(series: Path, name: str, shrink: int) -> Chest:
     ----------
     shrink : in-plane voxels are averaged in blocks of so many by so many.
 
-    Raises PatientError or CpmnError, saying what is wrong, as `read_scan`, `segment_lungs` and `find_vessels`, or
-    if shrunken voxels would be too wide.
+    Raises PatientError or CpmnError, saying what is wrong, as `read_scan`, `segment_lungs`, `find_vessels` and
+    `measure_texture`, or if shrunken voxels would be too wide.
     """
     native, facts = read_scan(Path(series), patient=name, phase="nct", series_uid="", config=ConvertConfig())
     if (width := max(native.GetSpacing()[:2]) * shrink) > WIDEST_VOXEL_MM:
@@ -60,6 +60,8 @@ def read_chest(series: Path, name: str, shrink: int) -> Chest:
     origin = np.round(-middle[::-1] * spacing, 2)  # whole hundredths: exact in DICOM's decimal strings
     chosen = np.random.default_rng(0).choice(len(inside), min(LUNG_POINTS, len(inside)), replace=False)
     hu = sitk.GetArrayFromImage(image).astype(np.float32)
+    with named(name, series):
+        texture = measure_texture(hu)
     kept = ("source_sha256", "scanner", "kernel", "kvp", "spacing_mm", "slices")
     return Chest(
         name=name,
@@ -67,7 +69,7 @@ def read_chest(series: Path, name: str, shrink: int) -> Chest:
         grid=Grid(image.GetSize(), tuple(spacing.tolist()), tuple(origin.tolist())),
         lungs=sitk.GetArrayFromImage(lungs) > 0,
         vessels=find_vessels(image, lungs),
-        texture=measure_texture(hu),
+        texture=texture,
         scale=extent[::-1] * spacing / CANONICAL_MM,
         points=inside[chosen][:, ::-1] * spacing + origin,
         facts={key: facts.get(key) for key in kept},

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from cpmn.errors import CpmnError
 from cpmn.phantom.chest.emboli import draw_chest_emboli
 from cpmn.phantom.chest.noise import measure_texture
 from cpmn.phantom.chest.scan import scan_ctpa, scan_nct
@@ -68,3 +69,9 @@ def test_texture_is_measured_as_drawn():
     assert power[1][:, 2:10].mean() == pytest.approx(low, rel=0.25)
     assert high < 0.2 * low
     assert power[1][:, 30:].mean() < 0.3 * low
+
+
+def test_a_scan_without_even_soft_tissue_is_too_noisy():
+    noisy = np.random.default_rng(0).normal(40, 100, (12, 96, 96))
+    with pytest.raises(CpmnError, match="the scan is too noisy: .* softer kernel, or choose a larger --shrink"):
+        measure_texture(noisy)
