@@ -36,6 +36,14 @@ from cpmn.cohort.splits import split_cohort
 configfile: str(PROJECT / "config" / "config.yaml")
 
 
+onstart:
+    # Snakemake's limit of 100 jobs a second, its default, starts a timer with each look for ready jobs, and each timer
+    # ends in another look: the more jobs are done, the busier it is, up to a whole core. A limit of the user's stays.
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 def or_stop(function, *arguments):
     """Call `function`; a mistake of the user's stops Snakemake with the message alone."""
     try:

@@ -73,5 +73,5 @@ def test_texture_is_measured_as_drawn():
 
 def test_a_scan_without_even_soft_tissue_is_too_noisy():
     noisy = np.random.default_rng(0).normal(40, 100, (12, 96, 96))
-    with pytest.raises(CpmnError, match="the scan is too noisy: .* softer kernel, or choose a larger --shrink"):
+    with pytest.raises(CpmnError, match=r"the scan is too noisy: .* softer kernel, or choose a larger --shrink"):
         measure_texture(noisy)
