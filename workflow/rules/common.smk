@@ -349,7 +349,7 @@ def masks_of(wildcards):
 def lost_of_evaluation():
     """What a finished evaluation wrote of its patients and is not there any more.
 
-    Named alone and in the rule `all`: for each file that a job takes from another, Snakemake goes through all that the
+    Named alone, and in the target `all`. For each file that a job takes from another, Snakemake goes through all that the
     other takes, and that made dry runs grow with the patients' square. A job's own Snakemake need not look.
     """
     if not workflow.is_main_process:
