@@ -198,6 +198,15 @@ def test_each_takes_every_kind_of_scan_whatever_its_case(tmp_path):
     assert [one.name for one in studies_of([tmp_path], each=True)] == ["D", "a", "b", "c"]
 
 
+def test_a_link_gives_its_own_name_and_not_that_of_where_it_leads(tmp_path):
+    """A folder of links under pseudonyms, as it is given to whom names must not reach."""
+    for link, target in (("001", "Doe_John/CT"), ("002", "Roe_Jane/CT")):
+        (tmp_path / "archive" / target).mkdir(parents=True)
+        (tmp_path / "studies").mkdir(exist_ok=True)
+        (tmp_path / "studies" / link).symlink_to(tmp_path / "archive" / target)
+    assert [one.name for one in studies_of([tmp_path / "studies"], each=True)] == ["001", "002"]
+
+
 def test_each_takes_a_study_whose_link_leads_nowhere_so_that_it_is_said_to_be_missing(tmp_path):
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies/a").symlink_to(tmp_path / "gone")

@@ -25,6 +25,18 @@ def finished(folder):
     return folder
 
 
+def test_of_registrations_those_of_the_report_s_patients_alone_are_sent(folder):
+    """Whoever left the cohort may have left files."""
+    results = finished(folder).results
+    for name in ("here", "gone"):
+        write_json(results / "register" / name / "quality.json", {"passed": name == "here", "lung_dice": 0.9})
+        (results / "register" / name / "quality.png").write_bytes(b"a picture")
+    write_json(results / "report/run.json", {"registered": ["here"]})
+    sync_results(results)
+    run_id = folder.level("workflow").info.run_id
+    assert [item.path for item in folder.client().list_artifacts(run_id, "registration")] == ["registration/here"]
+
+
 def test_runs_hold_parameters_curves_figures_and_model(folder):
     assert sync_results(finished(folder).results) == 3
     workflow, variant, fold = (folder.level(level) for level in ("workflow", "variant", "fold"))
