@@ -61,11 +61,13 @@ def _shared_people(patients: Collection[Patient], records: Mapping[str, Mapping[
             if key := record["identity"]["patient"]:
                 rows[key][patient.patient_id] = patient.group
     divided = [members for members in rows.values() if len(set(members.values())) > 1]
-    return [_one_person(list(members), len(set(members.values()))) for members in divided] or [passed("shared_patient")]
+    return [_one_person(members) for members in divided] or [passed("shared_patient")]
 
 
-def _one_person(names: list[str], groups: int) -> Finding:
-    if groups > GENERIC:
+def _one_person(groups: Mapping[str, str]) -> Finding:
+    """The finding of rows, by patient with their groups, that have one patient number."""
+    names = list(groups)
+    if len(set(groups.values())) > GENERIC:
         seen = f"{len(names)} patients have one patient number ({', '.join(names[:GENERIC])}, ...)"
         return doubtful("shared_patient", seen, "Is it a placeholder? Else give them one group.")
     who = " and ".join(names)

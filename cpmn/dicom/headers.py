@@ -195,14 +195,14 @@ def split_frames(header: Header) -> list[Header]:
     return [Header(header.path, common | _flat(item), index, header.patient) for index, item in enumerate(frames)]
 
 
+# No other tag of a macro is parsed: it may be damaged.
+MACRO_TAGS = {tag_for_keyword(keyword): keyword for keyword in TAGS} | {tag_for_keyword("FrameType"): "ImageType"}
+
+
 def _flat(group: pydicom.Dataset) -> dict[str, Any]:
     """Tags of `TAGS` in the macros of a functional group; a frame's FrameType is its ImageType."""
     items = [item for macro in group for item in (macro.value if macro.VR == "SQ" else [])]
-    names = {"FrameType": "ImageType"} | {keyword: keyword for keyword in TAGS}
-    wanted = {
-        tag_for_keyword(keyword): name for keyword, name in names.items()
-    }  # no other is parsed: it may be damaged
-    return {wanted[tag]: item[tag].value for item in items for tag in item.keys() if tag in wanted}  # noqa: SIM118
+    return {MACRO_TAGS[tag]: item[tag].value for item in items for tag in item.keys() if tag in MACRO_TAGS}  # noqa: SIM118
 
 
 def read_dicom(path: Path, **options) -> pydicom.Dataset:
@@ -290,7 +290,8 @@ def _add_file(file_set: FileSet, path: Path) -> None:
         ) from error
     else:
         file_set.headers += frames
-        file_set.ignored.update([] if frames else ["DICOMDIR"])
+        if not frames:
+            file_set.ignored["DICOMDIR"] += 1
 
 
 def _read_header(path: Path) -> Header:

@@ -7,7 +7,7 @@ from typing import Any
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.evaluate.tables import COMPARISON_COLUMNS
 from cpmn.files import read_json, read_test_rows, write_json, write_table
-from cpmn.scoring.comparison import BASELINE, COMPARED, difference, estimates, paired_rows
+from cpmn.scoring.comparison import COMPARED, baseline_of, difference, estimates, paired_rows
 
 SUMMARY = ("patient.auc", "patient.sensitivity", "patient.specificity", "voxel.dice", "lesion.recall")
 
@@ -27,7 +27,7 @@ def compare_variants(
     McNemar's exact test for sensitivity, specificity and accuracy, DeLong's for AUC, else that of
     `metrics.paired_difference`; it is not corrected for the number of comparisons.
     """
-    baseline = next((name for name, facts in variants.items() if facts.get("base") == BASELINE), None)
+    baseline = baseline_of(variants)
     tables = {name: read_test_rows(evaluate / name / "patients.csv") for name in variants}
     rows = []
     for name, facts in variants.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from cpmn.dicom.archive import paths_below
+from cpmn.dicom.archive import files_there
 from cpmn.errors import CpmnError
 from cpmn.files import files_of, sha256_of_json
 
@@ -67,7 +67,7 @@ def listing(scan: Path) -> str:
     Hidden files are left out, because a file browser writes them by itself. To a header belong its voxels.
     """
     if scan.is_dir():
-        folder, files = scan, [path for path in paths_below(scan) if path.is_file()]
+        folder, files = scan, files_there(scan)
     else:
         folder, files = scan.parent, files_of(scan)
     facts = [(os.path.relpath(path, folder), path.stat()) for path in files if not path.name.startswith(".")]

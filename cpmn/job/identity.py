@@ -1,7 +1,6 @@
 """What a run is: its cohort, data, configuration, variants and code, as records and reports name them."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from cpmn.cohort.phantom import phantom_rows
 from cpmn.cohort.sheet import Patient, load_cohort, parse_cohort
 from cpmn.config.root import Config
 from cpmn.config.variants import base_of, resolve_variant
-from cpmn.dicom.archive import paths_below
+from cpmn.dicom.archive import files_there
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, sha256_of_json
 
@@ -112,15 +111,9 @@ def fold_folders(results: Path, variant: str) -> list[Path]:
 def _signature(patient: Patient) -> list[Any]:
     named = (patient.ctpa, patient.nct, patient.ctpa_mask, patient.nct_mask, patient.nct_truth)
     named += (patient.vessels,) if patient.vessels else ()  # a cohort without them keeps its hash
-    files = [sorted(_sizes(path)) if path else [] for path in named]
+    files = [sorted((one.name, one.stat().st_size) for one in files_there(path)) if path else [] for path in named]
     series = [name for name in (patient.ctpa_series, patient.nct_series) if name]  # nor one that names no series
     return [patient.patient_id, patient.label, patient.split, patient.group, files, *series]
-
-
-def _sizes(source: Path) -> Iterator[tuple[str, int]]:
-    for path in paths_below(source):
-        if path.is_file():
-            yield path.name, path.stat().st_size
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -13,7 +13,7 @@ from cpmn.anatomy.lungbox import find_box, touched_sides
 from cpmn.checks.finding import Finding, settle, warnings_of
 from cpmn.checks.scan import check_scan
 from cpmn.config.crop import CropConfig
-from cpmn.dicom.archive import paths_below
+from cpmn.dicom.archive import files_there
 from cpmn.dicom.references import References
 from cpmn.dicom.scan import read_scan
 from cpmn.errors import CpmnError, PatientError
@@ -204,7 +204,7 @@ def request_key(source: Path, series_uid: str, options: Mapping[str, Any]) -> st
 
     Raises OSError for a source that is not there.
     """
-    files = [path for path in paths_below(source) if path.is_file()] if source.is_dir() else files_of(source)
+    files = files_there(source) if source.is_dir() else files_of(source)
     stats = sorted((one.st_size, one.st_mtime_ns) for one in (path.stat() for path in files))
     flags = [bool(options.get("dicom")), bool(options.get("identity")), sorted(options.get("overrule") or ())]
     return sha256_of_json([stats, series_uid, *flags])

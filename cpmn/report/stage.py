@@ -45,7 +45,7 @@ from cpmn.report.tables import (
     thickness_rows,
     training_rows,
 )
-from cpmn.scoring.comparison import BASELINE
+from cpmn.scoring.comparison import baseline_of
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         "kinds": kind_lines(found.patients),
         **annotation,
         "reference_kinds": reference_kinds(found),
-        "baseline": next((name for name, one in found.variants.items() if one.get("base", name) == BASELINE), None),
+        "baseline": baseline_of(found.variants),
         "cohort_rows": patients,
         "any_remarks": any(row["nct_remarks"] or row["ctpa_remarks"] for row in patients),
         "thickness_rows": thickness_rows(found),

@@ -15,6 +15,11 @@ Pair = tuple[pd.DataFrame, pd.DataFrame]
 BASELINE = "nct_only"
 
 
+def baseline_of(variants: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The first variant whose base is `nct_only`, with which the others are compared; None if there is none."""
+    return next((name for name, facts in variants.items() if facts.get("base", name) == BASELINE), None)
+
+
 def estimates(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Dotted names and values of all `{value, low, high, n}` in a metrics.json."""
     for key, value in figures.items():

@@ -17,7 +17,7 @@ import pandas as pd
 from cpmn.config.evaluate import EvaluateConfig
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, read_test_rows, write_json
-from cpmn.scoring.comparison import BASELINE, difference, paired_rows
+from cpmn.scoring.comparison import baseline_of, difference, paired_rows
 from cpmn.scoring.metrics import Estimate
 from cpmn.track.registry import content_of, model_name, versions
 from cpmn.track.server import connect
@@ -87,7 +87,7 @@ def _champion(client: Any, name: str) -> Any:
 def _baseline(track: Mapping[str, Any]) -> str:
     """The run's first variant with base `nct_only`, else its first."""
     variants = track["variants"]
-    return next((name for name in variants if variants[name]["base"] == BASELINE), next(iter(variants)))
+    return baseline_of(variants) or next(iter(variants))
 
 
 def _compare(
