@@ -160,8 +160,8 @@ def require_patients(patients: Collection[str], excluded: Mapping[str, str], min
     """Raise CpmnError if fewer than `minimum` of `patients` are left; `excluded` may name others too."""
     reasons = [excluded[patient] for patient in patients if patient in excluded]
     if (left := len(patients) - len(reasons)) < minimum:
-        lines = "\n".join(f"  {reason}" for reason in reasons)
+        advice = "".join(["Put these right, or lower min_patients:", *(f"\n  {reason}" for reason in reasons)])
         raise CpmnError(
-            f"{left} of {len(patients)} patients are left, min_patients is {minimum}. Put these right, or "
-            f"lower min_patients:\n{lines}"
+            f"{left} of {len(patients)} patients are left to train and validate on, min_patients is {minimum}. "
+            f"{advice if reasons else 'Add patients, or lower min_patients.'}"
         )

@@ -128,8 +128,10 @@ def test_failed_registrations_are_listed_and_placeholders_skipped(tmp_path):
 
 def test_too_few_patients_left_stops_with_the_reasons():
     require_patients("abcde", {"a": "patient a: broken"}, 4)
-    with pytest.raises(CpmnError, match=r"3 of 4 patients are left, min_patients is 4(.|\n)*patient a: broken"):
+    with pytest.raises(CpmnError, match=r"3 of 4 patients are left to train (.|\n)*patient a: broken"):
         require_patients("abcd", {"a": "patient a: broken"}, 4)
+    with pytest.raises(CpmnError, match=r"min_patients is 4\. Add patients"):
+        require_patients("abc", {}, 4)
 
 
 def test_what_an_earlier_run_left_out_is_named_with_the_file_to_make_again(tmp_path):

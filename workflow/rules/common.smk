@@ -29,7 +29,7 @@ from cpmn.errors import CpmnError
 from cpmn.cohort.roles import set_apart, teaching_nobody
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
 from cpmn.job.dependencies import code_of, listing
-from cpmn.job.status import left_out
+from cpmn.job.status import left_out, require_patients
 from cpmn.cohort.splits import split_cohort
 
 
@@ -213,6 +213,8 @@ def splits_or_reason():
         require_outlines(COHORT.values())
         found = split_cohort(list(COHORT.values()), CONFIG.train)
         require_outlines(patient for name, patient in COHORT.items() if name not in teaching_nobody(found))
+        for fold in found["folds"]:
+            require_patients([*fold["train"], *fold["validation"]], {}, CONFIG.min_patients)
         return found, ""
     except CpmnError as error:
         return None, str(error)
