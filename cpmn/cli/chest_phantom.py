@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     chest.add_argument("series", type=path, nargs="+", help="two chests or more: folders of DICOM files, or HU images")
     chest.add_argument("-o", "--output", type=path, required=True, help="folder for the cohort and its cohort.csv")
     chest.add_argument(
-        "--pairs", type=int, default=4, help="pairs per chest, every second one with emboli (default: 4)"
+        "--pairs", type=int, default=4, help="pairs per chest, 4 or more, every second one with emboli (default: 4)"
     )
     chest.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)")
     chest.add_argument(

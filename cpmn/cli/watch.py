@@ -41,7 +41,13 @@ def add(commands: Commands) -> None:
         "--stable", type=float, default=30.0, metavar="S", help="seconds without a new file (default: 30)"
     )
     watch.add_argument("--retries", type=int, default=3, metavar="N", help="tries after the first (default: 3)")
-    watch.add_argument("--pause", type=float, default=30.0, metavar="S", help="before the second try; then doubled")
+    watch.add_argument(
+        "--pause",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds before the second try, then doubled (default: 30)",
+    )
     watch.add_argument("--anonymous", action="store_true", help="name nobody in results, which an archive may refuse")
     watch.add_argument("--once", action="store_true", help="end when all that is there has been read")
     watch.set_defaults(run=run)

@@ -34,7 +34,7 @@ def load_greedy() -> Any:
     try:
         return importlib.import_module("picsl_greedy").Greedy3D
     except ImportError as error:
-        remedy = "install it (pip install 'cpmn[greedy]'), or set register.engine to ants"
+        remedy = "install it (in the project's folder: pip install -e '.[greedy]'), or set register.engine to ants"
         raise MachineError(f"register.engine is greedy, but picsl-greedy is not installed: {remedy}") from error
 
 

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000  # DICOM PS3.4, table B.2-1
 DEFLATED = "1.2.840.10008.1.2.1.99"  # a few kB of it fill the memory, and nobody sends scans that way
-HOW = "Install it: pip install 'cpmn[watch]'."
+HOW = "In the project's folder: pip install -e '.[watch]'"
 
 
 def listen(spool: Spool, *, host: str, port: int, title: str, allowed: Sequence[str] = ()) -> Any:

@@ -68,4 +68,6 @@ def _require_onnxscript() -> None:
     try:
         import onnxscript  # noqa: F401  (torch asks for it late, in words of its own)
     except ImportError as error:
-        raise CpmnError("ONNX needs the package onnxscript. Install it: pip install 'cpmn[export]'.") from error
+        raise CpmnError(
+            "ONNX needs the package onnxscript. In the project's folder: pip install -e '.[export]'"
+        ) from error
