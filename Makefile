@@ -71,8 +71,9 @@ bench: ## Run the benchmarks that are not stored yet, beside the peers that they
 	@$(MAKE) --no-print-directory setup EXTRAS=dev,bench
 	python -m benchmarks
 
+# Without the eight processes that MLflow starts for jobs of language models.
 ui: setup ## Open the MLflow UI of this folder's runs on port 5000
-	mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db --port 5000
 
 pull: setup ## Bring data, models and figures of this commit from DVC's remote into a fresh clone; nothing is computed
 	dvc pull

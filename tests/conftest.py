@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,6 +212,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
             assert done.returncode == 0, done.stdout[-6000:]
             (folder / "done").touch()
     return project
+
+
+def install_plugins(extra: str, folder: Path, *needed: str) -> None:
+    """Put Snakemake's plugins of an extra, and what they need beside what is installed, into a folder.
+
+    Each Snakemake loads all plugins that it finds, which takes a third of a second: other tests are not to find these.
+    """
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *pins, *needed]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        pytest.skip(f"the plugins of the extra `{extra}` cannot be installed here: {done.stderr[-500:]}")
 
 
 @pytest.fixture

@@ -51,4 +51,4 @@ def test_a_row_holds_difference_and_ratio(monkeypatch):
 
 
 def test_time_to_load_is_that_of_the_package():
-    assert trial.seconds_to_load("json") < 0.2 < 1 < trial.seconds_to_load("monai")
+    assert 3 * trial.seconds_to_load("json") < trial.seconds_to_load("pandas")

@@ -84,7 +84,7 @@ def project(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Repo
             shutil.copy2(source, target, follow_symlinks=False)
     tiny = yaml.safe_load((ROOT / "config/tiny.yaml").read_text(encoding="utf-8"))
     repository.configure(**tiny, track={"enabled": False})
-    repository.configure(train={"variants": ["cpmn"]})
+    repository.configure(train={"variants": ["nct_only"]})
     finished.give(repository.folder)
     repository.run("git", "init", "--quiet")
     repository.commit("Start")

@@ -10,7 +10,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dvc")]
 
 PREPROCESSING = "results/[crp][ero][gnop]*/*/*.nii.gz"  # convert, register, propagate, crop
-MODEL = "results/train/cpmn/fold-0/model.safetensors"
+MODEL = "results/train/nct_only/fold-0/model.safetensors"
 UP_TO_DATE = "Data and pipelines are up to date"
 NOTHING = "Nothing to be done"
 
@@ -31,7 +31,7 @@ def test_the_demo_s_files_are_made_and_a_second_repro_does_nothing(project):
     assert (project.folder / "results/report/index.html").is_file()
     assert UP_TO_DATE in project.run("dvc", "repro")
     assert NOTHING in project.run("snakemake", "--cores", "2")
-    assert set(metric_values(project)) == {"cpmn"}
+    assert set(metric_values(project)) == {"nct_only"}
     shown = json.loads(project.run("dvc", "metrics", "show", "--json"))
     assert shown[""]["data"]["results/evaluate/summary.json"]["data"] == metric_values(project)
 
@@ -65,12 +65,12 @@ def test_an_experiment_trains_again_and_can_be_compared(bench):
         "diff": 4,
     }
     figures = json.loads(bench.run("dvc", "metrics", "diff", "--all", "--json"))
-    assert "cpmn.auc" in figures["results/evaluate/summary.json"]
+    assert "nct_only.auc" in figures["results/evaluate/summary.json"]
     for command, page in ((("show",), "show"), (("diff", "HEAD"), "diff")):
         bench.run("dvc", "plots", *command, "--out", page)
         text = (bench.folder / page / "index.html").read_text()
         assert all(title in text for title in ("Loss", "Validation Dice", "ROC"))
-    rows = (bench.folder / "results/train/cpmn/fold-0/history.csv").read_text().splitlines()
+    rows = (bench.folder / "results/train/nct_only/fold-0/history.csv").read_text().splitlines()
     assert len(rows) == 1 + 3  # a row each four steps
 
 

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import install_plugins
+
 NEEDED = ("kubernetes==32.0.1", "durationpy==0.11", "oauthlib==4.0.1", "requests-oauthlib==2.0.0")
 
 
@@ -115,16 +115,9 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with Snakemake's plugins for Kubernetes and S3, and what they need beside what is installed.
-
-    Each Snakemake loads all plugins that it finds, which takes a third of a second: only this test is to find these.
-    """
+    """A folder with Snakemake's plugins for Kubernetes and S3."""
     folder = tmp_path_factory.mktemp("plugins")
-    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["kubernetes"]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), *pins, *NEEDED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        pytest.skip(f"the plugins of the extra `kubernetes` cannot be installed here: {done.stderr[-500:]}")
+    install_plugins("kubernetes", folder, *NEEDED)
     return folder
 
 

@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import install_plugins
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("munge", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
@@ -65,8 +66,8 @@ class Slurm:
     partition = "cpmn-test"
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.environment = {**os.environ, "PATH": _search_path()}
+        self.folder, self.plugins = folder, folder / "plugins"
+        self.environment = {**os.environ, "PATH": _search_path(), "PYTHONPATH": str(self.plugins)}
 
     def client(self, *command: str) -> str:
         """Standard output of a Slurm command."""
@@ -89,8 +90,6 @@ def _why_not() -> str:
     """Why no Slurm can start here; empty if one can."""
     if os.geteuid() != 0:
         return "slurmd and munged are started as root, and this is not root"
-    if find_spec("snakemake_executor_plugin_slurm") is None:
-        return "the executor plugin is not installed (pip install -e '.[slurm]')"
     missing = [name for name in (*DAEMONS, *CLIENTS) if shutil.which(name, path=_search_path()) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: apt-get install slurm-wlm munge)"
@@ -222,6 +221,7 @@ def slurm() -> Iterator[Slurm]:
     running.folder.chmod(0o755)
     try:
         _configure(running)
+        install_plugins("slurm", running.plugins)
         with ExitStack() as stack:
             stack.enter_context(_found_by_clients(running))
             stack.enter_context(_munged(running))

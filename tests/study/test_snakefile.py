@@ -75,7 +75,9 @@ def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
     """Of its pairs with PE one is outlined, so that `annotate` is among its stages."""
     train = "{schedule: {steps: 60, epoch_steps: 30}, machine: {save_every: 10}, variants: [nct_only, cpmn-s1]}"
     small = "{folds: 1, steps: 8, spacing: [6.0, 6.0, 6.0], patch_size: [16, 16, 16], channels: [8, 16]}"
-    arguments = ("--config", "outlined=1", f"workflow={{train: {train}, annotate: {small}, track: {{enabled: false}}}}")
+    parts = "{mixed: {calibration: {pe: 1, normal: 1}, test: {pe: 1, normal: 1}}}"
+    workflow = f"{{train: {train}, annotate: {small}, track: {{enabled: false}}}}"
+    arguments = ("--config", "outlined=1", f"parts={parts}", f"workflow={workflow}")
     model = "results/train/cpmn-s1/fold-0/model.safetensors"
     killed_in_training(tmp_path, model, *arguments)
     run(tmp_path, "--unlock", *arguments)
@@ -86,7 +88,7 @@ def test_the_tiny_study_is_killed_and_goes_on(tmp_path):
     }
     assert compared == {("nct_only", "nct_only", "0"), ("cpmn-s1", "cpmn", "1")}
     patients = rows(tmp_path / "results/evaluate/cpmn-s1/patients.csv")
-    assert Counter(row["split"] for row in patients) == {"validation": 4, "calibration": 4, "test": 4}
+    assert Counter(row["split"] for row in patients) == {"validation": 4, "calibration": 2, "test": 2}
     assert all(row["score"] and row["reference"] == "nct_truth" for row in patients)
     assert (tmp_path / "results/report/index.html").is_file()
     assert "Nothing to be done" in run(tmp_path, *arguments)
@@ -126,7 +128,7 @@ def its_readings_are_kept(results: Path, folder: Path) -> None:
     assert (runs[["steps", "parameters", "reading_seconds"]].to_numpy() > 0).all()
     assert [list(table) for table in (runs, patients, clots)] == [list(read(name)) for name in (RUNS, PATIENTS, CLOTS)]
     assert Counter(zip(patients["run"], patients["cohort"], strict=True)) == {
-        (name, part): 4 for name in runs["run"] for part in ("calibration", "test")
+        (name, part): 2 for name in runs["run"] for part in ("calibration", "test")
     }
     scored = pd.read_csv(results / "evaluate/cpmn-s1/patients.csv").query("split == 'test'")
     kept = patients.query("run == 'cpmn-s1' and cohort == 'test'")

@@ -28,7 +28,8 @@ from cpmn.track import current_track, start_parent
 from tests.conftest import ROOT, Project
 
 SCRIPTS = Path(sys.executable).parent
-
+# MLflow's server starts eight processes more for jobs of language models, each of which loads MLflow.
+SERVER = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 ROWS = [
     {"epoch": 1, "step": 50, "train_total": 2.0, "validation_dice": ""},
@@ -193,7 +194,7 @@ def serving(arguments: list[str], port: int, ready: str, folder: Path, **environ
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
             cwd=folder,
-            env={**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **environment},
+            env={**os.environ, "PATH": path, **SERVER, **environment},
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
