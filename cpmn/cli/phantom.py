@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         help="contrast of clots to blood on NCT: learnable +15 to +35 HU (default); mixed: the published mixture for "
         "each clot; realistic: the mixture once per patient; invisible: none, to see what leaks",
     )
-    phantom.add_argument("--jobs", type=int, default=1, metavar="J", help="processes, up to 1.5 GB each (default: 1)")
+    phantom.add_argument("--jobs", type=int, default=1, metavar="J", help="processes, 0.7 GB each (default: 1)")
     phantom.add_argument(
         "--truth-only", action="store_true", help="NCT and clot labels as NIfTI alone, without DICOM and CTPA"
     )

@@ -30,7 +30,7 @@ def make_cohort(
 
     Parameters
     ----------
-    jobs : processes; each holds one patient (under 1.5 GB at the size of `config/benchmark.yaml`).
+    jobs : processes; each holds one patient (0.7 GB at the size of `config/benchmark.yaml`).
     truth_only : NCT and truth as NIfTI instead of DICOM of both phases; see `write_truth`.
     done : called with each patient's id, and whether it was made now (False: found finished with the same settings).
 
