@@ -27,7 +27,10 @@ class Doubt:
 
 def mean_probability(networks: Sequence[TrainedModel], crop: sitk.Image, overlap: float) -> np.ndarray:
     """Probability of embolus (z, y, x) in a crop of a CTPA (HU), the mean of the `networks`, float32."""
-    return np.mean([predict_crop(network, crop, overlap=overlap).probability for network in networks], axis=0)
+    total = np.zeros(crop.GetSize()[::-1], np.float32)
+    for network in networks:
+        total += predict_crop(network, crop, overlap=overlap).probability
+    return total / np.float32(len(networks))
 
 
 def sure_pieces(probability: np.ndarray, spacing: tuple[float, ...], config: AnnotateConfig) -> np.ndarray:

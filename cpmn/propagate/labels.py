@@ -12,6 +12,7 @@ from cpmn.volume.images import image_like
 SEARCH_MM = 6.0  # our choice: step of the search for a clot's place; a breathing motion is smooth on this scale
 SLACK = 2.5  # our choice: steps added around that place, so that local stretching up to this factor does no harm
 DENSITY = 2.0  # our choice: samples per source voxel and axis, so that a stretching motion skips no voxel
+SLAB_SAMPLES = 2**24  # ours: so many at once, of a few bytes each, however large a clot's box is; but a slice at least
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,38 @@ def filled_fraction(
         return np.zeros(size[::-1], np.float32)
     finest = min(labels.GetSpacing()) / DENSITY
     samples = np.maximum(supersampling, np.ceil(np.array(target.GetSpacing()) / finest)).astype(int)
+    fraction = np.empty(size[::-1], np.float32)
+    rows = max(1, SLAB_SAMPLES // int(np.prod(samples) * size[0] * size[1]))
+    for z in range(0, len(fraction), rows):
+        slab = fraction[z : z + rows]
+        hits = _sampled(labels, target, low + np.array([0, 0, z]), slab.shape, samples, transform) == label
+        slab[:] = hits.mean(axis=(1, 3, 5), dtype=np.float32)
+    return fraction
+
+
+def _sampled(
+    labels: sitk.Image,
+    target: sitk.Image,
+    low: np.ndarray,
+    shape: tuple[int, ...],
+    samples: np.ndarray,
+    transform: sitk.Transform,
+) -> np.ndarray:
+    """Nearest source labels at `samples` (x, y, z) in each of `shape` (z, y, x) target voxels from `low` (x, y, z) on.
+
+    The axes are z, samples along z, y, samples along y, x, samples along x.
+    """
     first = low - 0.5 + 0.5 / samples  # centre of the first sample, as a continuous index of the target
-    grid = sitk.Image((size * samples).tolist(), sitk.sitkUInt16)
-    grid.SetSpacing((np.array(target.GetSpacing()) / samples).tolist())
-    grid.SetDirection(target.GetDirection())
-    grid.SetOrigin(target.TransformContinuousIndexToPhysicalPoint(first.tolist()))
-    hits = sitk.GetArrayFromImage(sitk.Resample(labels, grid, transform, sitk.sitkNearestNeighbor, 0)) == label
-    (nz, ny, nx), (sz, sy, sx) = size[::-1], samples[::-1]
-    return hits.reshape(nz, sz, ny, sy, nx, sx).mean(axis=(1, 3, 5), dtype=np.float32)
+    found = sitk.Resample(
+        labels,
+        (np.array(shape[::-1]) * samples).tolist(),
+        transform,
+        sitk.sitkNearestNeighbor,
+        target.TransformContinuousIndexToPhysicalPoint(first.tolist()),
+        (np.array(target.GetSpacing()) / samples).tolist(),
+        target.GetDirection(),
+    )
+    return sitk.GetArrayFromImage(found).reshape([n for pair in zip(shape, samples[::-1], strict=True) for n in pair])
 
 
 def fullest(fraction: np.ndarray) -> np.ndarray:

@@ -1,8 +1,15 @@
 """What becomes an outline: known answers on drawn probabilities."""
 
-import numpy as np
+import weakref
+from types import SimpleNamespace
+from typing import Any
 
-from cpmn.annotate.reading import doubt_of, sure_pieces
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cpmn.annotate import reading
+from cpmn.annotate.reading import doubt_of, mean_probability, sure_pieces
 from cpmn.annotate.stage import summarise, write_worklist
 from cpmn.config.annotate import AnnotateConfig
 from cpmn.files import read_table, write_json
@@ -18,6 +25,25 @@ def drawn() -> np.ndarray:
     probability[7, 0, 0:3] = 0.95  # too small
     probability[4, 0, 0] = 0.3  # not marked, but not known either
     return probability
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_mean_of_networks_holds_one_map_at_a_time(monkeypatch, count):
+    made: list[weakref.ref[np.ndarray]] = []
+    maps, alive = np.random.default_rng(count).random((count, 4, 5, 6), np.float32), []
+
+    def read(network: int, _crop: sitk.Image, overlap: float) -> SimpleNamespace:
+        probability = maps[network]
+        made.append(weakref.ref(probability))
+        alive.append(sum(reference() is not None for reference in made))
+        return SimpleNamespace(probability=probability)
+
+    monkeypatch.setattr(reading, "predict_crop", read)
+    networks: list[Any] = list(range(count))
+    found = mean_probability(networks, sitk.Image(6, 5, 4, sitk.sitkInt16), 0.5)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.mean(list(maps), axis=0), rtol=0, atol=1e-6)
+    assert max(alive) == 1
 
 
 def test_pieces_are_kept_whole_if_they_are_sure_and_large():

@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from cpmn.config.propagate import PropagateConfig
+from cpmn.propagate import labels as module
 from cpmn.propagate.labels import fullest, propagate_labels
 from cpmn.volume.images import same_grid
 
@@ -85,6 +86,32 @@ def test_a_clot_never_takes_anothers_only_voxel():
     result, accounts, _ = propagated(image_of(array), target)
     assert set(np.unique(result)) == {0, 1}
     assert accounts[2].written_ml == 0
+
+
+def test_a_clot_in_many_slabs_is_that_of_one(monkeypatch):
+    """Clots all over the scan, by a motion that is none of the grid's."""
+    random, sizes = np.random.default_rng(3), []
+    labels = image_of(random.integers(-3, 4, (24, 26, 28)).clip(0), spacing=(0.7, 0.8, 1.1))
+    target = image_of(np.zeros((11, 9, 10)), spacing=(1.9, 2.1, 2.3), origin=(0.3, -0.4, 0.6))
+    motion = sitk.Euler3DTransform((9.0, 10.0, 13.0), 0.13, -0.21, 0.34, (0.4, -0.7, 0.9))
+    resample = sitk.Resample
+
+    def counted(image, size, *others):
+        sizes.append(np.prod(size))
+        return resample(image, size, *others)
+
+    monkeypatch.setattr(module.sitk, "Resample", counted)
+    whole, accounts, _ = propagated(labels, target, motion)
+    count, largest = len(sizes), max(sizes)
+    assert count == len(accounts) == 3
+    for limit in (1, largest // 4):
+        sizes.clear()
+        monkeypatch.setattr(module, "SLAB_SAMPLES", limit)
+        slabs, same, _ = propagated(labels, target, motion)
+        np.testing.assert_array_equal(slabs, whole)
+        assert same == accounts
+        assert max(sizes) <= max(limit, largest // 9)
+        assert len(sizes) > count
 
 
 def test_volume_is_kept_on_another_grid():
