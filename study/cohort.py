@@ -22,7 +22,11 @@ from cpmn.files import read_json
 TRAINING = ("train", "validation")  # parts with both phases; those to judge have the NCT and its truth alone
 PUBLIC = "public"
 """Part with the CTPA and its outlines alone, as public sets are."""
-SECTIONS = {"annotate/crop": ("crop",), "annotate": ("annotate", "convert", "crop")}
+SECTIONS = {
+    "register": ("register", "crop"),
+    "annotate/crop": ("crop",),
+    "annotate": ("annotate", "convert", "crop"),
+}
 """Sections of the configuration that a stage reads, where that is not the one of its name."""
 MASKS = "masks.json"
 """File beside the sheet: which outlines its training patients have."""

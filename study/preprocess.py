@@ -90,9 +90,16 @@ def _register(patient: Patient, results: Path, config: Config) -> None:
     from cpmn.register.stage import register_patient  # loads ants, which patients without a CTPA do not need
 
     scans, folder = results / "convert" / patient.patient_id, results / "register" / patient.patient_id
-    must_pass = config.on_bad_patient == "stop"
-    nct, ctpa = scans / "nct.nii.gz", scans / "ctpa.nii.gz"
-    register_patient(patient.patient_id, nct, ctpa, folder, config.register_, threads=1, must_pass=must_pass)
+    register_patient(
+        patient.patient_id,
+        scans / "nct.nii.gz",
+        scans / "ctpa.nii.gz",
+        folder,
+        config.register_,
+        threads=1,
+        must_pass=config.on_bad_patient == "stop",
+        minimum_lung_ml=config.crop.minimum_lung_ml,
+    )
 
 
 def _annotate_crop(patient: Patient, results: Path, config: Config) -> None:

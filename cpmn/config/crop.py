@@ -24,7 +24,7 @@ class CropConfig(Section):
         ge=0,
         le=10_000,
         description="Smallest accepted total lung volume, in mL: a child of two has about 400, a head with its sinuses "
-        "70. Lower it for infants.",
+        "70. Lower it for infants. `register` asks it of both scans.",
     )
     margin_mm: float = Field(
         default=10.0, ge=0, le=500, description="Margin around the lungs on every side of the box, in mm."

@@ -7,7 +7,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from cpmn.anatomy.lungs import segment_lungs
+from cpmn.anatomy.lungs import MINIMUM_ML, segment_lungs
 from cpmn.config.register import RegisterConfig
 from cpmn.errors import CpmnError, PatientError
 from cpmn.files import write_json
@@ -25,7 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 def register_patient(
-    patient_id: str, nct: Path, ctpa: Path, folder: Path, config: RegisterConfig, threads: int, must_pass: bool = False
+    patient_id: str,
+    nct: Path,
+    ctpa: Path,
+    folder: Path,
+    config: RegisterConfig,
+    threads: int,
+    must_pass: bool = False,
+    minimum_lung_ml: float = MINIMUM_ML,
 ) -> None:
     """Register a patient's CTPA (moving) onto the NCT (fixed).
 
@@ -39,6 +46,7 @@ def register_patient(
     nct, ctpa : converted scans, int16 HU.
     threads : threads of ANTs and SimpleITK; the same number gives the same bytes on one machine.
     must_pass : whether a registration that does not pass is an exception.
+    minimum_lung_ml : smallest accepted total lung volume of either scan.
 
     Raises PatientError if a scan cannot be read, shows no lungs, no transform can be found, or none passes that must.
     """
@@ -46,7 +54,7 @@ def register_patient(
     load_ants(threads)
     images = _read(patient_id, nct), _read(patient_id, ctpa)
     began = time.perf_counter()
-    lungs = _lungs(patient_id, images[0], nct), _lungs(patient_id, images[1], ctpa)
+    lungs = [_lungs(patient_id, *scan, minimum_lung_ml) for scan in zip(images, (nct, ctpa), strict=True)]
     for schedule, settings in schedules(config).items():
         fixed = prepare(images[0], lungs[0], settings)
         moving = prepare(images[1], lungs[1], settings, MOVING_EXTRA_MM)
@@ -102,9 +110,9 @@ def _read(patient_id: str, path: Path) -> sitk.Image:
         raise PatientError(patient_id, f"a scan cannot be read: {error}", "Run `convert` again.", path) from error
 
 
-def _lungs(patient_id: str, image: sitk.Image, path: Path) -> sitk.Image:
+def _lungs(patient_id: str, image: sitk.Image, path: Path, minimum_ml: float) -> sitk.Image:
     try:
-        return segment_lungs(image)
+        return segment_lungs(image, minimum_ml=minimum_ml)
     except CpmnError as error:
         remedy = "Check that the series is a chest CT in HU"
         raise PatientError(patient_id, f"no lungs to register: {error}", f"{remedy}.", path) from error

@@ -16,8 +16,8 @@ QUICK = RegisterConfig(spacing_mm=4.0, iterations=(25, 5))
 FILES = ("affine.mat", "warp.nii.gz", "inverse_warp.nii.gz", "ctpa_in_nct.nii.gz")
 
 
-def registered(pair, folder, config=QUICK):
-    register_patient("p1", pair.nct, pair.ctpa, folder, config, threads=1)
+def registered(pair, folder, config=QUICK, **options):
+    register_patient("p1", pair.nct, pair.ctpa, folder, config, threads=1, **options)
     return read_json(folder / "quality.json")
 
 
@@ -164,6 +164,11 @@ def test_a_scan_without_lungs_is_named(chest_pair, tmp_path):
     write_image(sitk.Cast(nct * 0, sitk.sitkInt16), tmp_path / "water.nii.gz")
     with pytest.raises(PatientError, match=r"patient p1: no lungs to register.*water.nii.gz"):
         registered(chest_pair._replace(ctpa=tmp_path / "water.nii.gz"), tmp_path)
+
+
+def test_the_least_volume_of_lungs_is_that_of_the_crop(chest_pair, tmp_path):
+    with pytest.raises(PatientError, match=r"at least 9000 mL are expected.*lower crop\.minimum_lung_ml"):
+        registered(chest_pair, tmp_path, minimum_lung_ml=9000.0)
 
 
 def test_a_missing_scan_is_named(chest_pair, tmp_path):

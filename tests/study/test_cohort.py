@@ -165,4 +165,5 @@ def test_a_batch_is_set_by_what_its_stages_read():
     read = settings_of(values | {"evaluate": {"device": "cpu", "overlap": 0.1}}, ["annotate", "propagate"], 2)
     assert read["annotate"] == {"folds": 2, "steps": 9}
     assert read["evaluate"] == {"device": "cpu"}
-    assert settings_of(values, ["convert", "register"], 2) == {"on_bad_patient": "exclude"}
+    assert settings_of(values, ["convert"], 2) == {"on_bad_patient": "exclude"}
+    assert settings_of(values, ["convert", "register"], 2) == {"on_bad_patient": "exclude", "crop": {"margin_mm": 5}}

@@ -25,5 +25,6 @@ rule register:
     params:
         code=code_of("cpmn.register.stage"),
         settings=CONFIG.register_.model_dump(mode="json"),
+        minimum_lung_ml=CONFIG.crop.minimum_lung_ml,
     script:
         "../scripts/register.py"

@@ -17,7 +17,14 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
     folder = Path(snakemake.output.quality).parent
     run_patient_stage(
         lambda: register_patient(
-            name, nct, ctpa, folder, config, snakemake.threads, must_pass=snakemake.config["on_bad_patient"] == "stop"
+            name,
+            nct,
+            ctpa,
+            folder,
+            config,
+            snakemake.threads,
+            must_pass=snakemake.config["on_bad_patient"] == "stop",
+            minimum_lung_ml=snakemake.params.minimum_lung_ml,
         ),
         stage="register",
         patient=name,

@@ -57,10 +57,10 @@ def margin(image: MetaTensor, mm: float) -> list[int]:
     return torch.ceil(mm / _spacing(image) - 1e-6).int().tolist()
 
 
-def find_lungs(image: MetaTensor) -> Tensor:
+def find_lungs(image: MetaTensor, minimum_ml: float = MINIMUM_ML) -> Tensor:
     """Lungs (1, z, y, x; bool) of a chest: air that does not reach the sides of the image, in large parts.
 
-    Gas of the bowel may be inside. Raises ValueError if there is less than `MINIMUM_ML`.
+    Gas of the bowel may be inside. Raises ValueError if there is less than `minimum_ml`.
     """
     factors = _factors(image)
     coarse = _coarse(image, factors)
@@ -69,7 +69,7 @@ def find_lungs(image: MetaTensor) -> Tensor:
     parts[torch.isin(parts, sides.unique())] = 0
     numbers, counts = parts[parts > 0].unique(return_counts=True)
     voxel_ml = float(_spacing(image).prod()) * factors[0] * factors[1] * factors[2] / 1000
-    if not len(counts) or counts.sum() * voxel_ml < MINIMUM_ML:
+    if not len(counts) or counts.sum() * voxel_ml < minimum_ml:
         raise ValueError("No lungs were found. Give a CT in HU that shows the chest and no head.")
     lungs = torch.isin(parts, numbers[counts >= SMALLEST_SHARE * counts.max()])
     lungs &= ~_airways(lungs, [float(s) * f for s, f in zip(_spacing(image), factors, strict=True)])

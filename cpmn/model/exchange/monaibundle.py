@@ -86,7 +86,7 @@ def inference(decision: Decision, plans: Mapping[int, Plan]) -> dict[str, Any]:
             {"_target_": "ThresholdIntensity", "threshold": AIR_HU, "above": True, "cval": AIR_HU},
         ),
         "image": "$@load(@scan)",
-        "lungs": "$chest.find_lungs(@image)",
+        "lungs": f"$chest.find_lungs(@image, {decision.crop.minimum_lung_ml})",
         "crop": {
             "_target_": "CropForeground",
             "select_fn": "$lambda image: @lungs",
