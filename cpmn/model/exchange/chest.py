@@ -19,6 +19,7 @@ from torch.export.passes import move_to_device_pass
 from torch.nn.functional import avg_pool3d, max_pool3d
 
 COARSE_MM = 4.0
+SAME_SPACING_MM = 1e-3
 AIR_HU, BONE_HU, FAT_HU = -400.0, 150.0, -30.0
 FAT_MM, BONE_MM = 1.5, 1.0  # standard deviations of the smoothing before
 SMALLEST_SHARE = 0.05  # of the largest part: smaller ones are no lung
@@ -28,7 +29,10 @@ NEAR_LUNG_MM, NEIGHBOURS_MM, MARGIN_MM = 6.0, 30.0, 4.0
 
 
 class WorkingGrid(Transform):
-    """An image on voxels of `spacing` mm (z, y, x): smoothed where they get larger, linear, the centre kept."""
+    """An image on voxels of `spacing` mm (z, y, x): smoothed where they get larger, linear, the centre kept.
+
+    One that has the spacing already, to `SAME_SPACING_MM`, keeps its voxels.
+    """
 
     def __init__(self, spacing: Sequence[float]):
         self.spacing = torch.tensor(spacing, dtype=torch.float64)
@@ -36,6 +40,8 @@ class WorkingGrid(Transform):
     def __call__(self, image: MetaTensor) -> Tensor:
         """The image (1, z, y, x), float32."""
         old, shape = _spacing(image), torch.tensor(image.shape[1:], dtype=torch.float64)
+        if ((old - self.spacing).abs() < SAME_SPACING_MM).all():
+            return image.float()
         smooth = MetaTensor(smoothed(image, (self.spacing / old - 1) / 2), affine=image.affine.clone())
         size = torch.ceil(shape * old / self.spacing - 1e-3).clamp(min=1)
         step = torch.diag(torch.cat([self.spacing / old, torch.ones(1)]))

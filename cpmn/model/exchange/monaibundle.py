@@ -108,6 +108,7 @@ def inference(decision: Decision, plans: Mapping[int, Plan]) -> dict[str, Any]:
 def _fold(fold: int, plan: Plan, overlap: float) -> dict[str, Any]:
     """What reads the box of the lungs with one network; sizes are (z, y, x) here."""
     width, patch, stride = plan.clip * plan.window_scale, plan.patch_size[::-1], plan.strides[0][::-1]
+    air = f"$max(-{plan.clip}, min({plan.clip}, ({AIR_HU} - @center) / {plan.window_scale}))"
     return {
         "preprocessing": _composed(
             {"_target_": "$chest.WorkingGrid", "spacing": plan.spacing[::-1]},
@@ -121,8 +122,8 @@ def _fold(fold: int, plan: Plan, overlap: float) -> dict[str, Any]:
             },
         ),
         "padding": _composed(
-            {"_target_": "SpatialPad", "spatial_size": patch, "method": "end", "value": -plan.clip},
-            {"_target_": "DivisiblePad", "k": stride, "method": "end", "value": -plan.clip},
+            {"_target_": "SpatialPad", "spatial_size": patch, "method": "end", "value": air},
+            {"_target_": "DivisiblePad", "k": stride, "method": "end", "value": air},
         ),
         "network": f"$chest.load_network(@bundle_root + '/models/fold-{fold}.pt2', @device)",
         "inferer": {

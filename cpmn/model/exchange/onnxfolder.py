@@ -16,6 +16,7 @@ from cpmn.model.modelfiles import ModelFiles
 from cpmn.model.package import USE, facts
 from cpmn.model.seal import verified
 from cpmn.scoring.decision import Decision
+from cpmn.volume.grid import SAME_SPACING_MM
 
 NETWORK_FILE = "network.onnx"
 INPUT, OUTPUTS = "windows", ("probability", "evidence")
@@ -61,6 +62,7 @@ def _page(decision: Decision, networks: Mapping[int, TrainedModel]) -> str:
         multiples=multiples,
         sigma=SIGMA_FRACTION,
         class_ml=CLASS_ML,
+        same_mm=SAME_SPACING_MM,
     )
 
 

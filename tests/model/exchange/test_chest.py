@@ -39,7 +39,13 @@ def test_it_needs_torch_and_monai_alone():
     assert {name.split(".")[0] for name in names} == {"collections", "typing", "torch", "monai"}
 
 
-@pytest.mark.parametrize("spacing", [(8.0, 8.0, 8.0), (2.5, 3.0, 7.0), (4.0, 4.0, 5.0), (3.0, 6.5, 12.0)])
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        *((8.0, 8.0, 8.0), (2.5, 3.0, 7.0), (4.0, 4.0, 5.0), (3.0, 6.5, 12.0)),
+        *((4.0009, 3.9991, 5.0), (4.002, 4.0, 5.0)),  # the same but for rounding, and not the same
+    ],
+)
 def test_the_working_grid_is_that_of_predict(spacing):
     image = sitk.Cast(chest(), sitk.sitkFloat32)
     expected, found = working_image(image, spacing), shipped.WorkingGrid(spacing[::-1])(tensor(image))
@@ -60,6 +66,8 @@ def test_a_scan_without_lungs_is_refused():
     image = chest(lung_hu=40)
     with pytest.raises(ValueError, match="No lungs were found"):
         shipped.find_lungs(tensor(image))
+    with pytest.raises(ValueError, match="No lungs were found"):
+        shipped.find_lungs(tensor(chest()), minimum_ml=9000)
 
 
 def test_blood_is_measured_between_the_lungs():

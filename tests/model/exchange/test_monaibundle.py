@@ -10,10 +10,12 @@ import SimpleITK as sitk
 
 from cpmn.cli import main
 from cpmn.files import read_json
-from cpmn.model.exchange.monaibundle import DIFFERENCES, export_monai
+from cpmn.model.ensemble import load_sealed
+from cpmn.model.exchange.monaibundle import DIFFERENCES, export_monai, inference
 from cpmn.model.seal import verified
 from cpmn.predict.model import load_model
-from cpmn.volume.images import read_image, same_grid, write_image
+from cpmn.volume.grid import normalise
+from cpmn.volume.images import AIR_HU, read_image, same_grid, write_image
 from tests.model.exchange.conftest import removed
 from tests.predict.conftest import chest, decision, write_decision
 
@@ -65,6 +67,23 @@ def test_the_bundle_alone_reads_a_scan_as_predict_does(files, tmp_path, orientat
     marks, kept = sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(marked)
     np.testing.assert_array_equal(marks, probability >= 0.5)
     assert 2 * (marks & kept).sum() > 0.98 * (marks.sum() + kept.sum()) > 0
+
+
+@pytest.mark.parametrize(("center", "scale"), [(45.0, 400.0), (45.0, 20.0), (-600.0, 1500.0)])
+def test_a_window_is_padded_with_air_as_predict_does(files, center, scale):
+    from monai.bundle.config_parser import ConfigParser
+
+    plan = load_sealed(files, verified(files), "cpu")[0].plan
+    plan = plan.model_copy(update={"window_center": center, "window_scale": scale, "clip": 4.0})
+    parser = ConfigParser(inference(decision(), {0: plan}) | {"imports": []})
+    padded = parser.get_parsed_content("folds#0#padding")(np.zeros((1, 33, 8, 8), np.float32))
+    assert padded.shape == (1, 34, 48, 64)
+    assert padded[0, -1, -1, -1] == normalise(np.array([AIR_HU]), center, scale, 4.0)[0]
+
+
+def test_the_bundle_asks_for_the_lungs_that_the_decision_asks_for(files):
+    plan = load_sealed(files, verified(files), "cpu")[0].plan
+    assert inference(decision(minimum_lung_ml=120), {0: plan})["lungs"] == "$chest.find_lungs(@image, 120.0)"
 
 
 def test_the_bundle_says_what_it_is_and_what_it_does_not_do(files, tmp_path):

@@ -49,6 +49,7 @@ def test_onnxruntime_agrees_with_torch(files, tmp_path, capsys):
     page = (folder / "README.md").read_text()
     assert "| 1 | 8.0 8.0 8.0 | 64 48 32 | 2 2 2 | 45.0 | 20.0 | 4.0 |" in page
     assert "Research use only" in page
+    assert "to 0.001 mm along every axis, keeps its voxels" in page
 
 
 def test_nothing_that_is_there_is_written_over(files, tmp_path):
