@@ -18,7 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cpmn.errors import CpmnError
 
-TIMEOUT = timedelta(hours=2)  # ours: the first process prepares the volumes while the others wait
+TIMEOUT = timedelta(days=7)
+"""Ours: longer than any wait, which grows with the cohort and its files. Where a process fails, `torchrun` ends the
+others at once."""
 
 
 @dataclass(frozen=True)

@@ -79,5 +79,7 @@ class ResumeFolder:
         return state if state.get("key") == self.key else None
 
     def remove(self) -> None:
-        """Remove everything, after success."""
-        shutil.rmtree(self.folder)
+        """Remove everything, after success. What cannot be removed, on NFS what a process has open, fails nothing."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.exists():
+            logger.warning("%s cannot be removed whole. Remove it by hand: nothing needs it", self.folder)

@@ -27,7 +27,7 @@ from cpmn.train.fold import FoldJob
 from cpmn.train.hard import normals
 from cpmn.train.places import clot_chance
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
-from cpmn.train.processes import joined_world, own_device
+from cpmn.train.processes import World, joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
 from cpmn.train.subjects import Subject, load_subjects
 from cpmn.train.training import Row, Training
@@ -68,10 +68,9 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
             images = _fingerprint(job, resume)
         job, plan = _planned(job, device, images)  # of all, before any takes memory or clears away another training
         world.wait()
-        with world.first_process_first():
-            if world.writes:
-                resume.clear_others()
-            training, validation = _subjects(job, plan.spacing, resume.volumes)
+        if world.writes:
+            resume.clear_others()
+        training, validation = _subjects(job, plan.spacing, resume.volumes, world)
         training = _usable(training, job.config)
         config = _taught(training, job.config)
         hooks = {"on_epoch": on_epoch if world.writes else None, "on_step": on_step}
@@ -81,6 +80,7 @@ def train_fold(job: FoldJob, *, on_epoch: Hook = None, on_step: Callable[[int], 
             write_history(state.rows, job.folder / HISTORY_FILE)
             write_weights(state.reader().state_dict(), job.folder / WEIGHTS_FILE)
             _write_ctpa_pathway(state, job.folder / CTPA_WEIGHTS_FILE)
+            del training, validation  # whose files are mapped: NFS keeps what is open
             resume.remove()
 
 
@@ -161,10 +161,13 @@ def _check_classes(job: FoldJob) -> None:
         )
 
 
-def _subjects(job: FoldJob, spacing: Spacing, cache: Path) -> tuple[list[Subject], list[Subject]]:
-    """Training and validation subjects."""
+def _subjects(job: FoldJob, spacing: Spacing, cache: Path, world: World) -> tuple[list[Subject], list[Subject]]:
+    """Training and validation subjects; each process makes the volumes of its share of them, and all read all."""
     files = {patient: job.files(patient) for patient in job.patients}
     read = partial(load_subjects, files=files, labels=job.labels, spacing=spacing, cache=cache, config=job.config)
+    if world.size > 1:
+        read(world.share(job.patients))
+        world.wait()
     annotated = job.config.sampling.annotated
     training = [_as_known(subject, job, annotated) for subject in read(job.training)]
     chance = clot_chance([one for one in training if getattr(one, job.config.network.reader) is not None], job.config)

@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 import torch
 
@@ -94,3 +97,17 @@ def test_removed_on_success(tmp_path):
     folder.save({"step": 3})
     folder.remove()
     assert not (tmp_path / ".resume").exists()
+
+
+def test_what_cannot_be_removed_fails_no_finished_training(tmp_path, monkeypatch, caplog):
+    """On NFS a file that is open gets another name, and its folder is not empty."""
+
+    def refuse(path: str, **_options: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+
+    folder = ResumeFolder(tmp_path / ".resume", "a" * 64)
+    folder.save({"step": 3})
+    monkeypatch.setattr(os, "rmdir", refuse)
+    folder.remove()
+    assert not (folder.current / STATE_FILE).exists()
+    assert ".resume cannot be removed whole" in caplog.text

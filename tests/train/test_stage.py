@@ -25,12 +25,13 @@ from cpmn.model.plan import read_plan
 from cpmn.train.engine import COLUMNS
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
+from cpmn.train.processes import World
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.stage import _taught, write_weights
+from cpmn.train.stage import _subjects, _taught, write_weights
 from cpmn.train.subjects import Subject
 from cpmn.train.training import start_training
 from cpmn.volume.images import image_like, read_image, write_image
-from tests.train.conftest import PATIENTS
+from tests.train.conftest import PATIENTS, SPACING
 
 
 class Stopped(Exception):
@@ -127,6 +128,16 @@ def test_changed_data_start_afresh(run_training, tmp_path, crops):
     steps: list[int] = []
     run_training(tmp_path / "model", crops=mine, on_step=steps.append)
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_no_volume_is_open_when_the_volumes_are_removed(run_training, tmp_path, monkeypatch):
+    open_then = []
+    maps = Path("/proc/self/maps")
+    monkeypatch.setattr(ResumeFolder, "remove", lambda own: open_then.append(str(own.volumes) in maps.read_text()))
+    if not maps.exists():
+        pytest.skip("only Linux lists what is mapped into memory")
+    run_training(tmp_path, on_step=lambda _: open_then.append(str(tmp_path) in maps.read_text()))
+    assert open_then == [True] * 6 + [False]
 
 
 def test_epochs_are_reported(run_training, tmp_path):
@@ -369,6 +380,15 @@ def together(job: FoldJob, processes: int) -> list[dict]:
     config = job.config.changed(machine={"processes": processes})
     launch_fold(job.model_copy(update={"config": config, "threads": processes}), on_epoch=rows.append)
     return rows
+
+
+def test_each_process_makes_the_volumes_of_its_share_and_reads_all(make_job, tmp_path, monkeypatch):
+    """The second of two, whose wait is for the first's."""
+    job, made = make_job(tmp_path), []
+    monkeypatch.setattr(World, "wait", lambda _: made.extend(path.parent.name for path in tmp_path.glob("*/complete")))
+    parts = _subjects(job, SPACING, tmp_path, World(rank=1, size=2))
+    assert sorted(made) == sorted(job.patients[1::2])
+    assert tuple(subject.patient for part in parts for subject in part) == job.patients
 
 
 @pytest.mark.slow
