@@ -155,9 +155,11 @@ def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
 def _check_classes(job: FoldJob) -> None:
     reader = job.config.network.reader
     if not any(job.labels[patient] and reader in job.phases(patient) for patient in job.training):
+        held = job.variant == "annotate" and any(job.labels[patient] for patient in job.validation)
+        more = " With annotate.folds: 1 one network learns from all of them, and nothing measures it." if held else ""
         raise CpmnError(
             f"no PE patient with an {reader.upper()} is left to train on ({len(job.training)} others). "
-            "See the reasons of exclusion above; mend these patients or add others."
+            f"See the reasons of exclusion above; mend these patients or add others.{more}"
         )
 
 

@@ -207,6 +207,20 @@ def test_nobody_left_to_train_on(run_training, tmp_path):
         run_training(tmp_path, excluded={"p0": "bad", "p1": "bad"})
 
 
+@pytest.mark.parametrize(
+    ("variant", "excluded", "helps"),
+    [
+        ("annotate", ("p0", "p1"), True),
+        ("annotate", ("p0", "p1", "p2"), False),
+        ("cpmn", ("p0", "p1"), False),
+    ],
+)
+def test_a_network_of_annotate_may_learn_from_who_is_held_from_it(run_training, tmp_path, variant, excluded, helps):
+    with pytest.raises(CpmnError, match="no PE patient with an NCT is left to train on") as error:
+        run_training(tmp_path, variant=variant, excluded=dict.fromkeys(excluded, "bad"))
+    assert ("With annotate.folds: 1 one network learns from all of them" in str(error.value)) is helps
+
+
 def _someone(**given):
     """A subject as far as `_taught` looks at it: an outlined pair with PE, but for what is given."""
     facts = {"label": 1, "outlined": True, "clot_voxels": [0], "nct": "scan", "ctpa": "scan"} | given
