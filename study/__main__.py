@@ -74,7 +74,8 @@ def _own(options: argparse.Namespace) -> None:
 def _read(options: argparse.Namespace) -> None:
     from study.scores import read_once
 
-    print(f"{read_once(options.results, options.variant, _settings(), options.into or RESULTS)} patients read")
+    read, excluded = read_once(options.results, options.variant, _settings(), options.into or RESULTS)
+    print(f"{read} patients read, {excluded} left out, which preprocessing had excluded")
 
 
 def _outlines(options: argparse.Namespace) -> None:

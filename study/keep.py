@@ -177,9 +177,9 @@ def _read_again(run: Run, names: list[str], decision: Mapping[str, Any]) -> tupl
     models = load_folds(run.results / "train" / run.folder, folds)
     found, seconds = {}, []
     for name in tqdm(names, desc=f"read {run.name}", disable=None):
-        crop = read_image(run.results / "crop" / name / "nct.nii.gz")
+        crop, lungs = (read_image(run.results / "crop" / name / f"{image}.nii.gz") for image in ("nct", "lung"))
         began = time.process_time()
-        probability = read_crop(models, crop, settings).probability
+        probability = read_crop(models, crop, settings, lungs).probability
         seconds.append(time.process_time() - began)
         clots = read_image(run.results / "evaluate" / run.folder / "reference" / f"{name}.nii.gz")
         native = on_native(probability, crop, clots)

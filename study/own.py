@@ -33,8 +33,9 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
         where = results / "crop" / patient.patient_id
         if not read_status(where / "status.json")["passed"]:
             continue
-        crop = read_image(where / "nct.nii.gz")
-        outline = sure_pieces(read_crop(models, crop, config.evaluate).probability, crop.GetSpacing(), config.annotate)
+        crop, lungs = (read_image(where / f"{image}.nii.gz") for image in ("nct", "lung"))
+        probability = read_crop(models, crop, config.evaluate, lungs).probability
+        outline = sure_pieces(probability, crop.GetSpacing(), config.annotate)
         found[patient.patient_id] = int(outline.max())
         if outline.any():
             native = read_image(results / "convert" / patient.patient_id / "nct.nii.gz")

@@ -29,8 +29,10 @@ from study.tables import PATIENTS, kept, stacked, write
 PART = "few"
 
 
-def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
-    """Add a training's scores of the locked patients to the table in `folder`; how many patients were read.
+def read_once(results: Path, variant: str, config: Config, folder: Path) -> tuple[int, int]:
+    """Add a training's scores of the locked patients to the table in `folder`; how many were read, and how many not.
+
+    Patients that preprocessing excluded have nothing to read: they are left out.
 
     results : of a folder in which `study/Snakefile` trained `variant` and preprocessed the cohort.
 
@@ -42,14 +44,15 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> int:
         raise CpmnError(f"{folder / PATIENTS} holds {name}, draw {seed}: a locked cohort is read once.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     patients = [p for p in load_cohort(results.parent / "cohort.csv") if part_of(p.patient_id) == PART]
+    there = [p for p in patients if _passed(p, results)]
     rows = [
         {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed, "cohort": "test"}
         | _row(patient, results, models, config)
-        for patient in tqdm(patients, desc=f"{name}, draw {seed}", disable=None)
+        for patient in tqdm(there, desc=f"{name}, draw {seed}", disable=None)
     ]
     table = stacked(old, pd.DataFrame(rows)).sort_values(["patient_id", "run"], kind="stable")
     write(table, folder / PATIENTS)
-    return len(rows)
+    return len(rows), len(patients) - len(rows)
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
@@ -76,10 +79,15 @@ def _teacher(results: Path) -> str:
     return TEACHER_HARD if trained["sampling"].get("hard_fraction") else TEACHER
 
 
+def _passed(patient: Patient, results: Path) -> bool:
+    """Whether there is a crop of the patient; of one that was excluded its files are empty."""
+    return read_status(results / "crop" / patient.patient_id / "status.json")["passed"]
+
+
 def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[str, Any]:
     crop = results / "crop" / patient.patient_id
-    image, clots = (read_image(crop / f"{name}.nii.gz") for name in ("nct", "embolus"))
-    found = read_crop(models, image, config.evaluate)
+    image, clots, lungs = (read_image(crop / f"{name}.nii.gz") for name in ("nct", "embolus", "lung"))
+    found = read_crop(models, image, config.evaluate, lungs)
     truth = sitk.GetArrayFromImage(clots) > 0
     marked = found.probability >= config.evaluate.segmentation_threshold
     assert patient.nct is not None
@@ -124,7 +132,7 @@ def _unoutlined(patient: Patient) -> bool:
 
 def _outline(patient: Patient, results: Path, own: bool) -> dict[str, float]:
     name = patient.patient_id
-    if (own and is_reported(patient)) or not read_status(results / "crop" / name / "status.json")["passed"]:
+    if (own and is_reported(patient)) or not _passed(patient, results):
         return {}
     assert patient.ctpa is not None
     truth = patient.ctpa.parent

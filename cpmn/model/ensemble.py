@@ -54,8 +54,12 @@ def read_crop(
     """Mean prediction of `models` (by fold) for an NCT crop in HU, and each fold's own features for the decision.
 
     `settings` say how scans are read (`READING`) and from where on a voxel is marked. `lungs` is the mask on the crop's
-    grid: with it and `settings.anatomy` there is no embolus where by `cpmn.anatomy.possible` none can be.
+    grid: with `settings.anatomy` there is no embolus where by `cpmn.anatomy.possible` none can be.
+
+    Raises ValueError if `settings.anatomy` is on and there is no mask: the scan would be read otherwise than asked.
     """
+    if settings.anatomy and lungs is None:
+        raise ValueError("evaluate.anatomy is on, and needs the mask of the lungs on the crop's grid")
     options, threshold = settings.model_dump(include=READING - {"anatomy"}), settings.segmentation_threshold
     allowed = possible(nct, lungs) if settings.anatomy and lungs is not None else None
     features: dict[int, Features] = {}

@@ -38,6 +38,11 @@ def test_folds_are_averaged_and_keep_features_of_their_own(nct, monkeypatch):
         )
 
 
+def test_a_scan_without_its_lungs_is_not_read_as_if_anatomy_were_off(nct):
+    with pytest.raises(ValueError, match=r"evaluate\.anatomy is on, and needs the mask of the lungs"):
+        read_crop({}, nct, EvaluateConfig.model_validate({}))
+
+
 def test_settings_of_reading_reach_every_fold(nct, monkeypatch):
     seen = []
 

@@ -17,17 +17,21 @@ from study.tables import PATIENTS, read
 
 
 def folder_of(tmp_path, teacher_hard=0.0, **masks):
-    """Results of a study with one locked patient, two pairs that nobody outlined, and one outlined."""
+    """Results of a study with two locked patients, one of them excluded, two pairs that nobody outlined, and one
+    outlined."""
     write_json(tmp_path / MASKS, {"outlined": 4, "draw": 2, "own": None} | masks)
     plan = {"config": {"sampling": {"hard_fraction": teacher_hard}}}
     write_json(tmp_path / "results/annotate/fold-0" / PLAN_FILE, plan)
     rows = [
         {"patient_id": "few-007", "nct": "few/nct", "label": 1, "split": "test"},
+        {"patient_id": "few-008", "nct": "few/nct8", "label": 0, "split": "test"},
         {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "label": 1, "split": "train"},
         {"patient_id": "train-002", "nct": "b/nct", "ctpa": "b/ctpa", "label": 1, "split": "train"},
         {"patient_id": "train-003", "nct": "c/nct", "ctpa": "c/ctpa", "ctpa_mask": "c/m", "label": 1, "split": "train"},
     ]
     write_table(tmp_path / "cohort.csv", ["patient_id", "ctpa", "nct", "ctpa_mask", "label", "split"], rows)
+    for name, passed in (("few-007", True), ("few-008", False)):
+        write_json(tmp_path / "results/crop" / name / "status.json", {"passed": passed})
     return tmp_path / "results"
 
 
@@ -55,12 +59,12 @@ def test_who_teaches_itself_learns_from_its_own_kind(tmp_path):
         named(results, "label_alone_hard")
 
 
-def test_a_locked_cohort_is_read_once(tmp_path, monkeypatch):
+def test_a_locked_cohort_is_read_once_but_for_those_excluded(tmp_path, monkeypatch):
     results, tables = folder_of(tmp_path), tmp_path / "tables"
     monkeypatch.setattr(scores, "load_folds", lambda *_: {})
     monkeypatch.setattr(scores, "_row", lambda patient, *_: {"patient_id": patient.patient_id, "label": patient.label})
     for variant in ("nct_only", "label_alone"):
-        assert read_once(results, variant, load_config({}), tables) == 1
+        assert read_once(results, variant, load_config({}), tables) == (1, 1)
     assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-s2", "label_alone-k4-s2"]
     with pytest.raises(CpmnError, match=r"holds label_alone-k4, draw 2: a locked cohort is read once"):
         read_once(results, "label_alone", load_config({}), tables)
