@@ -32,9 +32,9 @@ LINES = {
     ALL: ("black", "D"),
 }
 """Colour and marker of each."""
-APART = 0.035  # of an octave of outlines: points of the same number stand beside each other
-TICKS = (0, 4, 8, 16, OUTLINES)
-NONE = 2.0  # where no outlines stand on an axis of octaves
+APART = 0.045  # of an octave of outlines: points of the same number stand beside each other
+TICKS = (0, 2, 4, 8, 16, OUTLINES)
+NONE = 1.0  # where no outlines stand on an axis of octaves: an octave before the fewest, 2
 FORMAT = {"dpi": 150, "metadata": {"Software": None}}  # same data, same bytes
 
 
