@@ -79,8 +79,8 @@ def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells
 
 
 def differences(outlined: int, hard: bool = False, folder: Path = FEW, teacher: str = TEACHER) -> list[Cells]:
-    """The `teacher`'s pupil minus each other: AUC by bootstrap and by Student's t, Dice; of draws that both have."""
-    return _minus_each(_of(outlined, hard, folder), teacher)
+    """The `teacher`'s pupil minus each other, a row each: name and the cells of `_minus`."""
+    return _minus_each(_of(outlined, hard, folder), outlined, teacher)
 
 
 def plus_differences(folder: Path = FEW) -> list[Cells]:
@@ -92,25 +92,25 @@ def plus_differences(folder: Path = FEW) -> list[Cells]:
     found = {outlined: _named(every, outlined, hard=True) for outlined in KS}
     for outlined, trained in found.items():
         if TEACHER_HARD in trained:
-            rows += [[str(outlined), *cells] for cells in _minus_each(trained, TEACHER_HARD)]
+            rows += [[str(outlined), *cells] for cells in _minus_each(trained, outlined, TEACHER_HARD)]
     from_elsewhere, other = found[0].get(TEACHER_HARD), found[GOAL].get("label_alone")
     if from_elsewhere and other:
-        name, *cells = _minus("label_alone", *of_common_seeds(from_elsewhere, other))
-        rows.append(["0", f"{name} with {GOAL} outlines", *cells])
+        cells = _minus(from_elsewhere, other, shared=False)
+        rows.append(["0", f"{letter('label_alone')} with {GOAL} outlines", *cells])
     return rows
 
 
 def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
-    """A row for each that was trained with and without hard negatives, of draws that both have.
+    """A row for each that was trained with and without hard negatives, of draws or seeds that both have.
 
     With minus without as in `differences`, then the mL marked in a patient without PE, from without to with.
     """
     plain, hard = (_of(outlined, either, folder) for either in (False, True))
     rows, patients = [], patients_tested(PRIMARY, folder)
     for name in [name for name in hard if name in plain]:
-        both = _paired(name, hard[name], plain[name])
+        both = of_common_seeds(hard[name], plain[name])
         marks = [_false_ml(patients, variant_of(name, outlined, either), both[0].seeds) for either in (False, True)]
-        rows.append([*_minus(name, *both), " to ".join(marks)])
+        rows.append([letter(name), *_minus(*both, shared=True), " to ".join(marks)])
     return rows
 
 
@@ -124,30 +124,38 @@ def stay_gains(folder: Path = FEW) -> list[Cells]:
             if (name == ALL) == (outlined == OUTLINES) and old in every and new in every:
                 both = of_common_seeds(every[new], every[old])
                 marks = [_false_ml(patients, variant, both[0].seeds) for variant in (old, new)]
-                rows.append([str(outlined), *_minus(name, *both), " to ".join(marks)])
+                rows.append([str(outlined), letter(name), *_minus(*both, shared=True), " to ".join(marks)])
     pupils, limit = every.get(f"{variant_of(TEACHER_HARD, GOAL)}-{STAY}"), every.get(f"{ALL}-{STAY}")
     if pupils and limit:
-        rows.append([str(GOAL), "C+ minus E, both stay", *_minus(ALL, pupils, limit)[1:], ""])
+        rows.append([str(GOAL), "C+ minus E, both stay", *_minus(pupils, limit, shared=False), ""])
     return rows
 
 
-def _minus_each(found: Mapping[str, Readings], teacher: str) -> list[Cells]:
-    """The `teacher`'s pupil minus each other of `found`."""
-    others = {name: other for name, other in found.items() if name != teacher}
-    return [_minus(name, *_paired(name, found[teacher], other)) for name, other in others.items()]
+def _minus_each(found: Mapping[str, Readings], outlined: int, teacher: str) -> list[Cells]:
+    """The `teacher`'s pupil minus each other of `found`, by letter.
+
+    A draw is the same outlined patients for all. With all outlined there are none, and without any each has its own.
+    """
+    return [
+        [letter(name), *_minus(found[teacher], other, shared=name != ALL and outlined > 0)]
+        for name, other in found.items()
+        if name != teacher
+    ]
 
 
-def _paired(name: str, first: Readings, second: Readings) -> tuple[Readings, Readings]:
-    """Both with the draws that they share; with all outlines there are no draws."""
-    return (first, second) if name == ALL else of_common_seeds(first, second)
+def _minus(first: Readings, second: Readings, *, shared: bool) -> Cells:
+    """First minus second: trainings of each, AUC by bootstrap, by Student's t where there are several pairs, and Dice.
 
-
-def _minus(name: str, first: Readings, second: Readings) -> Cells:
-    """Letter of `name`, and first minus second: AUC by bootstrap, by Student's t where there are draws, and Dice."""
-    area, overlap = (with_interval(difference(figure, first, second)[0], "+.3f") for figure in (auc, dice))
-    paired = name != ALL and len(first.seeds) > 1
-    student = with_interval(wider(auc, first, second), "+.3f") if paired else ""
-    return [letter(name), area, student, overlap]
+    Where draws or seeds are `shared`, it is of those that both have, in pairs. Else it is of all trainings of either,
+    drawn apart.
+    """
+    if shared:
+        first, second = of_common_seeds(first, second)
+    trainings = " and ".join(str(len(one.seeds)) for one in (first, second))
+    found = [difference(figure, first, second, paired=shared)[0] for figure in (auc, dice)]
+    area, overlap = (with_interval(one, "+.3f") for one in found)
+    student = with_interval(wider(auc, first, second), "+.3f") if shared and len(first.seeds) > 1 else ""
+    return [trainings, area, student, overlap]
 
 
 def letter(name: str) -> str:
@@ -170,8 +178,8 @@ def together(point: Point) -> str:
     found = point.readings
     if len(found.seeds) == 1:
         return ""
-    mean = Readings((0,), *(values.mean(axis=0, keepdims=True) for values in (found.pe, found.normal, found.dice)))
-    return with_interval(value_of(auc, mean))
+    pe, normal, overlap = (values.mean(axis=0, keepdims=True) for values in (found.pe, found.normal, found.dice))
+    return with_interval(value_of(auc, Readings((0,), pe, normal, overlap, found.patients)))
 
 
 def curve(hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:

@@ -1,5 +1,6 @@
 """Which patients and which clots are found, by what makes them easy or hard."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,4 +59,6 @@ def _groups(clots: pd.DataFrame) -> pd.Series:
 
 def _of_patients(readings: Readings, chosen: np.ndarray) -> Readings:
     """The same normals with some of the PE patients."""
-    return Readings(readings.seeds, readings.pe[:, chosen], readings.normal, readings.dice[:, chosen])
+    pe, normals = readings.patients
+    names = tuple(pe[i] for i in chosen), normals
+    return replace(readings, pe=readings.pe[:, chosen], dice=readings.dice[:, chosen], patients=names)

@@ -1,9 +1,10 @@
 """Figures over patients and trainings, and differences between variants: bootstrap of both, and Student's t.
 
 A variant's figure is the mean over its seeds of the figure over patients. One draw takes patients within each class and
-seeds, both with replacement. All variants see the same patients, and those with the same seeds the same seeds, because
-a seed fixes initialisation and sampling of the NCT pathway in all of them, but for hard negatives. With one seed the
-interval holds the uncertainty over patients alone; with three it is too narrow where seeds differ, which `wider` mends.
+seeds, both with replacement. All variants see the same patients. Those that are `paired` see the same seeds: `cpmn` and
+its controls because a seed fixes initialisation and sampling of the NCT pathway in all of them, but for hard negatives.
+Seeds of trainings that have nothing in common but their numbers are drawn apart. With one seed the interval holds the
+uncertainty over patients alone; with three it is too narrow where seeds differ, which `wider` mends.
 Where no draw differs from another (perfect separation) there is no interval rather than one of width zero.
 """
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from cpmn.errors import CpmnError
 from cpmn.scoring.metrics import Estimate, estimate
 
 SAMPLES = 4000
@@ -25,12 +27,13 @@ SMALLEST_SPREAD = 1e-12  # draws closer than rounding are the same
 @dataclass(frozen=True)
 class Readings:
     """One variant's readings by seed, patients in the same order in all variants: scores of PE patients (seeds, n_pe)
-    and of normals (seeds, n_normal), and the `dice` of the PE patients (seeds, n_pe)."""
+    and of normals (seeds, n_normal), the `dice` of the PE patients (seeds, n_pe), and the names of both classes."""
 
     seeds: tuple[int, ...]
     pe: np.ndarray
     normal: np.ndarray
     dice: np.ndarray
+    patients: tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,16 @@ class Draws:
     every_seed: bool = False
 
     def of_seeds(self, seeds: Sequence[int]) -> np.ndarray:
-        """Counts (samples, seeds) of the seeds; the same for every variant with the same seeds. 1 with `every_seed`."""
+        """Counts (samples, seeds) of the seeds, 1 with `every_seed`; the same for the same seeds, unless `apart`."""
         count = len(seeds)
         if self.every_seed:
             return np.ones((len(self.pe), count), int)
         random = np.random.default_rng([self.generator_seed, *seeds])
         return random.multinomial(count, np.full(count, 1 / count), len(self.pe))
+
+    def apart(self) -> "Draws":
+        """The same draws of patients, with others of the seeds: for trainings whose seeds are equal by chance."""
+        return replace(self, generator_seed=self.generator_seed + 1)
 
 
 Figure = Callable[..., np.ndarray]
@@ -65,11 +72,13 @@ def readings_of(patients: pd.DataFrame) -> Readings:
     if identity.duplicated("patient_id").any() or not whole:
         raise ValueError("trainings of one variant have read different patients")
 
-    def by_seed(label: int, column: str) -> np.ndarray:
+    def by_seed(label: int, column: str) -> pd.DataFrame:
         own = patients.loc[patients["label"] == label]
-        return own.pivot(index="seed", columns="patient_id", values=column).fillna(0.0).to_numpy()
+        return own.pivot(index="seed", columns="patient_id", values=column).fillna(0.0)
 
-    return Readings(tuple(sorted(set(patients["seed"]))), by_seed(1, "score"), by_seed(0, "score"), by_seed(1, "dice"))
+    pe, normal, overlap = by_seed(1, "score"), by_seed(0, "score"), by_seed(1, "dice")
+    names = tuple(pe.columns), tuple(normal.columns)
+    return Readings(tuple(sorted(set(patients["seed"]))), pe.to_numpy(), normal.to_numpy(), overlap.to_numpy(), names)
 
 
 def draw(n_pe: int, n_normal: int, samples: int = SAMPLES, seed: int = 0) -> Draws:
@@ -115,14 +124,19 @@ def value_of(figure: Figure, readings: Readings) -> Estimate:
     return _interval(float(figure(readings)), figure(readings, draws_of(readings)), readings.pe.shape[1])
 
 
-def difference(figure: Figure, first: Readings, second: Readings) -> tuple[Estimate, float]:
+def difference(figure: Figure, first: Readings, second: Readings, *, paired: bool = True) -> tuple[Estimate, float]:
     """First minus second with its percentile interval, and the two-sided p of the bootstrap.
+
+    `paired` says that trainings of the same seed belong together, so that both lose or repeat them in the same draws.
 
     p is twice the smaller share of draws on one side of zero, a draw at zero counting for both, with one draw added
     (Davison & Hinkley 1997, section 4.4), so that it is never 0.
+
+    Raises CpmnError if the two have not read the same patients.
     """
+    _require_same_patients(first, second)
     draws = draws_of(first)
-    drawn = figure(first, draws) - figure(second, draws)
+    drawn = figure(first, draws) - figure(second, draws if paired else draws.apart())
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     value = float(figure(first) - figure(second))
     return _interval(value, drawn, first.pe.shape[1]), min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
@@ -134,7 +148,10 @@ def wider(figure: Figure, first: Readings, second: Readings) -> Estimate:
     The variance is that over patients (bootstrap, seeds as they are) plus the sample variance of the seeds' differences
     over their number; degrees of freedom by Welch and Satterthwaite (Satterthwaite 1946), those of the patients being
     many. No interval with one seed. That the seeds' differences vary by their patients too makes it wider still.
+
+    The seeds of both are paired. Raises CpmnError as `difference`.
     """
+    _require_same_patients(first, second)
     by_seed = differences_by_seed(figure, first, second)
     value, count, n = float(by_seed.mean()), len(by_seed), first.pe.shape[1]
     if count < 2:
@@ -165,13 +182,24 @@ def of_common_seeds(first: Readings, second: Readings) -> tuple[Readings, Readin
 def of_seeds(readings: Readings, seeds: Sequence[int]) -> Readings:
     """The readings of some seeds, in their order."""
     rows = [readings.seeds.index(seed) for seed in seeds]
-    return Readings(tuple(seeds), readings.pe[rows], readings.normal[rows], readings.dice[rows])
+    pe, normal, overlap = (values[rows] for values in (readings.pe, readings.normal, readings.dice))
+    return Readings(tuple(seeds), pe, normal, overlap, readings.patients)
 
 
 def with_interval(found: Estimate, form: str = ".3f") -> str:
     """A value with its interval, unless there is none."""
     interval = "" if found["low"] is None else f" ({found['low']:{form}} to {found['high']:{form}})"
     return f"{found['value']:{form}}{interval}"
+
+
+def _require_same_patients(first: Readings, second: Readings) -> None:
+    """A draw takes the same places of both, so that each place must hold the same patient."""
+    classes = zip(first.patients, second.patients, strict=True)
+    if alone := set().union(*(set(one) ^ set(other) for one, other in classes)):
+        raise CpmnError(
+            f"{len(alone)} patients, {min(alone)} first, were read by one variant alone or under another label. "
+            "A difference is of the same patients: keep readings of another cohort in a folder of their own."
+        )
 
 
 def _over_seeds(by_seed: np.ndarray, seeds: Sequence[int], draws: Draws) -> np.ndarray:

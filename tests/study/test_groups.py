@@ -27,7 +27,8 @@ def test_a_third_is_ranked_against_all_normals_and_averaged_over_seeds(tmp_path)
     """By visible volume b, a, c: scores 0.9 and 0.2, 0 and 0, 0.3 and 0.3 against normals of 0.5 and 0.1."""
     kept(tmp_path, *(("cpmn-s0", name, 1, ml, 20, 1) for name, ml in (("a", 2.0), ("b", 1.0), ("c", 3.0))))
     pe, normal = np.array([[0.0, 0.9, 0.3], [0.0, 0.2, 0.3]]), np.array([[0.5, 0.1], [0.5, 0.1]])
-    found = thirds("mixed", {"cpmn": Readings((0, 1), pe, normal, np.zeros_like(pe))}, tmp_path)
+    names = ("a", "b", "c"), ("d", "e")
+    found = thirds("mixed", {"cpmn": Readings((0, 1), pe, normal, np.zeros_like(pe), names)}, tmp_path)
     assert found.index.tolist() == ["1.0 to 1.0", "2.0 to 2.0", "3.0 to 3.0"]
     assert found["cpmn"].tolist() == pytest.approx([0.75, 0.0, 0.5])
 

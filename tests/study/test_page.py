@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from study.few import FEWEST, won_back
 from study.page import DOCS, TABLES, filled, markdown
+from study.uncertainty import dice
 
 LONGEST = 30  # words of a sentence
 TABLE = re.compile(r"<!-- table .*?<!-- end of table -->", re.DOTALL)
@@ -35,6 +37,12 @@ def test_every_decimal_of_the_result_stands_in_a_generated_table():
     written = [number for block in prose(page("result.md")) for number in re.findall(r"\d+\.\d+", block)]
     assert written
     assert [number for number in written if number not in known] == []
+
+
+def test_the_shares_that_c_wins_back_are_those_of_the_tables():
+    """First without hard negatives, then with them."""
+    written = re.findall(r"C wins back (\d+) % of the gap from A to E", "\n".join(prose(page("protocol.md"))))
+    assert written == [f"{100 * won_back(dice, FEWEST, hard):.0f}" for hard in (False, True)]
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -1,9 +1,12 @@
 """Bootstrap over patients and seeds: known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from cpmn.errors import CpmnError
 from study.uncertainty import (
     Readings,
     auc,
@@ -23,7 +26,8 @@ from study.uncertainty import (
 def readings(pe, normal, overlap=None, seeds=(0,)):
     pe, normal = np.atleast_2d(pe).astype(float), np.atleast_2d(normal).astype(float)
     overlap = np.zeros_like(pe) if overlap is None else np.atleast_2d(overlap).astype(float)
-    return Readings(tuple(seeds), pe, normal, overlap)
+    names = tuple(tuple(f"{part}{i}" for i in range(one.shape[1])) for part, one in (("pe", pe), ("no", normal)))
+    return Readings(tuple(seeds), pe, normal, overlap, names)  # pyright: ignore
 
 
 def test_auc_counts_ties_half_and_is_averaged_over_seeds():
@@ -63,6 +67,26 @@ def test_a_variant_does_not_differ_from_itself_whatever_the_draw():
     one = readings(random.normal(1, 1, (3, 20)), random.normal(0, 1, (3, 30)), seeds=(0, 1, 2))
     found, p = difference(auc, one, one)
     assert (found["value"], found["low"], found["high"], p) == (0.0, None, None, 1.0)
+
+
+def test_seeds_are_drawn_apart_unless_they_belong_together():
+    """Dice of 0.2 and 0.6 by the seed: in pairs both have the same draws of seeds, and differ nowhere."""
+    one = readings(np.zeros((2, 5)), np.zeros((2, 5)), [[0.2] * 5, [0.6] * 5], (0, 1))
+    assert difference(dice, one, one)[0]["low"] is None
+    found, _ = difference(dice, one, one, paired=False)
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.0, -0.4, 0.4))
+
+
+@pytest.mark.parametrize("figure", [difference, wider])
+def test_a_difference_of_other_patients_is_refused(figure):
+    """As many, so that nothing else would tell."""
+    one = readings([[1, 2], [1, 2]], [[0], [0]], seeds=(0, 1))
+    other = replace(one, patients=(("pe0", "pe7"), ("no0",)))
+    with pytest.raises(CpmnError, match="2 patients, pe1 first, were read by one variant alone"):
+        figure(auc, one, other)
+    turned = replace(one, patients=(("no0", "pe0"), ("pe1",)))
+    with pytest.raises(CpmnError, match=r"2 patients, no0 first, .* or under another label"):
+        figure(auc, one, turned)
 
 
 def test_a_difference_in_every_patient_is_never_quite_certain():
@@ -122,6 +146,7 @@ def test_readings_keep_patients_apart_by_class_and_an_absent_dice_is_zero():
     assert found.pe.tolist() == [[0.9, 0.8]]
     assert found.normal.tolist() == [[0.1]]
     assert found.dice.tolist() == [[0.0, 0.5]]
+    assert found.patients == (("a", "c"), ("b",))
 
 
 @pytest.mark.parametrize(
@@ -145,3 +170,5 @@ def test_variants_with_the_same_seeds_are_drawn_alike_and_others_apart():
     assert (draws.of_seeds((0, 1, 2)) == draws.of_seeds((0, 1, 2))).all()
     assert (draws.of_seeds((0, 1, 2)) != draws.of_seeds((3, 4, 5))).any()
     assert (draws.of_seeds((7,)) == 1).all()
+    assert (draws.of_seeds((0, 1, 2)) != draws.apart().of_seeds((0, 1, 2))).any()
+    assert (draws.pe == draws.apart().pe).all()
