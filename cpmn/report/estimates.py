@@ -46,6 +46,7 @@ LABELS = {
     "false_positives_per_scan": "False positives per scan",
     "false_positives_per_patient": "False positives per patient",
 }
+MOST_DIGITS = 5  # our choice: what looks like zero even so may be rounding
 UNITS = {"ml": "mL", "mm": "mm", "mm3": "mm³", "hu": "HU"}
 
 
@@ -80,7 +81,7 @@ def estimate_parts(estimate: Any, name: str = "") -> tuple[str, str]:
     patients = "" if count is None else f"n = {count:.0f}"
     if value is None:
         return UNDEFINED, f"({patients})" if patients else ""
-    digits = 3 if (count or 0) >= 100 else 2  # more digits than the count supports would pretend to precision
+    digits = _digits_of(count)
     if name.startswith("patient.") and name.split(".")[-1] in COUNTED and count:
         patients = f"{value * count:.0f}/{count:.0f}"
     low, high = number(fields.get("low")), number(fields.get("high"))
@@ -90,14 +91,20 @@ def estimate_parts(estimate: Any, name: str = "") -> tuple[str, str]:
 
 
 def difference_text(row: Mapping[Any, Any] | None) -> str:
-    """Text of a line of comparison.csv: the paired difference, its interval and p."""
+    """Text of a line of comparison.csv: the paired difference, its interval and p.
+
+    It has the digits of the estimates beside it, or so many more that no end of the interval looks like zero.
+    """
     value = None if row is None else number(row.get("difference"))
     if row is None or value is None:
         return ""
-    text = f"{value:+.2f}".replace("-", "−")
-    low, high, p = (number(row.get(key)) for key in ("difference_low", "difference_high", "p"))
+    low, high, p, count = (number(row.get(key)) for key in ("difference_low", "difference_high", "p", "n"))
+    fewest, ends = _digits_of(count), [end for end in (low, high) if end]
+    telling = (digits for digits in range(fewest, MOST_DIGITS + 1) if all(round(end, digits) for end in ends))
+    digits = next(telling, fewest)
+    text = ("+" if value >= 0 else "") + _digits(value, digits)
     if low is not None and high is not None:
-        text += f" ({_digits(low, 2)} to {_digits(high, 2)})"
+        text += f" ({_digits(low, digits)} to {_digits(high, digits)})"
     if p is not None:
         text += ", p < 0.001" if p < 0.001 else f", p = {p:.2g}"
     return text
@@ -191,6 +198,11 @@ def _compared(name: str, pair: tuple[str, str], comparison: pd.DataFrame) -> dic
     rows = comparison[(comparison["variant"] == pair[0]) & (comparison["versus"] == pair[1])].set_index("metric")
     known = next((one for one in (name, name.split(".", 1)[-1]) if one in rows.index), None)
     return None if known is None else rows.loc[[known]].iloc[0].to_dict()
+
+
+def _digits_of(count: float | None) -> int:
+    """Decimals of a figure: more than the count supports would pretend to precision."""
+    return 3 if (count or 0) >= 100 else 2
 
 
 def _digits(value: float, digits: int) -> str:

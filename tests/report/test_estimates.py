@@ -42,6 +42,18 @@ def test_estimate_text(estimate, name, text):
         ),
         ({"difference": "-0.1", "difference_low": "", "difference_high": "", "p": "0.0001"}, "−0.10, p < 0.001"),
         ({"difference": "0", "p": ""}, "+0.00"),
+        # the digits of the estimates beside it
+        (
+            {"difference": -0.0284, "difference_low": -0.0552, "difference_high": -0.0031, "p": 0.01, "n": 300},
+            "−0.028 (−0.055 to −0.003), p = 0.01",
+        ),
+        # as many as it takes for an end to be no zero
+        (
+            {"difference": -0.004, "difference_low": -0.0071, "difference_high": -0.0009, "p": 0.01, "n": 40},
+            "−0.004 (−0.007 to −0.001), p = 0.01",
+        ),
+        ({"difference": 0.1, "difference_low": 0.0, "difference_high": 0.2, "n": 40}, "+0.10 (0.00 to 0.20)"),
+        ({"difference": 0.1, "difference_low": 1e-9, "difference_high": 0.2, "n": 40}, "+0.10 (0.00 to 0.20)"),
         ({"difference": ""}, ""),
         (None, ""),
     ],
