@@ -1,10 +1,11 @@
-"""Who is evaluated, and by which fold's model."""
+"""Who is evaluated, and by which fold's model; who taught nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient
 from cpmn.config.keys import dotted
 from cpmn.errors import CpmnError
@@ -91,3 +92,12 @@ def propagated_label(results: Path, patient: Patient) -> Path | None:
     if patient.label and quality.is_file() and quality.stat().st_size and read_json(quality).get("passed") is False:
         return None
     return results / "propagate" / patient.patient_id / "embolus.nii.gz"
+
+
+def without_clot(patients: Iterable[Patient], crops: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Outlined patients whose clots lie outside of the crop, all of them: `train` leaves them out.
+
+    `crops` is what `crop.json` says, by patient; nothing of those who were excluded.
+    """
+    outlined = {p.patient_id: crops.get(p.patient_id) for p in patients if p.nct and p.label and not is_reported(p)}
+    return {name for name, crop in outlined.items() if crop and crop["embolus_ml"] <= crop["embolus_ml_outside"]}

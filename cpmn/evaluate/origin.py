@@ -1,11 +1,11 @@
 """What a model was trained on, from what the stages before left of its patients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from cpmn.cohort.kinds import is_reported
+from cpmn.cohort.roles import without_clot
 from cpmn.cohort.sheet import Patient
 from cpmn.config.train import TrainConfig
 from cpmn.dicom.scanners import made_up, makers_known
@@ -34,7 +34,7 @@ def training_facts(
     names -= excluded_ctpas(ctpa_alone, results / "annotate" / "crop").keys() if read else ctpa_alone
     pairs = {patient.patient_id for patient in patients if patient.nct and patient.ctpa}
     names -= unregistered(names & pairs, results).keys()  # others may have left older files
-    names -= _without_clot([patient for patient in patients if patient.patient_id in names], results)
+    names -= without_clot([patient for patient in patients if patient.patient_id in names], _crops(results, names))
     labels = [patient.label for patient in patients if patient.patient_id in names]
     written = max(weights.stat().st_mtime for _, weights in files)
     return TrainedOn(
@@ -48,14 +48,10 @@ def training_facts(
     )
 
 
-def _without_clot(patients: Sequence[Patient], results: Path) -> set[str]:
-    """Outlined patients whose clots lie outside of the crop, all of them: `train` leaves them out."""
-    outlined = [
-        patient.patient_id for patient in patients if patient.nct and patient.label and not is_reported(patient)
-    ]
-    paths = {name: results / "crop" / name / "crop.json" for name in outlined}
-    crops = {name: read_json(path) for name, path in paths.items() if path.is_file() and path.stat().st_size}
-    return {name for name, crop in crops.items() if crop["embolus_ml"] <= crop["embolus_ml_outside"]}
+def _crops(results: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What `crop` found in each patient that has an NCT."""
+    paths = {name: results / "crop" / name / "crop.json" for name in names}
+    return {name: read_json(path) for name, path in paths.items() if path.is_file() and path.stat().st_size}
 
 
 def _kind(results: Path, names: Sequence[str]) -> Literal["phantom", "simulated", "patients"] | None:

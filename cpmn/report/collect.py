@@ -53,6 +53,7 @@ class Results:
     excluded: dict[str, Exclusion]
     conversion: dict[str, dict[str, dict[str, Any]]]
     quality: dict[str, dict[str, Any]]
+    crops: dict[str, dict[str, Any]]
     metrics: dict[str, dict[str, Any]]
     scored: dict[str, pd.DataFrame]
     roc: dict[str, pd.DataFrame]
@@ -84,6 +85,7 @@ def collect(results: Path, patients: list[Patient], variants: dict[str, dict[str
             for name in names
         },
         quality=_present({name: read_optional(results / "register" / name / "quality.json") for name in pairs}),
+        crops=_present({name: read_optional(results / "crop" / name / "crop.json") for name in names}),
         metrics={variant: read_optional(evaluate / variant / "metrics.json") for variant in variants},
         scored={
             variant: read_optional_frame(evaluate / variant / "patients.csv", SCORED).set_index("patient_id")

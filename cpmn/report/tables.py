@@ -1,41 +1,49 @@
 """Rows of the report's tables; those of metrics are in `estimates`."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
-from cpmn.cohort.roles import set_apart
+from cpmn.cohort.roles import set_apart, without_clot
 from cpmn.cohort.sheet import Patient
 from cpmn.model.indeterminate import KINDS, SEPARATOR
 from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, labels, number
 from cpmn.report.record import training_seconds
 
+TRAINING = ("train", "development")
+"""Parts that networks are trained on."""
 LABEL_TEXT = {1: "PE", 0: "no PE"}
 THICKNESS_EDGES_MM = (1.5, 3.0, 5.0)  # our choice: thin, standard and thick reconstructions
 
 
 @dataclass(frozen=True)
 class Count:
-    """Patients of one part of the study, by label."""
+    """Patients of one part of the study, by label; `kept_out` are those of them whom no network was trained on."""
 
     name: str
     total: int
     pe: int
     normal: int
+    kept_out: "Count | None" = None
 
 
 @dataclass(frozen=True)
 class Flow:
-    """TRIPOD-like flow: everyone, who left and why, where the rest went."""
+    """TRIPOD-like flow: everyone, who left and why, where the rest went.
+
+    `kept_out` taught no network. `unwatched` are validation patients that trainings did not look at: `evaluate` reads
+    them all the same, and may fit the threshold on them.
+    """
 
     everyone: Count
     excluded: list[Exclusion]
     analysed: Count
-    quality_excluded: list[Exclusion]
+    kept_out: list[Exclusion]
+    unwatched: list[Exclusion]
     parts: list[Count]
     folds: int
 
@@ -55,22 +63,46 @@ def patient_flow(results: Results) -> Flow:
     """Counts from the cohort to the parts of the split."""
     kept = [patient for patient in results.patients if patient.patient_id not in results.excluded]
     part_of = split_names(results)
-    failed = [
-        Exclusion(name, "register", str(quality.get("reason") or "registration quality control"))
-        for name, quality in results.quality.items()
-        if quality.get("passed") is False
-        and part_of.get(name) not in (None, "calibration", "test")
-        and name not in results.excluded
-    ]
-    parts = dict.fromkeys(part_of.values())
+    members = {part: [p for p in kept if part_of.get(p.patient_id) == part] for part in dict.fromkeys(part_of.values())}
+    failed = _failed_registrations(results)
+    kept_out = {part: failed | _without_clot(results) for part in TRAINING}
     return Flow(
         everyone=_count("Cohort", results.patients),
         excluded=list(results.excluded.values()),
         analysed=_count("Analysed", kept),
-        quality_excluded=failed,
-        parts=[_count(part, [p for p in kept if part_of.get(p.patient_id) == part]) for part in parts],
+        kept_out=_of(members, kept_out),
+        unwatched=_of(members, {"validation": failed}),
+        parts=[_part(part, own, kept_out.get(part, {})) for part, own in members.items()],
         folds=len(results.splits.get("folds", [])),
     )
+
+
+def _failed_registrations(results: Results) -> dict[str, Exclusion]:
+    """Patients whose registration did not pass: `train` takes none of them."""
+    failed = {name: quality for name, quality in results.quality.items() if quality.get("passed") is False}
+    reasons = {name: str(quality.get("reason") or "quality control") for name, quality in failed.items()}
+    return {name: Exclusion(name, "register", f"registration failed: {reason}") for name, reason in reasons.items()}
+
+
+def _without_clot(results: Results) -> dict[str, Exclusion]:
+    names = without_clot(results.patients, results.crops)
+    return {name: Exclusion(name, "crop", "all of its clots lie outside of the crop") for name in names}
+
+
+def _of(members: Mapping[str, list[Patient]], reasons: Mapping[str, Mapping[str, Exclusion]]) -> list[Exclusion]:
+    """The `reasons`, by part and patient, of those who belong to the part."""
+    return [
+        found[patient.patient_id]
+        for part, found in reasons.items()
+        for patient in members.get(part, [])
+        if patient.patient_id in found
+    ]
+
+
+def _part(name: str, patients: list[Patient], kept_out: Collection[str]) -> Count:
+    """Counts of a part, and of those in it who taught nothing."""
+    untaught = [patient for patient in patients if patient.patient_id in kept_out]
+    return replace(_count(name, patients), kept_out=_count("kept out", untaught) if untaught else None)
 
 
 def split_names(results: Results) -> dict[str, str]:

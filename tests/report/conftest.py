@@ -143,7 +143,8 @@ def _write_patient(results: Path, patient: Patient) -> None:
         write_json(results / "convert" / name / f"{phase}.json", record)
     write_image(image(embolus(patient.label)), results / "propagate" / name / "embolus.nii.gz")
     write_image(image(nct)[4:26, 3:21, 1:7], results / "crop" / name / "nct.nii.gz")
-    write_json(results / "crop" / name / "crop.json", {"index": [4, 3, 1], "size": [22, 18, 6]})
+    clots = {"embolus_ml": 2.0 * patient.label, "embolus_ml_outside": 0.0}
+    write_json(results / "crop" / name / "crop.json", {"index": [4, 3, 1], "size": [22, 18, 6], **clots})
     _write_registration(results, patient)
 
 

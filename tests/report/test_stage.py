@@ -211,8 +211,29 @@ def test_excluded_patient_is_in_the_flow_and_nowhere_else(finished):
     page = finished.page
     assert "<b>1 excluded</b>" in page
     assert "p05, at register" in page
-    assert "<b>1 kept out of training by registration quality control</b>" in page
+    assert "<b>1 kept out of training</b>" in page
+    assert "p07: registration failed: lung Dice 0.41 is below 0.8" in page
     assert 'alt="Registration of patient p05' not in page
+
+
+def test_who_taught_nothing_is_counted_where_the_training_patients_are(finished):
+    words = "1 of these kept out of training (1 with PE, 0 without)"
+    assert f"2 with PE, 3 without<br>{words}" in finished.page
+    card = (finished.output / "model_card.md").read_text(encoding="utf-8")
+    assert f"- Train: 5 (2 with PE, 3 without); {words}." in card
+    assert "- Validation: 2 (1 with PE, 1 without).\n" in card
+
+
+def test_validation_patients_that_failed_quality_control_are_said_to_fit_the_threshold(run):
+    path = run.results / "register" / "p11" / "quality.json"
+    write_json(path, read_json(path) | {"passed": False, "reason": "folded"})
+    read = "<b>1 of validation, not looked at while training</b>read afterwards"
+    page = run.write()
+    assert f"{read}, and the threshold is fitted on them too<ul>" in page
+    assert "<li>p11: registration failed: folded</li>" in page
+    splits = run.results / "train" / "splits.json"
+    write_json(splits, read_json(splits) | {"calibration": ["p12"]})
+    assert f"{read}<ul>" in run.write()
 
 
 OPTIONAL = [

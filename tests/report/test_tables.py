@@ -2,6 +2,7 @@
 
 import math
 
+from cpmn.evaluate.origin import training_facts
 from cpmn.files import read_json, write_json
 from cpmn.report.collect import Results, collect
 from cpmn.report.tables import (
@@ -27,8 +28,9 @@ def test_flow_adds_up(run):
     assert flow.everyone == Count("Cohort", 12, 6, 6)
     assert [item.patient for item in flow.excluded] == ["p05"]
     assert flow.analysed == Count("Analysed", 11, 5, 6)
-    assert [item.patient for item in flow.quality_excluded] == ["p07"]
-    assert flow.parts == [Count("train", 5, 2, 3), Count("validation", 2, 1, 1), Count("test", 4, 2, 2)]
+    assert [item.patient for item in flow.kept_out] == ["p07"]
+    train = Count("train", 5, 2, 3, kept_out=Count("kept out", 1, 1, 0))
+    assert flow.parts == [train, Count("validation", 2, 1, 1), Count("test", 4, 2, 2)]
     assert sum(part.total for part in flow.parts) == flow.analysed.total
 
 
@@ -46,8 +48,34 @@ def test_test_patient_that_failed_quality_control_stays(run):
     path = run.results / "register" / "p01" / "quality.json"
     write_json(path, read_json(path) | {"passed": False, "reason": "folded"})
     results = results_of(run)
-    assert [item.patient for item in patient_flow(results).quality_excluded] == ["p07"]
+    assert [item.patient for item in patient_flow(results).kept_out] == ["p07"]
     assert [patient.patient_id for patient in results.test] == run.test
+
+
+def test_who_is_not_kept_out_of_training_is_who_the_model_was_trained_on(run):
+    """The registration of p07 failed, and all of p09's clots lie outside of the crop."""
+    path = run.results / "crop" / "p09" / "crop.json"
+    write_json(path, read_json(path) | {"embolus_ml_outside": 2.0})
+    (run.results / "train/cpmn/fold-0/model.safetensors").touch()
+    flow = patient_flow(results_of(run))
+    splits = read_json(run.results / "train" / "splits.json")
+    facts = training_facts(run.results, "cpmn", splits, run.patients, {"p05": "no lungs"}, {})
+    train, reasons = flow.parts[0], {item.patient: item.reason for item in flow.kept_out}
+    assert train.kept_out == Count("kept out", 2, 2, 0)
+    assert (facts.n_pe, facts.n_normal) == (train.pe - 2, train.normal) == (0, 3)
+    assert reasons == {
+        "p07": "registration failed: lung Dice 0.41 is below 0.8",
+        "p09": "all of its clots lie outside of the crop",
+    }
+
+
+def test_validation_patient_that_failed_quality_control_is_not_kept_out_of_what_it_never_entered(run):
+    path = run.results / "register" / "p11" / "quality.json"
+    write_json(path, read_json(path) | {"passed": False, "reason": "folded"})
+    flow = patient_flow(results_of(run))
+    assert [item.patient for item in flow.kept_out] == ["p07"]
+    assert [(item.patient, item.reason) for item in flow.unwatched] == [("p11", "registration failed: folded")]
+    assert flow.parts[1] == Count("validation", 2, 1, 1)
 
 
 def test_confusion_counts_every_test_patient_once(run):
