@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import scipy  # its `signal` is loaded where it is used first
 import SimpleITK as sitk
 from scipy import ndimage
 
@@ -86,8 +85,33 @@ def _tissue_peaks(hu: np.ndarray) -> dict[float, float]:
     counts, _ = np.histogram(hu, edges)
     smooth = ndimage.gaussian_filter1d(counts.astype(float), SMOOTHING_BINS)
     highest = max(float(smooth.max()), 1e-9)
-    peaks, _ = scipy.signal.find_peaks(smooth, prominence=PEAK_SHARE * highest)
-    return {float(edges[peak] + STEP_HU / 2): float(smooth[peak] / highest) for peak in peaks}
+    return {
+        float(edges[peak] + STEP_HU / 2): float(smooth[peak] / highest)
+        for peak in find_peaks(smooth, PEAK_SHARE * highest)
+    }
+
+
+def find_peaks(values: np.ndarray, prominence: float) -> list[int]:
+    """Indices of the inner maxima of `values` that rise by `prominence` at least, of flat ones the middle.
+
+    As `scipy.signal.find_peaks`, with which the tests compare it. That takes 0.3 processor seconds to load, in each job
+    of `convert` as much as a third of all that it loads.
+    """
+    starts = np.flatnonzero(np.diff(values, prepend=np.nan))
+    ends, heights = np.append(starts[1:], len(values)) - 1, values[starts]
+    tops = 1 + np.flatnonzero((heights[1:-1] > heights[:-2]) & (heights[1:-1] > heights[2:]))
+    bases = [max(_lowest_on_the_way_up(heights[top::-1]), _lowest_on_the_way_up(heights[top:])) for top in tops]
+    return [
+        int(starts[top] + ends[top]) // 2
+        for top, base in zip(tops, bases, strict=True)
+        if heights[top] - base >= prominence
+    ]
+
+
+def _lowest_on_the_way_up(heights: np.ndarray) -> float:
+    """The lowest from the first to what is higher than it, or to the end."""
+    higher = np.flatnonzero(heights > heights[0])
+    return float(heights[: higher[0] if len(higher) else None].min())
 
 
 def _is_tissue(hu: float) -> bool:

@@ -41,7 +41,7 @@ class EvaluateConfig(Section):
         default="auto", description="Device that reads; auto takes a CUDA GPU if there is one."
     )
     overlap: Overlap = Field(
-        default=0.5, description="Overlap of neighbouring sliding windows (0-0.9); 0.9 reads 1000 times as many as 0."
+        default=0.3, description="Overlap of neighbouring sliding windows (0-0.9); 0.9 reads 1000 times as many as 0."
     )
     mirror: bool = Field(
         default=False, description="Whether each window is read mirrored left to right too, in twice the time."

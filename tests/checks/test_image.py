@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from cpmn.anatomy.blood import averaged
 from cpmn.checks.finding import Finding
-from cpmn.checks.image import check_hounsfield, check_image, check_stated_geometry
+from cpmn.checks.image import check_hounsfield, check_image, check_stated_geometry, find_peaks
 from cpmn.config.convert import ConvertConfig
 from cpmn.dicom.scan import read_scan
 from cpmn.volume.images import AIR_HU, image_like
@@ -82,6 +82,19 @@ def test_a_phantom_in_hu_passes_and_with_any_error_does_not(phantom, phase):
     assert {finding.outcome for finding in check_image(image, {"source": "dicom"})} == {"passed"}
     passed = [error for error in WRONG if hounsfield(changed(image, WRONG[error])).outcome == "passed"]
     assert passed == []
+
+
+@pytest.mark.parametrize("levels", [4, 1000])
+def test_peaks_are_those_of_scipy(levels):
+    """With four levels most maxima are flat, and many as high as others."""
+    import scipy.signal
+
+    random = np.random.default_rng(levels)
+    for _ in range(1000):
+        values = random.integers(0, levels, random.integers(1, 60)).astype(float)
+        prominence = float(random.integers(0, levels))
+        expected, _ = scipy.signal.find_peaks(values, prominence=prominence)
+        assert find_peaks(values, prominence) == expected.tolist()
 
 
 @pytest.mark.real_data
