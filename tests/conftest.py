@@ -78,7 +78,7 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # left open, it would draw the last page for as long as the other tests run
 def browser(tmp_path_factory):
     """Headless Chromium with an empty profile."""
     chromium, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
