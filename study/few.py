@@ -5,7 +5,7 @@ seed; `nct_only` are the trainings with all outlines. Those on hard negatives to
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -179,7 +179,7 @@ def together(point: Point) -> str:
     if len(found.seeds) == 1:
         return ""
     pe, normal, overlap = (values.mean(axis=0, keepdims=True) for values in (found.pe, found.normal, found.dice))
-    return with_interval(value_of(auc, Readings((0,), pe, normal, overlap, found.patients)))
+    return with_interval(value_of(auc, replace(found, seeds=(0,), pe=pe, normal=normal, dice=overlap)))
 
 
 def curve(hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:

@@ -10,7 +10,7 @@ from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import Config
 from cpmn.errors import CpmnError
 from cpmn.files import read_json, write_json
-from cpmn.job.status import read_status
+from cpmn.job.status import exclusions
 from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.volume.box import paste
 from cpmn.volume.images import image_like, read_image, write_image
@@ -29,10 +29,10 @@ def outline_by_itself(results: Path, variant: str, folder: Path, config: Config)
         raise CpmnError(f"{folder} holds outlines already. Name another folder.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     found = {}
-    for patient in tqdm([p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]):
+    reported = [p for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]
+    excluded = exclusions([p.patient_id for p in reported], results)
+    for patient in tqdm([p for p in reported if p.patient_id not in excluded]):
         where = results / "crop" / patient.patient_id
-        if not read_status(where / "status.json")["passed"]:
-            continue
         crop, lungs = (read_image(where / f"{image}.nii.gz") for image in ("nct", "lung"))
         probability = read_crop(models, crop, config.evaluate, lungs).probability
         outline = sure_pieces(probability, crop.GetSpacing(), config.annotate)

@@ -17,7 +17,7 @@ from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.root import Config
 from cpmn.errors import CpmnError
 from cpmn.files import read_json
-from cpmn.job.status import read_status
+from cpmn.job.status import exclusions
 from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.model.plan import PLAN_FILE
 from cpmn.scoring.overlap import dice
@@ -44,7 +44,8 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> tupl
         raise CpmnError(f"{folder / PATIENTS} holds {name}, draw {seed}: a locked cohort is read once.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
     patients = [p for p in load_cohort(results.parent / "cohort.csv") if part_of(p.patient_id) == PART]
-    there = [p for p in patients if _passed(p, results)]
+    excluded = exclusions([p.patient_id for p in patients], results)
+    there = [p for p in patients if p.patient_id not in excluded]
     rows = [
         {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed, "cohort": "test"}
         | _row(patient, results, models, config)
@@ -52,7 +53,7 @@ def read_once(results: Path, variant: str, config: Config, folder: Path) -> tupl
     ]
     table = stacked(old, pd.DataFrame(rows)).sort_values(["patient_id", "run"], kind="stable")
     write(table, folder / PATIENTS)
-    return len(rows), len(patients) - len(rows)
+    return len(rows), len(excluded)
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
@@ -77,11 +78,6 @@ def _teacher(results: Path) -> str:
     """Who outlined: `annotate`, by what its network was trained on."""
     trained = read_json(results / "annotate/fold-0" / PLAN_FILE)["config"]
     return TEACHER_HARD if trained["sampling"].get("hard_fraction") else TEACHER
-
-
-def _passed(patient: Patient, results: Path) -> bool:
-    """Whether there is a crop of the patient; of one that was excluded its files are empty."""
-    return read_status(results / "crop" / patient.patient_id / "status.json")["passed"]
 
 
 def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[str, Any]:
@@ -132,7 +128,7 @@ def _unoutlined(patient: Patient) -> bool:
 
 def _outline(patient: Patient, results: Path, own: bool) -> dict[str, float]:
     name = patient.patient_id
-    if (own and is_reported(patient)) or not _passed(patient, results):
+    if (own and is_reported(patient)) or exclusions([name], results):
         return {}
     assert patient.ctpa is not None
     truth = patient.ctpa.parent

@@ -183,7 +183,7 @@ def of_seeds(readings: Readings, seeds: Sequence[int]) -> Readings:
     """The readings of some seeds, in their order."""
     rows = [readings.seeds.index(seed) for seed in seeds]
     pe, normal, overlap = (values[rows] for values in (readings.pe, readings.normal, readings.dice))
-    return Readings(tuple(seeds), pe, normal, overlap, readings.patients)
+    return replace(readings, seeds=tuple(seeds), pe=pe, normal=normal, dice=overlap)
 
 
 def with_interval(found: Estimate, form: str = ".3f") -> str:

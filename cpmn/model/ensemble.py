@@ -58,10 +58,12 @@ def read_crop(
 
     Raises ValueError if `settings.anatomy` is on and there is no mask: the scan would be read otherwise than asked.
     """
-    if settings.anatomy and lungs is None:
-        raise ValueError("evaluate.anatomy is on, and needs the mask of the lungs on the crop's grid")
+    allowed = None
+    if settings.anatomy:
+        if lungs is None:
+            raise ValueError("evaluate.anatomy is on, and needs the mask of the lungs on the crop's grid")
+        allowed = possible(nct, lungs)
     options, threshold = settings.model_dump(include=READING - {"anatomy"}), settings.segmentation_threshold
-    allowed = possible(nct, lungs) if settings.anatomy and lungs is not None else None
     features: dict[int, Features] = {}
     classes: list[float] = []
     sums: list[np.ndarray] = []

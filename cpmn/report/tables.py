@@ -14,7 +14,7 @@ from cpmn.model.indeterminate import KINDS, SEPARATOR
 from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, labels, number
 from cpmn.report.record import training_seconds
 
-TRAINING = ("train", "development")
+TRAINING: tuple[str, ...] = ("train", "development")
 """Parts that networks are trained on."""
 LABEL_TEXT = {1: "PE", 0: "no PE"}
 THICKNESS_EDGES_MM = (1.5, 3.0, 5.0)  # our choice: thin, standard and thick reconstructions
@@ -65,7 +65,7 @@ def patient_flow(results: Results) -> Flow:
     part_of = split_names(results)
     members = {part: [p for p in kept if part_of.get(p.patient_id) == part] for part in dict.fromkeys(part_of.values())}
     failed = _failed_registrations(results)
-    kept_out = {part: failed | _without_clot(results) for part in TRAINING}
+    kept_out = dict.fromkeys(TRAINING, failed | _without_clot(results))
     return Flow(
         everyone=_count("Cohort", results.patients),
         excluded=list(results.excluded.values()),
