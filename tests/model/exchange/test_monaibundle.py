@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import binary_erosion
 
 from cpmn.cli import main
 from cpmn.files import read_json
@@ -47,12 +48,11 @@ def run(bundle, scan, output, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("orientation", "anatomy", "share"), [("LPS", False, 1.0), ("RAS", True, 0.98)])
-def test_the_bundle_alone_reads_a_scan_as_predict_does(files, tmp_path, orientation, anatomy, share):
-    """In all voxels without anatomy; with it not at the rim, where two grids' nearest voxels are a matter of taste."""
-    write_decision(files.results, decision().model_copy(update={"anatomy": anatomy}))
+def test_the_bundle_alone_reads_a_scan_as_predict_does(files, tmp_path):
+    """In all voxels but at a rim: where clots can lie ends a voxel earlier or later, and either is right."""
+    write_decision(files.results, decision().model_copy(update={"anatomy": True}))
     scan, bundle, output = tmp_path / "nct.nii.gz", tmp_path / "bundle", tmp_path / "out"
-    write_image(sitk.DICOMOrient(chest(), orientation), scan)
+    write_image(sitk.DICOMOrient(chest(), "RAS"), scan)
     assert main(["export", str(files.results), "-o", str(bundle), "--format", "monai"]) == 0
     load_model(files.results).predict(scan, output=tmp_path / "predicted")
     removed(files)
@@ -62,8 +62,11 @@ def test_the_bundle_alone_reads_a_scan_as_predict_does(files, tmp_path, orientat
     assert same_grid(read, expected)
     probability, expected = sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(expected)
     assert (probability[expected > 0] > 0).mean() > 0.98
+    inside = np.asarray(binary_erosion((probability > 0) & (expected > 0), np.ones((3, 3, 3)))) > 0
     near = np.abs(probability - expected) < TOLERANCE + 0.5 / 255  # stored maps have 255 steps
-    assert near.mean() >= share
+    assert inside.sum() > 1000, inside.sum()
+    assert near[inside].all(), (~near & inside).sum()
+    assert near.mean() >= 0.98
     marks, kept = sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(marked)
     np.testing.assert_array_equal(marks, probability >= 0.5)
     assert 2 * (marks & kept).sum() > 0.98 * (marks.sum() + kept.sum()) > 0
