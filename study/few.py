@@ -27,12 +27,15 @@ FEWEST = 4
 TEACHER = "annotate"
 TEACHER_HARD = f"{TEACHER}_{HARD}"
 """`annotate` whose own network was trained on hard negatives too."""
+JOINT = "joint"
 NAMES = {
     "label_alone": "A: the yes or no alone",
     "label_alone_long": "A-long: the same, as much compute as C",
     "own": "B: what A's network outlines on their NCT",
     TEACHER: "C: what `annotate` outlines on their CTPA",
     TEACHER_HARD: "C+: the same, by a network with hard negatives and 6,000 steps",
+    JOINT: "D: what the CTPA pathway reads while both learn",
+    f"{JOINT}_shuffled": "D-shuffled: the same, with another patient's CTPA",
     ALL: "E: all outlined exactly",
 }
 KS = (0, 2, 4, 8, 16)
@@ -163,10 +166,14 @@ def letter(name: str) -> str:
     return NAMES[name].partition(":")[0]
 
 
-def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW) -> float:
-    """Share of the gap between the label alone and all outlines that `annotate` closes; 1 is all of it."""
+def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW, teacher: str = TEACHER) -> float:
+    """Share of the gap between the label alone and all outlines that the `teacher` closes; 1 is all of it.
+
+    Of draws that the label alone has too.
+    """
     found = _of(outlined, hard, folder)
-    low, middle, high = (float(figure(found[name])) for name in ("label_alone", TEACHER, ALL))
+    taught, alone = of_common_seeds(found[teacher], found["label_alone"])
+    low, middle, high = (float(figure(one)) for one in (alone, taught, found[ALL]))
     return (middle - low) / (high - low)
 
 

@@ -13,6 +13,7 @@ from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
 from study.few import (
     FEWEST,
+    JOINT,
     curve,
     differences,
     figures,
@@ -125,6 +126,11 @@ def few_differences_table() -> Lines:
     yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST))
 
 
+def few_joint_differences_table() -> Lines:
+    """Both pathways at once minus one after the other, and their controls."""
+    yield from markdown(("D minus", *FEW_DIFFERENCES), differences(FEWEST, teacher=JOINT))
+
+
 def few_hard_table() -> Lines:
     """The same of trainings on hard negatives too."""
     yield from markdown(FEW_HEADS, figures(FEWEST, hard=True))
@@ -192,6 +198,7 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "others": others_table,
         "few": few_table,
         "few-differences": few_differences_table,
+        "few-joint-differences": few_joint_differences_table,
         "few-hard-differences": few_hard_differences_table,
         "few-hard": few_hard_table,
         "few-plus-differences": few_plus_differences_table,

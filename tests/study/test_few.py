@@ -72,6 +72,23 @@ def test_a_better_network_of_annotate_has_a_pupil_of_its_own(tables):
     assert [cells[1].split()[0] for cells in found.values()] == ["+0.375", "+0.250", "+0.125", "-0.125"]
 
 
+def test_both_pathways_at_once_are_held_against_one_after_the_other_and_another_patient_s_ctpa(tables):
+    old = read(PATIENTS, tables)
+    joint = [rows("joint-k4", draw, 0.75, 0.3) for draw in range(2)]
+    write(pd.concat([old, *joint, rows("joint_shuffled-k4", 0, 0.25, 0.2)]), tables / PATIENTS)
+    found = {name: cells for name, *cells in differences(4, folder=tables, teacher="joint")}
+    assert list(found) == ["A", "B", "C", "D-shuffled", "E"]
+    assert [cells[0] for cells in found.values()] == ["2 and 2", "2 and 2", "2 and 2", "1 and 1", "2 and 1"]
+    assert [cells[1].split()[0] for cells in found.values()] == ["+0.375", "+0.250", "+0.125", "+0.250", "-0.125"]
+
+
+def test_the_share_that_is_won_back_is_of_draws_that_the_label_alone_has_too(tables):
+    old = read(PATIENTS, tables).query("variant != 'own-k4' and (variant != 'label_alone-k4' or seed == 0)")
+    taught = [rows("own-k4", draw, found, 0.1) for draw, found in enumerate((0.25, 1.0, 1.0))]
+    write(pd.concat([old, *taught]), tables / PATIENTS)
+    assert won_back(auc, 4, folder=tables, teacher="own") == pytest.approx(0.25)
+
+
 def test_hard_negatives_are_held_against_the_same_without(tables):
     """B has all draws with and without them, E one training of each, C was not trained with them."""
     found = {name: cells for name, *cells in hard_gains(4, tables)}

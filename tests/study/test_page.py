@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from study.few import FEWEST, won_back
+from study.few import FEWEST, TEACHER_HARD, won_back
 from study.page import DOCS, TABLES, filled, markdown
-from study.uncertainty import dice
+from study.uncertainty import auc, dice
 
 LONGEST = 30  # words of a sentence
 TABLE = re.compile(r"<!-- table .*?<!-- end of table -->", re.DOTALL)
@@ -43,6 +43,13 @@ def test_the_shares_that_c_wins_back_are_those_of_the_tables():
     """First without hard negatives, then with them."""
     written = re.findall(r"C wins back (\d+) % of the gap from A to E", "\n".join(prose(page("protocol.md"))))
     assert written == [f"{100 * won_back(dice, FEWEST, hard):.0f}" for hard in (False, True)]
+
+
+def test_the_shares_that_c_plus_wins_back_are_those_of_the_tables():
+    sentence = r"C\+ wins back (\d+) % of the gap from A to E in AUC and (\d+) % in Dice"
+    (written,) = re.findall(sentence, "\n".join(prose(page("protocol.md"))))
+    expected = [won_back(figure, FEWEST, hard=True, teacher=TEACHER_HARD) for figure in (auc, dice)]
+    assert list(written) == [f"{100 * share:.0f}" for share in expected]
 
 
 @pytest.mark.parametrize("name", TABLES)
