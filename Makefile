@@ -5,8 +5,6 @@ CORES ?= 2
 EXTRAS ?= dev
 READY := .venv/.ready-$(EXTRAS)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Memory in pages of 2 MB where Linux gives them: 5 % less time, since each page costs when it is touched first.
-export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 .PHONY: help setup lock locked demo test test-fast lint lint-style lint-types lint-workflow format generate bench ui pull clean
 
@@ -37,6 +35,9 @@ locked: ## Create .venv from requirements.lock alone; a download with another ha
 demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report (under 10 minutes on two idle cores)
 	snakemake --cores $(CORES)
 	@echo "Open results/report/index.html"
+
+# Memory in pages of 2 MB where Linux gives them, since each page costs time when it is touched first.
+test test-fast: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 # One worker more than cores: the tests on Slurm, of an archive and of browsers wait for most of their time. With two more
 # the tests took longer.

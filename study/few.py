@@ -35,7 +35,7 @@ NAMES = {
     TEACHER: "C: what `annotate` outlines on their CTPA",
     TEACHER_HARD: "C+: the same, by a network with hard negatives and 6,000 steps",
     JOINT: "D: what the CTPA pathway reads while both learn",
-    f"{JOINT}_shuffled": "D-shuffled: the same, with another patient's CTPA",
+    f"{JOINT}_shuffled": "D-shuffled: the yes or no alone, beside another patient's CTPA",
     ALL: "E: all outlined exactly",
 }
 KS = (0, 2, 4, 8, 16)
