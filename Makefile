@@ -36,7 +36,8 @@ demo: setup ## Run the main job on the built-in phantom cohort, DICOM to report 
 	snakemake --cores $(CORES)
 	@echo "Open results/report/index.html"
 
-# Memory in pages of 2 MB where Linux gives them, since each page costs time when it is touched first.
+# Memory in pages of 2 MB where Linux gives them, since each page costs time when it is touched first: 2 % on an idle
+# machine, up to a sixth on one where that is slow.
 test test-fast: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 # One worker more than cores: the tests on Slurm, of an archive and of browsers wait for most of their time. With two more
