@@ -1,7 +1,5 @@
 """Vessel by intensity: what a faint clot is most easily confused with."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import ndimage
 
@@ -33,17 +31,21 @@ def lung_vessels(nct: np.ndarray, lung: np.ndarray, clot: np.ndarray, spacing: S
     Closing the lungs by `HILUM_MM` takes in the vessels inside and at the hilum but not the chest wall.
     """
     blood = blood_like(nct) & (clot == 0)
-    return blood & _closed(lung, spacing[::-1]) if lung.any() else blood
+    return blood & closed_lungs(lung, spacing) if lung.any() else blood
 
 
 def opacified_vessels(ctpa: np.ndarray, lung: np.ndarray, clot: np.ndarray, spacing: Spacing) -> np.ndarray:
     """Contrast-filled voxels without clot inside the closed lungs, bool (z, y, x). `spacing` is (x, y, z)."""
     blood = (ctpa >= OPACIFIED_HU) & (clot == 0)
-    return blood & _closed(lung, spacing[::-1]) if lung.any() else blood
+    return blood & closed_lungs(lung, spacing) if lung.any() else blood
 
 
-def _closed(lung: np.ndarray, steps: Sequence[float]) -> np.ndarray:
-    """Lungs with gaps closed; padded first, since the border of the crop is no end of the chest wall."""
+def closed_lungs(lung: np.ndarray, spacing: Spacing) -> np.ndarray:
+    """Lungs (z, y, x) with gaps up to twice `HILUM_MM` closed, bool. `spacing` is (x, y, z).
+
+    They are padded first, since the border of a crop is no end of the chest wall.
+    """
+    steps = spacing[::-1]
     margin = [int(HILUM_MM // step) + 2 for step in steps]
     padded = np.pad(lung > 0, [(m, m) for m in margin])
     wide = np.asarray(ndimage.distance_transform_edt(~padded, sampling=steps)) <= HILUM_MM

@@ -30,7 +30,7 @@ class Place:
     corner : first voxel (z, y, x); it may lie outside the volume.
     flips : whether the patch is mirrored along z, y, x.
     matrix : (3, 3) from a patch's voxel steps to the volume's, about the patch's centre; None is the identity.
-    simulated : whether a simulated embolus is put in.
+    embolus_at : voxel (z, y, x) of the volume where a simulated embolus is put in; None puts in none.
     """
 
     subject: Subject
@@ -38,7 +38,7 @@ class Place:
     kind: Kind
     flips: tuple[bool, ...] = (False, False, False)
     matrix: np.ndarray | None = None
-    simulated: bool = False
+    embolus_at: tuple[int, ...] | None = None
 
 
 def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.random.Generator:
@@ -49,8 +49,8 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
 def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
     """Places of a batch's patches: clots first, then veins, what is far from the lungs, hard negatives, and near them.
 
-    Patients are drawn with equal chance, not voxels. What the options add is drawn from a generator of its own: it
-    moves no patch.
+    Patients are drawn with equal chance, not voxels. Where nobody has a clot, patches on clots show simulated ones.
+    What the options add is drawn from a generator of its own: it moves patches with a simulated embolus alone.
     """
     random, extra = (generator(config, step, part, stream) for stream in (0, 4))
     kinds = _kinds(config.sampling, generator(config, step, part, 8).random())
@@ -130,16 +130,28 @@ def _place(subjects: Sequence[Subject], config: TrainConfig, random: np.random.G
     choices = [subject for subject in subjects if len(_voxels(subject, kind))] or list(subjects)
     subject = choices[int(random.integers(len(choices)))]
     voxels = _voxels(subject, kind) if len(_voxels(subject, kind)) else subject.lung_voxels
+    corner, _ = _about(voxels, subject, config, random)
+    left_right = bool(random.integers(2)) and "x" in config.augmentation.flip_axes
+    return Place(subject, corner, kind, (False, False, left_right))
+
+
+def _about(
+    voxels: np.ndarray, subject: Subject, config: TrainConfig, random: np.random.Generator
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Corner of a patch about one of the `voxels`, which lies within a quarter of a patch of its centre; that voxel."""
     patch = np.array(config.network.patch_size[::-1])
     jitter = random.integers(-(patch // 4), patch // 4 + 1)
-    centre = voxels[random.integers(len(voxels))] + jitter
-    corner = np.clip(centre - patch // 2, 0, np.maximum(np.array(subject.embolus.shape) - patch, 0))
-    left_right = bool(random.integers(2)) and "x" in config.augmentation.flip_axes
-    return Place(subject, tuple(int(i) for i in corner), kind, (False, False, left_right))
+    voxel = voxels[random.integers(len(voxels))]
+    corner = np.clip(voxel + jitter - patch // 2, 0, np.maximum(np.array(subject.embolus.shape) - patch, 0))
+    return tuple(corner.tolist()), tuple(voxel.tolist())
 
 
 def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Place:
-    """The place with the optional flips, rotation, scaling and simulated embolus; as it was where all are off."""
+    """The place with the optional flips, rotation, scaling and simulated embolus; as it was where all are off.
+
+    Where an embolus is put in, the patch lies about a voxel of vessel as others about a clot's: wide vessels have most
+    of them. In a patch from anywhere near the lungs most vessel is thinner than those that hold clots.
+    """
     varied = config.augmentation
     coins, angles, size, chance = random.random(2), random.uniform(-1, 1, 3), random.uniform(-1, 1), random.random()
     flips = tuple(axis in varied.flip_axes and coin < 0.5 for axis, coin in zip("zy", coins, strict=True))
@@ -147,9 +159,12 @@ def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Pla
     if varied.rotation_degrees or varied.scaling:
         factor = (1 + varied.scaling) ** size
         matrix = rotation_matrix(angles * varied.rotation_degrees, factor, place.subject.spacing)
-    possible = place.subject.label == 0 and len(place.subject.vessel_voxels) > 0 and place.kind not in ("vein", "hard")
-    simulated = possible and chance < config.sampling.simulated_fraction
-    return replace(place, flips=(*flips, place.flips[2]), matrix=matrix, simulated=simulated)
+    place = replace(place, flips=(*flips, place.flips[2]), matrix=matrix)
+    share = {"lung": config.sampling.simulated_fraction, "clot": 1.0}.get(place.kind, 0.0)
+    if place.subject.label or not len(place.subject.vessel_voxels) or chance >= share:
+        return place
+    corner, voxel = _about(place.subject.vessel_voxels, place.subject, config, random)
+    return replace(place, corner=corner, embolus_at=voxel)
 
 
 def rotation_matrix(degrees: np.ndarray, factor: float, spacing: Spacing) -> np.ndarray:

@@ -149,9 +149,9 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
     clot = cut(subject.embolus, place, size, 0, order=0) > 0
     vessel = _vessel(nct, ctpa, config) if config.loss.discrepancy_weight > 0 else np.zeros_like(clot)
     made = np.zeros_like(clot)
-    vessels = voxels_in_patch(subject.vessel_voxels, place, size) if place.simulated else ()
-    if len(vessels):
-        at, contrast = vessels[random.integers(len(vessels))], draw_contrast(step, config, random)
+    inside = voxels_in_patch(np.array([place.embolus_at]), place, size) if place.embolus_at else ()
+    for at in inside:  # one, unless scaling has moved it out
+        contrast = draw_contrast(step, config, random)
         nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=subject.spacing, contrast=contrast, random=random)
     weight = _weight(place, clot, made, nct, config)
     reached = None if subject.reached is None else cut(subject.reached, place, size, 1, order=0) > 0

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from cpmn.config.train import TrainConfig
+from cpmn.config.train import Phase, TrainConfig
 from cpmn.train import simulate
+from cpmn.train.patches import voxels_in_patch
 from cpmn.train.places import sample_places
-from cpmn.train.sampling import sample_batch
+from cpmn.train.sampling import _cuts, sample_batch
 from cpmn.train.subjects import Subject
+from cpmn.volume.grid import normalise
 from tests.settings import train_config
 
 SHAPE = (12, 30, 30)
+SIGNS: dict[Phase, int] = {"nct": 1, "ctpa": -1}
+"""Whether a clot is brighter or darker than blood."""
 
 
 def subject(name: str, clot: bool, ctpa: bool = True) -> Subject:
@@ -207,29 +211,45 @@ def with_tube(name: str, label: int) -> Subject:
 def test_simulated_emboli_go_into_normals_alone(config):
     subjects = [with_tube("p", 1), with_tube("n", 0)]
     on = config(simulated_fraction=1.0, foreground_fraction=0, simulated_hu=(35, 35), steps=100, noise_hu=0, shift_hu=0)
-    off = on.changed(sampling={"simulated_fraction": 0.0})
     seen = 0
     for step in range(8):
-        simulated, plain = sample_batch(subjects, on, step), sample_batch(subjects, off, step)
-        assert simulated.ctpa is not None
-        assert plain.ctpa is not None
+        made = sample_batch(subjects, on, step)
+        assert made.ctpa is not None
         for row, place in enumerate(sample_places(subjects, on, step)):
-            added = (simulated.nct.clot - plain.nct.clot)[row] > 0
-            seen += bool(added.any())
-            assert simulated.nct.present[row] == simulated.nct.clot[row].amax()
-            if place.subject.label or not added.any():
-                assert torch.equal(simulated.nct.patches[row], plain.nct.patches[row])
+            assert (place.embolus_at is None) is bool(place.subject.label)
+            (plain,) = _cuts([replace(place, embolus_at=None)], on, step, np.random.default_rng(0))
+            clot = made.nct.clot[row, 0].bool().numpy()
+            assert made.nct.present[row] == clot.any()
+            if place.subject.label:
+                assert np.array_equal(clot, plain.clot)
                 continue
-            assert simulated.nct.patches[row][added].mean() > plain.nct.patches[row][added].mean() + 0.5
-            assert simulated.ctpa.patches[row][added].mean() < plain.ctpa.patches[row][added].mean() - 0.5
-            assert (simulated.nct.vessel[row][added] == 0).all()
+            seen += 1
+            (inside,) = voxels_in_patch(np.array([place.embolus_at]), place, clot.shape)
+            assert clot[tuple(inside)]
+            for name, sign in SIGNS.items():
+                center, scale = on.network.window(name)
+                before = normalise(getattr(plain, name), center, scale, on.network.clip)
+                changed = getattr(made, name).patches[row, 0].numpy() - before
+                assert sign * changed[clot].mean() > 0.5
+            assert not made.nct.vessel[row, 0].bool().numpy()[clot].any()
     assert seen >= 5
 
 
-@pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.495))], ids=["sharp", "smoothed"])
+def test_where_nobody_has_a_clot_patches_on_clots_show_simulated_ones_in_normals(config):
+    unknown = replace(with_tube("p", 1), embolus=np.zeros(SHAPE, np.uint8), clot_voxels=np.empty((0, 3), int))
+    subjects = [replace(unknown, outlined=False), with_tube("n", 0), subject("no vessel", False)]
+    settings = config(foreground_fraction=0.5, elsewhere_fraction=0.25, simulated_fraction=0.01)
+    places = [place for step in range(40) for place in sample_places(subjects, settings, step)]
+    made = [(place.kind, place.subject.patient) for place in places if place.embolus_at]
+    assert made.count(("clot", "n")) == sum(one.kind == "clot" and one.subject.patient == "n" for one in places) > 10
+    assert {name for _, name in made} == {"n"}
+    assert ("elsewhere", "n") not in made
+
+
+@pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.4999))], ids=["sharp", "smoothed"])
 def test_simulated_clots_weigh_by_their_contrast(config, monkeypatch, edge, weight):
     """12 HU, fully visible at 20 and not at all up to 4, is a half; a smoothed rim takes part of it."""
-    monkeypatch.setattr(simulate, "EDGE_VOXELS", edge)
+    monkeypatch.setattr(simulate, "EDGE_VOXELS", (edge, edge))
     monkeypatch.setattr(simulate, "CONTRAST_SD_HU", 0.0)
     nothing = np.zeros(SHAPE, np.uint8)
     subjects = [replace(with_tube("n", 0), visibility=nothing)]
@@ -323,8 +343,8 @@ def test_veins_get_no_simulated_embolus(config):
     subjects = [with_tube("p", 1), replace(with_tube("n", 0), vein_voxels=with_tube("n", 0).vessel_voxels)]
     settings = config(vein_fraction=0.25, foreground_fraction=0.25, simulated_fraction=1.0)
     places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
-    assert not any(place.simulated for place in places if place.kind == "vein")
-    assert any(place.simulated for place in places if place.kind == "lung")
+    assert not any(place.embolus_at for place in places if place.kind == "vein")
+    assert any(place.embolus_at for place in places if place.kind == "lung")
 
 
 def test_hard_negatives_are_seen_again_as_they_are(config):
@@ -335,7 +355,7 @@ def test_hard_negatives_are_seen_again_as_they_are(config):
     assert [place.kind for place in places[:4]] == ["clot", "elsewhere", "hard", "lung"]
     hard = [place for place in places if place.kind == "hard"]
     assert {one.subject.patient for one in hard} == {"n"}
-    assert not any(one.simulated for one in hard)
+    assert not any(one.embolus_at for one in hard)
     for one in hard:  # as with veins
         assert all(corner <= at < corner + 16 for corner, at in zip(one.corner[1:], place[0][1:], strict=True))
 
@@ -343,7 +363,7 @@ def test_hard_negatives_are_seen_again_as_they_are(config):
 def test_before_hard_negatives_are_known_the_same_patches_lie_near_the_lungs(subjects, config):
     settings = config(hard_fraction=0.5, foreground_fraction=0.5, simulated_fraction=1.0)
     places = sample_places(subjects, settings, 0)
-    assert not any(place.simulated for place in places if place.kind == "hard")
+    assert not any(place.embolus_at for place in places if place.kind == "hard")
     assert [place.kind for place in places] == ["clot", "clot", "hard", "hard"]
     plain = sample_places(subjects, config(foreground_fraction=0.5), 0)
     assert [(one.subject.patient, one.corner) for one in places] == [(one.subject.patient, one.corner) for one in plain]
