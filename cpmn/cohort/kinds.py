@@ -63,16 +63,30 @@ def kind_lines(patients: Iterable[Patient]) -> list[str]:
     return [f"{kind}: {counts[kind]}, teaching {TEACHES[kind]}" for kind in Kind if counts[kind]]
 
 
-def require_outlines(patients: Iterable[Patient]) -> None:
-    """Raise CpmnError where PE patients lack outlines and none of `patients` has one that could be learnt from."""
+def require_outlines(patients: Iterable[Patient], simulate: bool = False) -> None:
+    """Raise CpmnError where PE patients lack outlines and none of `patients` has one that could be learnt from.
+
+    With `simulate` (`annotate.nobody_outlined`) CTPAs without PE serve too, if there is a pair to outline.
+    """
     patients = list(patients)
-    without = [patient.patient_id for patient in patients if is_reported(patient)]
-    outlined = [patient for patient in patients if patient.label and not is_reported(patient)]
-    if without and not outlined:
-        raise CpmnError(
-            f"cohort.csv: no patient with PE who trains has an outline ({_listed(without)}). Outline a few CTPAs "
-            "(ctpa_mask), or join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then `cpmn join`."
-        )
+    without = [patient for patient in patients if is_reported(patient)]
+    if not without or any(patient.label and not is_reported(patient) for patient in patients):
+        return
+    pairs = any(patient.ctpa and patient.nct for patient in without)
+    clean = any(patient.ctpa and not patient.label for patient in patients)
+    if simulate and pairs and clean:
+        return
+    lacking = "pair with PE for annotate to outline" if not pairs else "CTPA without PE to simulate clots in"
+    other = (
+        f"annotate.nobody_outlined is simulate, but there is no {lacking}"
+        if simulate
+        else "Or set annotate.nobody_outlined: simulate, and look at what is outlined before you trust it"
+    )
+    raise CpmnError(
+        f"cohort.csv: no patient with PE who trains has an outline ({_listed([p.patient_id for p in without])}). "
+        "Outline a few CTPAs (ctpa_mask), or join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then "
+        f"`cpmn join`. {other}."
+    )
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -1,6 +1,8 @@
 """Settings of `annotate`: a reader of CTPA that outlines what nobody outlined."""
 
-from pydantic import Field
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from cpmn.config.section import Section
 from cpmn.config.train import MachineConfig, TrainConfig
@@ -15,6 +17,11 @@ class AnnotateConfig(Section):
         ge=1,
         description="Networks (count), at most one per outlined patient with PE. Each is trained without a part of the "
         "outlined CTPAs and reads those, which measures it; CTPAs without an outline are read by all, and averaged.",
+    )
+    nobody_outlined: Literal["refuse", "simulate"] = Field(
+        default="refuse",
+        description="Where nobody who teaches has an outline: an error, or networks that learn from simulated filling "
+        "defects alone, in CTPAs without PE. Look at what they outline before you trust it: nothing measures it.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of folds, initialisation, sampling and augmentation.")
     spacing: Spacing | None = Field(
@@ -42,7 +49,8 @@ class AnnotateConfig(Section):
     )
     simulated_fraction: Share = Field(
         default=0.5,
-        description="Share of the patches of patients without PE that get a simulated filling defect (0-1).",
+        description="Share of the patches near the lungs of patients without PE that get a simulated filling defect "
+        "(0-1). Where nobody is outlined, patches on emboli get one too.",
     )
     rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation of a patch, in degrees.")
     scaling: float = Field(default=0.0, ge=0, lt=1, description="Largest relative change of size of a patch.")
@@ -54,6 +62,12 @@ class AnnotateConfig(Section):
         default=0.8, description="A piece is kept as an outline if its highest probability reaches this (0-1)."
     )
     smallest_mm3: float = Field(default=15.0, ge=0, description="Pieces below are dropped, in mm3.")
+
+    @model_validator(mode="after")
+    def _simulates_what_it_learns_from(self) -> Self:
+        if self.nobody_outlined == "simulate" and not self.simulated_fraction:
+            raise ValueError("nobody_outlined simulate needs a simulated_fraction above 0")
+        return self
 
     def training(self, machine: MachineConfig) -> TrainConfig:
         """Settings of each network's training: one pathway that reads CTPA, on `machine`."""

@@ -154,6 +154,8 @@ def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
 
 def _check_classes(job: FoldJob) -> None:
     reader = job.config.network.reader
+    if not any(job.labels.values()) and job.config.sampling.simulated_fraction:
+        return  # a reader of CTPA that learns from simulated clots alone
     if not any(job.labels[patient] and reader in job.phases(patient) for patient in job.training):
         held = job.variant == "annotate" and any(job.labels[patient] for patient in job.validation)
         more = " With annotate.folds: 1 one network learns from all of them, and nothing measures it." if held else ""
@@ -220,7 +222,7 @@ def _with_clots(subjects: list[Subject]) -> list[Subject]:
             logger.warning("patient %s has PE but no clot inside the crop: it is left out of training", subject.patient)
         else:
             kept.append(subject)
-    if not any(subject.label for subject in kept):
+    if any(subject.label for subject in subjects) and not any(subject.label for subject in kept):
         raise CpmnError("no PE patient has a clot inside the crop. Look at the crops and at the propagated labels.")
     return kept
 
@@ -239,7 +241,8 @@ def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
     if not simulated and not any(getattr(one, reader) is not None for one in marked) and not (teaches and reported):
         raise CpmnError(
             f"nobody with an {reader.upper()} who trains has an outline of a clot: it would learn to mark nothing. "
-            "Outline some patients, let annotate do so, or set train.sampling.simulated_fraction above 0."
+            "Outline some patients, let annotate do so (results/annotate/worklist.csv says where it found nothing; more "
+            "annotate.steps find more), or set train.sampling.simulated_fraction above 0."
         )
     if reported and asked and not teaches:
         logger.warning("no CTPA that trains has an outline: its pathway does not teach the NCT's where clots are")

@@ -68,3 +68,14 @@ def test_a_cohort_without_any_outline_is_told_what_to_do():
         require_outlines([*some, patient("n", 0, **PAIR)])
     require_outlines([*some, patient("f", ctpa="c", ctpa_mask="m")])
     require_outlines([patient("n", 0, **PAIR)])
+
+
+def test_simulated_clots_need_a_pair_to_outline_and_a_ctpa_without_pe():
+    pair, clean = patient("p", **PAIR), patient("n", 0, ctpa="c")
+    require_outlines([pair, clean], simulate=True)
+    with pytest.raises(CpmnError, match=r"Or set annotate\.nobody_outlined: simulate"):
+        require_outlines([pair, clean])
+    with pytest.raises(CpmnError, match="is simulate, but there is no CTPA without PE to simulate clots in"):
+        require_outlines([pair, patient("n", 0, nct="n")], simulate=True)
+    with pytest.raises(CpmnError, match="is simulate, but there is no pair with PE for annotate to outline"):
+        require_outlines([patient("p", nct="n"), patient("q", ctpa="c"), clean], simulate=True)

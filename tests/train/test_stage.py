@@ -22,6 +22,7 @@ from cpmn.errors import CpmnError
 from cpmn.model.inference import load_model, predict_crop
 from cpmn.model.network import build_pathway
 from cpmn.model.plan import read_plan
+from cpmn.scoring.overlap import dice
 from cpmn.train.engine import COLUMNS
 from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
@@ -219,6 +220,21 @@ def test_a_network_of_annotate_may_learn_from_who_is_held_from_it(run_training, 
     with pytest.raises(CpmnError, match="no PE patient with an NCT is left to train on") as error:
         run_training(tmp_path, variant=variant, excluded=dict.fromkeys(excluded, "bad"))
     assert ("With annotate.folds: 1 one network learns from all of them" in str(error.value)) is helps
+
+
+def test_a_reader_of_ctpa_learns_from_simulated_clots_alone(run_training, tmp_path, make_config, crops):
+    normals = {"training": ("n0", "n1"), "validation": (), "labels": {"n0": 0, "n1": 0}}
+    alone = {"variant": "annotate", "paired": (), "ctpa_alone": ("n0", "n1"), "ctpa_crops": crops}
+    reads = {"pathways": ("ctpa",), "discrepancy_weight": 0.0, "steps": 150, "batch_size": 4, "learning_rate": 5e-3}
+    config = make_config(simulated_fraction=0.5, validation_every=150, **reads)
+    folder = run_training(tmp_path / "model", config, **normals, **alone)
+    assert read_plan(folder).fingerprint["pe"] == 0
+    images = [read_image(crops / "p0" / f"{name}.nii.gz") for name in ("ctpa", "embolus")]
+    clot = sitk.GetArrayFromImage(images[1]) > 0
+    probability = predict_crop(load_model(folder), images[0]).probability
+    assert dice(probability >= 0.5, clot) > 0.5
+    with pytest.raises(CpmnError, match="no PE patient with an CTPA is left to train on"):
+        run_training(tmp_path / "none", make_config(**reads), **normals, **alone)
 
 
 def _someone(**given):

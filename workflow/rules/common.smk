@@ -207,12 +207,17 @@ def vessels_of(wildcards):
     return as_parameters(patient_of(wildcards), include={"vessels"})["vessels"]
 
 
+USING = CONFIG.train.unannotated == "use"
+SIMULATING = USING and CONFIG.annotate.nobody_outlined == "simulate"
+
+
 def splits_or_reason():
     """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
     try:
-        require_outlines(COHORT.values())
+        require_outlines(COHORT.values(), SIMULATING)
         found = split_cohort(list(COHORT.values()), CONFIG.train)
-        require_outlines(patient for name, patient in COHORT.items() if name not in teaching_nobody(found))
+        taught = [patient for name, patient in COHORT.items() if name not in teaching_nobody(found)]
+        require_outlines(taught, SIMULATING)
         for fold in found["folds"]:
             require_patients([*fold["train"], *fold["validation"]], {}, CONFIG.min_patients)
         return found, ""
@@ -226,7 +231,6 @@ SCORED = list(
     dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])
 )
 # Who teaches the networks of `annotate`, and whom they outline.
-USING = CONFIG.train.unannotated == "use"
 # Outlines that a person corrected teach no network, or each correction would read everybody again.
 CORRECTED = [
     name
@@ -238,6 +242,7 @@ READERS = readers(
     [*teaching_nobody(SPLITS or {}), *CORRECTED],
     CONFIG.annotate.folds,
     CONFIG.annotate.seed,
+    SIMULATING,
 )
 if workflow.is_main_process and CONFIG.cohort is not None:
     or_stop(require_references, [COHORT[name] for name in SCORED if not expected(COHORT[name].nct_truth)])
