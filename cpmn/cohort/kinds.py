@@ -76,16 +76,19 @@ def require_outlines(patients: Iterable[Patient], simulate: bool = False) -> Non
     clean = any(patient.ctpa and not patient.label for patient in patients)
     if simulate and pairs and clean:
         return
-    lacking = "pair with PE for annotate to outline" if not pairs else "CTPA without PE to simulate clots in"
-    other = (
-        f"annotate.nobody_outlined is simulate, but there is no {lacking}"
-        if simulate
-        else "Or set annotate.nobody_outlined: simulate, and look at what is outlined before you trust it"
-    )
+    other = ""
+    if simulate:
+        lacking = "pair with PE for annotate to outline" if not pairs else "CTPA without PE to simulate clots in"
+        other = f" annotate.nobody_outlined is simulate, but there is no {lacking}."
+    elif pairs and clean:
+        other = (
+            " Or set annotate.nobody_outlined: simulate (with train.unannotated: use, the default), and look at what "
+            "is outlined before you trust it."
+        )
     raise CpmnError(
         f"cohort.csv: no patient with PE who trains has an outline ({_listed([p.patient_id for p in without])}). "
         "Outline a few CTPAs (ctpa_mask), or join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then "
-        f"`cpmn join`. {other}."
+        f"`cpmn join`.{other}"
     )
 
 

@@ -50,7 +50,7 @@ class AnnotateConfig(Section):
     simulated_fraction: Share = Field(
         default=0.5,
         description="Share of the patches near the lungs of patients without PE that get a simulated filling defect "
-        "(0-1). Where nobody is outlined, patches on emboli get one too.",
+        "(0-1). Where no clot is outlined, patches on clots get one too.",
     )
     rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation of a patch, in degrees.")
     scaling: float = Field(default=0.0, ge=0, lt=1, description="Largest relative change of size of a patch.")

@@ -49,12 +49,13 @@ def generator(config: TrainConfig, step: int, part: int, stream: int) -> np.rand
 def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:
     """Places of a batch's patches: clots first, then veins, what is far from the lungs, hard negatives, and near them.
 
-    Patients are drawn with equal chance, not voxels. Where nobody has a clot, patches on clots show simulated ones.
-    What the options add is drawn from a generator of its own: it moves patches with a simulated embolus alone.
+    Patients are drawn with equal chance, not voxels. What the options add is drawn from generators of their own: they
+    move patches with a simulated embolus alone.
     """
-    random, extra = (generator(config, step, part, stream) for stream in (0, 4))
+    random, extra, made = (generator(config, step, part, stream) for stream in (0, 4, 13))
     kinds = _kinds(config.sampling, generator(config, step, part, 8).random())
-    return [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
+    places = [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
+    return [_with_embolus(place, subjects, config, made) for place in places]
 
 
 def clot_chance(subjects: Sequence[Subject], config: TrainConfig) -> float:
@@ -79,25 +80,27 @@ def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
 
     The share on clots is that of the other patches, on average over the steps.
     """
-    random, extra = (generator(config, step, part, stream) for stream in (10, 11))
+    random, extra, made = (generator(config, step, part, stream) for stream in (10, 11, 14))
     alone = [subject for subject in subjects if subject.nct is None]
     count = config.sampling.ctpa_alone_patches if alone else 0
     kinds: list[Kind] = [
         "clot" if random.random() < config.sampling.foreground_fraction else "lung" for _ in range(count)
     ]
-    return [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
+    places = [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
+    return [_with_embolus(place, subjects, config, made) for place in places]
 
 
 def sample_donors(
     places: Sequence[Place], subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0
 ) -> list[Place]:
     """For each place one of the same kind in another patient with CTPA, who brings the label too."""
-    random, extra = (generator(config, step, part, stream) for stream in (3, 5))
+    random, extra, made = (generator(config, step, part, stream) for stream in (3, 5, 15))
     donors = [subject for subject in subjects if subject.ctpa is not None]
     result = []
     for place in places:
         others = [subject for subject in donors if subject is not place.subject] or donors
-        result.append(_vary(_place(others, config, random, _available(place.kind, others)), config, extra))
+        donor = _vary(_place(others, config, random, _available(place.kind, others)), config, extra)
+        result.append(_with_embolus(donor, subjects, config, made))
     return result
 
 
@@ -147,23 +150,31 @@ def _about(
 
 
 def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Place:
-    """The place with the optional flips, rotation, scaling and simulated embolus; as it was where all are off.
-
-    Where an embolus is put in, the patch lies about a voxel of vessel as others about a clot's: wide vessels have most
-    of them. In a patch from anywhere near the lungs most vessel is thinner than those that hold clots.
-    """
+    """The place with the optional flips, rotation and scaling; as it was where all are off."""
     varied = config.augmentation
-    coins, angles, size, chance = random.random(2), random.uniform(-1, 1, 3), random.uniform(-1, 1), random.random()
+    coins, angles, size = random.random(2), random.uniform(-1, 1, 3), random.uniform(-1, 1)
     flips = tuple(axis in varied.flip_axes and coin < 0.5 for axis, coin in zip("zy", coins, strict=True))
     matrix = None
     if varied.rotation_degrees or varied.scaling:
         factor = (1 + varied.scaling) ** size
         matrix = rotation_matrix(angles * varied.rotation_degrees, factor, place.subject.spacing)
-    place = replace(place, flips=(*flips, place.flips[2]), matrix=matrix)
-    share = {"lung": config.sampling.simulated_fraction, "clot": 1.0}.get(place.kind, 0.0)
-    if place.subject.label or not len(place.subject.vessel_voxels) or chance >= share:
+    return replace(place, flips=(*flips, place.flips[2]), matrix=matrix)
+
+
+def _with_embolus(place: Place, subjects: Sequence[Subject], config: TrainConfig, random: np.random.Generator) -> Place:
+    """The place, or another in a patient without PE where a simulated embolus is put in.
+
+    Patches near the lungs get one by `simulated_fraction`; patches on clots do where none of the `subjects` has a clot.
+    They lie about a voxel of vessel as others about a clot's: wide vessels have most of them. In a patch from anywhere
+    near the lungs most vessel is thinner than those that hold clots.
+    """
+    chance, subject = random.random(), place.subject
+    if subject.label or not len(subject.vessel_voxels) or place.kind not in ("lung", "clot"):
         return place
-    corner, voxel = _about(place.subject.vessel_voxels, place.subject, config, random)
+    needed = place.kind == "clot" and not any(len(one.clot_voxels) for one in subjects)
+    if not needed and chance >= config.sampling.simulated_fraction:
+        return place
+    corner, voxel = _about(subject.vessel_voxels, subject, config, random)
     return replace(place, corner=corner, embolus_at=voxel)
 
 

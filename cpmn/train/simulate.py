@@ -42,9 +42,10 @@ def insert_embolus(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """Patches in HU (z, y, x) with one embolus in the vessel at voxel `at` (z, y, x), and its mask (bool).
 
-    The NCT rises by the `contrast` in HU, or falls where that is negative; the CTPA falls by what its vessel there
-    exceeds clot by, on average. Both keep the scan's noise. Vessel is what has blood's HU on the NCT or, without one,
-    what contrast fills on the CTPA. Where there is none within the clot's radius nothing changes and the mask is empty.
+    The NCT rises by the `contrast` in HU, or falls where that is negative; the CTPA falls by what contrast there
+    exceeds clot by, on average, if there is any. Both keep the scan's noise. Vessel is what has blood's HU on the NCT
+    or, without one, what contrast fills on the CTPA. Where there is none within the clot's radius nothing changes and
+    the mask is empty.
     """
     radius, defect = random.uniform(*RADIUS_MM), random.normal(*CTPA_CLOT_HU)
     vessel = blood_like(nct) if nct is not None else np.asarray(ctpa) >= OPACIFIED_HU
@@ -52,8 +53,8 @@ def insert_embolus(
     if mask.sum() < FEWEST_VOXELS:
         return nct, ctpa, np.zeros(mask.shape, bool)
     share = ndimage.gaussian_filter(mask.astype(np.float32), random.uniform(*EDGE_VOXELS))
-    if ctpa is not None:
-        ctpa = ctpa + (defect - float(ctpa[mask].mean())) * share
+    if ctpa is not None and (filled := mask & (ctpa >= OPACIFIED_HU)).any():
+        ctpa = ctpa + (defect - float(ctpa[filled].mean())) * share
     return None if nct is None else nct + contrast * share, ctpa, mask
 
 

@@ -154,9 +154,10 @@ def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
 
 def _check_classes(job: FoldJob) -> None:
     reader = job.config.network.reader
-    if not any(job.labels.values()) and job.config.sampling.simulated_fraction:
+    labels = [job.labels[patient] for patient in job.training if reader in job.phases(patient)]
+    if labels and job.config.sampling.simulated_fraction and not any(job.labels.values()):
         return  # a reader of CTPA that learns from simulated clots alone
-    if not any(job.labels[patient] and reader in job.phases(patient) for patient in job.training):
+    if not any(labels):
         held = job.variant == "annotate" and any(job.labels[patient] for patient in job.validation)
         more = " With annotate.folds: 1 one network learns from all of them, and nothing measures it." if held else ""
         raise CpmnError(
@@ -232,7 +233,9 @@ def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
 
     Raises CpmnError if nobody tells the pathway that reads scans where clots are.
     """
-    reader, simulated = config.network.reader, config.sampling.simulated_fraction > 0
+    reader = config.network.reader
+    vessel = any(not one.label and len(one.vessel_voxels) for one in subjects)  # where simulated emboli go
+    simulated = vessel and config.sampling.simulated_fraction > 0
     marked = [one for one in subjects if one.outlined and len(one.clot_voxels)]
     own_ctpa = "ctpa" in config.network.pathways and config.sampling.ctpa_source == "ctpa"
     asked = own_ctpa and config.loss.teaching_weight > 0
@@ -241,8 +244,8 @@ def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
     if not simulated and not any(getattr(one, reader) is not None for one in marked) and not (teaches and reported):
         raise CpmnError(
             f"nobody with an {reader.upper()} who trains has an outline of a clot: it would learn to mark nothing. "
-            "Outline some patients, let annotate do so (results/annotate/worklist.csv says where it found nothing; more "
-            "annotate.steps find more), or set train.sampling.simulated_fraction above 0."
+            "Outline some patients, let annotate do so (if it ran, results/annotate/worklist.csv says why it outlined "
+            "nothing), or set train.sampling.simulated_fraction above 0, which needs vessel in somebody without PE."
         )
     if reported and asked and not teaches:
         logger.warning("no CTPA that trains has an outline: its pathway does not teach the NCT's where clots are")

@@ -2,6 +2,7 @@
 # Every patient here has an NCT: a test that finds none fails by itself.
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from cpmn.config.train import Phase, TrainConfig
 from cpmn.train import simulate
 from cpmn.train.patches import voxels_in_patch
-from cpmn.train.places import sample_places
+from cpmn.train.places import sample_alone, sample_places
 from cpmn.train.sampling import _cuts, sample_batch
 from cpmn.train.subjects import Subject
 from cpmn.volume.grid import normalise
@@ -197,6 +198,22 @@ def test_options_move_no_patch(subjects, config):
         assert [(p.subject.patient, p.corner) for p in plain[:2]] == [(p.subject.patient, p.corner) for p in varied[:2]]
 
 
+def test_a_simulated_embolus_moves_its_own_patch_alone(config):
+    subjects = [with_tube("p", 1), with_tube("n", 0), with_tube("m", 0)]
+    options = {"rotation_degrees": 10, "scaling": 0.1, "flip_axes": ("x", "y", "z"), "foreground_fraction": 0.25}
+    moved = 0
+    for step in range(20):
+        plain = sample_places(subjects, config(**options), step)
+        made = sample_places(subjects, config(**options, simulated_fraction=0.5), step)
+        for before, after in zip(plain, made, strict=True):
+            same = after if after.embolus_at is None else replace(after, corner=before.corner, embolus_at=None)
+            moved += after.corner != before.corner
+            assert (same.corner, same.flips) == (before.corner, before.flips)
+            assert same.subject is before.subject
+            assert np.array_equal(cast(np.ndarray, same.matrix), cast(np.ndarray, before.matrix))
+    assert moved > 10
+
+
 def with_tube(name: str, label: int) -> Subject:
     """A vessel of 45 HU through lung; the CTPA shows it at 350 HU."""
     nct, ctpa, tube = np.full(SHAPE, -850, np.int16), np.full(SHAPE, -850, np.int16), np.zeros(SHAPE, bool)
@@ -235,6 +252,14 @@ def test_simulated_emboli_go_into_normals_alone(config):
     assert seen >= 5
 
 
+def test_patches_of_a_ctpa_alone_show_simulated_clots_by_their_share_where_others_are_outlined(config):
+    alone = replace(with_tube("c", 0), nct=None)
+    settings = config(simulated_fraction=0.02, foreground_fraction=1.0, ctpa_alone_patches=2)
+    for others, share in (([with_tube("p", 1)], 0.02), ([with_tube("n", 0)], 1.0)):
+        places = [place for step in range(60) for place in sample_alone([alone, *others], settings, step)]
+        assert np.mean([place.embolus_at is not None for place in places]) == pytest.approx(share, abs=0.04)
+
+
 def test_where_nobody_has_a_clot_patches_on_clots_show_simulated_ones_in_normals(config):
     unknown = replace(with_tube("p", 1), embolus=np.zeros(SHAPE, np.uint8), clot_voxels=np.empty((0, 3), int))
     subjects = [replace(unknown, outlined=False), with_tube("n", 0), subject("no vessel", False)]
@@ -246,7 +271,7 @@ def test_where_nobody_has_a_clot_patches_on_clots_show_simulated_ones_in_normals
     assert ("elsewhere", "n") not in made
 
 
-@pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.4999))], ids=["sharp", "smoothed"])
+@pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.5))], ids=["sharp", "smoothed"])
 def test_simulated_clots_weigh_by_their_contrast(config, monkeypatch, edge, weight):
     """12 HU, fully visible at 20 and not at all up to 4, is a half; a smoothed rim takes part of it."""
     monkeypatch.setattr(simulate, "EDGE_VOXELS", (edge, edge))
@@ -255,12 +280,15 @@ def test_simulated_clots_weigh_by_their_contrast(config, monkeypatch, edge, weig
     subjects = [replace(with_tube("n", 0), visibility=nothing)]
     made = {"simulated_fraction": 1.0, "simulated_hu": (12, 12)}
     settings = config(visibility_floor=0.0, visible_hu=20, invisible_hu=4, **made)
+    least = 1.0
     for step in range(4):
         nct = sample_batch(subjects, settings, step).nct
         assert nct.weight is not None
         found = nct.weight[nct.clot > 0].numpy()
         assert weight[0] <= found.min() <= found.max() <= weight[1]
+        least = min(least, found.min())
         assert (nct.weight[nct.clot == 0] == 1).all()
+    assert bool(least < 0.49) is bool(edge)
 
 
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])

@@ -88,6 +88,16 @@ def test_the_clot_lies_in_the_vessel_that_is_asked_for():
         assert (new - nct)[mask].mean() > 10
 
 
+def test_a_vessel_without_contrast_stays_as_it_is_on_the_ctpa():
+    """What has blood's HU on the NCT may be a vein before the contrast, or no vessel at all."""
+    nct, _ = vessel(0.0)
+    _, ctpa, mask = insert_embolus(
+        nct, nct.copy(), at=CENTRE, spacing=(1, 1, 1), contrast=30, random=np.random.default_rng(1)
+    )
+    assert mask.any()
+    assert np.array_equal(ctpa, nct)
+
+
 def test_both_phases_keep_their_noise_in_the_clot():
     """A scan is linear: what a clot changes does not depend on the noise. The vessel is as wide as the patch."""
     random = np.random.default_rng(0)

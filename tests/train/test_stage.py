@@ -233,13 +233,16 @@ def test_a_reader_of_ctpa_learns_from_simulated_clots_alone(run_training, tmp_pa
     clot = sitk.GetArrayFromImage(images[1]) > 0
     probability = predict_crop(load_model(folder), images[0]).probability
     assert dice(probability >= 0.5, clot) > 0.5
-    with pytest.raises(CpmnError, match="no PE patient with an CTPA is left to train on"):
-        run_training(tmp_path / "none", make_config(**reads), **normals, **alone)
+    nobody = dict.fromkeys(normals["training"], "bad")
+    for settings, excluded in ((config, nobody), (make_config(**reads), {})):
+        with pytest.raises(CpmnError, match="no PE patient with an CTPA is left to train on"):
+            run_training(tmp_path / "none", settings, excluded=excluded, **normals, **alone)
 
 
 def _someone(**given):
     """A subject as far as `_taught` looks at it: an outlined pair with PE, but for what is given."""
-    facts = {"label": 1, "outlined": True, "clot_voxels": [0], "nct": "scan", "ctpa": "scan"} | given
+    facts = {"label": 1, "outlined": True, "clot_voxels": [0], "vessel_voxels": [0], "nct": "scan", "ctpa": "scan"}
+    facts |= given
     return cast(Subject, SimpleNamespace(**facts))
 
 
@@ -266,7 +269,10 @@ def test_a_ctpa_pathway_that_saw_no_clot_does_not_teach_that_there_are_none(subj
 def test_nobody_who_says_where_clots_are(subjects, settings):
     with pytest.raises(CpmnError, match=r"nobody with an NCT who trains has an outline of a clot"):
         _taught(subjects, TrainConfig.model_validate(settings))
-    _taught(subjects, TrainConfig.model_validate(settings | {"sampling": {"simulated_fraction": 0.5}}))
+    simulating = TrainConfig.model_validate(settings | {"sampling": {"simulated_fraction": 0.5}})
+    _taught([*subjects, NORMAL], simulating)
+    with pytest.raises(CpmnError, match=r"nobody with an NCT who trains has an outline of a clot"):
+        _taught([*subjects[:1], _someone(label=0, clot_voxels=[], vessel_voxels=[])], simulating)
 
 
 ALONE = [OUTLINED_CTPA, REPORTED, NORMAL]

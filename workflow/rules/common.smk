@@ -207,6 +207,12 @@ def vessels_of(wildcards):
     return as_parameters(patient_of(wildcards), include={"vessels"})["vessels"]
 
 
+# Outlines that a person corrected teach no network of `annotate`, or each correction would read everybody again.
+CORRECTED = [
+    name
+    for name, patient in COHORT.items()
+    if patient.ctpa_mask and Path(f"results/annotate/{name}/annotate.json").exists()
+]
 USING = CONFIG.train.unannotated == "use"
 SIMULATING = USING and CONFIG.annotate.nobody_outlined == "simulate"
 
@@ -216,8 +222,8 @@ def splits_or_reason():
     try:
         require_outlines(COHORT.values(), SIMULATING)
         found = split_cohort(list(COHORT.values()), CONFIG.train)
-        taught = [patient for name, patient in COHORT.items() if name not in teaching_nobody(found)]
-        require_outlines(taught, SIMULATING)
+        nobody = {*teaching_nobody(found), *CORRECTED}
+        require_outlines([patient for name, patient in COHORT.items() if name not in nobody], SIMULATING)
         for fold in found["folds"]:
             require_patients([*fold["train"], *fold["validation"]], {}, CONFIG.min_patients)
         return found, ""
@@ -231,12 +237,6 @@ SCORED = list(
     dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])
 )
 # Who teaches the networks of `annotate`, and whom they outline.
-# Outlines that a person corrected teach no network, or each correction would read everybody again.
-CORRECTED = [
-    name
-    for name, patient in COHORT.items()
-    if patient.ctpa_mask and Path(f"results/annotate/{name}/annotate.json").exists()
-]
 READERS = readers(
     list(COHORT.values()) if USING else [],
     [*teaching_nobody(SPLITS or {}), *CORRECTED],

@@ -46,9 +46,9 @@ class SamplingConfig(Section):
     )
     simulated_fraction: Share = Field(
         default=0.0,
-        description="Share of the patches of patients without PE that get a simulated embolus, labelled and "
-        "weighed by its visibility, where they hold vessel and are drawn neither for veins nor for hard negatives; "
-        "0 is off (0-1).",
+        description="Share of the patches near the lungs of patients without PE that show a simulated embolus in a "
+        "vessel, labelled and weighed by its visibility; 0 is off (0-1). Where no clot is outlined, patches on clots "
+        "show one too.",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
