@@ -8,24 +8,21 @@ from cpmn.cohort.sheet import Patient
 from cpmn.cohort.splits import stretches
 
 
-def readers(
-    patients: Sequence[Patient], apart: Collection[str], folds: int, seed: int, simulate: bool = False
-) -> dict[str, Any]:
+def readers(patients: Sequence[Patient], apart: Collection[str], folds: int, seed: int) -> dict[str, Any]:
     """`{teachers: [ids], read: [ids], folds: [{train: [ids], held: [ids]}]}`, all empty where nothing is to be read.
 
     apart : patients who test or calibrate: they teach no network.
-    simulate : whether those without PE teach alone where nobody is outlined, by simulated clots.
 
     Teachers are those whose CTPA tells where clots are and are not: outlined, or without PE. `read` are the pairs with
     PE that nobody outlined. A fold's `held` are left out of its training and read by it; groups are never divided.
-    With one outlined group or none, or `folds` 1, all teach one network and nobody is held.
+    With one outlined group, or `folds` 1, all teach one network and nobody is held.
     """
     read = [patient for patient in patients if is_reported(patient) and patient.ctpa and patient.nct]
     teachers = [patient for patient in patients if outlines_ctpa(patient) and patient.patient_id not in apart]
     outlined = {patient.group for patient in teachers if patient.label}
-    if not read or not teachers or not (outlined or simulate):
+    if not read or not outlined:
         return {"teachers": [], "read": [], "folds": []}
-    count = min(folds, max(len(outlined), 1))
+    count = min(folds, len(outlined))
     held = stretches(teachers, count, seed, "annotate") if count > 1 else [[]]
     names = [patient.patient_id for patient in teachers]
     return {

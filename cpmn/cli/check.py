@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         require_outlines(patients)
         split_cohort(patients, TrainConfig())
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
-        print(f"As it is, and by the default settings, this cohort cannot be trained on: {error}")
+        print(f"As it is, this cohort cannot be trained on: {error}")
     if options.deep:
         return USER_ERROR if _check_deeply(patients, options) or problems else 0
     print("What is in the scans and masks was not looked at: --deep does, and so do the run's first stages.")

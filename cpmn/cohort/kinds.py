@@ -63,33 +63,21 @@ def kind_lines(patients: Iterable[Patient]) -> list[str]:
     return [f"{kind}: {counts[kind]}, teaching {TEACHES[kind]}" for kind in Kind if counts[kind]]
 
 
-def require_outlines(patients: Iterable[Patient], simulate: bool = False) -> None:
+def require_outlines(patients: Iterable[Patient], simulated: bool = False) -> None:
     """Raise CpmnError where PE patients lack outlines and none of `patients` has one that could be learnt from.
 
-    With `simulate` (`annotate.nobody_outlined`) CTPAs without PE serve too, if there is a pair to outline.
+    Where emboli are `simulated`, an NCT without PE is enough.
     """
     patients = list(patients)
-    without = [patient for patient in patients if is_reported(patient)]
-    if not without or any(patient.label and not is_reported(patient) for patient in patients):
-        return
-    pairs = any(patient.ctpa and patient.nct for patient in without)
-    clean = any(patient.ctpa and not patient.label for patient in patients)
-    if simulate and pairs and clean:
-        return
-    other = ""
-    if simulate:
-        lacking = "pair with PE for annotate to outline" if not pairs else "CTPA without PE to simulate clots in"
-        other = f" annotate.nobody_outlined is simulate, but there is no {lacking}."
-    elif pairs and clean:
-        other = (
-            " Or set annotate.nobody_outlined: simulate (with train.unannotated: use, the default), and look at what "
-            "is outlined before you trust it."
+    without = [patient.patient_id for patient in patients if is_reported(patient)]
+    outlined = [patient for patient in patients if patient.label and not is_reported(patient)]
+    clean = simulated and any(patient.nct and not patient.label for patient in patients)
+    if without and not outlined and not clean:
+        raise CpmnError(
+            f"cohort.csv: no patient with PE who trains has an outline ({_listed(without)}). Outline a few CTPAs "
+            "(ctpa_mask), or join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then `cpmn join`. Or "
+            "learn from simulated emboli, which go into patients without PE: train.sampling.simulated_fraction: 0.5."
         )
-    raise CpmnError(
-        f"cohort.csv: no patient with PE who trains has an outline ({_listed([p.patient_id for p in without])}). "
-        "Outline a few CTPAs (ctpa_mask), or join a public set to the sheet: `cpmn import KIND SRC -o DEST`, then "
-        f"`cpmn join`.{other}"
-    )
 
 
 def _listed(names: list[str], most: int = 5) -> str:

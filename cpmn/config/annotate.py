@@ -1,8 +1,6 @@
 """Settings of `annotate`: a reader of CTPA that outlines what nobody outlined."""
 
-from typing import Literal, Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from cpmn.config.section import Section
 from cpmn.config.train import MachineConfig, TrainConfig
@@ -17,11 +15,6 @@ class AnnotateConfig(Section):
         ge=1,
         description="Networks (count), at most one per outlined patient with PE. Each is trained without a part of the "
         "outlined CTPAs and reads those, which measures it; CTPAs without an outline are read by all, and averaged.",
-    )
-    nobody_outlined: Literal["refuse", "simulate"] = Field(
-        default="refuse",
-        description="Where nobody who teaches has an outline: an error, or networks that learn from simulated filling "
-        "defects alone, in CTPAs without PE. Look at what they outline before you trust it: nothing measures it.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of folds, initialisation, sampling and augmentation.")
     spacing: Spacing | None = Field(
@@ -50,7 +43,7 @@ class AnnotateConfig(Section):
     simulated_fraction: Share = Field(
         default=0.5,
         description="Share of the patches near the lungs of patients without PE that get a simulated filling defect "
-        "(0-1). Where no clot is outlined, patches on clots get one too.",
+        "(0-1).",
     )
     rotation_degrees: float = Field(default=0.0, ge=0, le=180, description="Largest rotation of a patch, in degrees.")
     scaling: float = Field(default=0.0, ge=0, lt=1, description="Largest relative change of size of a patch.")
@@ -62,12 +55,6 @@ class AnnotateConfig(Section):
         default=0.8, description="A piece is kept as an outline if its highest probability reaches this (0-1)."
     )
     smallest_mm3: float = Field(default=15.0, ge=0, description="Pieces below are dropped, in mm3.")
-
-    @model_validator(mode="after")
-    def _simulates_what_it_learns_from(self) -> Self:
-        if self.nobody_outlined == "simulate" and not self.simulated_fraction:
-            raise ValueError("nobody_outlined simulate needs a simulated_fraction above 0")
-        return self
 
     def training(self, machine: MachineConfig) -> TrainConfig:
         """Settings of each network's training: one pathway that reads CTPA, on `machine`."""

@@ -150,8 +150,7 @@ def _annotation(found: Results, config: Config) -> dict[str, Any]:
     folder = found.root / "annotate"
     asked = config.train.unannotated == "use" and any(is_reported(p) and p.ctpa and p.nct for p in found.patients)
     apart = teaching_nobody(found.splits)
-    outlined = any(p.label and outlines_ctpa(p) and p.patient_id not in apart for p in found.patients)
-    taught = outlined or config.annotate.nobody_outlined == "simulate"
+    taught = any(p.label and outlines_ctpa(p) and p.patient_id not in apart for p in found.patients)
     return {
         "annotate": read_optional(folder / "metrics.json") if asked and taught else {},
         "worklist": read_optional_frame(folder / "worklist.csv").to_dict("records") if asked and taught else [],

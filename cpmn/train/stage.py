@@ -154,10 +154,7 @@ def _existing_files(job: FoldJob) -> dict[str, list[Path]]:
 
 def _check_classes(job: FoldJob) -> None:
     reader = job.config.network.reader
-    labels = [job.labels[patient] for patient in job.training if reader in job.phases(patient)]
-    if labels and job.config.sampling.simulated_fraction and not any(job.labels.values()):
-        return  # a reader of CTPA that learns from simulated clots alone
-    if not any(labels):
+    if not any(job.labels[patient] and reader in job.phases(patient) for patient in job.training):
         held = job.variant == "annotate" and any(job.labels[patient] for patient in job.validation)
         more = " With annotate.folds: 1 one network learns from all of them, and nothing measures it." if held else ""
         raise CpmnError(
@@ -223,7 +220,7 @@ def _with_clots(subjects: list[Subject]) -> list[Subject]:
             logger.warning("patient %s has PE but no clot inside the crop: it is left out of training", subject.patient)
         else:
             kept.append(subject)
-    if any(subject.label for subject in subjects) and not any(subject.label for subject in kept):
+    if not any(subject.label for subject in kept):
         raise CpmnError("no PE patient has a clot inside the crop. Look at the crops and at the propagated labels.")
     return kept
 

@@ -57,17 +57,6 @@ def test_nothing_to_read_or_nobody_to_learn_from_trains_nothing():
     nothing = {"teachers": [], "read": [], "folds": []}
     assert readers(cohort(3, 0, 3), (), 2, 0) == nothing
     assert readers(cohort(0, 2, 3), (), 2, 0) == nothing
-    assert readers(cohort(0, 2, 0), (), 2, 0, simulate=True) == nothing
-
-
-def test_simulated_clots_teach_where_nobody_is_outlined():
-    found = readers(cohort(0, 2, 3), ("n1",), 2, 0, simulate=True)
-    assert found == {
-        "teachers": ["n0", "n2"],
-        "read": ["r0", "r1"],
-        "folds": [{"train": ["n0", "n2"], "held": []}],
-    }
-    assert readers(cohort(2, 2, 3), (), 2, 0, simulate=True) == readers(cohort(2, 2, 3), (), 2, 0)
 
 
 def test_public_ctpas_teach_a_hospital_without_masks():

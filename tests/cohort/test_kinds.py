@@ -70,12 +70,9 @@ def test_a_cohort_without_any_outline_is_told_what_to_do():
     require_outlines([patient("n", 0, **PAIR)])
 
 
-def test_simulated_clots_need_a_pair_to_outline_and_a_ctpa_without_pe():
-    pair, clean = patient("p", **PAIR), patient("n", 0, ctpa="c")
-    require_outlines([pair, clean], simulate=True)
-    with pytest.raises(CpmnError, match=r"Or set annotate\.nobody_outlined: simulate"):
-        require_outlines([pair, clean])
-    with pytest.raises(CpmnError, match="is simulate, but there is no CTPA without PE to simulate clots in"):
-        require_outlines([pair, patient("n", 0, nct="n")], simulate=True)
-    with pytest.raises(CpmnError, match="is simulate, but there is no pair with PE for annotate to outline"):
-        require_outlines([patient("p", nct="n"), patient("q", ctpa="c"), clean], simulate=True)
+def test_simulated_emboli_need_an_nct_without_pe():
+    pair = patient("p", **PAIR)
+    require_outlines([pair, patient("n", 0, nct="n")], simulated=True)
+    for others in ([patient("n", 0, nct="n")], [patient("n", 0, ctpa="c")]):
+        with pytest.raises(CpmnError, match=r"Or learn from simulated emboli.*train\.sampling\.simulated_fraction"):
+            require_outlines([pair, *others], simulated=others[0].nct is None)

@@ -95,17 +95,6 @@ def test_the_networks_are_measured_on_whom_they_did_not_see(mixed):
     assert {one.name for one in outline.parent.iterdir()} > {"embolus.nii.gz", "embolus.dcm", "picture.png"}
 
 
-def test_without_any_outline_simulated_clots_teach_if_that_is_asked_for(mixed):
-    project, kinds, config, _ = mixed
-    bare = [row | {"ctpa_mask": "", "nct_mask": ""} for row in kinds]
-    refused = project.snakemake("-n", config=(project.sheet(bare), *config[1:]))
-    planned = project.planned(config=(project.sheet(bare), config[1].replace("{", "{nobody_outlined: simulate, ", 1)))
-    project.sheet(kinds)
-    assert "Or set annotate.nobody_outlined: simulate" in refused.stdout
-    pairs = [row for row in bare if row["label"] == "1" and row["ctpa"] and row["nct"]]
-    assert (planned["annotate_train"], planned["annotate"]) == (1, len(pairs))
-
-
 def test_a_corrected_outline_runs_one_patient_again(mixed):
     project, kinds, config, _ = mixed
     (reported,) = [row for row in kinds if row["label"] == "1" and row["ctpa"] and row["nct"] and not row["ctpa_mask"]]

@@ -207,23 +207,14 @@ def vessels_of(wildcards):
     return as_parameters(patient_of(wildcards), include={"vessels"})["vessels"]
 
 
-# Outlines that a person corrected teach no network of `annotate`, or each correction would read everybody again.
-CORRECTED = [
-    name
-    for name, patient in COHORT.items()
-    if patient.ctpa_mask and Path(f"results/annotate/{name}/annotate.json").exists()
-]
-USING = CONFIG.train.unannotated == "use"
-SIMULATING = USING and CONFIG.annotate.nobody_outlined == "simulate"
-
-
 def splits_or_reason():
     """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
+    simulated = CONFIG.train.sampling.simulated_fraction > 0
     try:
-        require_outlines(COHORT.values(), SIMULATING)
+        require_outlines(COHORT.values(), simulated)
         found = split_cohort(list(COHORT.values()), CONFIG.train)
-        nobody = {*teaching_nobody(found), *CORRECTED}
-        require_outlines([patient for name, patient in COHORT.items() if name not in nobody], SIMULATING)
+        taught = [patient for name, patient in COHORT.items() if name not in teaching_nobody(found)]
+        require_outlines(taught, simulated)
         for fold in found["folds"]:
             require_patients([*fold["train"], *fold["validation"]], {}, CONFIG.min_patients)
         return found, ""
@@ -237,12 +228,18 @@ SCORED = list(
     dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])
 )
 # Who teaches the networks of `annotate`, and whom they outline.
+USING = CONFIG.train.unannotated == "use"
+# Outlines that a person corrected teach no network, or each correction would read everybody again.
+CORRECTED = [
+    name
+    for name, patient in COHORT.items()
+    if patient.ctpa_mask and Path(f"results/annotate/{name}/annotate.json").exists()
+]
 READERS = readers(
     list(COHORT.values()) if USING else [],
     [*teaching_nobody(SPLITS or {}), *CORRECTED],
     CONFIG.annotate.folds,
     CONFIG.annotate.seed,
-    SIMULATING,
 )
 if workflow.is_main_process and CONFIG.cohort is not None:
     or_stop(require_references, [COHORT[name] for name in SCORED if not expected(COHORT[name].nct_truth)])

@@ -25,6 +25,5 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
             own = [models[number] for number in networks]
             rows.append(measure_patient(name, asked.labels[name], crops, own, config))
     write_table(out.patients, MEASURED, rows)
-    outlined = sum(asked.labels[name] for name in asked.readers["teachers"])
-    write_json(out.metrics, summarise(rows) | {"networks": len(folds), "outlined": outlined})
+    write_json(out.metrics, summarise(rows) | {"networks": len(folds)})
     write_worklist([Path(path).parent for path in snakemake.input.records], Path(out.worklist))
