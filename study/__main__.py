@@ -1,7 +1,8 @@
 """`python -m study`: write the tables of the pages; `figure`: draw their plots; `track`: write the curve of pairs
 without masks into the MLflow of --uri; of a finished run, by the folder RESULTS, `pictures`: draw its clots, `keep`:
-add its readings to the kept tables, `own`: outline the pairs without an outline as its network reads their NCT, `read`:
-let it read the patients of `few`, once, `outlines`: measure whom it outlined."""
+add its readings to the kept tables, `own`: outline the pairs without an outline as its network reads their NCT, `rule`:
+outline them by a rule of thumb on their CTPA, `read`: let it read the patients of `few`, once, `outlines`: measure whom
+it outlined."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument(
         "--into",
         type=Path,
-        help="with keep, own, read, outlines: folder of what is made; track: whose tables are written",
+        help="with keep, own, rule, read, outlines: folder of what is made; track: whose tables are written",
     )
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="with track: the MLflow store or server")
     options = parser.parse_args()
@@ -71,6 +72,13 @@ def _own(options: argparse.Namespace) -> None:
         print(f"{patient}: {pieces} pieces")
 
 
+def _rule(options: argparse.Namespace) -> None:
+    from study.rule import outline_by_rule
+
+    for patient, pieces in outline_by_rule(options.results, options.into or RESULTS, _settings()).items():
+        print(f"{patient}: {pieces} pieces")
+
+
 def _read(options: argparse.Namespace) -> None:
     from study.scores import read_once
 
@@ -98,6 +106,7 @@ COMMANDS = {
     "pictures": _pictures,
     "keep": _keep,
     "own": _own,
+    "rule": _rule,
     "read": _read,
     "outlines": _outlines,
 }

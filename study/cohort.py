@@ -28,6 +28,8 @@ SECTIONS = {
     "annotate": ("annotate", "convert", "crop"),
 }
 """Sections of the configuration that a stage reads, where that is not the one of its name."""
+RULE = "rule"
+"""Who outlined on the CTPA by `study.rule`."""
 MASKS = "masks.json"
 """File beside the sheet: which outlines its training patients have."""
 Row = dict[str, str]
@@ -63,8 +65,9 @@ class Protocol(Section):
     )
     own: Path | None = Field(
         default=None,
-        description="Folder of outlines by patient on the NCT, for pairs that nobody outlined: the control in which a "
-        "network teaches itself. null: the label alone is known of them, or what `annotate` reads.",
+        description="Folder of outlines by patient, for pairs that nobody outlined: controls of `annotate`, on the "
+        "NCT by a network that teaches itself, or on the CTPA by a rule of thumb. null: the label alone is known of "
+        "them, or what `annotate` reads.",
     )
     batch: int = Field(ge=1, description="Patients that one process makes or preprocesses.")
     parts: dict[Difficulty, dict[str, Part]]
@@ -162,24 +165,25 @@ def _part_rows(protocol: Protocol, part: str) -> list[Row]:
     if protocol.own is None or part not in TRAINING:
         return rows
     _require_masks_of(protocol, protocol.own)
-    return [row | _own_outline(row, protocol.own) for row in rows]
+    column = "ctpa_mask" if masks_of(protocol)["own"] == RULE else "nct_mask"
+    return [row | _own_outline(row, column, protocol.own) for row in rows]
 
 
 def _require_masks_of(protocol: Protocol, folder: Path) -> None:
-    """Raise CpmnError unless `folder` holds what `study own` wrote of a run with the same outlined patients."""
+    """Raise CpmnError unless `folder` holds what `study own` or `rule` wrote of a run with the same outlined."""
     record = folder / MASKS
     if not folder.is_absolute() or not record.is_file():  # Snakemake has changed into its --directory
-        raise CpmnError(f"own: {folder} is not the whole path of a folder that `python -m study own` wrote.")
+        raise CpmnError(f"own: {folder} is not the whole path of a folder that `python -m study own` or `rule` wrote.")
     made, wanted = read_json(record), {"outlined": protocol.outlined, "draw": protocol.draw}
     if any(made[key] != value for key, value in wanted.items()):
         raise CpmnError(f"own: {folder} was made for {made}, and this run is {wanted}.")
 
 
-def _own_outline(row: Row, folder: Path) -> Row:
+def _own_outline(row: Row, column: str, folder: Path) -> Row:
     """The mask that lies in `folder` for a pair with PE that nobody outlined."""
     mask = folder / f"{row['patient_id']}.nii.gz"
     nobody = row["label"] == "1" and row["ctpa"] and not row["ctpa_mask"]
-    return {"nct_mask": str(mask)} if nobody and mask.exists() else {}
+    return {column: str(mask)} if nobody and mask.exists() else {}
 
 
 def _few_outlined(rows: list[Row], part: str, count: int, draw: int) -> list[Row]:

@@ -1,7 +1,7 @@
 """Pairs without masks: who outlines the pairs that nobody outlined, and what a network makes of it (docs/protocol.md).
 
 The tables in `results/few` are read. There a variant is `annotate-k4`, and the draw of the 4 outlined patients is its
-seed; `nct_only` are the trainings with all outlines. Those on hard negatives too end in `-hard`.
+seed; `nct_only` are the trainings with all outlines. How they were trained stands in the ending: `HARD` and below.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from cpmn.scoring.metrics import Estimate
+from study.cohort import RULE
 from study.comparison import PRIMARY, variants
 from study.tables import RESULTS, patients_tested, read, where
 from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
@@ -21,12 +22,18 @@ ALL = "nct_only"
 HARD = "hard"
 """Ending of the names of trainings on hard negatives too."""
 STAY = "stay"
-"""Ending in our tables of trainings on hard negatives whose places stay; those with `HARD` dropped them."""
+"""Ending of trainings on hard negatives whose places stay; those with `HARD` dropped them."""
+LARGE = "large"
+"""Ending of trainings whose places stay and whose simulated clots are as large as clots, as all of today."""
+PLAIN = f"{LARGE}-plain"
+"""Ending of trainings of today without hard negatives. No table holds any."""
 FEWEST = 4
 """Outlined patients at which the primary endpoint is asked."""
 TEACHER = "annotate"
 TEACHER_HARD = f"{TEACHER}_{HARD}"
 """`annotate` whose own network was trained on hard negatives too."""
+TEACHER_SIMULATED = f"{TEACHER}_simulated"
+"""The same, whose network saw no clots but simulated ones: a switch that was tried (commit 3e1be77) and dropped."""
 JOINT = "joint"
 NAMES = {
     "label_alone": "A: the yes or no alone",
@@ -34,6 +41,8 @@ NAMES = {
     "own": "B: what A's network outlines on their NCT",
     TEACHER: "C: what `annotate` outlines on their CTPA",
     TEACHER_HARD: "C+: the same, by a network with hard negatives and 6,000 steps",
+    TEACHER_SIMULATED: "S: the same, by a network that saw simulated clots alone",
+    RULE: "R: what a rule of thumb outlines on their CTPA",
     JOINT: "D: what the CTPA pathway reads while both learn",
     f"{JOINT}_shuffled": "D-shuffled: the yes or no alone, beside another patient's CTPA",
     ALL: "E: all outlined exactly",
@@ -66,24 +75,24 @@ class Point:
         return value_of(figure, self.readings)
 
 
-def variant_of(name: str, outlined: int, hard: bool = False) -> str:
-    """Variant in the tables: who outlined the others, how many are outlined exactly, and whether on hard negatives."""
-    return (name if name == ALL else f"{name}-k{outlined}") + f"-{HARD}" * hard
+def variant_of(name: str, outlined: int, ending: str = "") -> str:
+    """Variant in the tables: who outlined the others, how many are outlined exactly, and the `ending` or none."""
+    return (name if name == ALL else f"{name}-k{outlined}") + (f"-{ending}" if ending else "")
 
 
-def figures(outlined: int, hard: bool = False, folder: Path = FEW) -> list[Cells]:
+def figures(outlined: int, ending: str = "", folder: Path = FEW) -> list[Cells]:
     """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
     rows, patients = [], patients_tested(PRIMARY, folder)
-    for name, readings in _of(outlined, hard, folder).items():
+    for name, readings in _of(outlined, ending, folder).items():
         values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
-        marks = _false_ml(patients, variant_of(name, outlined, hard), readings.seeds)
+        marks = _false_ml(patients, variant_of(name, outlined, ending), readings.seeds)
         rows.append([NAMES[name], str(len(readings.seeds)), *values, marks])
     return rows
 
 
-def differences(outlined: int, hard: bool = False, folder: Path = FEW, teacher: str = TEACHER) -> list[Cells]:
+def differences(outlined: int, ending: str = "", folder: Path = FEW, teacher: str = TEACHER) -> list[Cells]:
     """The `teacher`'s pupil minus each other, a row each: name and the cells of `_minus`."""
-    return _minus_each(_of(outlined, hard, folder), outlined, teacher)
+    return _minus_each(_of(outlined, ending, folder), outlined, teacher)
 
 
 def plus_differences(folder: Path = FEW) -> list[Cells]:
@@ -92,7 +101,7 @@ def plus_differences(folder: Path = FEW) -> list[Cells]:
     Without any outline of one's own also minus the yes or no of patients of whom `GOAL` are outlined.
     """
     every, rows = variants(PRIMARY, folder), []
-    found = {outlined: _named(every, outlined, hard=True) for outlined in KS}
+    found = {outlined: _named(every, outlined, HARD) for outlined in KS}
     for outlined, trained in found.items():
         if TEACHER_HARD in trained:
             rows += [[str(outlined), *cells] for cells in _minus_each(trained, outlined, TEACHER_HARD)]
@@ -103,32 +112,45 @@ def plus_differences(folder: Path = FEW) -> list[Cells]:
     return rows
 
 
-def hard_gains(outlined: int, folder: Path = FEW) -> list[Cells]:
-    """A row for each that was trained with and without hard negatives, of draws or seeds that both have.
+def large_differences(folder: Path = FEW) -> list[Cells]:
+    """Of trainings of today each minus those before it in `NAMES` and minus E, by number of outlines.
 
-    With minus without as in `differences`, then the mL marked in a patient without PE, from without to with.
+    Without any outline also minus the yes or no where `GOAL` are outlined, whose simulated clots are small.
     """
-    plain, hard = (_of(outlined, either, folder) for either in (False, True))
-    rows, patients = [], patients_tested(PRIMARY, folder)
-    for name in [name for name in hard if name in plain]:
-        both = of_common_seeds(hard[name], plain[name])
-        marks = [_false_ml(patients, variant_of(name, outlined, either), both[0].seeds) for either in (False, True)]
-        rows.append([letter(name), *_minus(*both, shared=True), " to ".join(marks)])
+    every, rows = variants(PRIMARY, folder), []
+    goal = every.get(variant_of("label_alone", GOAL, HARD))
+    for outlined in KS:
+        trained = _named(every, outlined, LARGE)
+        names = [name for name in trained if name != ALL]
+        for place, name in enumerate(names):
+            others = {one: trained[one] for one in (*names[: place + 1], ALL) if one in trained}
+            rows += [[str(outlined), letter(name), *cells] for cells in _minus_each(others, outlined, name)]
+            if goal and not outlined:
+                named = f"{letter('label_alone')} with {GOAL} outlines, small simulated clots"
+                rows.append([str(outlined), letter(name), named, *_minus(trained[name], goal, shared=False)])
     return rows
 
 
-def stay_gains(folder: Path = FEW) -> list[Cells]:
-    """Of trainings whose hard negatives stay: minus those that drop them, by number of outlines and network, of draws
-    that both have, as in `hard_gains`; then C+ minus E where they stay in both."""
+def gains(before: str, after: str, folder: Path = FEW) -> list[Cells]:
+    """A row for each number of outlines and network that was trained with both endings, of draws or seeds in common.
+
+    With `after` minus with `before` as in `differences`, then the mL marked in a patient without PE, from that to this.
+    """
     every, patients, rows = variants(PRIMARY, folder), patients_tested(PRIMARY, folder), []
     for outlined in (*KS, OUTLINES):
         for name in NAMES:
-            old, new = variant_of(name, outlined, hard=True), f"{variant_of(name, outlined)}-{STAY}"
+            old, new = (variant_of(name, outlined, ending) for ending in (before, after))
             if (name == ALL) == (outlined == OUTLINES) and old in every and new in every:
                 both = of_common_seeds(every[new], every[old])
                 marks = [_false_ml(patients, variant, both[0].seeds) for variant in (old, new)]
                 rows.append([str(outlined), letter(name), *_minus(*both, shared=True), " to ".join(marks)])
-    pupils, limit = every.get(f"{variant_of(TEACHER_HARD, GOAL)}-{STAY}"), every.get(f"{ALL}-{STAY}")
+    return rows
+
+
+def stay_gains(folder: Path = FEW) -> list[Cells]:
+    """What it brings that hard negatives stay, as in `gains`; then C+ minus E where they stay in both."""
+    every, rows = variants(PRIMARY, folder), gains(HARD, STAY, folder)
+    pupils, limit = every.get(variant_of(TEACHER_HARD, GOAL, STAY)), every.get(variant_of(ALL, OUTLINES, STAY))
     if pupils and limit:
         rows.append([str(GOAL), "C+ minus E, both stay", *_minus(pupils, limit, shared=False), ""])
     return rows
@@ -166,12 +188,12 @@ def letter(name: str) -> str:
     return NAMES[name].partition(":")[0]
 
 
-def won_back(figure: Figure, outlined: int, hard: bool = False, folder: Path = FEW, teacher: str = TEACHER) -> float:
+def won_back(figure: Figure, outlined: int, ending: str = "", folder: Path = FEW, teacher: str = TEACHER) -> float:
     """Share of the gap between the label alone and all outlines that the `teacher` closes; 1 is all of it.
 
     Of draws that the label alone has too.
     """
-    found = _of(outlined, hard, folder)
+    found = _of(outlined, ending, folder)
     taught, alone = of_common_seeds(found[teacher], found["label_alone"])
     low, middle, high = (float(figure(one)) for one in (alone, taught, found[ALL]))
     return (middle - low) / (high - low)
@@ -189,14 +211,14 @@ def together(point: Point) -> str:
     return with_interval(value_of(auc, replace(found, seeds=(0,), pe=pe, normal=normal, dice=overlap)))
 
 
-def curve(hard: bool = True, folder: Path = FEW) -> dict[str, list[Point]]:
+def curve(ending: str = LARGE, folder: Path = FEW) -> dict[str, list[Point]]:
     """Points of each that was trained, by name, from few outlines to all of them."""
     every, patients = variants(PRIMARY, folder), patients_tested(PRIMARY, folder)
     found: dict[str, list[Point]] = {name: [] for name in NAMES}
     for outlined in (*KS, OUTLINES):
-        for name, readings in _named(every, outlined, hard).items():
+        for name, readings in _named(every, outlined, ending).items():
             if (name == ALL) == (outlined == OUTLINES):
-                false_ml = _false_ml(patients, variant_of(name, outlined, hard), readings.seeds)
+                false_ml = _false_ml(patients, variant_of(name, outlined, ending), readings.seeds)
                 found[name].append(Point(outlined, readings, false_ml))
     return {name: points for name, points in found.items() if points}
 
@@ -228,11 +250,11 @@ def _dice(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f}"
 
 
-def _of(outlined: int, hard: bool, folder: Path) -> dict[str, Readings]:
-    return _named(variants(PRIMARY, folder), outlined, hard)
+def _of(outlined: int, ending: str, folder: Path) -> dict[str, Readings]:
+    return _named(variants(PRIMARY, folder), outlined, ending)
 
 
-def _named(found: Mapping[str, Readings], outlined: int, hard: bool) -> dict[str, Readings]:
+def _named(found: Mapping[str, Readings], outlined: int, ending: str) -> dict[str, Readings]:
     """Of the readings by variant those with so many outlines, by name in the order of `NAMES`."""
-    keys = {name: variant_of(name, outlined, hard) for name in NAMES}
+    keys = {name: variant_of(name, outlined, ending) for name in NAMES}
     return {name: found[key] for name, key in keys.items() if key in found}

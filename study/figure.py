@@ -29,6 +29,9 @@ LINES = {
     "own": ("#1f6f8b", "^"),
     "annotate": ("#d9a441", "v"),
     "annotate_hard": ("#b3123c", "o"),
+    "annotate_simulated": ("#b3123c", "P"),
+    "rule": ("#7a4fa3", "X"),
+    "label_alone_long": ("#9a9ea6", "s"),
     ALL: ("black", "D"),
 }
 """Colour and marker of each."""
@@ -61,7 +64,7 @@ def draw_forest(path: Path) -> None:
 
 
 def draw_curve(path: Path, folder: Path = FEW) -> None:
-    """Draw AUC and Dice by the number of outlined patients as PNG, trainings on hard negatives; 95 % intervals."""
+    """Draw AUC and Dice by the number of outlined patients as PNG, trainings of today; 95 % intervals."""
     figure, lines = Figure(figsize=(9, 4.2), layout="constrained"), curve(folder=folder)
     for axes, what, words in zip(figure.subplots(1, 2), (auc, dice), ("patient AUC", "Dice"), strict=True):
         for place, (name, points) in enumerate(lines.items()):

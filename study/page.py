@@ -13,11 +13,14 @@ from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
 from study.few import (
     FEWEST,
+    HARD,
     JOINT,
+    LARGE,
     curve,
     differences,
     figures,
-    hard_gains,
+    gains,
+    large_differences,
     letter,
     outlines,
     plus_differences,
@@ -133,12 +136,12 @@ def few_joint_differences_table() -> Lines:
 
 def few_hard_table() -> Lines:
     """The same of trainings on hard negatives too."""
-    yield from markdown(FEW_HEADS, figures(FEWEST, hard=True))
+    yield from markdown(FEW_HEADS, figures(FEWEST, HARD))
 
 
 def few_hard_differences_table() -> Lines:
     """`annotate` minus its controls, all trained on hard negatives too."""
-    yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST, hard=True))
+    yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST, HARD))
 
 
 def few_plus_differences_table() -> Lines:
@@ -146,15 +149,29 @@ def few_plus_differences_table() -> Lines:
     yield from markdown(("outlined", "C+ minus", *FEW_DIFFERENCES), plus_differences())
 
 
+def few_large_differences_table() -> Lines:
+    """Networks of today minus each other."""
+    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), large_differences())
+
+
 def curve_table() -> Lines:
-    """AUC and Dice by the number of outlines, trainings on hard negatives."""
+    """AUC and Dice by the number of outlines, trainings of today."""
+    yield from _curve_table(LARGE)
+
+
+def curve_hard_table() -> Lines:
+    """The same of trainings with small simulated clots, whose hard negatives were dropped."""
+    yield from _curve_table(HARD)
+
+
+def _curve_table(ending: str) -> Lines:
     heads = ["outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal"]
     rows = [
         [
             *(str(point.outlined), letter(name), str(point.trainings)),
             *(with_interval(point.of(auc)), together(point), with_interval(point.of(dice)), point.false_ml),
         ]
-        for name, points in curve().items()
+        for name, points in curve(ending).items()
         for point in points
     ]
     yield from markdown(heads, sorted(rows, key=lambda row: (int(row[0]), row[1])))
@@ -162,14 +179,21 @@ def curve_table() -> Lines:
 
 def hard_gains_table() -> Lines:
     """What hard negatives bring to each."""
-    heads = ["with minus without hard negatives", *FEW_DIFFERENCES, "mL marked in a normal"]
-    yield from markdown(heads, hard_gains(FEWEST))
+    yield from markdown(_gains("with minus without hard negatives"), gains("", HARD))
 
 
 def stay_gains_table() -> Lines:
     """What it brings that places stay."""
-    heads = ["outlined", "stay minus dropped", *FEW_DIFFERENCES, "mL marked in a normal"]
-    yield from markdown(heads, stay_gains())
+    yield from markdown(_gains("stay minus dropped"), stay_gains())
+
+
+def large_gains_table() -> Lines:
+    """What larger simulated clots and places that stay bring together."""
+    yield from markdown(_gains("large and stay minus small and dropped"), gains(HARD, LARGE))
+
+
+def _gains(what: str) -> list[str]:
+    return ["outlined", what, *FEW_DIFFERENCES, "mL marked in a normal"]
 
 
 def outlines_table() -> Lines:
@@ -195,6 +219,9 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "outlines": outlines_table,
         "hard-gains": hard_gains_table,
         "stay-gains": stay_gains_table,
+        "large-gains": large_gains_table,
+        "curve-hard": curve_hard_table,
+        "few-large-differences": few_large_differences_table,
         "others": others_table,
         "few": few_table,
         "few-differences": few_differences_table,

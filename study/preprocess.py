@@ -38,7 +38,7 @@ TEACHING = ("annotate/crop",)
 READING = ("annotate", "propagate", "crop")
 """Stages of those whom these networks outline."""
 CARRYING = ("propagate", "crop")
-"""Stages of those whom a network that reads NCT has outlined."""
+"""Stages of those whom a network that reads NCT has outlined, or nobody at all."""
 
 
 def stages_of(patient: Patient) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def preprocess_patient(patient: Patient, results: Path, config: Config, stages: 
 
     A patient that a stage cannot process is excluded, or raises CpmnError, by `config.on_bad_patient`.
     """
-    chain = tuple(dict.fromkeys((*stages_of(patient), *(READING if is_reported(patient) else CARRYING))))
+    chain = tuple(dict.fromkeys((*stages_of(patient), *stages)))
     for stage, files in products_of(patient, results, stages).items():
         before = ("convert",) if stage in TEACHING else chain[: chain.index(stage)]
         run_patient_stage(
@@ -134,7 +134,7 @@ def _propagate(patient: Patient, results: Path, config: Config) -> None:
         warp=registered / "warp.nii.gz" if patient.ctpa else None,
         output=results / "propagate" / patient.patient_id / "embolus.nii.gz",
         config=config.propagate,
-        annotated=annotated if is_reported(patient) and patient.ctpa else None,
+        annotated=annotated if is_reported(patient) and annotated.exists() else None,
     )
 
 

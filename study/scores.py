@@ -22,8 +22,8 @@ from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.model.plan import PLAN_FILE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
-from study.cohort import MASKS, part_of, phantom_name
-from study.few import ALL, HARD, OUTLINERS, TEACHER, TEACHER_HARD, variant_of
+from study.cohort import MASKS, RULE, part_of, phantom_name
+from study.few import ALL, HARD, LARGE, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, variant_of
 from study.tables import PATIENTS, kept, stacked, write
 
 PART = "few"
@@ -65,17 +65,25 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     """
     masks = read_json(results.parent / MASKS)
     variant, _, seed = variant.partition("-s")
-    plain, hard = variant.removesuffix(f"_{HARD}"), variant.endswith(f"_{HARD}")
+    plain, ending = variant.removesuffix(f"_{HARD}"), LARGE if variant.endswith(f"_{HARD}") else PLAIN
     if masks["outlined"] is None:
-        return variant_of(plain, 0, hard) if plain == ALL else variant, int(seed or 0)
-    if masks["own"] not in (None, variant):
+        return variant_of(plain, 0, ending) if plain == ALL else variant, int(seed or 0)
+    if masks["own"] not in (None, RULE if plain == ALL else variant):
         raise CpmnError(f"{variant} learnt from the outlines of {masks['own']}: only {masks['own']} may be read here.")
-    by = "own" if masks["own"] else _teacher(results) if plain == ALL else plain
-    return variant_of(by, masks["outlined"], hard), masks["draw"]
+    by = _outliner(masks, results) if masks["own"] or plain == ALL else plain
+    return variant_of(by, masks["outlined"], ending), masks["draw"]
 
 
-def _teacher(results: Path) -> str:
-    """Who outlined: `annotate`, by what its network was trained on."""
+def _outliner(masks: dict[str, Any], results: Path) -> str:
+    """Who outlined: a network that teaches itself, the rule of thumb or `annotate`, by what its network learnt from."""
+    if masks["own"] == RULE:
+        if (results / "annotate/fold-0").exists():
+            raise CpmnError(
+                "the rule found nothing in some pairs, and annotate outlined them: not all outlines are its."
+            )
+        return RULE
+    if masks["own"]:
+        return "own"
     trained = read_json(results / "annotate/fold-0" / PLAN_FILE)["config"]
     return TEACHER_HARD if trained["sampling"].get("hard_fraction") else TEACHER
 
@@ -108,12 +116,12 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     is outlined on the CTPA (on the NCT where nothing is outlined there) that is clot, of all patients' volume.
     """
     masks = read_json(results.parent / MASKS)
-    rows = [
-        _outline(p, results, bool(masks["own"])) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)
-    ]
+    by = _outliner(masks, results)
+    rows = [_outline(p, results, by) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
     rows = [row for row in rows if row]
-    by = f"own-{HARD}" if str(masks["own"]).endswith(HARD) else "own" if masks["own"] else _teacher(results)
-    found = {"by": by, "outlined": masks["outlined"], "draw": masks["draw"]}
+    hard = by == "own" and masks["own"].endswith(HARD)
+    drawn_by = by if by == RULE else f"{by}-{HARD}-{LARGE}" if hard else f"{by}-{LARGE}"
+    found = {"by": drawn_by, "outlined": masks["outlined"], "draw": masks["draw"]}
     outlined, clot = (sum(row.pop(name) for row in rows) for name in ("outlined_ml", "clot_ml"))
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
     found["right"] = round(float(clot / outlined), 4) if outlined else None
@@ -123,20 +131,22 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
 
 
 def _unoutlined(patient: Patient) -> bool:
-    return bool(patient.label and patient.ctpa and not patient.ctpa_mask and part_of(patient.patient_id) == "train")
+    """Whether a training pair with PE has no outline of the phantom's, which lies beside its scans."""
+    exact = patient.ctpa and patient.ctpa_mask and patient.ctpa_mask.parent == patient.ctpa.parent
+    return bool(patient.label and patient.ctpa and not exact and part_of(patient.patient_id) == "train")
 
 
-def _outline(patient: Patient, results: Path, own: bool) -> dict[str, float]:
+def _outline(patient: Patient, results: Path, by: str) -> dict[str, float]:
     name = patient.patient_id
-    if (own and is_reported(patient)) or exclusions([name], results):
+    if (by == "own" and is_reported(patient)) or exclusions([name], results):
         return {}
     assert patient.ctpa is not None
     truth = patient.ctpa.parent
     carried = results / "propagate" / name / "embolus.nii.gz", truth / "nct_truth.nii.gz"
     found = {"dice_nct": _dice(*carried)}
     drawn = carried
-    if not own:
-        drawn = results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz"
+    if by != "own":
+        drawn = patient.ctpa_mask or results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz"
         found["dice_ctpa"] = _dice(*drawn)
     return found | _volumes(*drawn)
 

@@ -145,12 +145,21 @@ def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlin
     assert rows["train-002"]["ctpa_mask"]
 
 
+def test_what_the_rule_outlined_is_a_mask_on_the_ctpa(tmp_path):
+    write_json(tmp_path / MASKS, {"outlined": 0, "draw": 0, "own": None, "by": "rule"})
+    (tmp_path / "train-010.nii.gz").touch()
+    rows = sheet_rows(protocol(outlined=0, draw=0, own=tmp_path))
+    drawn = [(row["patient_id"], row["ctpa_mask"]) for row in rows if row["ctpa_mask"]]
+    assert drawn == [("train-010", str(tmp_path / "train-010.nii.gz"))]
+    assert not any(row["nct_mask"] for row in rows if row["ctpa"])
+
+
 @pytest.mark.parametrize(
     ("draw", "folder", "message"),
     [
         (1, "{}", r"was made for \{'outlined': 4, 'draw': 0, 'own': None, 'by': 'label_alone'\}, and this run is"),
-        (0, "{}/nowhere", "is not the whole path of a folder that `python -m study own` wrote"),
-        (0, "masks", "is not the whole path of a folder that `python -m study own` wrote"),
+        (0, "{}/nowhere", "is not the whole path of a folder that `python -m study own` or `rule` wrote"),
+        (0, "masks", "is not the whole path of a folder that `python -m study own` or `rule` wrote"),
     ],
 )
 def test_masks_of_another_draw_and_a_folder_that_is_none_are_refused(tmp_path, draw, folder, message):

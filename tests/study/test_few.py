@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import curve, differences, figures, hard_gains, plus_differences, stay_gains, together, won_back
+from study.few import (
+    curve,
+    differences,
+    figures,
+    gains,
+    large_differences,
+    plus_differences,
+    stay_gains,
+    together,
+    won_back,
+)
 from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
@@ -91,19 +101,19 @@ def test_the_share_that_is_won_back_is_of_draws_that_the_label_alone_has_too(tab
 
 def test_hard_negatives_are_held_against_the_same_without(tables):
     """B has all draws with and without them, E one training of each, C was not trained with them."""
-    found = {name: cells for name, *cells in hard_gains(4, tables)}
+    found = {name: cells for _, name, *cells in gains("", "hard", tables)}
     assert set(found) == {"B", "E"}
     assert [cell.split()[0] for cell in found["B"]] == ["3", "+0.167", "+0.167", "-0.050", "1.0"]
     assert found["B"][4] == "1.0 to 2.0"
     assert found["E"][2] == ""
-    assert [cells[0][0] for cells in figures(4, hard=True, folder=tables)] == ["B", "E"]
+    assert [cells[0][0] for cells in figures(4, "hard", folder=tables)] == ["B", "E"]
 
 
 def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
     """Draw 2, which gained nothing, is lost without them."""
     old = read(PATIENTS, tables)
     write(old.query("run != 'own-k4-s2'"), tables / PATIENTS)
-    found = {name: cells for name, *cells in hard_gains(4, tables)}
+    found = {name: cells for _, name, *cells in gains("", "hard", tables)}
     assert found["B"][1].split()[0] == "+0.250"
     assert found["B"][4] == "1.0 to 1.5"
 
@@ -112,7 +122,7 @@ def test_gains_with_all_outlines_are_of_seeds_that_both_have(tables):
     """Two more seeds with hard negatives, which read worse, have none without to be held against."""
     more = [rows("nct_only-hard", seed, 0.0, 0.1).assign(predicted_ml=9.0) for seed in (1, 2)]
     write(pd.concat([read(PATIENTS, tables), *more]), tables / PATIENTS)
-    found = {name: cells for name, *cells in hard_gains(4, tables)}
+    found = {name: cells for _, name, *cells in gains("", "hard", tables)}
     assert found["E"] == ["1 and 1", "+0.000", "", "+0.000", "1.0 to 1.0"]
 
 
@@ -133,12 +143,12 @@ def test_half_of_the_gap_is_won_back(tables):
 
 
 def test_the_curve_goes_from_few_outlines_to_all(tables):
-    found = curve(hard=False, folder=tables)
+    found = curve("", folder=tables)
     assert [point.outlined for point in found["annotate"]] == [4, 8]
     assert [point.outlined for point in found["nct_only"]] == [32]
     assert [point.trainings for point in found["own"]] == [3]
     assert [point.of(dice)["value"] for point in found["annotate"]] == pytest.approx([0.25, 0.4])
-    assert set(curve(folder=tables)) == {"own", "nct_only"}
+    assert set(curve("hard", tables)) == {"own", "nct_only"}
 
 
 def test_networks_together_are_read_by_their_mean(tables):
@@ -147,7 +157,7 @@ def test_networks_together_are_read_by_their_mean(tables):
     turned = half[1]["label"].eq(1)
     half[1].loc[turned, "score"] = 1 - half[1].loc[turned, "score"]
     write(pd.concat([read(PATIENTS, tables), *half]), tables / PATIENTS)
-    found = curve(folder=tables)
+    found = curve("hard", tables)
     (point,) = found["annotate_hard"]
     assert together(point).split()[0] == "1.000"
     assert not together(found["nct_only"][0])
@@ -159,10 +169,25 @@ def test_outlines_from_elsewhere_are_held_against_the_yes_or_no_where_eight_are_
     more = [rows("annotate_hard-k0-hard", draw, 0.75, 0.3) for draw in (0, 2)]
     more += [rows("label_alone-k8-hard", draw, found, 0.1) for draw, found in enumerate((0.5, 0.25))]
     write(pd.concat([read(PATIENTS, tables), *more, rows("label_alone-k0-hard", 0, 0.5, 0.1)]), tables / PATIENTS)
-    found = plus_differences(tables)
+    found = plus_differences(folder=tables)
     assert [(row[0], row[1], row[2], row[3].split()[0]) for row in found] == [
         ("0", "A", "2 and 1", "+0.125"),
         ("0", "E", "2 and 1", "-0.125"),
         ("0", "A with 8 outlines", "2 and 2", "+0.188"),
     ]
     assert not any(row[4] for row in found)  # Student's t is of pairs
+
+
+def test_networks_of_today_are_held_against_those_before_them_and_all_outlines(tables):
+    """E is level with the best; the rule is ahead of the yes or no by a quarter of half of the pairs."""
+    made = [rows("label_alone-k0-large", 0, 0.5, 0.2), rows("rule-k0-large", 0, 0.75, 0.3)]
+    made += [rows("nct_only-large", 0, 1.0, 0.4), rows("label_alone-k8-hard", 0, 0.5, 0.2)]
+    write(pd.concat([read(PATIENTS, tables), *made]), tables / PATIENTS)
+    small = "A with 8 outlines, small simulated clots"
+    assert [(*row[:4], row[4].split()[0]) for row in large_differences(tables)] == [
+        ("0", "A", "E", "1 and 1", "-0.250"),
+        ("0", "A", small, "1 and 1", "+0.000"),
+        ("0", "R", "A", "1 and 1", "+0.125"),
+        ("0", "R", "E", "1 and 1", "-0.125"),
+        ("0", "R", small, "1 and 1", "+0.125"),
+    ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.few import FEWEST, TEACHER_HARD, won_back
+from study.few import FEWEST, HARD, TEACHER_HARD, won_back
 from study.page import DOCS, TABLES, filled, markdown
 from study.uncertainty import auc, dice
 
@@ -42,14 +42,14 @@ def test_every_decimal_of_the_result_stands_in_a_generated_table():
 def test_the_shares_that_c_wins_back_are_those_of_the_tables():
     """First without hard negatives, then with them."""
     written = re.findall(r"C wins back (\d+) % of the gap from A to E", "\n".join(prose(page("protocol.md"))))
-    assert written == [f"{100 * won_back(dice, FEWEST, hard):.0f}" for hard in (False, True)]
+    assert written == [f"{100 * won_back(dice, FEWEST, ending):.0f}" for ending in ("", HARD)]
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_shares_that_c_plus_wins_back_are_those_of_the_tables(name):
     sentence = r"C\+ (?:wins back|closes) (\d+) % of the gap from A to E in AUC and (\d+) % in Dice"
     (written,) = re.findall(sentence, "\n".join(prose(page(name))))
-    expected = [won_back(figure, FEWEST, hard=True, teacher=TEACHER_HARD) for figure in (auc, dice)]
+    expected = [won_back(figure, FEWEST, HARD, teacher=TEACHER_HARD) for figure in (auc, dice)]
     assert list(written) == [f"{100 * share:.0f}" for share in expected]
 
 

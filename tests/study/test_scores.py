@@ -21,14 +21,16 @@ def folder_of(tmp_path, teacher_hard=0.0, **masks):
     outlined."""
     write_json(tmp_path / MASKS, {"outlined": 4, "draw": 2, "own": None} | masks)
     plan = {"config": {"sampling": {"hard_fraction": teacher_hard}}}
-    write_json(tmp_path / "results/annotate/fold-0" / PLAN_FILE, plan)
+    if masks.get("own") != "rule":
+        write_json(tmp_path / "results/annotate/fold-0" / PLAN_FILE, plan)
     rows = [
         {"patient_id": "few-007", "nct": "few/nct", "label": 1, "split": "test"},
         {"patient_id": "few-008", "nct": "few/nct8", "label": 0, "split": "test"},
         {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "label": 1, "split": "train"},
         {"patient_id": "train-002", "nct": "b/nct", "ctpa": "b/ctpa", "label": 1, "split": "train"},
-        {"patient_id": "train-003", "nct": "c/nct", "ctpa": "c/ctpa", "ctpa_mask": "c/m", "label": 1, "split": "train"},
+        {"patient_id": "train-003", "nct": "c/nct", "ctpa": "c/ctpa", "ctpa_mask": "", "label": 1, "split": "train"},
     ]
+    rows[-1]["ctpa_mask"] = "c/ctpa_mask.nii.gz"
     write_table(tmp_path / "cohort.csv", ["patient_id", "ctpa", "nct", "ctpa_mask", "label", "split"], rows)
     for name, passed in (("few-007", True), ("few-008", False)):
         write_json(tmp_path / "results/crop" / name / "status.json", {"passed": passed})
@@ -38,15 +40,17 @@ def folder_of(tmp_path, teacher_hard=0.0, **masks):
 @pytest.mark.parametrize(
     ("variant", "masks", "name"),
     [
-        ("nct_only", {}, ("annotate-k4", 2)),
-        ("label_alone", {}, ("label_alone-k4", 2)),
-        ("label_alone", {"own": "label_alone"}, ("own-k4", 2)),
-        ("nct_only", {"outlined": None}, ("nct_only", 0)),
-        ("nct_only_hard", {}, ("annotate-k4-hard", 2)),
-        ("nct_only_hard", {"teacher_hard": 0.25}, ("annotate_hard-k4-hard", 2)),
-        ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-hard", 2)),
-        ("nct_only_hard", {"outlined": None}, ("nct_only-hard", 0)),
-        ("nct_only_hard-s2", {"outlined": None}, ("nct_only-hard", 2)),
+        ("nct_only", {}, ("annotate-k4-large-plain", 2)),
+        ("label_alone", {}, ("label_alone-k4-large-plain", 2)),
+        ("label_alone", {"own": "label_alone"}, ("own-k4-large-plain", 2)),
+        ("nct_only", {"own": "rule", "outlined": 0}, ("rule-k0-large-plain", 2)),
+        ("nct_only", {"outlined": None}, ("nct_only-large-plain", 0)),
+        ("nct_only_hard", {}, ("annotate-k4-large", 2)),
+        ("nct_only_hard", {"teacher_hard": 0.25}, ("annotate_hard-k4-large", 2)),
+        ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-large", 2)),
+        ("nct_only_hard", {"outlined": None}, ("nct_only-large", 0)),
+        ("label_alone_long_hard", {}, ("label_alone_long-k4-large", 2)),
+        ("nct_only_hard-s2", {"outlined": None}, ("nct_only-large", 2)),
     ],
 )
 def test_a_training_is_named_by_who_outlined_the_others(tmp_path, variant, masks, name):
@@ -59,14 +63,19 @@ def test_who_teaches_itself_learns_from_its_own_kind(tmp_path):
         named(results, "label_alone_hard")
 
 
+def test_who_learns_from_the_label_alone_learns_nothing_from_the_rule(tmp_path):
+    with pytest.raises(CpmnError, match="label_alone learnt from the outlines of rule"):
+        named(folder_of(tmp_path, own="rule"), "label_alone")
+
+
 def test_a_locked_cohort_is_read_once_but_for_those_excluded(tmp_path, monkeypatch):
     results, tables = folder_of(tmp_path), tmp_path / "tables"
     monkeypatch.setattr(scores, "load_folds", lambda *_: {})
     monkeypatch.setattr(scores, "_row", lambda patient, *_: {"patient_id": patient.patient_id, "label": patient.label})
     for variant in ("nct_only", "label_alone"):
         assert read_once(results, variant, load_config({}), tables) == (1, 1)
-    assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-s2", "label_alone-k4-s2"]
-    with pytest.raises(CpmnError, match=r"holds label_alone-k4, draw 2: a locked cohort is read once"):
+    assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-large-plain-s2", "label_alone-k4-large-plain-s2"]
+    with pytest.raises(CpmnError, match=r"holds label_alone-k4-large-plain, draw 2: a locked cohort is read once"):
         read_once(results, "label_alone", load_config({}), tables)
 
 
@@ -74,6 +83,25 @@ def outline(path, voxels: int):
     values = np.zeros((1, 1, 8), np.uint8)
     values[..., :voxels] = 1
     write_image(sitk.GetImageFromArray(values), path)
+
+
+def test_outlines_of_annotate_beside_the_rule_are_not_the_rule_s(tmp_path):
+    results = folder_of(tmp_path, own="rule", outlined=0)
+    (results / "annotate/fold-0").mkdir(parents=True)
+    with pytest.raises(CpmnError, match="the rule found nothing in some pairs, and annotate outlined them"):
+        named(results, "nct_only")
+
+
+def test_outlines_of_the_rule_are_held_against_the_truth_where_the_sheet_names_them(tmp_path):
+    results = folder_of(tmp_path, own="rule", outlined=0)
+    row = {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "ctpa_mask": "rule/train-001.nii.gz"}
+    write_table(tmp_path / "cohort.csv", [*row, "label", "split"], [row | {"label": 1, "split": "train"}])
+    for path, voxels in (("rule/train-001.nii.gz", 8), ("a/ctpa_mask.nii.gz", 4), ("a/nct_truth.nii.gz", 4)):
+        outline(tmp_path / path, voxels)
+    outline(results / "propagate/train-001/embolus.nii.gz", 4)
+    write_json(results / "crop/train-001/status.json", {"passed": True})
+    found = measure_outlines(results, tmp_path / "tables")
+    assert (found["by"], found["patients"], found["right"], found["dice_nct"]) == ("rule", 1, 0.5, 1.0)
 
 
 def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path):

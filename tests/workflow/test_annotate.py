@@ -95,6 +95,17 @@ def test_the_networks_are_measured_on_whom_they_did_not_see(mixed):
     assert {one.name for one in outline.parent.iterdir()} > {"embolus.nii.gz", "embolus.dcm", "picture.png"}
 
 
+def test_without_any_outline_simulated_emboli_teach_if_that_is_asked_for(mixed):
+    project, kinds, config, _ = mixed
+    bare = project.sheet([row | {"ctpa_mask": "", "nct_mask": ""} for row in kinds])
+    refused = project.snakemake(config=(bare, *config[1:]))
+    planned = project.planned(config=(bare, "train={variants: [cpmn], sampling: {simulated_fraction: 0.5}}"))
+    project.sheet(kinds)
+    assert "Or learn from simulated emboli" in refused.stdout
+    assert planned["annotate_train"] == planned["annotate"] == 0
+    assert planned["train"] == 1
+
+
 def test_a_corrected_outline_runs_one_patient_again(mixed):
     project, kinds, config, _ = mixed
     (reported,) = [row for row in kinds if row["label"] == "1" and row["ctpa"] and row["nct"] and not row["ctpa_mask"]]
