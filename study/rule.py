@@ -9,22 +9,17 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
-from tqdm import tqdm
 
 from cpmn.anatomy.lungbox import find_box
 from cpmn.anatomy.vessels import OPACIFIED_HU, SMOOTHING_VOXELS, closed_lungs
-from cpmn.cohort.kinds import is_reported
-from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import Config
 from cpmn.config.train import Spacing
-from cpmn.errors import CpmnError
-from cpmn.files import read_json, write_json
-from cpmn.job.status import exclusions
 from cpmn.scoring.lesions import components
-from cpmn.volume.box import crop_image, paste
-from cpmn.volume.images import image_like, read_image, write_image
+from cpmn.volume.box import crop_image
+from cpmn.volume.images import read_image
 from cpmn.volume.voxels import smoothed_inside
-from study.cohort import MASKS, RULE
+from study.cohort import RULE
+from study.own import write_outlines
 
 DENSE_HU = -30.0
 RIM_MM = 2.0  # partial volume of a wall looks like clot
@@ -35,28 +30,16 @@ SMALLEST_MM3, LARGEST_ML = 15.0, 20.0
 
 
 def outline_by_rule(results: Path, folder: Path, config: Config) -> dict[str, int]:
-    """Outline the pairs that nobody outlined on their converted CTPA; pieces by patient.
+    """Outline the pairs that nobody outlined on their converted CTPA, as `write_outlines`."""
 
-    Writes `folder`/PATIENT.nii.gz, piece ids on the native CTPA, of those with a hole. Patients that were excluded are
-    left out.
-
-    Raises CpmnError if the folder holds outlines already.
-    """
-    if (folder / MASKS).exists():
-        raise CpmnError(f"{folder} holds outlines already. Name another folder.")
-    reported = [p.patient_id for p in load_cohort(results.parent / "cohort.csv") if p.ctpa and is_reported(p)]
-    excluded, found = exclusions(reported, results), {}
-    for patient in tqdm([one for one in reported if one not in excluded], disable=None):
+    def draw(patient: str) -> tuple[np.ndarray, sitk.Image]:
         image = read_image(results / "convert" / patient / "ctpa.nii.gz")
         box, lungs, _ = find_box(image, config.crop)
         crop, lungs = crop_image(image, box), crop_image(lungs, box)
         hu, lung = (sitk.GetArrayFromImage(one) for one in (crop, lungs))
-        outline = holes(hu.astype(np.float32), lung > 0, crop.GetSpacing())
-        found[patient] = int(outline.max())
-        if outline.any():
-            write_image(paste(image_like(outline, crop), image), folder / f"{patient}.nii.gz")
-    write_json(folder / MASKS, read_json(results.parent / MASKS) | {"by": RULE})  # last: the folder is whole
-    return found
+        return holes(hu.astype(np.float32), lung > 0, crop.GetSpacing()), crop
+
+    return write_outlines(results, folder, RULE, "ctpa", draw)
 
 
 def holes(ctpa: np.ndarray, lung: np.ndarray, spacing: Spacing) -> np.ndarray:
