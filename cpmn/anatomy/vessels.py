@@ -10,9 +10,9 @@ BLOOD_HU = (15.0, 75.0)  # ours: unenhanced blood is 45-65 HU (domain facts); wi
 SOFT_HU = (-30.0, 130.0)  # ours: clot, blood and their noise; lung lies 900 HU below, and calcium above
 SMOOTHING_VOXELS = 1.0  # ours: SD of the smoothing that takes single noisy voxels out
 HILUM_MM = 15.0  # ours: gaps of the lungs up to twice as wide are closed, so the hilar vessels count and ribs do not
-
-
+WALL_HU = 150.0  # ours: far more than noise, far less than blood stands above lung
 OPACIFIED_HU = 150.0  # ours: contrast-filled vessel on CTPA; below 200 HU a pulmonary artery counts as suboptimal
+DARKEST_PERCENT = 10  # ours: of the HU about a voxel; the very lowest would be noise
 
 
 def blood_like(nct: np.ndarray) -> np.ndarray:
@@ -51,3 +51,17 @@ def closed_lungs(lung: np.ndarray, spacing: Spacing) -> np.ndarray:
     wide = np.asarray(ndimage.distance_transform_edt(~padded, sampling=steps)) <= HILUM_MM
     closed = padded | (np.asarray(ndimage.distance_transform_edt(wide, sampling=steps)) > HILUM_MM)
     return closed[tuple(slice(m, -m) for m in margin)]
+
+
+def filled_share(hu: np.ndarray, vessel: np.ndarray) -> np.ndarray:
+    """How much of each voxel a vessel fills (z, y, x), 0 to 1, float32.
+
+    A voxel at the border of `vessel` (bool) lies between the blood there and its darkest neighbours, as partial volume
+    is linear in HU. Where these are less than `WALL_HU` apart no wall is to be seen, and `vessel` is taken as it is.
+    """
+    blood = smoothed_inside(hu, vessel, SMOOTHING_VOXELS)
+    wall = blood - ndimage.percentile_filter(hu, DARKEST_PERCENT, 3)
+    around = np.ones((3, 3, 3))
+    border = ndimage.binary_dilation(vessel, around) & ~ndimage.binary_erosion(vessel, around, border_value=1)
+    share = np.clip(1 - (blood - hu) / np.maximum(wall, WALL_HU), 0, 1)
+    return np.where(border & (wall >= WALL_HU), share, vessel).astype(np.float32)

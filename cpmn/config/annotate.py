@@ -75,6 +75,7 @@ class AnnotateConfig(Section):
                     "elsewhere_fraction": self.elsewhere_fraction,
                     "hard_fraction": self.hard_fraction,
                     "simulated_fraction": self.simulated_fraction,
+                    "enough_outlined": 0,  # with stand-ins it found more clots, and marked much else
                 },
                 "augmentation": {
                     "flip_axes": ("x", "y", "z"),

@@ -55,7 +55,7 @@ def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, p
     random, extra, made = (generator(config, step, part, stream) for stream in (0, 4, 13))
     kinds = _kinds(config.sampling, generator(config, step, part, 8).random())
     places = [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
-    return [_with_embolus(place, subjects, config, made) for place in places]
+    return [_with_embolus(place, subjects, _lacking(subjects, config.sampling), config, made) for place in places]
 
 
 def clot_chance(subjects: Sequence[Subject], config: TrainConfig) -> float:
@@ -87,7 +87,7 @@ def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
         "clot" if random.random() < config.sampling.foreground_fraction else "lung" for _ in range(count)
     ]
     places = [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
-    return [_with_embolus(place, subjects, config, made) for place in places]
+    return [_with_embolus(place, alone, _lacking(subjects, config.sampling), config, made) for place in places]
 
 
 def sample_donors(
@@ -100,7 +100,7 @@ def sample_donors(
     for place in places:
         others = [subject for subject in donors if subject is not place.subject] or donors
         donor = _vary(_place(others, config, random, _available(place.kind, others)), config, extra)
-        result.append(_with_embolus(donor, subjects, config, made))
+        result.append(_with_embolus(donor, others, _lacking(subjects, config.sampling), config, made))
     return result
 
 
@@ -161,21 +161,29 @@ def _vary(place: Place, config: TrainConfig, random: np.random.Generator) -> Pla
     return replace(place, flips=(*flips, place.flips[2]), matrix=matrix)
 
 
-def _with_embolus(place: Place, subjects: Sequence[Subject], config: TrainConfig, random: np.random.Generator) -> Place:
+def _with_embolus(
+    place: Place, subjects: Sequence[Subject], lacking: float, config: TrainConfig, random: np.random.Generator
+) -> Place:
     """The place, or another in a patient without PE where a simulated embolus is put in.
 
-    Patches near the lungs get one by `simulated_fraction`; patches on clots do where none of the `subjects` has a clot.
-    They lie about a voxel of vessel as others about a clot's: wide vessels have most of them. In a patch from anywhere
-    near the lungs most vessel is thinner than those that hold clots.
+    Patches near the lungs of such a patient get one by `simulated_fraction`. Of patches on clots the share `lacking`
+    moves to one of the `subjects` without PE. They lie about a voxel of vessel as others about a clot's: wide vessels
+    have most of them. In a patch from anywhere near the lungs most vessel is thinner than those that hold clots.
     """
-    chance, subject = random.random(), place.subject
-    if subject.label or not len(subject.vessel_voxels) or place.kind not in ("lung", "clot"):
+    share = {"clot": lacking, "lung": config.sampling.simulated_fraction}.get(place.kind, 0.0)
+    among = [place.subject] if place.kind == "lung" else subjects
+    clean = [one for one in among if not one.label and len(one.vessel_voxels)]
+    if random.random() >= share or not clean:
         return place
-    needed = place.kind == "clot" and not any(len(one.clot_voxels) for one in subjects)
-    if not needed and chance >= config.sampling.simulated_fraction:
-        return place
+    subject = clean[int(random.integers(len(clean)))]
     corner, voxel = _about(subject.vessel_voxels, subject, config, random)
-    return replace(place, corner=corner, embolus_at=voxel)
+    return replace(place, subject=subject, corner=corner, embolus_at=voxel)
+
+
+def _lacking(subjects: Sequence[Subject], config: SamplingConfig) -> float:
+    """Share of `enough_outlined` patients with clots that the `subjects` lack; where none has any it is all."""
+    outlined = sum(len(one.clot_voxels) > 0 for one in subjects)
+    return max(0.0, 1 - outlined / config.enough_outlined) if config.enough_outlined else float(not outlined)
 
 
 def rotation_matrix(degrees: np.ndarray, factor: float, spacing: Spacing) -> np.ndarray:

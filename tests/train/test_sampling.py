@@ -254,21 +254,33 @@ def test_simulated_emboli_go_into_normals_alone(config):
 
 def test_patches_of_a_ctpa_alone_show_simulated_clots_by_their_share_where_others_are_outlined(config):
     alone = replace(with_tube("c", 0), nct=None)
-    settings = config(simulated_fraction=0.02, foreground_fraction=1.0, ctpa_alone_patches=2)
+    settings = config(simulated_fraction=0.02, foreground_fraction=1.0, ctpa_alone_patches=2, enough_outlined=0)
     for others, share in (([with_tube("p", 1)], 0.02), ([with_tube("n", 0)], 1.0)):
         places = [place for step in range(60) for place in sample_alone([alone, *others], settings, step)]
         assert np.mean([place.embolus_at is not None for place in places]) == pytest.approx(share, abs=0.04)
 
 
-def test_where_nobody_has_a_clot_patches_on_clots_show_simulated_ones_in_normals(config):
-    unknown = replace(with_tube("p", 1), embolus=np.zeros(SHAPE, np.uint8), clot_voxels=np.empty((0, 3), int))
-    subjects = [replace(unknown, outlined=False), with_tube("n", 0), subject("no vessel", False)]
-    settings = config(foreground_fraction=0.5, elsewhere_fraction=0.25, simulated_fraction=0.01)
-    places = [place for step in range(40) for place in sample_places(subjects, settings, step)]
-    made = [(place.kind, place.subject.patient) for place in places if place.embolus_at]
-    assert made.count(("clot", "n")) == sum(one.kind == "clot" and one.subject.patient == "n" for one in places) > 10
-    assert {name for _, name in made} == {"n"}
-    assert ("elsewhere", "n") not in made
+@pytest.mark.parametrize("outlined", [0, 2, 4, 8, 9])
+def test_simulated_clots_stand_in_for_outlined_patients_that_lack(config, outlined):
+    unknown = replace(with_tube("u", 1), embolus=np.zeros(SHAPE, np.uint8), clot_voxels=np.empty((0, 3), int))
+    known = [with_tube(f"p{number}", 1) for number in range(outlined)]
+    subjects = [*known, replace(unknown, outlined=False), with_tube("n", 0), subject("no vessel", False)]
+    settings = config(foreground_fraction=0.5, elsewhere_fraction=0.25, simulated_fraction=0.01, enough_outlined=8)
+    places = [place for step in range(150) for place in sample_places(subjects, settings, step)]
+    on_clots = [place for place in places if place.kind == "clot"]
+    made = [place for place in on_clots if place.embolus_at]
+    assert len(on_clots) == len(places) / 2
+    assert len(made) / len(on_clots) == pytest.approx(max(0, 1 - outlined / 8), abs=0.08)
+    assert {place.subject.patient for place in made} <= {"n"}
+    assert len({place.subject.patient for place in on_clots if not place.embolus_at}) == outlined
+    assert not any(place.embolus_at for place in places if place.kind == "elsewhere")
+
+
+def test_without_simulated_clots_nobody_stands_in(config):
+    bare = [replace(one, vessel_voxels=np.empty((0, 3), np.int16)) for one in (with_tube("p", 1), with_tube("n", 0))]
+    places = [place for step in range(20) for place in sample_places(bare, config(foreground_fraction=0.5), step)]
+    assert not any(place.embolus_at for place in places)
+    assert {place.subject.patient for place in places if place.kind == "clot"} == {"p"}
 
 
 @pytest.mark.parametrize(("edge", "weight"), [(0.0, (0.5, 0.5)), (0.5, (0.0, 0.5))], ids=["sharp", "smoothed"])

@@ -47,8 +47,13 @@ class SamplingConfig(Section):
     simulated_fraction: Share = Field(
         default=0.0,
         description="Share of the patches near the lungs of patients without PE that show a simulated embolus in a "
-        "vessel, labelled and weighed by its visibility; 0 is off (0-1). Where no clot is outlined, patches on clots "
-        "show one too.",
+        "vessel, labelled and weighed by its visibility; 0 is off (0-1).",
+    )
+    enough_outlined: int = Field(
+        default=16,
+        ge=0,
+        description="Outlined patients from which on patches on clots show theirs alone. Of fewer a network learns the "
+        "clots by heart: simulated emboli stand in for those that lack, unless simulated_fraction is 0 (count).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
