@@ -24,11 +24,18 @@ HARD = "hard"
 STAY = "stay"
 """Ending of trainings on hard negatives whose places stay; those with `HARD` dropped them."""
 LARGE = "large"
-"""Ending of trainings whose places stay and whose simulated clots are as large as clots, as all of today."""
-PLAIN = f"{LARGE}-plain"
+"""Ending of trainings whose places stay and whose simulated clots are as large as clots, up to their vessel's wall."""
+WALL = "wall"
+"""Ending of trainings of today: simulated clots reach the wall too, and stand in for outlined patients that lack."""
+PLAIN = f"{WALL}-plain"
 """Ending of trainings of today without hard negatives. No table holds any."""
-FEWEST = 4
-"""Outlined patients at which the primary endpoint is asked."""
+EARLIER = {
+    "": "no hard negatives, small simulated clots",
+    HARD: "hard negatives",
+    STAY: "hard negatives that stay",
+    LARGE: "and simulated clots as large as clots",
+}
+"""Recipes before today's in words, by ending."""
 TEACHER = "annotate"
 TEACHER_HARD = f"{TEACHER}_{HARD}"
 """`annotate` whose own network was trained on hard negatives too."""
@@ -51,10 +58,6 @@ KS = (0, 2, 4, 8, 16)
 """Outlined patients with PE that were asked for, of `OUTLINES`."""
 OUTLINES = 32
 Cells = list[str]
-
-
-GOAL = 8
-"""Outlined patients whose yes or no alone is to be beaten by outlines from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -80,54 +83,20 @@ def variant_of(name: str, outlined: int, ending: str = "") -> str:
     return (name if name == ALL else f"{name}-k{outlined}") + (f"-{ending}" if ending else "")
 
 
-def figures(outlined: int, ending: str = "", folder: Path = FEW) -> list[Cells]:
-    """A row for each that was trained: name, trainings, AUC and Dice with 95 %, mL marked in a patient without PE."""
-    rows, patients = [], patients_tested(PRIMARY, folder)
-    for name, readings in _of(outlined, ending, folder).items():
-        values = [with_interval(value_of(figure, readings)) for figure in (auc, dice)]
-        marks = _false_ml(patients, variant_of(name, outlined, ending), readings.seeds)
-        rows.append([NAMES[name], str(len(readings.seeds)), *values, marks])
-    return rows
+def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
+    """Each network minus those before it in `NAMES` and minus E, in a row by number of outlines: names and `_minus`.
 
-
-def differences(outlined: int, ending: str = "", folder: Path = FEW, teacher: str = TEACHER) -> list[Cells]:
-    """The `teacher`'s pupil minus each other, a row each: name and the cells of `_minus`."""
-    return _minus_each(_of(outlined, ending, folder), outlined, teacher)
-
-
-def plus_differences(folder: Path = FEW) -> list[Cells]:
-    """C+ minus each other, in a row for each number of outlines and network, as in `differences`.
-
-    Without any outline of one's own also minus the yes or no of patients of whom `GOAL` are outlined.
+    A draw is the same outlined patients for all. With all outlined there are none, and without any each has its own.
     """
     every, rows = variants(PRIMARY, folder), []
-    found = {outlined: _named(every, outlined, HARD) for outlined in KS}
-    for outlined, trained in found.items():
-        if TEACHER_HARD in trained:
-            rows += [[str(outlined), *cells] for cells in _minus_each(trained, outlined, TEACHER_HARD)]
-    from_elsewhere, other = found[0].get(TEACHER_HARD), found[GOAL].get("label_alone")
-    if from_elsewhere and other:
-        cells = _minus(from_elsewhere, other, shared=False)
-        rows.append(["0", f"{letter('label_alone')} with {GOAL} outlines", *cells])
-    return rows
-
-
-def large_differences(folder: Path = FEW) -> list[Cells]:
-    """Of trainings of today each minus those before it in `NAMES` and minus E, by number of outlines.
-
-    Without any outline also minus the yes or no where `GOAL` are outlined, whose simulated clots are small.
-    """
-    every, rows = variants(PRIMARY, folder), []
-    goal = every.get(variant_of("label_alone", GOAL, HARD))
     for outlined in KS:
-        trained = _named(every, outlined, LARGE)
+        trained = _named(every, outlined, ending)
         names = [name for name in trained if name != ALL]
         for place, name in enumerate(names):
-            others = {one: trained[one] for one in (*names[: place + 1], ALL) if one in trained}
-            rows += [[str(outlined), letter(name), *cells] for cells in _minus_each(others, outlined, name)]
-            if goal and not outlined:
-                named = f"{letter('label_alone')} with {GOAL} outlines, small simulated clots"
-                rows.append([str(outlined), letter(name), named, *_minus(trained[name], goal, shared=False)])
+            others = [*names[:place], *([ALL] if ALL in trained else [])]
+            for other in others:
+                cells = _minus(trained[name], trained[other], shared=other != ALL and outlined > 0)
+                rows.append([str(outlined), letter(name), letter(other), *cells])
     return rows
 
 
@@ -145,27 +114,6 @@ def gains(before: str, after: str, folder: Path = FEW) -> list[Cells]:
                 marks = [_false_ml(patients, variant, both[0].seeds) for variant in (old, new)]
                 rows.append([str(outlined), letter(name), *_minus(*both, shared=True), " to ".join(marks)])
     return rows
-
-
-def stay_gains(folder: Path = FEW) -> list[Cells]:
-    """What it brings that hard negatives stay, as in `gains`; then C+ minus E where they stay in both."""
-    every, rows = variants(PRIMARY, folder), gains(HARD, STAY, folder)
-    pupils, limit = every.get(variant_of(TEACHER_HARD, GOAL, STAY)), every.get(variant_of(ALL, OUTLINES, STAY))
-    if pupils and limit:
-        rows.append([str(GOAL), "C+ minus E, both stay", *_minus(pupils, limit, shared=False), ""])
-    return rows
-
-
-def _minus_each(found: Mapping[str, Readings], outlined: int, teacher: str) -> list[Cells]:
-    """The `teacher`'s pupil minus each other of `found`, by letter.
-
-    A draw is the same outlined patients for all. With all outlined there are none, and without any each has its own.
-    """
-    return [
-        [letter(name), *_minus(found[teacher], other, shared=name != ALL and outlined > 0)]
-        for name, other in found.items()
-        if name != teacher
-    ]
 
 
 def _minus(first: Readings, second: Readings, *, shared: bool) -> Cells:
@@ -188,12 +136,14 @@ def letter(name: str) -> str:
     return NAMES[name].partition(":")[0]
 
 
-def won_back(figure: Figure, outlined: int, ending: str = "", folder: Path = FEW, teacher: str = TEACHER) -> float:
+def won_back(
+    figure: Figure, outlined: int, ending: str = WALL, folder: Path = FEW, teacher: str = TEACHER_HARD
+) -> float:
     """Share of the gap between the label alone and all outlines that the `teacher` closes; 1 is all of it.
 
     Of draws that the label alone has too.
     """
-    found = _of(outlined, ending, folder)
+    found = _named(variants(PRIMARY, folder), outlined, ending)
     taught, alone = of_common_seeds(found[teacher], found["label_alone"])
     low, middle, high = (float(figure(one)) for one in (alone, taught, found[ALL]))
     return (middle - low) / (high - low)
@@ -211,7 +161,7 @@ def together(point: Point) -> str:
     return with_interval(value_of(auc, replace(found, seeds=(0,), pe=pe, normal=normal, dice=overlap)))
 
 
-def curve(ending: str = LARGE, folder: Path = FEW) -> dict[str, list[Point]]:
+def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
     """Points of each that was trained, by name, from few outlines to all of them."""
     every, patients = variants(PRIMARY, folder), patients_tested(PRIMARY, folder)
     found: dict[str, list[Point]] = {name: [] for name in NAMES}
@@ -248,10 +198,6 @@ def _false_ml(patients: pd.DataFrame, variant: str, seeds: Collection[int]) -> s
 
 def _dice(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2f}"
-
-
-def _of(outlined: int, ending: str, folder: Path) -> dict[str, Readings]:
-    return _named(variants(PRIMARY, folder), outlined, ending)
 
 
 def _named(found: Mapping[str, Readings], outlined: int, ending: str) -> dict[str, Readings]:

@@ -11,22 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
-from study.few import (
-    FEWEST,
-    HARD,
-    JOINT,
-    LARGE,
-    curve,
-    differences,
-    figures,
-    gains,
-    large_differences,
-    letter,
-    outlines,
-    plus_differences,
-    stay_gains,
-    together,
-)
+from study.few import EARLIER, LARGE, WALL, curve, differences, gains, letter, outlines, together
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -112,60 +97,34 @@ def runs_table() -> Lines:
     yield from markdown(heads, rows)
 
 
-FEW_HEADS = (
-    f"labels of the other PE patients ({FEWEST} outlined)",
-    *("trainings", "AUC", "Dice", "mL marked in a normal"),
-)
 FEW_DIFFERENCES = ("trainings of each", "AUC", "by Student's t", "Dice")
-
-
-def few_table() -> Lines:
-    """Who outlined the pairs that nobody outlined, and what a network makes of it."""
-    yield from markdown(FEW_HEADS, figures(FEWEST))
+CURVE = ("outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal")
 
 
 def few_differences_table() -> Lines:
-    """`annotate` minus its controls."""
-    yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST))
-
-
-def few_joint_differences_table() -> Lines:
-    """Both pathways at once minus one after the other, and their controls."""
-    yield from markdown(("D minus", *FEW_DIFFERENCES), differences(FEWEST, teacher=JOINT))
-
-
-def few_hard_table() -> Lines:
-    """The same of trainings on hard negatives too."""
-    yield from markdown(FEW_HEADS, figures(FEWEST, HARD))
-
-
-def few_hard_differences_table() -> Lines:
-    """`annotate` minus its controls, all trained on hard negatives too."""
-    yield from markdown(("C minus", *FEW_DIFFERENCES), differences(FEWEST, HARD))
-
-
-def few_plus_differences_table() -> Lines:
-    """`annotate` with hard negatives minus its controls, all trained on hard negatives too."""
-    yield from markdown(("outlined", "C+ minus", *FEW_DIFFERENCES), plus_differences())
-
-
-def few_large_differences_table() -> Lines:
     """Networks of today minus each other."""
-    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), large_differences())
+    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences())
+
+
+def few_gains_table() -> Lines:
+    """What the walls of simulated clots, and those that stand in, bring together."""
+    heads = ("outlined", "today's minus the recipe before", *FEW_DIFFERENCES, "mL marked in a normal")
+    yield from markdown(heads, gains(LARGE, WALL))
 
 
 def curve_table() -> Lines:
     """AUC and Dice by the number of outlines, trainings of today."""
-    yield from _curve_table(LARGE)
+    yield from markdown(CURVE, _points(WALL))
 
 
-def curve_hard_table() -> Lines:
-    """The same of trainings with small simulated clots, whose hard negatives were dropped."""
-    yield from _curve_table(HARD)
+def earlier_table() -> Lines:
+    """The same of earlier recipes."""
+    yield from markdown(
+        ("recipe", *CURVE), [[words, *row] for ending, words in EARLIER.items() for row in _points(ending)]
+    )
 
 
-def _curve_table(ending: str) -> Lines:
-    heads = ["outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal"]
+def _points(ending: str) -> list[list[str]]:
     rows = [
         [
             *(str(point.outlined), letter(name), str(point.trainings)),
@@ -174,26 +133,7 @@ def _curve_table(ending: str) -> Lines:
         for name, points in curve(ending).items()
         for point in points
     ]
-    yield from markdown(heads, sorted(rows, key=lambda row: (int(row[0]), row[1])))
-
-
-def hard_gains_table() -> Lines:
-    """What hard negatives bring to each."""
-    yield from markdown(_gains("with minus without hard negatives"), gains("", HARD))
-
-
-def stay_gains_table() -> Lines:
-    """What it brings that places stay."""
-    yield from markdown(_gains("stay minus dropped"), stay_gains())
-
-
-def large_gains_table() -> Lines:
-    """What larger simulated clots and places that stay bring together."""
-    yield from markdown(_gains("large and stay minus small and dropped"), gains(HARD, LARGE))
-
-
-def _gains(what: str) -> list[str]:
-    return ["outlined", what, *FEW_DIFFERENCES, "mL marked in a normal"]
+    return sorted(rows, key=lambda row: (int(row[0]), row[1]))
 
 
 def outlines_table() -> Lines:
@@ -216,19 +156,11 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "curve": curve_table,
     },
     "protocol.md": {
-        "outlines": outlines_table,
-        "hard-gains": hard_gains_table,
-        "stay-gains": stay_gains_table,
-        "large-gains": large_gains_table,
-        "curve-hard": curve_hard_table,
-        "few-large-differences": few_large_differences_table,
-        "others": others_table,
-        "few": few_table,
         "few-differences": few_differences_table,
-        "few-joint-differences": few_joint_differences_table,
-        "few-hard-differences": few_hard_differences_table,
-        "few-hard": few_hard_table,
-        "few-plus-differences": few_plus_differences_table,
+        "few-gains": few_gains_table,
+        "outlines": outlines_table,
+        "earlier": earlier_table,
+        "others": others_table,
         "differences": differences_table,
         "thirds": thirds_table,
         "clots": clots_table,

@@ -23,7 +23,7 @@ from cpmn.model.plan import PLAN_FILE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, RULE, part_of, phantom_name
-from study.few import ALL, HARD, LARGE, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, variant_of
+from study.few import ALL, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
 from study.tables import PATIENTS, kept, stacked, write
 
 PART = "few"
@@ -65,7 +65,7 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     """
     masks = read_json(results.parent / MASKS)
     variant, _, seed = variant.partition("-s")
-    plain, ending = variant.removesuffix(f"_{HARD}"), LARGE if variant.endswith(f"_{HARD}") else PLAIN
+    plain, ending = variant.removesuffix(f"_{HARD}"), WALL if variant.endswith(f"_{HARD}") else PLAIN
     if masks["outlined"] is None:
         return variant_of(plain, 0, ending) if plain == ALL else variant, int(seed or 0)
     if masks["own"] not in (None, RULE if plain == ALL else variant):
@@ -120,7 +120,7 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     rows = [_outline(p, results, by) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
     rows = [row for row in rows if row]
     hard = by == "own" and masks["own"].endswith(HARD)
-    drawn_by = by if by == RULE else f"{by}-{HARD}-{LARGE}" if hard else f"{by}-{LARGE}"
+    drawn_by = by if by == RULE else f"{by}-{HARD}-{WALL}" if hard else f"{by}-{WALL}"
     found = {"by": drawn_by, "outlined": masks["outlined"], "draw": masks["draw"]}
     outlined, clot = (sum(row.pop(name) for row in rows) for name in ("outlined_ml", "clot_ml"))
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}

@@ -4,17 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import (
-    curve,
-    differences,
-    figures,
-    gains,
-    large_differences,
-    plus_differences,
-    stay_gains,
-    together,
-    won_back,
-)
+from study.few import curve, differences, gains, together, won_back
 from study.tables import PATIENTS, read, write
 from study.uncertainty import auc, dice
 
@@ -45,20 +35,16 @@ def tables(tmp_path):
     return tmp_path
 
 
-def test_each_is_named_with_its_trainings_and_figures(tables):
-    found = {name: cells for name, *cells in figures(4, folder=tables)}
-    assert [(name[0], cells[0]) for name, cells in found.items()] == [("A", "3"), ("B", "3"), ("C", "3"), ("E", "1")]
-    assert found["C: what `annotate` outlines on their CTPA"][1:] == ["0.750 (0.675 to 0.825)", "0.250", "1.0"]
-
-
-def test_annotate_is_held_against_each_other_at_the_same_number_of_outlines(tables):
-    found = {name: cells for name, *cells in differences(4, folder=tables)}
-    assert set(found) == {"A", "B", "E"}
-    assert [cells[0] for cells in found.values()] == ["3 and 3", "3 and 3", "3 and 1"]
-    assert [cells[1].split()[0] for cells in found.values()] == ["+0.250", "+0.125", "-0.250"]
-    assert [cells[3] for cells in found.values()] == ["+0.150", "+0.100", "-0.150"]
-    assert bool(found["B"][2])
-    assert not found["E"][2]  # no draws in common
+def test_each_is_held_against_those_before_it_and_all_outlines_at_the_same_number(tables):
+    found = {(one, other): cells for k, one, other, *cells in differences("", tables) if k == "4"}
+    assert list(found) == [("A", "E"), ("B", "A"), ("B", "E"), ("C", "A"), ("C", "B"), ("C", "E")]
+    assert [cells[0] for cells in found.values()] == ["3 and 1", "3 and 3", "3 and 1", "3 and 3", "3 and 3", "3 and 1"]
+    cells = found["C", "A"], found["C", "B"], found["C", "E"]
+    assert [one[1].split()[0] for one in cells] == ["+0.250", "+0.125", "-0.250"]
+    assert [one[3] for one in cells] == ["+0.150", "+0.100", "-0.150"]
+    assert bool(found["C", "B"][2])
+    assert not found["C", "E"][2]  # no draws in common
+    assert ["8", "C", "E"] in [row[:3] for row in differences("", tables)]
 
 
 def test_seeds_of_all_outlines_are_no_draws_though_they_have_the_same_numbers(tables):
@@ -66,37 +52,29 @@ def test_seeds_of_all_outlines_are_no_draws_though_they_have_the_same_numbers(ta
     old = read(PATIENTS, tables).query("variant not in ('nct_only', 'annotate-k4')")
     both = [rows(name, n, 0.5, dice) for name in ("nct_only", "annotate-k4") for n, dice in enumerate((0.2, 0.6))]
     write(pd.concat([old, *both]), tables / PATIENTS)
-    found = {name: cells for name, *cells in differences(4, folder=tables)}
-    assert found["E"][0] == "2 and 2"
-    assert found["E"][3] == "+0.000 (-0.400 to +0.400)"
-    assert not found["E"][2]
+    (found,) = (cells for k, one, other, *cells in differences("", tables) if (k, one, other) == ("4", "C", "E"))
+    assert found[0] == "2 and 2"
+    assert found[3] == "+0.000 (-0.400 to +0.400)"
+    assert not found[2]
 
 
-def test_a_better_network_of_annotate_has_a_pupil_of_its_own(tables):
-    old = read(PATIENTS, tables)
-    better = [rows("annotate_hard-k4", draw, 0.75, 0.3) for draw in range(2)]
-    write(pd.concat([old, *better]), tables / PATIENTS)
-    found = {name: cells for name, *cells in differences(4, folder=tables, teacher="annotate_hard")}
-    assert list(found) == ["A", "B", "C", "E"]
-    assert [cells[0] for cells in found.values()] == ["2 and 2", "2 and 2", "2 and 2", "2 and 1"]
-    assert [cells[1].split()[0] for cells in found.values()] == ["+0.375", "+0.250", "+0.125", "-0.125"]
-
-
-def test_both_pathways_at_once_are_held_against_one_after_the_other_and_another_patient_s_ctpa(tables):
-    old = read(PATIENTS, tables)
-    joint = [rows("joint-k4", draw, 0.75, 0.3) for draw in range(2)]
-    write(pd.concat([old, *joint, rows("joint_shuffled-k4", 0, 0.25, 0.2)]), tables / PATIENTS)
-    found = {name: cells for name, *cells in differences(4, folder=tables, teacher="joint")}
-    assert list(found) == ["A", "B", "C", "D-shuffled", "E"]
-    assert [cells[0] for cells in found.values()] == ["2 and 2", "2 and 2", "2 and 2", "1 and 1", "2 and 1"]
-    assert [cells[1].split()[0] for cells in found.values()] == ["+0.375", "+0.250", "+0.125", "+0.250", "-0.125"]
+def test_without_any_outline_each_has_a_draw_of_its_own(tables):
+    """Both trainings of C+ count, though A has none of draw 1; Student's t is of pairs."""
+    more = [rows("annotate_hard-k0-hard", draw, 0.75, 0.3) for draw in range(2)]
+    write(pd.concat([read(PATIENTS, tables), *more, rows("label_alone-k0-hard", 0, 0.5, 0.1)]), tables / PATIENTS)
+    found = [row for row in differences("hard", tables) if row[0] == "0"]
+    assert [(*row[1:4], row[4].split()[0], row[5]) for row in found] == [
+        ("A", "E", "1 and 1", "-0.250", ""),
+        ("C+", "A", "2 and 1", "+0.125", ""),
+        ("C+", "E", "2 and 1", "-0.125", ""),
+    ]
 
 
 def test_the_share_that_is_won_back_is_of_draws_that_the_label_alone_has_too(tables):
     old = read(PATIENTS, tables).query("variant != 'own-k4' and (variant != 'label_alone-k4' or seed == 0)")
     taught = [rows("own-k4", draw, found, 0.1) for draw, found in enumerate((0.25, 1.0, 1.0))]
     write(pd.concat([old, *taught]), tables / PATIENTS)
-    assert won_back(auc, 4, folder=tables, teacher="own") == pytest.approx(0.25)
+    assert won_back(auc, 4, "", tables, "own") == pytest.approx(0.25)
 
 
 def test_hard_negatives_are_held_against_the_same_without(tables):
@@ -106,7 +84,6 @@ def test_hard_negatives_are_held_against_the_same_without(tables):
     assert [cell.split()[0] for cell in found["B"]] == ["3", "+0.167", "+0.167", "-0.050", "1.0"]
     assert found["B"][4] == "1.0 to 2.0"
     assert found["E"][2] == ""
-    assert [cells[0][0] for cells in figures(4, "hard", folder=tables)] == ["B", "E"]
 
 
 def test_gains_of_hard_negatives_are_of_draws_that_both_have(tables):
@@ -126,20 +103,9 @@ def test_gains_with_all_outlines_are_of_seeds_that_both_have(tables):
     assert found["E"] == ["1 and 1", "+0.000", "", "+0.000", "1.0 to 1.0"]
 
 
-def test_places_that_stay_are_held_against_those_that_are_dropped(tables):
-    stayed = [rows("nct_only-stay", 0, 0.75, 0.3).assign(predicted_ml=0.5), rows("annotate_hard-k8-stay", 0, 0.5, 0.2)]
-    write(pd.concat([read(PATIENTS, tables), *stayed]), tables / PATIENTS)
-    (outlined, name, *gain), (_, pupils, *behind) = stay_gains(tables)
-    assert (outlined, name) == ("32", "E")
-    assert [cell.split()[0] for cell in (gain[1], gain[3])] == ["-0.125", "-0.100"]
-    assert gain[4] == "1.0 to 0.5"
-    assert pupils == "C+ minus E, both stay"
-    assert [cell.split()[0] for cell in (behind[1], behind[3])] == ["-0.125", "-0.100"]
-
-
 def test_half_of_the_gap_is_won_back(tables):
-    assert won_back(auc, 4, folder=tables) == pytest.approx(0.5)
-    assert won_back(dice, 4, folder=tables) == pytest.approx(0.5)
+    assert won_back(auc, 4, "", tables, "annotate") == pytest.approx(0.5)
+    assert won_back(dice, 4, "", tables, "annotate") == pytest.approx(0.5)
 
 
 def test_the_curve_goes_from_few_outlines_to_all(tables):
@@ -162,32 +128,3 @@ def test_networks_together_are_read_by_their_mean(tables):
     assert together(point).split()[0] == "1.000"
     assert not together(found["nct_only"][0])
     assert point.false_ml == "1.0"
-
-
-def test_outlines_from_elsewhere_are_held_against_the_yes_or_no_where_eight_are_outlined(tables):
-    """Draws of public patients are none of one's own outlined ones: A's both trainings count, at 0.5 and 0.25."""
-    more = [rows("annotate_hard-k0-hard", draw, 0.75, 0.3) for draw in (0, 2)]
-    more += [rows("label_alone-k8-hard", draw, found, 0.1) for draw, found in enumerate((0.5, 0.25))]
-    write(pd.concat([read(PATIENTS, tables), *more, rows("label_alone-k0-hard", 0, 0.5, 0.1)]), tables / PATIENTS)
-    found = plus_differences(folder=tables)
-    assert [(row[0], row[1], row[2], row[3].split()[0]) for row in found] == [
-        ("0", "A", "2 and 1", "+0.125"),
-        ("0", "E", "2 and 1", "-0.125"),
-        ("0", "A with 8 outlines", "2 and 2", "+0.188"),
-    ]
-    assert not any(row[4] for row in found)  # Student's t is of pairs
-
-
-def test_networks_of_today_are_held_against_those_before_them_and_all_outlines(tables):
-    """E is level with the best; the rule is ahead of the yes or no by a quarter of half of the pairs."""
-    made = [rows("label_alone-k0-large", 0, 0.5, 0.2), rows("rule-k0-large", 0, 0.75, 0.3)]
-    made += [rows("nct_only-large", 0, 1.0, 0.4), rows("label_alone-k8-hard", 0, 0.5, 0.2)]
-    write(pd.concat([read(PATIENTS, tables), *made]), tables / PATIENTS)
-    small = "A with 8 outlines, small simulated clots"
-    assert [(*row[:4], row[4].split()[0]) for row in large_differences(tables)] == [
-        ("0", "A", "E", "1 and 1", "-0.250"),
-        ("0", "A", small, "1 and 1", "+0.000"),
-        ("0", "R", "A", "1 and 1", "+0.125"),
-        ("0", "R", "E", "1 and 1", "-0.125"),
-        ("0", "R", small, "1 and 1", "+0.125"),
-    ]

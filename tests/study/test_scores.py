@@ -40,17 +40,17 @@ def folder_of(tmp_path, teacher_hard=0.0, **masks):
 @pytest.mark.parametrize(
     ("variant", "masks", "name"),
     [
-        ("nct_only", {}, ("annotate-k4-large-plain", 2)),
-        ("label_alone", {}, ("label_alone-k4-large-plain", 2)),
-        ("label_alone", {"own": "label_alone"}, ("own-k4-large-plain", 2)),
-        ("nct_only", {"own": "rule", "outlined": 0}, ("rule-k0-large-plain", 2)),
-        ("nct_only", {"outlined": None}, ("nct_only-large-plain", 0)),
-        ("nct_only_hard", {}, ("annotate-k4-large", 2)),
-        ("nct_only_hard", {"teacher_hard": 0.25}, ("annotate_hard-k4-large", 2)),
-        ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-large", 2)),
-        ("nct_only_hard", {"outlined": None}, ("nct_only-large", 0)),
-        ("label_alone_long_hard", {}, ("label_alone_long-k4-large", 2)),
-        ("nct_only_hard-s2", {"outlined": None}, ("nct_only-large", 2)),
+        ("nct_only", {}, ("annotate-k4-wall-plain", 2)),
+        ("label_alone", {}, ("label_alone-k4-wall-plain", 2)),
+        ("label_alone", {"own": "label_alone"}, ("own-k4-wall-plain", 2)),
+        ("nct_only", {"own": "rule", "outlined": 0}, ("rule-k0-wall-plain", 2)),
+        ("nct_only", {"outlined": None}, ("nct_only-wall-plain", 0)),
+        ("nct_only_hard", {}, ("annotate-k4-wall", 2)),
+        ("nct_only_hard", {"teacher_hard": 0.25}, ("annotate_hard-k4-wall", 2)),
+        ("label_alone_hard", {"own": "label_alone_hard"}, ("own-k4-wall", 2)),
+        ("nct_only_hard", {"outlined": None}, ("nct_only-wall", 0)),
+        ("label_alone_long_hard", {}, ("label_alone_long-k4-wall", 2)),
+        ("nct_only_hard-s2", {"outlined": None}, ("nct_only-wall", 2)),
     ],
 )
 def test_a_training_is_named_by_who_outlined_the_others(tmp_path, variant, masks, name):
@@ -74,8 +74,8 @@ def test_a_locked_cohort_is_read_once_but_for_those_excluded(tmp_path, monkeypat
     monkeypatch.setattr(scores, "_row", lambda patient, *_: {"patient_id": patient.patient_id, "label": patient.label})
     for variant in ("nct_only", "label_alone"):
         assert read_once(results, variant, load_config({}), tables) == (1, 1)
-    assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-large-plain-s2", "label_alone-k4-large-plain-s2"]
-    with pytest.raises(CpmnError, match=r"holds label_alone-k4-large-plain, draw 2: a locked cohort is read once"):
+    assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-wall-plain-s2", "label_alone-k4-wall-plain-s2"]
+    with pytest.raises(CpmnError, match=r"holds label_alone-k4-wall-plain, draw 2: a locked cohort is read once"):
         read_once(results, "label_alone", load_config({}), tables)
 
 
