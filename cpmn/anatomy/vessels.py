@@ -58,7 +58,8 @@ def filled_share(hu: np.ndarray, vessel: np.ndarray) -> np.ndarray:
     """How much of each voxel a vessel fills (z, y, x), 0 to 1, float32.
 
     A voxel at the border of `vessel` (bool) lies between the blood there and its darkest neighbours, as partial volume
-    is linear in HU. Where these are less than `WALL_HU` apart no wall is to be seen, and `vessel` is taken as it is.
+    is linear in HU. Where these are less than `WALL_HU` apart no wall is to be seen, and `vessel` is taken as it is; so
+    it is where something brighter than blood lies there. A thin layer of soft tissue before the lung counts as vessel.
     """
     around = np.ones((3, 3, 3))
     border = ndimage.binary_dilation(vessel, around) & ~ndimage.binary_erosion(vessel, around, border_value=1)
@@ -67,5 +68,6 @@ def filled_share(hu: np.ndarray, vessel: np.ndarray) -> np.ndarray:
     wall = blood - np.partition(neighbours, DARKEST, axis=1)[:, DARKEST]
     share = np.clip(1 - (blood - hu[border]) / np.maximum(wall, WALL_HU), 0, 1)
     filled = vessel.astype(np.float32)
-    filled[border] = np.where(wall >= WALL_HU, share, vessel[border])
+    between = (wall >= WALL_HU) & (hu[border] < blood + WALL_HU)
+    filled[border] = np.where(between, share, vessel[border])
     return filled

@@ -82,12 +82,12 @@ def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
     """
     random, extra, made = (generator(config, step, part, stream) for stream in (10, 11, 14))
     alone = [subject for subject in subjects if subject.nct is None]
-    count = config.sampling.ctpa_alone_patches if alone else 0
+    count, lacking = config.sampling.ctpa_alone_patches if alone else 0, _lacking(_with_ctpa(subjects), config.sampling)
     kinds: list[Kind] = [
         "clot" if random.random() < config.sampling.foreground_fraction else "lung" for _ in range(count)
     ]
     places = [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
-    return [_with_embolus(place, alone, _lacking(subjects, config.sampling), config, made) for place in places]
+    return [_with_embolus(place, alone, lacking, config, made) for place in places]
 
 
 def sample_donors(
@@ -95,13 +95,18 @@ def sample_donors(
 ) -> list[Place]:
     """For each place one of the same kind in another patient with CTPA, who brings the label too."""
     random, extra, made = (generator(config, step, part, stream) for stream in (3, 5, 15))
-    donors = [subject for subject in subjects if subject.ctpa is not None]
-    result = []
+    donors = _with_ctpa(subjects)
+    lacking, result = _lacking(donors, config.sampling), []
     for place in places:
         others = [subject for subject in donors if subject is not place.subject] or donors
-        donor = _vary(_place(others, config, random, _available(place.kind, others)), config, extra)
-        result.append(_with_embolus(donor, others, _lacking(subjects, config.sampling), config, made))
+        kind = place.kind if place.kind == "clot" and lacking else _available(place.kind, others)
+        donor = _vary(_place(others, config, random, kind), config, extra)
+        result.append(_with_embolus(donor, others, lacking, config, made))
     return result
+
+
+def _with_ctpa(subjects: Sequence[Subject]) -> list[Subject]:
+    return [subject for subject in subjects if subject.ctpa is not None]
 
 
 def _kinds(config: SamplingConfig, offset: float) -> list[Kind]:
@@ -170,8 +175,11 @@ def _with_embolus(
     moves to one of the `subjects` without PE. They lie about a voxel of vessel as others about a clot's: wide vessels
     have most of them. In a patch from anywhere near the lungs most vessel is thinner than those that hold clots.
     """
-    share = {"clot": lacking, "lung": config.sampling.simulated_fraction}.get(place.kind, 0.0)
-    among = [place.subject] if place.kind == "lung" else subjects
+    kind = place.kind
+    if kind == "clot" and not lacking and not len(place.subject.clot_voxels):  # nobody here has a clot
+        kind = "lung"
+    share = {"clot": lacking, "lung": config.sampling.simulated_fraction}.get(kind, 0.0)
+    among = [place.subject] if kind == "lung" else subjects
     clean = [one for one in among if not one.label and len(one.vessel_voxels)]
     if random.random() >= share or not clean:
         return place
@@ -181,7 +189,12 @@ def _with_embolus(
 
 
 def _lacking(subjects: Sequence[Subject], config: SamplingConfig) -> float:
-    """Share of `enough_outlined` patients with clots that the `subjects` lack; where none has any it is all."""
+    """Share of `enough_outlined` patients with clots that the `subjects` lack; where none has any it is all.
+
+    0 without simulated emboli.
+    """
+    if not config.simulated_fraction:
+        return 0.0
     outlined = sum(len(one.clot_voxels) > 0 for one in subjects)
     return max(0.0, 1 - outlined / config.enough_outlined) if config.enough_outlined else float(not outlined)
 

@@ -35,6 +35,13 @@ def test_blood_on_the_nct_has_its_wall_too():
     assert np.mean(filled_share(hu, blood_like(hu))[filled >= 0.5] >= 0.5) > 0.97
 
 
+def test_bone_beside_a_vessel_is_no_vessel():
+    hu, _ = tube(3.4, -850, 45)
+    hu[:, :, 16:] = 600
+    share = filled_share(hu, blood_like(hu))
+    assert not share[:, :, 16:].any()
+
+
 def test_where_no_wall_is_seen_there_is_none():
     """Blood in muscle on the NCT."""
     hu, filled = tube(3.4, 60, 45)

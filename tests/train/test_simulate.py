@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cpmn.train import simulate
 from cpmn.train.simulate import CONTRAST_SD_HU, contrast_at, draw_contrast, insert_embolus
+from tests.anatomy.test_vessels import tube as sampled_tube
 from tests.settings import train_config
 
 SPACING = (1.5, 1.5, 3.0)
@@ -44,12 +46,12 @@ def test_a_clot_is_brighter_on_nct_and_a_defect_on_ctpa(seed):
         nct, ctpa, at=MIDDLE, spacing=SPACING, contrast=30, random=np.random.default_rng(seed)
     )
     assert new_ctpa is not None
-    assert 4 <= mask.sum() <= 8 * 8 * 9  # inside the vessel, 24 mm of its length at most
+    assert 4 <= mask.sum() <= 8 * 8 * 7  # inside the vessel, 20 mm of its length at most
     assert mask[:, 8:16, 8:16].sum() == mask.sum()
     core = mask & (new_nct - nct > 0.9 * (new_nct - nct).max())
     assert 10 <= (new_nct - nct)[core].mean() <= 45  # partial volume takes most from the smallest clots
     assert new_ctpa[core].mean() < 150
-    far = np.linalg.norm((np.indices(mask.shape).T - MIDDLE) * (3, 1.5, 1.5), axis=-1).T > 26
+    far = np.linalg.norm((np.indices(mask.shape).T - MIDDLE) * (3, 1.5, 1.5), axis=-1).T > 21
     assert far.any()
     assert np.array_equal(new_nct[far], nct[far])
 
@@ -119,3 +121,28 @@ def test_a_small_clot_is_dark_to_the_wall_of_its_vessel():
     assert mask.any()
     assert new is not None
     assert new[mask].max() < 300
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["CTPA alone", "pair"])
+@pytest.mark.parametrize("radius", [2.0, 3.4, 6.0])
+def test_a_clot_that_fills_its_vessel_takes_of_each_voxel_what_the_vessel_does(monkeypatch, radius, alone):
+    """Known from sampling: of 33 HU where the vessel is whole, and less at its wall."""
+    monkeypatch.setattr(simulate, "RADIUS_MM", (40.0, 40.0))
+    monkeypatch.setattr(simulate, "CTPA_CLOT_HU", (33.0, 0.0))
+    (ctpa, filled), (nct, _) = sampled_tube(radius, -850, 350), sampled_tube(radius, -850, 45)
+    new_nct, new, mask = insert_embolus(
+        None if alone else nct,
+        ctpa,
+        at=np.array([3, 12, 12]),
+        spacing=(1, 1, 1),
+        contrast=30,
+        random=np.random.default_rng(1),
+    )
+    whole = filled >= 0.5
+    assert 2 * (mask & whole).sum() / (mask.sum() + whole.sum()) > 0.95
+    truth = -850 + (33 + 850) * filled
+    assert np.abs(new - truth)[filled > 0].mean() < 25
+    assert np.abs(new - truth)[filled == 1].max() < 40
+    assert np.array_equal(new[filled == 0], ctpa[filled == 0])
+    if not alone:
+        assert np.abs(new_nct - nct - 30 * filled)[filled > 0].mean() < 3
