@@ -24,7 +24,7 @@ HARD = "hard"
 STAY = "stay"
 """Ending of trainings on hard negatives whose places stay; those with `HARD` dropped them."""
 LARGE = "large"
-"""Ending of trainings whose places stay and whose simulated clots are as large as clots, up to their vessel's wall."""
+"""Ending of trainings whose places stay, and whose simulated clots are large and lie about a voxel of vessel."""
 WALL = "wall"
 """Ending of trainings of today: simulated clots reach the wall too, and stand in for outlined patients that lack."""
 PLAIN = f"{WALL}-plain"
@@ -33,7 +33,7 @@ EARLIER = {
     "": "no hard negatives, small simulated clots",
     HARD: "hard negatives",
     STAY: "hard negatives that stay",
-    LARGE: "and simulated clots as large as clots",
+    LARGE: "and large simulated clots, about a voxel of vessel",
 }
 """Recipes before today's in words, by ending."""
 TEACHER = "annotate"
@@ -44,7 +44,7 @@ TEACHER_SIMULATED = f"{TEACHER}_simulated"
 JOINT = "joint"
 NAMES = {
     "label_alone": "A: the yes or no alone",
-    "label_alone_long": "A-long: the same, as much compute as C",
+    "label_alone_long": "A-long: the same, as much compute as the best of C",
     "own": "B: what A's network outlines on their NCT",
     TEACHER: "C: what `annotate` outlines on their CTPA",
     TEACHER_HARD: "C+: what `annotate` outlines on their CTPA, with hard negatives and 6,000 steps",
@@ -57,6 +57,8 @@ NAMES = {
 KS = (0, 2, 4, 8, 16)
 """Outlined patients with PE that were asked for, of `OUTLINES`."""
 OUTLINES = 32
+GOAL = 8
+"""Outlined patients whose yes or no alone is to be beaten without any."""
 Cells = list[str]
 
 
@@ -87,6 +89,7 @@ def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
     """Each network minus those before it in `NAMES` and minus E, in a row by number of outlines: names and `_minus`.
 
     A draw is the same outlined patients for all. With all outlined there are none, and without any each has its own.
+    Networks without a draw in common are not compared. Last, A without any outline minus A with `GOAL`.
     """
     every, rows = variants(PRIMARY, folder), []
     for outlined in KS:
@@ -95,8 +98,13 @@ def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
         for place, name in enumerate(names):
             others = [*names[:place], *([ALL] if ALL in trained else [])]
             for other in others:
-                cells = _minus(trained[name], trained[other], shared=other != ALL and outlined > 0)
-                rows.append([str(outlined), letter(name), letter(other), *cells])
+                shared = other != ALL and outlined > 0
+                if not shared or _in_common(trained[name], trained[other]):
+                    cells = _minus(trained[name], trained[other], shared=shared)
+                    rows.append([str(outlined), letter(name), letter(other), *cells])
+    none, goal = (every.get(variant_of("label_alone", outlined, ending)) for outlined in (0, GOAL))
+    if none and goal:
+        rows.append(["0", "A", f"A with {GOAL} outlines", *_minus(none, goal, shared=False)])
     return rows
 
 
@@ -109,11 +117,17 @@ def gains(before: str, after: str, folder: Path = FEW) -> list[Cells]:
     for outlined in (*KS, OUTLINES):
         for name in NAMES:
             old, new = (variant_of(name, outlined, ending) for ending in (before, after))
-            if (name == ALL) == (outlined == OUTLINES) and old in every and new in every:
+            there = old in every and new in every and _in_common(every[old], every[new])
+            if (name == ALL) == (outlined == OUTLINES) and there:
                 both = of_common_seeds(every[new], every[old])
                 marks = [_false_ml(patients, variant, both[0].seeds) for variant in (old, new)]
                 rows.append([str(outlined), letter(name), *_minus(*both, shared=True), " to ".join(marks)])
     return rows
+
+
+def _in_common(first: Readings, second: Readings) -> bool:
+    """Whether two have a draw or seed in common."""
+    return bool(set(first.seeds) & set(second.seeds))
 
 
 def _minus(first: Readings, second: Readings, *, shared: bool) -> Cells:
