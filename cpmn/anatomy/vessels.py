@@ -62,8 +62,8 @@ def filled_share(hu: np.ndarray, vessel: np.ndarray) -> np.ndarray:
     it is where something brighter than blood lies there. A thin layer of soft tissue before the lung counts as vessel.
     """
     around = np.ones((3, 3, 3))
-    inner = np.asarray(ndimage.binary_erosion(vessel, around, border_value=1))
-    border = np.asarray(ndimage.binary_dilation(vessel, around)) & ~inner
+    inner = np.asarray(ndimage.binary_erosion(vessel, around, border_value=1), bool)
+    border = np.asarray(ndimage.binary_dilation(vessel, around), bool) & ~inner
     blood = smoothed_inside(hu, vessel, SMOOTHING_VOXELS)[border]
     neighbours = sliding_window_view(np.pad(hu, 1, "symmetric"), (3, 3, 3))[border].reshape(-1, 27)
     wall = blood - np.partition(neighbours, DARKEST, axis=1)[:, DARKEST]

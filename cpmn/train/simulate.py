@@ -53,7 +53,7 @@ def insert_embolus(
     vessel = blood_like(nct) if nct is not None else np.asarray(ctpa) >= OPACIFIED_HU
     clot = _clot_shape(vessel, at, spacing, radius)
     lumen = filled_share(nct if nct is not None else np.asarray(ctpa), vessel)
-    rim = np.asarray(ndimage.binary_dilation(clot, np.ones((3, 3, 3)))) & (lumen > 0) & ~vessel
+    rim = np.asarray(ndimage.binary_dilation(clot, np.ones((3, 3, 3))), bool) & (lumen > 0) & ~vessel
     clot |= rim  # to the wall, as readers outline
     mask = clot & (lumen >= 0.5)
     if mask.sum() < FEWEST_VOXELS:
