@@ -55,7 +55,8 @@ def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, p
     random, extra, made = (generator(config, step, part, stream) for stream in (0, 4, 13))
     kinds = _kinds(config.sampling, generator(config, step, part, 8).random())
     places = [_vary(_place(subjects, config, random, kind), config, extra) for kind in kinds]
-    return [_with_embolus(place, subjects, _lacking(subjects, config.sampling), config, made) for place in places]
+    lacking = _lacking(subjects, config.sampling)
+    return [_with_embolus(place, subjects, lacking, config, made) for place in places]
 
 
 def clot_chance(subjects: Sequence[Subject], config: TrainConfig) -> float:
@@ -80,13 +81,17 @@ def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
 
     The share on clots is that of the other patches, on average over the steps.
     """
-    random, extra, made = (generator(config, step, part, stream) for stream in (10, 11, 14))
     alone = [subject for subject in subjects if subject.nct is None]
-    count, lacking = config.sampling.ctpa_alone_patches if alone else 0, _lacking(_with_ctpa(subjects), config.sampling)
+    if not alone:
+        return []
+    random, extra, made = (generator(config, step, part, stream) for stream in (10, 11, 14))
+    lacking = _lacking(_with_ctpa(subjects), config.sampling)
     kinds: list[Kind] = [
-        "clot" if random.random() < config.sampling.foreground_fraction else "lung" for _ in range(count)
+        "clot" if random.random() < config.sampling.foreground_fraction else "lung"
+        for _ in range(config.sampling.ctpa_alone_patches)
     ]
-    places = [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
+    available = [_available(kind, alone, lacking) for kind in kinds]
+    places = [_vary(_place(alone, config, random, kind), config, extra) for kind in available]
     return [_with_embolus(place, alone, lacking, config, made) for place in places]
 
 
@@ -96,10 +101,11 @@ def sample_donors(
     """For each place one of the same kind in another patient with CTPA, who brings the label too."""
     random, extra, made = (generator(config, step, part, stream) for stream in (3, 5, 15))
     donors = _with_ctpa(subjects)
-    lacking, result = _lacking(donors, config.sampling), []
+    lacking = _lacking(donors, config.sampling)
+    result = []
     for place in places:
         others = [subject for subject in donors if subject is not place.subject] or donors
-        kind = place.kind if place.kind == "clot" and lacking else _available(place.kind, others)
+        kind = _available(place.kind, others, lacking)
         donor = _vary(_place(others, config, random, kind), config, extra)
         result.append(_with_embolus(donor, others, lacking, config, made))
     return result
@@ -126,8 +132,10 @@ def _kinds(config: SamplingConfig, offset: float) -> list[Kind]:
     return [list(shares)[index] for index in chosen]
 
 
-def _available(kind: Kind, subjects: Sequence[Subject]) -> Kind:
-    return kind if any(len(_voxels(subject, kind)) for subject in subjects) else "lung"
+def _available(kind: Kind, subjects: Sequence[Subject], lacking: float) -> Kind:
+    """The kind if any of the `subjects` has such voxels, or simulated clots stand in for them; else near the lungs."""
+    there = any(len(_voxels(subject, kind)) for subject in subjects)
+    return kind if there or (kind == "clot" and lacking) else "lung"
 
 
 def _voxels(subject: Subject, kind: Kind) -> np.ndarray:
@@ -175,11 +183,8 @@ def _with_embolus(
     moves to one of the `subjects` without PE. They lie about a voxel of vessel as others about a clot's: wide vessels
     have most of them. In a patch from anywhere near the lungs most vessel is thinner than those that hold clots.
     """
-    kind = place.kind
-    if kind == "clot" and not lacking and not len(place.subject.clot_voxels):  # nobody here has a clot
-        kind = "lung"
-    share = {"clot": lacking, "lung": config.sampling.simulated_fraction}.get(kind, 0.0)
-    among = [place.subject] if kind == "lung" else subjects
+    share = {"clot": lacking, "lung": config.sampling.simulated_fraction}.get(place.kind, 0.0)
+    among = [place.subject] if place.kind == "lung" else subjects
     clean = [one for one in among if not one.label and len(one.vessel_voxels)]
     if random.random() >= share or not clean:
         return place
@@ -196,7 +201,7 @@ def _lacking(subjects: Sequence[Subject], config: SamplingConfig) -> float:
     if not config.simulated_fraction:
         return 0.0
     outlined = sum(len(one.clot_voxels) > 0 for one in subjects)
-    return max(0.0, 1 - outlined / config.enough_outlined) if config.enough_outlined else float(not outlined)
+    return max(0.0, 1 - outlined / max(1, config.enough_outlined))
 
 
 def rotation_matrix(degrees: np.ndarray, factor: float, spacing: Spacing) -> np.ndarray:

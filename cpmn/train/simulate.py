@@ -46,13 +46,14 @@ def insert_embolus(
 
     The NCT rises by the `contrast` in HU, or falls where that is negative; the CTPA falls by what contrast there
     exceeds clot by, on average, if there is any. Both keep the scan's noise. Vessel is what has blood's HU on the NCT
-    or, without one, what contrast fills on the CTPA. Where there is none within the clot's radius nothing changes and
-    the mask is empty.
+    or, without one, what contrast fills on the CTPA; the clot reaches to its wall (`filled_share`).
+    Where there is none within the clot's radius nothing changes and the mask is empty.
     """
     radius, defect = random.uniform(*RADIUS_MM), random.normal(*CTPA_CLOT_HU)
-    vessel = blood_like(nct) if nct is not None else np.asarray(ctpa) >= OPACIFIED_HU
+    scan = np.asarray(ctpa if nct is None else nct)
+    vessel = scan >= OPACIFIED_HU if nct is None else blood_like(scan)
     clot = _clot_shape(vessel, at, spacing, radius)
-    lumen = filled_share(nct if nct is not None else np.asarray(ctpa), vessel)
+    lumen = filled_share(scan, vessel)
     rim = np.asarray(ndimage.binary_dilation(clot, np.ones((3, 3, 3))), bool) & (lumen > 0) & ~vessel
     clot |= rim  # to the wall, as readers outline
     mask = clot & (lumen >= 0.5)
