@@ -90,8 +90,8 @@ def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
         "clot" if random.random() < config.sampling.foreground_fraction else "lung"
         for _ in range(config.sampling.ctpa_alone_patches)
     ]
-    available = [_available(kind, alone, lacking) for kind in kinds]
-    places = [_vary(_place(alone, config, random, kind), config, extra) for kind in available]
+    kinds = [_available(kind, alone, lacking) for kind in kinds]
+    places = [_vary(_place(alone, config, random, kind), config, extra) for kind in kinds]
     return [_with_embolus(place, alone, lacking, config, made) for place in places]
 
 
