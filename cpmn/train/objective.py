@@ -19,7 +19,7 @@ from cpmn.model.losses import (
     segmentation_loss,
 )
 from cpmn.model.network import PathwayOutput
-from cpmn.train.sampling import Batch, PhasePatches
+from cpmn.train.sampling import Batch, PhasePatches, times
 from cpmn.train.visibility import shown_weight
 
 ALIGNMENT_LEVEL = 1  # ours: the finest that is aligned; full resolution is the most phase-specific
@@ -177,8 +177,8 @@ def _add_comparisons(
 def _mutual(nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig) -> Tensor:
     share = None if batch.reached is None else batch.reached.flatten(1).mean(1)
     assert batch.nct is not None
-    voxels = _times(_paired(batch.nct.weight, batch), batch.reached)
-    patches = _times(_paired(batch.nct.present_weight(), batch), share)
+    voxels = times(_paired(batch.nct.weight, batch), batch.reached)
+    patches = times(_paired(batch.nct.present_weight(), batch), share)
     segmentation = mutual_loss(nct.logits, ctpa.logits, config.constant, voxels)
     return segmentation + mutual_loss(nct.class_logit, ctpa.class_logit, config.constant, patches)
 
@@ -190,11 +190,6 @@ def _paired(weight: Tensor | None, batch: Batch) -> Tensor | None:
         return None if weight is None else weight[batch.paired]
     known = batch.nct.outlined[batch.paired]
     return known if weight is None else weight[batch.paired] * known.reshape(-1, *[1] * (weight.ndim - 1))
-
-
-def _times(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """Product of weights; None is 1."""
-    return second if first is None else first if second is None else first * second
 
 
 def _rows(output: PathwayOutput, rows: Sequence[int]) -> PathwayOutput:

@@ -65,7 +65,7 @@ def clot_chance(subjects: Sequence[Subject], config: TrainConfig) -> float:
     Counted over `TRIES` places of each; without such patients `TYPICAL_CHANCE`.
     """
     random = np.random.default_rng([config.seed, 12])
-    outlined = [one for one in subjects if one.label and one.outlined and len(one.clot_voxels)]  # others do not train
+    outlined = [one for one in subjects if one.label and one.outlined and one.complete and len(one.clot_voxels)]
     size = config.network.patch_size[::-1]
     found = []
     for subject in outlined:

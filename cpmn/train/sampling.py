@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from cpmn.anatomy.vessels import BLOOD_HU, OPACIFIED_HU
@@ -18,6 +20,9 @@ from cpmn.volume.grid import normalise
 from cpmn.volume.images import AIR_HU
 
 SHOWN_SHARE = 0.5  # ours: a patch of which the CTPA shows less is one without CTPA
+NEAR_MM = 4.5  # ours: three voxels of the study, so that a network's outline shows its border
+
+Weights = TypeVar("Weights", np.ndarray, Tensor)
 
 
 @dataclass
@@ -25,7 +30,7 @@ class PhasePatches:
     """Patches of one phase, (batch, 1, z, y, x), and what is known of them.
 
     patches : normalised intensities; clot : 0/1; vessel : 0/1, blood-like and free of clot (hard background);
-    present : (batch,) whether any clot lies in the patch, 0/1, or the chance of it where nobody outlined the patient's;
+    present : (batch,) whether any clot lies in the patch, 0/1, or the chance of it where no outline tells;
     weight : of each voxel's label, None if all are 1; outlined : (batch,) 0/1, whether the patient's clots are.
     """
 
@@ -87,7 +92,7 @@ class Batch:
 class Cut:
     """One place's patches in HU, (z, y, x): `clot` and `vessel` bool, `weight` of the labels or None if all are 1.
 
-    `reached` (bool) is where the CTPA shows something, None if it does everywhere.
+    `known` (bool) is where the labels hold, `reached` where the CTPA shows something; None is everywhere.
     """
 
     subject: Subject
@@ -96,6 +101,7 @@ class Cut:
     clot: np.ndarray
     vessel: np.ndarray
     weight: np.ndarray | None
+    known: np.ndarray | None = None
     reached: np.ndarray | None = None
 
 
@@ -155,19 +161,28 @@ def _cut(place: Place, config: TrainConfig, step: int, random: np.random.Generat
         nct, ctpa, made = insert_embolus(nct, ctpa, at=at, spacing=subject.spacing, contrast=contrast, random=random)
     weight = _weight(place, clot, made, nct, config)
     reached = None if subject.reached is None else cut(subject.reached, place, size, 1, order=0) > 0
-    return Cut(subject, nct, ctpa, clot | made, vessel & ~(clot | made), weight, reached)
+    clot |= made
+    return Cut(subject, nct, ctpa, clot, vessel & ~clot, weight, _known(subject, clot), reached)
+
+
+def _known(subject: Subject, clot: np.ndarray) -> np.ndarray | None:
+    """Where the labels of a patch hold, bool, None if everywhere: nowhere without an outline.
+
+    A network's outline tells of what it marks and of `NEAR_MM` about it. It passes over many clots: elsewhere nothing
+    is known, or these would teach that clots are none.
+    """
+    if subject.outlined and subject.complete:
+        return None
+    if not (subject.outlined and clot.any()):
+        return np.zeros(clot.shape, bool)
+    return np.asarray(ndimage.distance_transform_edt(~clot, sampling=subject.spacing[::-1])) <= NEAR_MM
 
 
 def _weight(
     place: Place, clot: np.ndarray, made: np.ndarray, nct: np.ndarray | None, config: TrainConfig
 ) -> np.ndarray | None:
-    """Label weights of a patch by how well its clots are seen, those `made` in `nct` among them; None for all alike.
-
-    Where nobody outlined the patient's clots no voxel has a label.
-    """
+    """Label weights of a patch by how well its clots are seen, those `made` in `nct` among them; None for all alike."""
     subject = place.subject
-    if not subject.outlined:
-        return np.zeros(clot.shape, np.float32)
     if subject.visibility is None or nct is None:
         return None
     seen = cut(subject.visibility, place, clot.shape, 0, order=0)
@@ -195,14 +210,16 @@ def _phase(cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.ran
         images.append(normalise(augmented(hu, config.augmentation, noise), middle, scale, config.network.clip))
     clot, vessel = (_tensor([getattr(one, name) for one in cuts]) for name in ("clot", "vessel"))
     if phase == "nct":
-        weight = _weights([one.weight for one in cuts])
+        weight = _weights([times(one.weight, one.known) for one in cuts])
     else:  # the CTPA shows each clot, as far as it reaches
-        weight = _weights([one.reached if one.subject.outlined else np.zeros(one.clot.shape) for one in cuts])
+        weight = _weights([times(one.reached, one.known) for one in cuts])
         if weight is not None:
             clot, vessel = clot * weight, vessel * weight
     outlined = torch.tensor([float(one.subject.outlined) for one in cuts])
     chance = torch.tensor([one.subject.clot_chance for one in cuts])
-    present = torch.where(outlined > 0, clot.flatten(1).amax(1), chance)
+    complete = torch.tensor([one.subject.outlined and one.subject.complete for one in cuts])
+    holds = clot.flatten(1).amax(1)
+    present = torch.where(complete | (holds > 0), holds, chance)
     return PhasePatches(_tensor(images), clot, vessel, present, weight, None if outlined.all() else outlined)
 
 
@@ -210,6 +227,11 @@ def _weights(weights: Sequence[np.ndarray | None]) -> Tensor | None:
     """Weights (batch, 1, z, y, x) of each patch's voxels, 1 where a patch has none; None if no patch has any."""
     shapes = [values.shape for values in weights if values is not None]
     return _tensor([np.ones(shapes[0]) if values is None else values for values in weights]) if shapes else None
+
+
+def times(first: Weights | None, second: Weights | None) -> Weights | None:
+    """Product of weights; None is 1."""
+    return second if first is None else first if second is None else first * second
 
 
 def _tensor(arrays: Sequence[np.ndarray]) -> Tensor:

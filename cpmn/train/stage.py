@@ -173,16 +173,15 @@ def _subjects(job: FoldJob, spacing: Spacing, cache: Path, world: World) -> tupl
     annotated = job.config.sampling.annotated
     training = [_as_known(subject, job, annotated) for subject in read(job.training)]
     chance = clot_chance([one for one in training if getattr(one, job.config.network.reader) is not None], job.config)
-    training = [subject if subject.outlined else replace(subject, clot_chance=chance) for subject in training]
+    training = [one if one.outlined and one.complete else replace(one, clot_chance=chance) for one in training]
     return training, [_as_known(subject, job, annotated=False) for subject in read(job.validation)]
 
 
 def _as_known(subject: Subject, job: FoldJob, annotated: bool) -> Subject:
-    """The subject; without the outline of its clots where there is none, or one of `annotate`'s that does not count."""
-    made = subject.label == 1 and subject.patient in job.reported
-    if not made or (annotated and subject.embolus.any()):
+    """The subject with what is known of its clots: `annotate` tells where some are, unless it is not to be heard."""
+    if subject.label == 0 or subject.patient not in job.reported:
         return subject
-    return subject.without_outline()
+    return replace(subject, complete=False) if annotated and subject.embolus.any() else subject.without_outline()
 
 
 def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:

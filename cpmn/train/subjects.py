@@ -49,8 +49,9 @@ class Subject:
     reached : uint8, 1 = the CTPA shows this place; None where it shows the whole volume.
     spacing : of the voxels, (x, y, z) in mm.
     window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
-    clot_chance : that a patch holds clot, where nobody outlined them; nothing else uses it.
-    outlined : whether `embolus` tells where clots are and are not; else the label is all that is known.
+    clot_chance : that a patch holds clot, where no outline tells; nothing else uses it.
+    outlined : whether `embolus` tells where clots are; else the label is all that is known.
+    complete : whether it tells where none are, too; a network's outline passes over some.
     """
 
     patient: str
@@ -70,6 +71,7 @@ class Subject:
     window_center: float = NetworkConfig.model_fields["window_center"].default
 
     outlined: bool = True
+    complete: bool = True
     clot_chance: float = 0.0
 
     def without_outline(self) -> "Subject":

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
+from cpmn.model.losses import segmentation_loss
 from cpmn.model.network import build_pathway
 from cpmn.train.objective import Pathways, training_loss
 from cpmn.train.places import clot_chance
@@ -120,3 +122,46 @@ def test_the_label_of_a_patch_is_the_chance_that_it_holds_clot():
     assert batch.nct.weight is not None
     assert batch.nct.present.tolist() == [0.25, 0.25]
     assert not batch.nct.weight.any()
+
+
+def test_a_networks_outline_tells_what_it_marks_and_its_border_and_nothing_of_the_rest():
+    """4 voxels of clot along each axis and 4.5 mm about them: 2 voxels of 2 mm along x, 1 of 3 mm along z."""
+    drawn = replace(subject("a", 1, ("nct", "ctpa")), complete=False, clot_chance=0.25, spacing=(2.0, 2.0, 3.0))
+    whole = settings(**OFF).changed(network={"patch_size": (16, 16, 16)})
+    batch = sample_batch([drawn], whole, 0)
+    for phase in (batch.nct, batch.ctpa):
+        assert phase is not None
+        assert phase.weight is not None
+        weight = phase.weight[0, 0]
+        assert weight[6:10, 6:10, 6:10].all()
+        assert [int(weight.sum(dim=axes).bool().sum()) for axes in ((1, 2), (0, 2), (0, 1))] == [6, 8, 8]
+        assert phase.present.tolist() == [1.0, 1.0]
+    people = sample_batch([replace(drawn, complete=True)], whole, 0)
+    assert people.nct is not None
+    assert people.nct.weight is None
+
+
+def test_a_patch_without_a_networks_outline_may_hold_a_clot_that_it_passed_over():
+    """The chance is that of patients whom people outlined: what networks pass over is not counted as clot-free."""
+    drawn = replace(subject("a", 1, ("nct",)), complete=False, clot_chance=0.25)
+    cut_off = replace(drawn, embolus=np.zeros(SHAPE, np.uint8))
+    batch = sample_batch([cut_off], settings("nct_only"), 0)
+    assert batch.nct is not None
+    assert batch.nct.weight is not None
+    assert not batch.nct.weight.any()
+    assert batch.nct.present.tolist() == [0.25, 0.25]
+    assert clot_chance([drawn], settings("nct_only")) == 0.1
+
+
+def test_a_clot_that_a_network_passed_over_is_not_taught_as_none():
+    """A second clot, in the far corner, that nobody marked: what is read there moves nothing."""
+    drawn = replace(subject("a", 1, ("nct",)), complete=False)
+    config = settings("nct_only", classification_weight=0.0, discrepancy_weight=0.0)
+    config = config.changed(network={"patch_size": (16, 16, 16)})
+    batch = sample_batch([drawn], config, 0)
+    assert batch.nct is not None
+    logits = torch.zeros(2, 1, 16, 16, 16, requires_grad=True)
+    segmentation_loss(logits, [], batch.nct.clot, batch.nct.weight).backward()
+    assert logits.grad is not None
+    assert not logits.grad[..., :2, :2, :2].any()
+    assert logits.grad[..., 7, 7, 7].all()

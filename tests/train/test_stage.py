@@ -421,6 +421,16 @@ def test_each_process_makes_the_volumes_of_its_share_and_reads_all(make_job, tmp
     assert tuple(subject.patient for part in parts for subject in part) == job.patients
 
 
+def test_what_annotate_outlined_is_not_taken_for_all_there_is(make_job, tmp_path, make_config):
+    """Networks outlined p0. Where they are not to be heard nobody did; n0 has no PE, so that nothing is passed over."""
+    for annotated in (True, False):
+        job = make_job(tmp_path, make_config(annotated=annotated), reported=("p0", "n0"))
+        known = {one.patient: one for one in _subjects(job, SPACING, tmp_path / "volumes", World())[0]}
+        assert [known[name].complete for name in ("p0", "p1", "n0")] == [not annotated, True, True]
+        assert [known[name].outlined for name in ("p0", "p1", "n0")] == [annotated, True, True]
+        assert known["p0"].clot_chance > known["p1"].clot_chance == 0
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(make_job, tmp_path, make_config):
     """gloo through torchrun; the gradients are the same mean in another order. Two patients have no CTPA."""
