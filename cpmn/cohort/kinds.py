@@ -20,6 +20,9 @@ class Kind(StrEnum):
     OUTLINED_NCT = "outlined NCT"
 
 
+NEAR_MM = 4.5
+"""Ours: so far about an outline of `annotate` its patient counts as free of other clots; three voxels of the study, so
+that the outline shows its border."""
 TEACHES = {
     Kind.OUTLINED_PAIR: "both pathways, both tasks; its CTPA teaches `annotate`",
     Kind.REPORTED_PAIR: "the NCT pathway, by the label and by what `annotate` or the CTPA pathway reads, since nobody "

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from cpmn.cohort.kinds import NEAR_MM, is_reported
 from cpmn.cohort.roles import read_splits, set_apart
 from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.errors import CpmnError
 from cpmn.files import write_json
 from cpmn.job.status import excluded_patients, unregistered
 from cpmn.volume.images import image_like, read_image, write_image
+from cpmn.volume.voxels import within
 
 NAME = re.compile(r"Dataset\d{3}_\w+")
 ENDING = ".nii.gz"
+IGNORE = 2
 PARTS = {"train": "train", "val": "validation"}
 """Part of a fold by nnU-Net's name."""
 
@@ -29,7 +32,8 @@ def write_dataset(results: Path, cohort: Path, folder: Path) -> dict[str, list[s
     """Write `folder`, `DatasetNNN_NAME`: `imagesTr`, `labelsTr`, `imagesTs`, `dataset.json`; who is in it, and who not.
 
     Scans are whole NCTs on their own grid (int16 HU), labels uint8, 1 in clots: those that the run's networks learn
-    from. Test and calibration patients have an image alone. `splits_final.json` holds the run's folds and belongs into
+    from. In patients whom `annotate` outlined what it leaves out is 2, nnU-Net's label `ignore` (`ignore_label.md`).
+    Test and calibration patients have an image alone. `splits_final.json` holds the run's folds and belongs into
     nnU-Net's folder of preprocessed data.
 
     Parameters
@@ -62,14 +66,15 @@ def write_dataset(results: Path, cohort: Path, folder: Path) -> dict[str, list[s
         if part != "left_out":
             images = folder / ("imagesTs" if part == "test" else "imagesTr")
             shutil.copyfile(results / "convert" / name / "nct.nii.gz", images / f"{name}_0000{ENDING}")
-    write_json(folder / "dataset.json", dataset(len(found["train"])))
+    reported = {patient.patient_id for patient in patients if is_reported(patient)}
+    write_json(folder / "dataset.json", dataset(len(found["train"]), not reported.isdisjoint(found["train"])))
     write_json(folder / "splits_final.json", _folds(splits, set(found["train"])))
     return found
 
 
-def dataset(cases: int) -> dict[str, Any]:
-    """Contents of nnU-Net's `dataset.json` for so many training patients."""
-    labels = {"background": 0, "embolus": 1}
+def dataset(cases: int, ignores: bool) -> dict[str, Any]:
+    """Contents of nnU-Net's `dataset.json` for so many training patients; whether some voxels' labels are unknown."""
+    labels = {"background": 0, "embolus": 1} | ({"ignore": IGNORE} if ignores else {})
     return {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": cases, "file_ending": ENDING}
 
 
@@ -102,6 +107,8 @@ def _write_label(patient: Patient, results: Path, folder: Path) -> bool:
     label = (sitk.GetArrayViewFromImage(clots) > 0).astype(np.uint8)
     known = bool(label.any()) or not patient.label
     if known:
+        if is_reported(patient):
+            label[~within(label, NEAR_MM, clots.GetSpacing())] = IGNORE
         write_image(image_like(label, clots), folder / "labelsTr" / f"{patient.patient_id}{ENDING}")
     return known
 

@@ -127,20 +127,21 @@ def _add_supervised(
 def _add_teaching(
     objective: Objective, nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: TrainConfig, rise: float
 ) -> None:
-    """Patches of patients without an outline: the NCT pathway learns from what the CTPA's reads, never the other way.
+    """Where no outline tells, the NCT pathway learns from what the CTPA's reads, never the other way.
 
     A voxel weighs by the reader's certainty |2p - 1|, by where the CTPA reaches, and by how well the NCT shows the clot
     that was read (as labels do, `label_weight`).
     """
     patches = batch.nct
     assert patches is not None
-    assert patches.outlined is not None
-    left = 1 - patches.outlined[batch.paired]
+    told = patches.told()
+    assert patches.known is not None
+    assert told is not None
+    unknown, untold = 1 - patches.known[batch.paired], 1 - told[batch.paired]
 
     def taught() -> Tensor:
         read, sure = torch.sigmoid(ctpa.logits.detach()), torch.sigmoid(ctpa.class_logit.detach())
-        weight = left[:, None, None, None, None] * (2 * read - 1).abs()
-        share = left * (2 * sure - 1).abs()
+        weight, share = unknown * (2 * read - 1).abs(), untold * (2 * sure - 1).abs()
         if batch.reached is not None:
             weight, share = weight * batch.reached, share * batch.reached.flatten(1).mean(1)
         if config.loss.visibility_floor < 1:
@@ -175,21 +176,16 @@ def _add_comparisons(
 
 
 def _mutual(nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig) -> Tensor:
+    """Of both tasks, as far as the NCT's labels weigh: what no outline tells is taught one way."""
     share = None if batch.reached is None else batch.reached.flatten(1).mean(1)
     assert batch.nct is not None
-    voxels = times(_paired(batch.nct.weight, batch), batch.reached)
-    patches = times(_paired(batch.nct.present_weight(), batch), share)
+    weight, *known = (
+        None if values is None else values[batch.paired]
+        for values in (batch.nct.weight, batch.nct.present_weight(), batch.nct.told())
+    )
+    voxels, patches = times(weight, batch.reached), times(times(*known), share)
     segmentation = mutual_loss(nct.logits, ctpa.logits, config.constant, voxels)
     return segmentation + mutual_loss(nct.class_logit, ctpa.class_logit, config.constant, patches)
-
-
-def _paired(weight: Tensor | None, batch: Batch) -> Tensor | None:
-    """The NCT's label weights for the patches that have a CTPA; 0 where no outline is: these are taught one way."""
-    assert batch.nct is not None
-    if batch.nct.outlined is None:
-        return None if weight is None else weight[batch.paired]
-    known = batch.nct.outlined[batch.paired]
-    return known if weight is None else weight[batch.paired] * known.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _rows(output: PathwayOutput, rows: Sequence[int]) -> PathwayOutput:

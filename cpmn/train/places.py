@@ -19,7 +19,7 @@ from cpmn.train.subjects import Subject
 
 Kind = Literal["clot", "vein", "elsewhere", "hard", "lung"]
 AXES = ("z", "y", "x")
-TRIES = 50  # ours: places per patient for `clot_chance`
+TRIES = 50  # ours: places per patient for `with_chances`
 TYPICAL_CHANCE = 0.1  # ours: about what phantom patients and patches of 48 mm give
 
 
@@ -59,21 +59,32 @@ def sample_places(subjects: Sequence[Subject], config: TrainConfig, step: int, p
     return [_with_embolus(place, subjects, lacking, config, made) for place in places]
 
 
-def clot_chance(subjects: Sequence[Subject], config: TrainConfig) -> float:
-    """How often a patch near the lungs of outlined PE patients holds clot: what the label alone says of another's.
+def with_chances(subjects: Sequence[Subject], config: TrainConfig) -> list[Subject]:
+    """The subjects with `clot_chance`, by how often a patch near the lungs of PE patients holds clot.
 
-    Counted over `TRIES` places of each; without such patients `TYPICAL_CHANCE`.
+    Where nobody outlined a patient, that is as often as in those whom a person did; without any as often as networks
+    outlined in others, and without these `TYPICAL_CHANCE`. Where a network outlined the patient, and nothing in a
+    patch, it is the share of that chance p which the patches that networks outlined, d, leave: (p - d) / (1 - d).
     """
-    random = np.random.default_rng([config.seed, 12])
-    outlined = [one for one in subjects if one.label and one.outlined and one.complete and len(one.clot_voxels)]
+    marked = [one for one in subjects if one.label and getattr(one, config.network.reader) is not None]
+    known = _share_with_clot([one for one in marked if one.complete], config, 12)
+    drawn = _share_with_clot([one for one in marked if not one.complete], config, 16)
+    chance = next((share for share in (known, drawn) if share is not None), TYPICAL_CHANCE)
+    left = chance if known is None or drawn is None else max(0.0, known - drawn) / max(1 - drawn, 1e-6)
+    return [one if one.complete else replace(one, clot_chance=left if one.outlined else chance) for one in subjects]
+
+
+def _share_with_clot(subjects: Sequence[Subject], config: TrainConfig, stream: int) -> float | None:
+    """Share of patches near the lungs that hold clot, over `TRIES` of each subject with clots; None without any."""
+    random = np.random.default_rng([config.seed, stream])
     size = config.network.patch_size[::-1]
     found = []
-    for subject in outlined:
-        for _ in range(TRIES):
+    for subject in subjects:
+        for _ in range(TRIES if len(subject.clot_voxels) else 0):
             place = _place([subject], config, random, "lung")
             block = tuple(slice(corner, corner + n) for corner, n in zip(place.corner, size, strict=True))
             found.append(bool(subject.embolus[block].any()))
-    return float(np.mean(found)) if found else TYPICAL_CHANCE
+    return float(np.mean(found)) if found else None
 
 
 def sample_alone(subjects: Sequence[Subject], config: TrainConfig, step: int, part: int = 0) -> list[Place]:

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from cpmn.anatomy.vessels import BLOOD_HU, OPACIFIED_HU
+from cpmn.cohort.kinds import NEAR_MM
 from cpmn.config.train import Phase, Spacing, TrainConfig
 from cpmn.train.patches import augmented, cut, voxels_in_patch
 from cpmn.train.places import Place, generator, sample_alone, sample_donors, sample_places
@@ -18,9 +18,9 @@ from cpmn.train.subjects import Subject
 from cpmn.train.visibility import label_weight, patch_visibility
 from cpmn.volume.grid import normalise
 from cpmn.volume.images import AIR_HU
+from cpmn.volume.voxels import within
 
 SHOWN_SHARE = 0.5  # ours: a patch of which the CTPA shows less is one without CTPA
-NEAR_MM = 4.5  # ours: three voxels of the study, so that a network's outline shows its border
 
 Weights = TypeVar("Weights", np.ndarray, Tensor)
 
@@ -31,7 +31,8 @@ class PhasePatches:
 
     patches : normalised intensities; clot : 0/1; vessel : 0/1, blood-like and free of clot (hard background);
     present : (batch,) whether any clot lies in the patch, 0/1, or the chance of it where no outline tells;
-    weight : of each voxel's label, None if all are 1; outlined : (batch,) 0/1, whether the patient's clots are.
+    weight : of each voxel's label, None if all are 1; known : of `patches`' shape, 0/1, where it is known whether there
+        is clot, None if everywhere.
     """
 
     patches: Tensor
@@ -39,7 +40,7 @@ class PhasePatches:
     vessel: Tensor
     present: Tensor
     weight: Tensor | None = None
-    outlined: Tensor | None = None
+    known: Tensor | None = None
 
     def present_weight(self) -> Tensor | None:
         """Weight of each patch's `present` (batch,): that of its heaviest clot voxel; None if all are 1."""
@@ -48,9 +49,13 @@ class PhasePatches:
         heaviest = (self.weight * self.clot).flatten(1).amax(1)
         return torch.where(self.clot.flatten(1).amax(1) > 0, heaviest, torch.ones_like(heaviest))
 
+    def told(self) -> Tensor | None:
+        """Whether each patch's `present` is known and no chance (batch,), 0/1; None if all are."""
+        return None if self.known is None else self.known.flatten(1).amax(1)
+
     def to(self, device: torch.device) -> "PhasePatches":
         required = (self.patches, self.clot, self.vessel, self.present)
-        optional = (None if values is None else values.to(device) for values in (self.weight, self.outlined))
+        optional = (None if values is None else values.to(device) for values in (self.weight, self.known))
         return PhasePatches(*(values.to(device) for values in required), *optional)
 
 
@@ -77,9 +82,9 @@ class Batch:
 
     @property
     def lacks_outlines(self) -> bool:
-        """Whether pairs are among the patches of whose clots nobody drew an outline."""
-        outlined = None if self.nct is None else self.nct.outlined
-        return outlined is not None and not bool(outlined[self.paired].all())
+        """Whether pairs are among the patches of which it is not known everywhere whether there is clot."""
+        known = None if self.nct is None else self.nct.known
+        return known is not None and not bool(known[self.paired].all())
 
     def to(self, device: torch.device) -> "Batch":
         nct, ctpa, reached = (
@@ -171,11 +176,7 @@ def _known(subject: Subject, clot: np.ndarray) -> np.ndarray | None:
     A network's outline tells of what it marks and of `NEAR_MM` about it. It passes over many clots: elsewhere nothing
     is known, or these would teach that clots are none.
     """
-    if subject.outlined and subject.complete:
-        return None
-    if not (subject.outlined and clot.any()):
-        return np.zeros(clot.shape, bool)
-    return np.asarray(ndimage.distance_transform_edt(~clot, sampling=subject.spacing[::-1])) <= NEAR_MM
+    return None if subject.complete else within(clot, NEAR_MM, subject.spacing)
 
 
 def _weight(
@@ -215,12 +216,11 @@ def _phase(cuts: Sequence[Cut], phase: Phase, config: TrainConfig, noise: np.ran
         weight = _weights([times(one.reached, one.known) for one in cuts])
         if weight is not None:
             clot, vessel = clot * weight, vessel * weight
-    outlined = torch.tensor([float(one.subject.outlined) for one in cuts])
-    chance = torch.tensor([one.subject.clot_chance for one in cuts])
-    complete = torch.tensor([one.subject.outlined and one.subject.complete for one in cuts])
     holds = clot.flatten(1).amax(1)
+    chance = torch.tensor([one.subject.clot_chance for one in cuts])
+    complete = torch.tensor([one.subject.complete for one in cuts])
     present = torch.where(complete | (holds > 0), holds, chance)
-    return PhasePatches(_tensor(images), clot, vessel, present, weight, None if outlined.all() else outlined)
+    return PhasePatches(_tensor(images), clot, vessel, present, weight, _weights([one.known for one in cuts]))
 
 
 def _weights(weights: Sequence[np.ndarray | None]) -> Tensor | None:

@@ -25,7 +25,7 @@ from cpmn.train.engine import COLUMNS, train
 from cpmn.train.fingerprint import fingerprint
 from cpmn.train.fold import FoldJob
 from cpmn.train.hard import normals
-from cpmn.train.places import clot_chance
+from cpmn.train.places import with_chances
 from cpmn.train.planning import check_memory, parameters, planned, training_bytes
 from cpmn.train.processes import World, joined_world, own_device
 from cpmn.train.resume import ResumeFolder, resume_key
@@ -172,9 +172,8 @@ def _subjects(job: FoldJob, spacing: Spacing, cache: Path, world: World) -> tupl
         world.wait()
     annotated = job.config.sampling.annotated
     training = [_as_known(subject, job, annotated) for subject in read(job.training)]
-    chance = clot_chance([one for one in training if getattr(one, job.config.network.reader) is not None], job.config)
-    training = [one if one.outlined and one.complete else replace(one, clot_chance=chance) for one in training]
-    return training, [_as_known(subject, job, annotated=False) for subject in read(job.validation)]
+    validation = [_as_known(subject, job, annotated=False) for subject in read(job.validation)]
+    return with_chances(training, job.config), validation
 
 
 def _as_known(subject: Subject, job: FoldJob, annotated: bool) -> Subject:
@@ -199,6 +198,8 @@ def _usable(subjects: list[Subject], config: TrainConfig) -> list[Subject]:
             "train.sampling.vein_fraction asks for patches on veins, but no training patient has a vessel mask with "
             "veins. Name masks in the column vessels of cohort.csv, or set train.sampling.vein_fraction to 0."
         )
+    if not any(one.complete for one in subjects):
+        logger.warning("nobody who trains is known to be free of clots anywhere: add patients without PE")
     if config.sampling.hard_fraction and not normals(subjects, config.network.reader):
         logger.warning("nobody without PE trains: there are no hard negatives, and their patches lie near the lungs")
     if config.sampling.ctpa_source == "shuffled" and sum(subject.ctpa is not None for subject in subjects) < 2:
@@ -236,7 +237,7 @@ def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
     own_ctpa = "ctpa" in config.network.pathways and config.sampling.ctpa_source == "ctpa"
     asked = own_ctpa and config.loss.teaching_weight > 0
     teaches = asked and (simulated or any(one.ctpa is not None for one in marked))
-    reported = any(one.label and not one.outlined and one.nct is not None and one.ctpa is not None for one in subjects)
+    reported = any(not one.complete and one.nct is not None and one.ctpa is not None for one in subjects)
     if not simulated and not any(getattr(one, reader) is not None for one in marked) and not (teaches and reported):
         raise CpmnError(
             f"nobody with an {reader.upper()} who trains has an outline of a clot: it would learn to mark nothing. "
@@ -250,8 +251,9 @@ def _taught(subjects: list[Subject], config: TrainConfig) -> TrainConfig:
 
 
 def _log_kinds(subjects: list[Subject]) -> None:
+    kinds = {(True, True): "PE, outlined", (True, False): "PE, outlined by annotate"}
     counts = Counter(
-        ("PE, outlined" if one.outlined else "PE, by the label alone") if one.label else "no PE" for one in subjects
+        kinds.get((one.outlined, one.complete), "PE, by the label alone") if one.label else "no PE" for one in subjects
     )
     logger.info("training on %s", ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 

@@ -51,7 +51,7 @@ class Subject:
     window_center : of the NCT's window, in HU: the configured one, or the patient's own blood.
     clot_chance : that a patch holds clot, where no outline tells; nothing else uses it.
     outlined : whether `embolus` tells where clots are; else the label is all that is known.
-    complete : whether it tells where none are, too; a network's outline passes over some.
+    complete : whether it tells where none are, too: a network's outline passes over some.
     """
 
     patient: str
@@ -78,7 +78,7 @@ class Subject:
         """The same patient, of whom only the label is known."""
         nowhere = np.zeros((0, 3), np.int16)
         empty = np.broadcast_to(np.uint8(0), self.embolus.shape)
-        return replace(self, embolus=empty, clot_voxels=nowhere, visibility=None, outlined=False)
+        return replace(self, embolus=empty, clot_voxels=nowhere, visibility=None, outlined=False, complete=False)
 
     @property
     def shows_clot(self) -> bool:

@@ -16,6 +16,17 @@ def smoothed_inside(hu: np.ndarray, mask: np.ndarray, sigma: float | Sequence[fl
     return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
 
 
+def within(mask: np.ndarray, mm: float, spacing: Sequence[float]) -> np.ndarray:
+    """Voxels (z, y, x) within `mm` of those of `mask`, boolean; `spacing` is (x, y, z) in mm."""
+    near = np.zeros(mask.shape, bool)
+    if mask.any():
+        (box,) = ndimage.find_objects(mask.astype(np.uint8))
+        margins = [int(mm // step) + 1 for step in spacing[::-1]]
+        wide = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(box, margins, strict=True))
+        near[wide] = np.asarray(ndimage.distance_transform_edt(mask[wide] == 0, sampling=spacing[::-1])) <= mm
+    return near
+
+
 def between(mask: np.ndarray, axis: int) -> np.ndarray:
     """Whether a voxel is in the mask or has some of it on both sides along `axis`, boolean."""
     back = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)

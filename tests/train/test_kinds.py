@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
-from cpmn.model.losses import segmentation_loss
 from cpmn.model.network import build_pathway
 from cpmn.train.objective import Pathways, training_loss
-from cpmn.train.places import clot_chance
+from cpmn.train.places import with_chances
 from cpmn.train.sampling import sample_batch
 from cpmn.train.subjects import Subject
 from tests.settings import train_config
@@ -107,21 +105,43 @@ def test_a_reader_of_ctpa_learns_from_ctpas_alone():
     assert all(moved([subject("c", 1, ("ctpa",))], config).values())
 
 
+def box(name: str, ends: tuple[int, ...], **changes: Any) -> Subject:
+    """A PE patient of 32 voxels along each axis, with clot from 0 to below `ends`."""
+    clot = np.zeros((32, 32, 32), np.uint8)
+    clot[tuple(slice(end) for end in ends)] = 1
+    everywhere = np.argwhere(np.ones(clot.shape, bool)).astype(np.int16)
+    nct = np.full(clot.shape, 45, np.int16)
+    return replace(Subject(name, 1, nct, None, clot, np.argwhere(clot).astype(np.int16), everywhere), **changes)
+
+
+def chances(*subjects: Subject) -> list[float]:
+    return [one.clot_chance for one in with_chances(subjects, settings("nct_only"))]
+
+
 def test_the_label_of_a_patch_is_the_chance_that_it_holds_clot():
-    corner = np.zeros((32, 32, 32), np.uint8)
-    corner[:4, :4, :4] = 1
-    everywhere = np.argwhere(np.ones(corner.shape, bool)).astype(np.int16)
-    nct = np.full(corner.shape, 45, np.int16)
-    outlined = [Subject("a", 1, nct, None, corner, np.argwhere(corner).astype(np.int16), everywhere)]
-    chance = clot_chance(outlined, settings("nct_only"))
+    unknown = box("c", (4, 4, 4)).without_outline()
+    normal = subject("n", 0, ("nct",))
+    of_known, chance, of_normal = chances(box("a", (4, 4, 4)), unknown, normal)
+    assert (of_known, of_normal) == (0, 0)
     assert 0.0 < chance < 0.3  # patches of 8 voxels, one corner of eight
-    assert clot_chance([subject("b", 0, ("nct",))], settings("nct_only")) == 0.1
-    unknown = replace(subject("c", 1, ("nct",), outlined=False), clot_chance=0.25)
-    batch = sample_batch([unknown], settings("nct_only"), 0)
+    assert chances(unknown, normal) == [0.1, 0]
+    batch = sample_batch([replace(unknown, clot_chance=0.25)], settings("nct_only"), 0)
     assert batch.nct is not None
     assert batch.nct.weight is not None
     assert batch.nct.present.tolist() == [0.25, 0.25]
     assert not batch.nct.weight.any()
+
+
+def test_a_networks_outlines_leave_a_smaller_chance_to_what_they_leave_out():
+    """Clot in the lower half, of which networks outlined a half: half of the patches hold clot, a quarter is marked."""
+    known, drawn = box("a", (16, 32, 32)), box("b", (16, 16, 32), complete=False)
+    unknown = known.without_outline()
+    _, left, chance = chances(known, drawn, unknown)
+    marked = chances(drawn, unknown)[1]  # with nobody else the networks' own outlines are what is known
+    assert marked < chance
+    assert left == pytest.approx((chance - marked) / (1 - marked), abs=1e-6)
+    assert chances(drawn)[0] == marked
+    assert chances(box("a", (4, 4, 4)), box("b", (32, 32, 32), complete=False))[1] == 0
 
 
 def test_a_networks_outline_tells_what_it_marks_and_its_border_and_nothing_of_the_rest():
@@ -141,27 +161,15 @@ def test_a_networks_outline_tells_what_it_marks_and_its_border_and_nothing_of_th
     assert people.nct.weight is None
 
 
-def test_a_patch_without_a_networks_outline_may_hold_a_clot_that_it_passed_over():
-    """The chance is that of patients whom people outlined: what networks pass over is not counted as clot-free."""
-    drawn = replace(subject("a", 1, ("nct",)), complete=False, clot_chance=0.25)
-    cut_off = replace(drawn, embolus=np.zeros(SHAPE, np.uint8))
-    batch = sample_batch([cut_off], settings("nct_only"), 0)
-    assert batch.nct is not None
-    assert batch.nct.weight is not None
-    assert not batch.nct.weight.any()
-    assert batch.nct.present.tolist() == [0.25, 0.25]
-    assert clot_chance([drawn], settings("nct_only")) == 0.1
-
-
-def test_a_clot_that_a_network_passed_over_is_not_taught_as_none():
-    """A second clot, in the far corner, that nobody marked: what is read there moves nothing."""
-    drawn = replace(subject("a", 1, ("nct",)), complete=False)
-    config = settings("nct_only", classification_weight=0.0, discrepancy_weight=0.0)
-    config = config.changed(network={"patch_size": (16, 16, 16)})
-    batch = sample_batch([drawn], config, 0)
-    assert batch.nct is not None
-    logits = torch.zeros(2, 1, 16, 16, 16, requires_grad=True)
-    segmentation_loss(logits, [], batch.nct.clot, batch.nct.weight).backward()
-    assert logits.grad is not None
-    assert not logits.grad[..., :2, :2, :2].any()
-    assert logits.grad[..., 7, 7, 7].all()
+@pytest.mark.parametrize("base", ["nct_only", "cpmn", "shuffled_ctpa"])
+def test_where_a_network_outlined_nothing_no_outline_teaches(base):
+    """As of a patient whom nobody outlined: its CTPA pathway teaches the NCT's there, if it is the patient's own."""
+    unknown = subject("a", 1, ("nct", "ctpa"), outlined=False)
+    config = settings(base, alignment_weight=0.0)
+    nobody, drawn, person = (
+        moved([replace(unknown, outlined=outlined, complete=complete)], config)
+        for outlined, complete in ((False, False), (True, False), (True, True))
+    )
+    assert drawn == pytest.approx(nobody)
+    assert (drawn["nct segment"] > 0) is (base == "cpmn")
+    assert person["nct segment"] > 0

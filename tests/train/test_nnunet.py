@@ -21,7 +21,8 @@ def run(tmp_path):
     """A run folder in which one of each kind was preprocessed, and its sheet."""
     rows = ["patient_id,ctpa,nct,ctpa_mask,label"]
     for name in (*PE, *OTHERS):
-        rows.append(f"{name},{tmp_path}/c.nii.gz,{tmp_path}/n.nii.gz,,{int(name in PE)}")
+        mask = f"{tmp_path}/m.nii.gz" if name == "outlined" else ""
+        rows.append(f"{name},{tmp_path}/c.nii.gz,{tmp_path}/n.nii.gz,{mask},{int(name in PE)}")
         nct = sitk.GetImageFromArray(np.full((4, 6, 5), 40, np.int16))
         nct.SetSpacing((0.7, 0.7, 3.0))
         clots = np.zeros((4, 6, 5), np.uint16)
@@ -33,7 +34,7 @@ def run(tmp_path):
         status = {"passed": name != "bad", "stage": "crop", "reason": "no lungs"}
         write_json(tmp_path / f"results/crop/{name}/status.json", status)
     rows.append(f"ctpa-alone,{tmp_path}/c.nii.gz,,,0")
-    for file in ("c.nii.gz", "n.nii.gz"):
+    for file in ("c.nii.gz", "n.nii.gz", "m.nii.gz"):
         (tmp_path / file).touch()
     (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
     learning = [*PE, "bad", "ctpa-alone"]
@@ -63,11 +64,29 @@ def test_it_holds_whose_clots_are_known_voxel_by_voxel(run):
     assert np.argwhere(sitk.GetArrayFromImage(label) == 1).tolist() == [[1, 2, 3], [2, 2, 3]]
     assert sitk.GetArrayFromImage(label).max() == 1
     assert label.GetSpacing() == pytest.approx((0.7, 0.7, 3.0))
-    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
+    described = json.loads((folder / "dataset.json").read_text())
+    assert (described["numTraining"], described["labels"]) == (2, {"background": 0, "embolus": 1})
     assert json.loads((folder / "splits_final.json").read_text()) == [
         {"train": ["outlined"], "val": ["normal"]},
         {"train": ["normal"], "val": ["outlined"]},
     ]
+
+
+def test_what_annotate_left_out_is_ignored(run):
+    """Slices of 3 mm, a clot in the second: 4.5 mm hold the slices beside it."""
+    sheet, folder = run / "cohort.csv", run / "Dataset001_PE"
+    sheet.write_text(sheet.read_text().replace(f"{run}/m.nii.gz", ""))
+    clots = read_image(run / "results/propagate/outlined/embolus.nii.gz")
+    tall = np.zeros((9, 6, 5), np.uint16)
+    tall[1, 2, 3] = 1
+    image = sitk.GetImageFromArray(tall)
+    image.SetSpacing(clots.GetSpacing())
+    write_image(image, run / "results/propagate/outlined/embolus.nii.gz")
+    write_dataset(run / "results", sheet, folder)
+    label = sitk.GetArrayFromImage(read_image(folder / "labelsTr/outlined.nii.gz"))
+    assert [sorted(set(part.ravel().tolist())) for part in label] == [[0], [0, 1], [0], *[[2]] * 6]
+    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "embolus": 1, "ignore": 2}
+    assert not sitk.GetArrayFromImage(read_image(folder / "labelsTr/normal.nii.gz")).any()
 
 
 def test_a_failed_registration_leaves_out_only_whom_a_label_is_learnt_of(run):

@@ -175,7 +175,8 @@ def test_nothing_is_taught_or_contrasted_where_the_ctpa_does_not_reach(pathways,
 def test_nobody_learns_from_what_is_read_on_another_patients_ctpa(pathways, config):
     """The control `shuffled_ctpa` has no more than no information."""
     nct = phase(0)
-    nct.outlined = torch.tensor([1.0, 0.0, 1.0])
+    nct.known = torch.ones_like(nct.clot)
+    nct.known[1] = 0
     batch = Batch(nct, phase(1), [0, 1, 2])
     for base, taught in (("cpmn", True), ("shuffled_ctpa", False)):
         parts = training_loss(pathways, batch, config(base, mutual_weight=0), 0)

@@ -35,8 +35,8 @@ class SamplingConfig(Section):
     )
     annotated: bool = Field(
         default=True,
-        description="Whether PE patients without an outline are learnt from with the one that `annotate` makes; else "
-        "their label alone teaches.",
+        description="Whether PE patients without an outline are learnt from with the one that `annotate` makes, what "
+        "it leaves out being unknown; else their label alone teaches.",
     )
     ctpa_alone_patches: int = Field(
         default=1,
