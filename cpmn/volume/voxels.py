@@ -21,7 +21,7 @@ def within(mask: np.ndarray, mm: float, spacing: Sequence[float]) -> np.ndarray:
     near = np.zeros(mask.shape, bool)
     if mask.any():
         (box,) = ndimage.find_objects(mask.astype(np.uint8))
-        margins = [int(mm // step) + 1 for step in spacing[::-1]]
+        margins = [int(mm // step) for step in spacing[::-1]]
         wide = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(box, margins, strict=True))
         near[wide] = np.asarray(ndimage.distance_transform_edt(mask[wide] == 0, sampling=spacing[::-1])) <= mm
     return near

@@ -183,6 +183,26 @@ def test_nobody_learns_from_what_is_read_on_another_patients_ctpa(pathways, conf
         assert ("taught" in parts) == taught
 
 
+@pytest.mark.parametrize(("part", "one_way"), [("taught", True), ("mutual", False)])
+def test_what_no_outline_tells_is_taught_one_way_and_the_rest_is_learnt_from_each_other(
+    pathways, config, part, one_way
+):
+    """Nothing is known of the second patch, so not whether it holds clot; of the third one half is known."""
+    nct, ctpa = phase(0), phase(1)
+    nct.known = torch.ones_like(nct.clot)
+    nct.known[1], nct.known[2, ..., :4] = 0, 0
+    nct.weight = nct.known
+    outputs = {"nct": pathways["nct"](nct.patches), "ctpa": pathways["ctpa"](ctpa.patches)}
+    for output in outputs.values():
+        output.logits.retain_grad()
+        output.class_logit.retain_grad()
+    training_loss(lambda _: outputs, Batch(nct, ctpa, [0, 1, 2]), config(), 0)[part].backward()
+    voxels, classes = outputs["nct"].logits.grad, outputs["nct"].class_logit.grad
+    assert torch.equal(voxels != 0, nct.known == (0 if one_way else 1))
+    assert (classes != 0).tolist() == [not one_way, one_way, not one_way]
+    assert (outputs["ctpa"].logits.grad is None) is one_way
+
+
 def test_phases_that_nothing_compares_cost_no_copy(pathways, config, monkeypatch):
     monkeypatch.setattr(objective, "_rows", lambda *_: pytest.fail("copied"))
     ctpa = phase(1, 1)
