@@ -54,6 +54,27 @@ def test_check_says_that_a_cohort_is_too_small_to_train_on(tmp_path, capsys):
     assert "cannot be trained on: cohort.csv: testing has 0 PE" in printed
 
 
+def test_check_asks_the_runs_configuration_what_can_be_trained_on(tmp_path, capsys):
+    """Nobody is outlined: simulated emboli let them train; too few patients stop them then."""
+    (tmp_path / "nct.nii.gz").write_text("a scan")
+    rows = [f"{kind}{i},,nct.nii.gz,,{label}" for label, kind in enumerate("np") for i in range(4)]
+    (tmp_path / "cohort.csv").write_text("\n".join(["patient_id,ctpa,nct,ctpa_mask,label", *rows]))
+    simulated = "train: {sampling: {simulated_fraction: 0.5}}"
+    for text, problem in (
+        ("{}", "no patient with PE who trains has an outline"),
+        (simulated, ""),
+        (f"{simulated}\nmin_patients: 20", "min_patients is 20"),
+    ):
+        (tmp_path / "mine.yaml").write_text(text)
+        assert main(["check", str(tmp_path / "cohort.csv"), "--config", str(tmp_path / "mine.yaml")]) == 0
+        printed = capsys.readouterr().out
+        assert ("cannot be trained on" in printed) == bool(problem)
+        assert problem in printed
+    (tmp_path / "mine.yaml").write_text("trian: {}")
+    assert main(["check", str(tmp_path / "cohort.csv"), "--config", str(tmp_path / "mine.yaml")]) == 2
+    assert "trian" in capsys.readouterr().err
+
+
 def test_a_mistake_is_one_line_without_a_traceback(tmp_path, capsys):
     assert main(["check", str(tmp_path / "gone.csv")]) == 2
     error = capsys.readouterr().err

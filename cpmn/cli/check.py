@@ -30,15 +30,19 @@ def add(commands: Commands) -> None:
     check.add_argument(
         "-o", "--output", type=path, default=Path("check"), help="with --deep: folder of check.csv and check.html"
     )
+    check.add_argument(
+        "--config", type=path, help="configuration file that the run will have, which decides what can be trained on"
+    )
     check.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    from cpmn.cohort.kinds import kind_lines, require_outlines
+    from cpmn.cohort.kinds import kind_lines
     from cpmn.cohort.sheet import load_cohort, missing_files, shared_scans
-    from cpmn.cohort.splits import split_cohort
-    from cpmn.config.train import TrainConfig
+    from cpmn.config.files import read_config
+    from cpmn.job.trainable import trainable_splits
 
+    config = read_config(options.config)
     patients = load_cohort(options.cohort)
     problems = [f"patient {p.patient_id}: {problem}" for p in patients for problem in missing_files(p)]
     for message in [*problems, *(f"warning: {warning}" for warning in shared_scans(patients))]:
@@ -47,27 +51,25 @@ def run(options: argparse.Namespace) -> int:
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
     print("".join(f"  {line}\n" for line in kind_lines(patients)), end="")
     try:
-        require_outlines(patients)
-        split_cohort(patients, TrainConfig())
+        trainable_splits(patients, config)
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
         print(f"As it is, this cohort cannot be trained on: {error}")
     if options.deep:
-        return USER_ERROR if _check_deeply(patients, options) or problems else 0
+        return USER_ERROR if _check_deeply(patients, config.convert, options) or problems else 0
     print("What is in the scans and masks was not looked at: --deep does, and so do the run's first stages.")
     return USER_ERROR if problems else 0
 
 
-def _check_deeply(patients: Sequence[Any], options: argparse.Namespace) -> bool:
+def _check_deeply(patients: Sequence[Any], settings: Any, options: argparse.Namespace) -> bool:
     """Ask all checks of all scans; whether any refuses."""
     from tqdm import tqdm
 
     from cpmn.checks.deep import check_deeply, write_findings
-    from cpmn.config.convert import ConvertConfig
 
     with tqdm(total=len(patients), unit="patient", disable=None) as bar, errors_alone():
         rows = check_deeply(
             patients,
-            ConvertConfig(),
+            settings,
             jobs=options.jobs,
             headers_only=options.headers_only,
             done=lambda _name: bar.update(),

@@ -7,7 +7,7 @@ and counts as PE if one of its patients has PE.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from cpmn.cohort.sheet import Patient
@@ -18,7 +18,7 @@ CLASSES = {1: "PE", 0: "normal"}
 Groups = dict[str, list[Patient]]
 
 
-def split_cohort(patients: list[Patient], config: TrainConfig) -> dict[str, Any]:
+def split_cohort(patients: Sequence[Patient], config: TrainConfig) -> dict[str, Any]:
     """`{seed, method, test: [ids], folds: [{train: [ids], validation: [ids]}]}`; ids are sorted.
 
     Where rows say `calibration` there is a list of these too: the decision is fitted on them instead of on validation.

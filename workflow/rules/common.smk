@@ -22,15 +22,15 @@ shell.prefix(
 )
 
 from cpmn.annotate.teachers import readers
-from cpmn.cohort.kinds import is_reported, kind_lines, require_outlines
+from cpmn.cohort.kinds import is_reported, kind_lines
 from cpmn.cohort.sheet import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
 from cpmn.cohort.roles import set_apart, teaching_nobody
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
 from cpmn.job.dependencies import code_of, listing
-from cpmn.job.status import left_out, require_patients
-from cpmn.cohort.splits import split_cohort
+from cpmn.job.status import left_out
+from cpmn.job.trainable import trainable_splits
 
 
 configfile: str(PROJECT / "config" / "config.yaml")
@@ -209,15 +209,8 @@ def vessels_of(wildcards):
 
 def splits_or_reason():
     """Who is in which part; or None and why, which the rule `splits` says to those who ask for a training."""
-    simulated = CONFIG.train.sampling.simulated_fraction > 0
     try:
-        require_outlines(COHORT.values(), simulated)
-        found = split_cohort(list(COHORT.values()), CONFIG.train)
-        taught = [patient for name, patient in COHORT.items() if name not in teaching_nobody(found)]
-        require_outlines(taught, simulated)
-        for fold in found["folds"]:
-            require_patients([*fold["train"], *fold["validation"]], {}, CONFIG.min_patients)
-        return found, ""
+        return trainable_splits(list(COHORT.values()), CONFIG), ""
     except CpmnError as error:
         return None, str(error)
 
