@@ -28,7 +28,7 @@ from cpmn.train.fold import FoldJob
 from cpmn.train.launch import launch_fold
 from cpmn.train.processes import World
 from cpmn.train.resume import ResumeFolder
-from cpmn.train.stage import _subjects, _taught, write_weights
+from cpmn.train.stage import _subjects, _taught, _usable, write_weights
 from cpmn.train.subjects import Subject
 from cpmn.train.training import start_training
 from cpmn.volume.images import image_like, read_image, write_image
@@ -267,6 +267,15 @@ def test_nobody_who_says_where_clots_are(subjects, settings):
     _taught([*subjects, NORMAL], simulating)
     with pytest.raises(CpmnError, match=r"nobody with an NCT who trains has an outline of a clot"):
         _taught([*subjects[:1], _someone(label=0, clot_voxels=[], vessel_voxels=[])], simulating)
+
+
+def test_without_anybody_who_tells_where_no_clot_is_there_is_a_warning(caplog):
+    caplog.set_level("INFO")
+    _usable([REPORTED, NORMAL], TrainConfig())
+    assert "add patients without PE" not in caplog.text
+    _usable([REPORTED, _someone(complete=False)], TrainConfig())
+    assert "add patients without PE" in caplog.text
+    assert "1 PE, by the label alone, 1 PE, outlined by annotate" in caplog.text
 
 
 ALONE = [OUTLINED_CTPA, REPORTED, NORMAL]
