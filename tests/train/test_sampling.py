@@ -262,25 +262,32 @@ def test_patches_of_a_ctpa_alone_show_simulated_clots_by_their_share_where_other
         assert np.mean([place.embolus_at is not None for place in places]) == pytest.approx(share, abs=0.07)
 
 
-@pytest.mark.parametrize("outlined", [0, 2, 4, 8, 9])
-def test_simulated_clots_stand_in_for_outlined_patients_that_lack(config, outlined):
+@pytest.mark.parametrize(
+    ("outlined", "drawn"), [(0, 0), (2, 0), (4, 0), (8, 0), (9, 0), (0, 3), (1, 3), (4, 3), (8, 3)]
+)
+def test_simulated_clots_stand_in_for_outlined_patients_that_lack(config, outlined, drawn):
+    """Those whom a network outlined do not count, but are seen in a quarter of the patches on clots."""
     unknown = replace(with_tube("u", 1), embolus=np.zeros(SHAPE, np.uint8), clot_voxels=np.empty((0, 3), int))
     known = [with_tube(f"p{number}", 1) for number in range(outlined)]
+    known += [replace(with_tube(f"w{number}", 1), complete=False) for number in range(drawn)]
     subjects = [*known, replace(unknown, outlined=False), with_tube("n", 0), subject("no vessel", False)]
     settings = config(foreground_fraction=0.5, elsewhere_fraction=0.25, simulated_fraction=0.01, enough_outlined=8)
     places = [place for step in range(150) for place in sample_places(subjects, settings, step)]
     on_clots = [place for place in places if place.kind == "clot"]
     made = [place for place in on_clots if place.embolus_at]
     assert len(on_clots) == len(places) / 2
-    assert len(made) / len(on_clots) == pytest.approx(max(0, 1 - outlined / 8), abs=0.08)
+    share = max(0, 1 - outlined / 8)
+    assert len(made) / len(on_clots) == pytest.approx(min(share, 0.75) if drawn else share, abs=0.08)
     assert {place.subject.patient for place in made} <= {"n"}
-    assert len({place.subject.patient for place in on_clots if not place.embolus_at}) == outlined
+    assert len({place.subject.patient for place in on_clots if not place.embolus_at}) == outlined + drawn
     assert not any(place.embolus_at for place in places if place.kind == "elsewhere")
 
 
-def test_without_simulated_clots_nobody_stands_in(config):
-    subjects = [with_tube("p", 1), with_tube("n", 0)]
-    settings = config(foreground_fraction=0.5, simulated_fraction=0)
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("off", [{"simulated_fraction": 0}, {"simulated_fraction": 0.01, "enough_outlined": 0}])
+def test_where_nothing_is_simulated_or_nobody_lacks_nobody_stands_in(config, complete, off):
+    subjects = [replace(with_tube("p", 1), complete=complete), with_tube("n", 0)]
+    settings = config(foreground_fraction=1.0, **off)
     places = [place for step in range(20) for place in sample_places(subjects, settings, step)]
     assert not any(place.embolus_at for place in places)
     assert {place.subject.patient for place in places if place.kind == "clot"} == {"p"}

@@ -52,8 +52,9 @@ class SamplingConfig(Section):
     enough_outlined: int = Field(
         default=16,
         ge=0,
-        description="Outlined patients from which on patches on clots show theirs alone. Of fewer a network learns the "
-        "clots by heart: simulated emboli stand in for those that lack, unless simulated_fraction is 0 (count).",
+        description="Patients outlined by people from which on patches on clots show theirs alone. Of fewer a network "
+        "learns the clots by heart: simulated emboli stand in for those that lack, unless simulated_fraction is 0 "
+        "(count).",
     )
     simulated_hu: tuple[float, float] = Field(
         default=(35.0, 10.0),
