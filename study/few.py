@@ -25,8 +25,10 @@ STAY = "stay"
 """Ending of trainings on hard negatives whose places stay; those with `HARD` dropped them."""
 LARGE = "large"
 """Ending of trainings whose places stay, and whose simulated clots are large and lie about a voxel of vessel."""
+WHOLE = "whole"
+"""Ending of trainings whose simulated clots reach the wall too, and stand in for outlined patients that lack."""
 WALL = "wall"
-"""Ending of trainings of today: simulated clots reach the wall too, and stand in for outlined patients that lack."""
+"""Ending of trainings of today: the same, and what `annotate` leaves out is unknown. Others differ in nothing."""
 PLAIN = f"{WALL}-plain"
 """Ending of trainings of today without hard negatives. No table holds any."""
 EARLIER = {
@@ -34,6 +36,7 @@ EARLIER = {
     HARD: "hard negatives",
     STAY: "hard negatives that stay",
     LARGE: "and large simulated clots, about a voxel of vessel",
+    WHOLE: "today's, but what `annotate` leaves out is taught as none",
 }
 """Recipes before today's in words, by ending."""
 TEACHER = "annotate"
@@ -148,19 +151,6 @@ def _minus(first: Readings, second: Readings, *, shared: bool) -> Cells:
 def letter(name: str) -> str:
     """What a network is called in a word."""
     return NAMES[name].partition(":")[0]
-
-
-def won_back(
-    figure: Figure, outlined: int, ending: str = WALL, folder: Path = FEW, teacher: str = TEACHER_HARD
-) -> float:
-    """Share of the gap between the label alone and all outlines that the `teacher` closes; 1 is all of it.
-
-    Of draws that the label alone has too.
-    """
-    found = _named(variants(PRIMARY, folder), outlined, ending)
-    taught, alone = of_common_seeds(found[teacher], found["label_alone"])
-    low, middle, high = (float(figure(one)) for one in (alone, taught, found[ALL]))
-    return (middle - low) / (high - low)
 
 
 def together(point: Point) -> str:

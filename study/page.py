@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
-from study.few import EARLIER, LARGE, WALL, curve, differences, gains, letter, outlines, together
+from study.few import EARLIER, LARGE, WALL, WHOLE, curve, differences, gains, letter, outlines, together
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -107,9 +107,9 @@ def few_differences_table() -> Lines:
 
 
 def few_gains_table() -> Lines:
-    """What the walls of simulated clots, and those that stand in, bring together."""
-    heads = ("outlined", "today's minus the recipe before", *FEW_DIFFERENCES, "mL marked in a normal")
-    yield from markdown(heads, gains(LARGE, WALL))
+    """Networks of today minus the same of the two recipes before."""
+    heads = ("before", "outlined", "network", *FEW_DIFFERENCES, "mL marked in a normal")
+    yield from markdown(heads, [[EARLIER[one], *row] for one in (LARGE, WHOLE) for row in gains(one, WALL)])
 
 
 def curve_table() -> Lines:

@@ -1,12 +1,12 @@
-"""Who outlines the others: names, differences and the share that is won back, from tables with known figures."""
+"""Who outlines the others: names, differences and the curve, from tables with known figures."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from study.few import curve, differences, gains, together, won_back
+from study.few import curve, differences, gains, together
 from study.tables import PATIENTS, read, write
-from study.uncertainty import auc, dice
+from study.uncertainty import dice
 
 PATIENTS_OF_A_CLASS = 40
 
@@ -70,13 +70,6 @@ def test_without_any_outline_each_has_a_draw_of_its_own(tables):
     ]
 
 
-def test_the_share_that_is_won_back_is_of_draws_that_the_label_alone_has_too(tables):
-    old = read(PATIENTS, tables).query("variant != 'own-k4' and (variant != 'label_alone-k4' or seed == 0)")
-    taught = [rows("own-k4", draw, found, 0.1) for draw, found in enumerate((0.25, 1.0, 1.0))]
-    write(pd.concat([old, *taught]), tables / PATIENTS)
-    assert won_back(auc, 4, "", tables, "own") == pytest.approx(0.25)
-
-
 def test_hard_negatives_are_held_against_the_same_without(tables):
     """B has all draws with and without them, E one training of each, C was not trained with them."""
     found = {name: cells for _, name, *cells in gains("", "hard", tables)}
@@ -101,11 +94,6 @@ def test_gains_with_all_outlines_are_of_seeds_that_both_have(tables):
     write(pd.concat([read(PATIENTS, tables), *more]), tables / PATIENTS)
     found = {name: cells for _, name, *cells in gains("", "hard", tables)}
     assert found["E"] == ["1 and 1", "+0.000", "", "+0.000", "1.0 to 1.0"]
-
-
-def test_half_of_the_gap_is_won_back(tables):
-    assert won_back(auc, 4, "", tables, "annotate") == pytest.approx(0.5)
-    assert won_back(dice, 4, "", tables, "annotate") == pytest.approx(0.5)
 
 
 def test_the_curve_goes_from_few_outlines_to_all(tables):
