@@ -72,7 +72,7 @@ def write_dataset(results: Path, cohort: Path, folder: Path) -> dict[str, list[s
     return found
 
 
-def dataset(cases: int, ignores: bool) -> dict[str, Any]:
+def dataset(cases: int, ignores: bool = False) -> dict[str, Any]:
     """Contents of nnU-Net's `dataset.json` for so many training patients; whether some voxels' labels are unknown."""
     labels = {"background": 0, "embolus": 1} | ({"ignore": IGNORE} if ignores else {})
     return {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": cases, "file_ending": ENDING}
