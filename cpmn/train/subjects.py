@@ -25,6 +25,7 @@ from cpmn.files import written_atomically
 from cpmn.train.visibility import visibility_map
 from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample, working_image
 from cpmn.volume.images import AIR_HU, describe_grid, read_image, same_grid
+from cpmn.volume.voxels import within
 
 logger = logging.getLogger(__name__)
 
@@ -224,7 +225,7 @@ def working_label(label: sitk.Image, spacing: tuple[float, float, float]) -> np.
 def _near_lung(lung: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
     if not lung.any():
         return np.ones_like(lung, bool)
-    return np.asarray(ndimage.distance_transform_edt(lung == 0, sampling=spacing[::-1])) <= LUNG_MARGIN_MM
+    return within(lung, LUNG_MARGIN_MM, spacing)
 
 
 def candidates(mask: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from cpmn.anatomy.vessels import BLOOD_HU, SOFT_HU
 from cpmn.config.train import Spacing, TrainConfig
 from cpmn.config.train.loss import LossConfig
 from cpmn.volume.grid import SAME_SPACING_MM, empty_working_grid, resample
+from cpmn.volume.voxels import within
 
 RING_MM = 6.0  # ours: blood within this distance of a clot is what it is compared with
 MARKED = 0.5  # ours: probability from which a voxel of a reading counts as clot
@@ -78,7 +79,7 @@ def contrast_to_blood(hu: np.ndarray, clot: np.ndarray, elsewhere: np.ndarray, s
     soft = _within(hu[clot], SOFT_HU)
     if not soft.size:
         return 0.0
-    near = np.asarray(ndimage.distance_transform_edt(~clot, sampling=steps)) <= RING_MM
+    near = within(clot, RING_MM, steps[::-1])
     blood = _within(hu[near & elsewhere], BLOOD_HU)
     return float(np.median(soft)) - (float(np.median(blood)) if blood.size else sum(BLOOD_HU) / 2)
 

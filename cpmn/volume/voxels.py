@@ -16,11 +16,11 @@ def smoothed_inside(hu: np.ndarray, mask: np.ndarray, sigma: float | Sequence[fl
     return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
 
 
-def within(mask: np.ndarray, mm: float, spacing: Sequence[float]) -> np.ndarray:
+def within(mask: np.ndarray, mm: float, spacing: Sequence[float] | np.ndarray) -> np.ndarray:
     """Voxels (z, y, x) within `mm` of those of `mask`, boolean; `spacing` is (x, y, z) in mm."""
     near = np.zeros(mask.shape, bool)
     if mask.any():
-        (box,) = ndimage.find_objects(mask.astype(np.uint8))
+        (box,) = ndimage.find_objects((mask != 0).astype(np.uint8))
         margins = [int(mm // step) for step in spacing[::-1]]
         wide = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(box, margins, strict=True))
         near[wide] = np.asarray(ndimage.distance_transform_edt(mask[wide] == 0, sampling=spacing[::-1])) <= mm
