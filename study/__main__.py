@@ -1,7 +1,7 @@
 """`python -m study`: write the tables of the pages; `figure`: draw their plots; `track`: write the curve of pairs
 without masks into the MLflow of --uri; of a finished run, by the folder RESULTS, `pictures`: draw its clots, `keep`:
 add its readings to the kept tables, `own`: outline the pairs without an outline as its network reads their NCT, `rule`:
-outline them by a rule of thumb on their CTPA, `read`: let it read the patients of `few`, once, `outlines`: measure whom
+outline them by a rule of thumb on their CTPA, `read`: let it read locked patients, once, `outlines`: measure whom
 it outlined."""
 
 import argparse
@@ -23,6 +23,7 @@ def main() -> None:
         type=Path,
         help="with keep, own, rule, read, outlines: folder of what is made; track: whose tables are written",
     )
+    parser.add_argument("--judged", type=Path, help="with read: results of the run that preprocessed whom to read")
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="with track: the MLflow store or server")
     options = parser.parse_args()
     if options.what == "own" and options.variant is None:
@@ -82,7 +83,8 @@ def _rule(options: argparse.Namespace) -> None:
 def _read(options: argparse.Namespace) -> None:
     from study.scores import read_once
 
-    read, excluded = read_once(options.results, options.variant, _settings(), options.into or RESULTS)
+    judged = options.judged and options.judged.absolute()
+    read, excluded = read_once(options.results, options.variant, _settings(), options.into or RESULTS, judged)
     print(f"{read} patients read, {excluded} left out, which preprocessing had excluded")
 
 

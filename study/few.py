@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from cpmn.scoring.metrics import Estimate
+from cpmn.scoring.metrics import Estimate, mean
 from study.cohort import RULE
 from study.comparison import PRIMARY, variants
 from study.tables import RESULTS, patients_tested, read, where
 from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
 
 FEW = RESULTS / "few"
+AGAIN = RESULTS / "again"
+"""Tables of the patients that no network was chosen on."""
 OUTLINERS = "outliners.csv"
 ALL = "nct_only"
 HARD = "hard"
@@ -67,11 +69,15 @@ Cells = list[str]
 
 @dataclass(frozen=True)
 class Point:
-    """What the trainings read that had so many `outlined` patients, and the mL that they mark in one without PE."""
+    """What the trainings read that had so many `outlined` patients, and the mL that they mark in one without PE.
+
+    visible : Dice of the clots that stand out on the NCT, over patients; None where it was not measured.
+    """
 
     outlined: int
     readings: Readings
     false_ml: str
+    visible: Estimate | None = None
 
     @property
     def trainings(self) -> int:
@@ -172,8 +178,9 @@ def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
     for outlined in (*KS, OUTLINES):
         for name, readings in _named(every, outlined, ending).items():
             if (name == ALL) == (outlined == OUTLINES):
-                false_ml = _false_ml(patients, variant_of(name, outlined, ending), readings.seeds)
-                found[name].append(Point(outlined, readings, false_ml))
+                variant = variant_of(name, outlined, ending)
+                false_ml = _false_ml(patients, variant, readings.seeds)
+                found[name].append(Point(outlined, readings, false_ml, _visible(patients, variant)))
     return {name: points for name, points in found.items() if points}
 
 
@@ -198,6 +205,14 @@ def _false_ml(patients: pd.DataFrame, variant: str, seeds: Collection[int]) -> s
     """Mean mL that the variant's trainings with these seeds mark in a patient without PE."""
     normals = where(patients, variant=variant, label=0)
     return f"{normals.loc[normals['seed'].isin(list(seeds)), 'predicted_ml'].mean():.1f}"
+
+
+def _visible(patients: pd.DataFrame, variant: str) -> Estimate | None:
+    """Dice of visible clots, over patients with PE who have any: the mean over the variant's trainings."""
+    if "dice_visible" not in patients:
+        return None
+    by_patient = where(patients, variant=variant, label=1).groupby("patient_id").agg({"dice_visible": "mean"})
+    return mean(by_patient["dice_visible"].dropna().tolist())
 
 
 def _dice(value: float) -> str:

@@ -1,9 +1,10 @@
-"""Scores of the locked cohort `few`, read once by a training, as rows of a table of patients (`study.tables`).
+"""Scores of a locked cohort (`few`, `again`), read once by a training, as rows of a table of patients (`study.tables`).
 
 The score is the network's class probability. The workflow's own score is fitted on calibration patients, and with few
 of them its fit would differ from network to network by chance. `evidence` is its other feature: log mL of marks.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +21,36 @@ from cpmn.files import read_json
 from cpmn.job.status import exclusions
 from cpmn.model.ensemble import load_folds, read_crop
 from cpmn.model.plan import PLAN_FILE
+from cpmn.phantom.difficulty import ISODENSE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, RULE, part_of, phantom_name
 from study.few import ALL, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
 from study.tables import PATIENTS, kept, stacked, write
 
-PART = "few"
 
-
-def read_once(results: Path, variant: str, config: Config, folder: Path) -> tuple[int, int]:
+def read_once(results: Path, variant: str, config: Config, folder: Path, judged: Path | None = None) -> tuple[int, int]:
     """Add a training's scores of the locked patients to the table in `folder`; how many were read, and how many not.
 
     Patients that preprocessing excluded have nothing to read: they are left out.
 
-    results : of a folder in which `study/Snakefile` trained `variant` and preprocessed the cohort.
+    results : of a folder in which `study/Snakefile` trained `variant`.
+    judged : results of one in which it preprocessed the patients to read; None is the same folder.
 
     Raises CpmnError where this training has read them already.
     """
+    judged = judged or results
     name, seed = named(results, variant)
     old = kept(PATIENTS, folder)
     if not old.empty and f"{name}-s{seed}" in set(old["run"]):
         raise CpmnError(f"{folder / PATIENTS} holds {name}, draw {seed}: a locked cohort is read once.")
     models = load_folds(results / "train" / variant, 1, config.evaluate.device)
-    patients = [p for p in load_cohort(results.parent / "cohort.csv") if part_of(p.patient_id) == PART]
-    excluded = exclusions([p.patient_id for p in patients], results)
+    patients = [p for p in load_cohort(judged.parent / "cohort.csv") if p.split == "test"]
+    excluded = exclusions([p.patient_id for p in patients], judged)
     there = [p for p in patients if p.patient_id not in excluded]
     rows = [
         {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed, "cohort": "test"}
-        | _row(patient, results, models, config)
+        | _row(patient, judged, models, config)
         for patient in tqdm(there, desc=f"{name}, draw {seed}", disable=None)
     ]
     table = stacked(old, pd.DataFrame(rows)).sort_values(["patient_id", "run"], kind="stable")
@@ -92,7 +94,8 @@ def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[s
     crop = results / "crop" / patient.patient_id
     image, clots, lungs = (read_image(crop / f"{name}.nii.gz") for name in ("nct", "embolus", "lung"))
     found = read_crop(models, image, config.evaluate, lungs)
-    truth = sitk.GetArrayFromImage(clots) > 0
+    ids = sitk.GetArrayFromImage(clots)
+    truth = ids > 0
     marked = found.probability >= config.evaluate.segmentation_threshold
     assert patient.nct is not None
     facts = read_json(patient.nct.parent / "phantom.json")
@@ -102,10 +105,24 @@ def _row(patient: Patient, results: Path, models: Any, config: Config) -> dict[s
         "score": found.class_probability,
         "evidence": found.features[0]["lesion"],
         "dice": dice(marked, truth) if patient.label else np.nan,
+        "dice_visible": dice_visible(marked, ids, facts["clots"]),
         "reference_ml": float(truth.sum() * voxel_ml(image)),
         "predicted_ml": float(marked.sum() * voxel_ml(image)),
         "noise_hu": facts["noise_hu"]["nct"],
     }
+
+
+def dice_visible(marked: np.ndarray, ids: np.ndarray, clots: Sequence[Mapping[str, Any]]) -> float:
+    """Dice of the clots that stand out from blood on the NCT by more than `ISODENSE`; NaN where none does.
+
+    Voxels of the others count neither as clot nor as marked, since nobody could tell.
+
+    marked, ids : (z, y, x) boolean, and number of the clot or 0.
+    clots : of `phantom.json`, by `id`.
+    """
+    visible = [clot["id"] for clot in clots if abs(clot["nct_hu_over_blood"]) > ISODENSE[1]]
+    truth = np.isin(ids, visible)
+    return dice(marked & (truth | (ids == 0)), truth) if truth.any() else np.nan
 
 
 def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ DECIMALS: dict[Hashable, int] = {
     "score": 12,
     "threshold": 12,
     "dice": 4,
+    "dice_visible": 4,
     "reference_ml": 3,
     "predicted_ml": 3,
     "ml": 3,

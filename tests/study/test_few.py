@@ -105,6 +105,18 @@ def test_the_curve_goes_from_few_outlines_to_all(tables):
     assert set(curve("hard", tables)) == {"own", "nct_only"}
 
 
+def test_dice_of_visible_clots_is_of_patients_who_have_any(tables):
+    """Two draws of 0.2 and 0.4 in one half of the patients; the other half has nothing that the NCT shows."""
+    assert all(point.visible is None for points in curve("", tables).values() for point in points)
+    both = [rows("annotate-k4", draw, 0.5, 0.3).assign(dice_visible=value) for draw, value in enumerate((0.2, 0.4))]
+    for one in both:
+        one.loc[one.index % 2 == 0, "dice_visible"] = np.nan
+    write(pd.concat(both), tables / PATIENTS)
+    (point,) = curve("", tables)["annotate"]
+    assert point.visible is not None
+    assert (point.visible["value"], point.visible["n"]) == (pytest.approx(0.3), PATIENTS_OF_A_CLASS // 2)
+
+
 def test_networks_together_are_read_by_their_mean(tables):
     """Each of two draws misses one half of the patients with PE, and gives the other half all it has."""
     half = [rows("annotate_hard-k4-hard", draw, 0.5, 0.3) for draw in range(2)]

@@ -12,7 +12,7 @@ from cpmn.volume.images import write_image
 from study import scores
 from study.cohort import MASKS
 from study.few import OUTLINERS
-from study.scores import measure_outlines, named, read_once
+from study.scores import dice_visible, measure_outlines, named, read_once
 from study.tables import PATIENTS, read
 
 
@@ -66,6 +66,26 @@ def test_who_teaches_itself_learns_from_its_own_kind(tmp_path):
 def test_who_learns_from_the_label_alone_learns_nothing_from_the_rule(tmp_path):
     with pytest.raises(CpmnError, match="label_alone learnt from the outlines of rule"):
         named(folder_of(tmp_path, own="rule"), "label_alone")
+
+
+def test_who_is_judged_may_lie_in_another_folder(tmp_path, monkeypatch):
+    """The patients that preprocessing passed there are read, not those of the training's own folder."""
+    trained, judged = folder_of(tmp_path / "trained"), folder_of(tmp_path / "judged")
+    write_json(judged / "crop/few-008/status.json", {"passed": True})
+    monkeypatch.setattr(scores, "load_folds", lambda folder, *_: folder)
+    monkeypatch.setattr(scores, "_row", lambda patient, crops, models, _: {"patient_id": f"{crops} {models}"})
+    assert read_once(trained, "nct_only", load_config({}), tmp_path / "tables", judged) == (2, 0)
+    assert set(read(PATIENTS, tmp_path / "tables")["patient_id"]) == {f"{judged} {trained / 'train/nct_only'}"}
+
+
+def test_dice_of_visible_clots_leaves_out_what_nobody_can_tell():
+    """Clot 1 stands out and half of it is marked; clot 2 is isodense, marked or not."""
+    ids = np.array([[1, 1, 2, 2, 0]])
+    clots = [{"id": 1, "nct_hu_over_blood": -9.0}, {"id": 2, "nct_hu_over_blood": 7.0}]
+    for marked in ([1, 0, 0, 0, 0], [1, 0, 1, 1, 0]):
+        assert dice_visible(np.array([marked]) > 0, ids, clots) == pytest.approx(2 / 3)
+    assert dice_visible(np.array([[1, 0, 0, 0, 1]]) > 0, ids, clots) == pytest.approx(2 / 4)
+    assert np.isnan(dice_visible(ids > 0, np.where(ids == 2, 2, 0), clots))
 
 
 def test_a_locked_cohort_is_read_once_but_for_those_excluded(tmp_path, monkeypatch):
