@@ -157,22 +157,29 @@ def _add_comparisons(
 ) -> None:
     """Both tasks learn from the peer, as far as the NCT's labels weigh; features align from `ALIGNMENT_LEVEL` down.
 
-    Where the CTPA does not reach there is nothing to compare.
+    Where the CTPA does not reach there is nothing to compare. Where no outline tells anything of a patch its CTPA's
+    features are constant: there the CTPA teaches.
     """
     constant, levels, reached = config.constant, slice(ALIGNMENT_LEVEL, None), batch.reached
+    assert batch.nct is not None
+    told = batch.nct.told()
+    witness = ctpa.features if told is None else [_constant_but(level, told[batch.paired]) for level in ctpa.features]
 
     def alignment() -> Tensor:
-        return alignment_loss(
-            nct.features[levels], ctpa.features[levels], config.alignment_tolerance, constant, reached
-        )
+        return alignment_loss(nct.features[levels], witness[levels], config.alignment_tolerance, constant, reached)
 
     def affinity() -> Tensor:
-        return affinity_loss(nct.features[-1], ctpa.features[-1], constant, reached)
+        return affinity_loss(nct.features[-1], witness[-1], constant, reached)
 
     weight = rise * config.alignment_weight
     objective.add("mutual", rise * config.mutual_weight, lambda: _mutual(nct, ctpa, batch, config))
     objective.add("alignment", weight, alignment)
     objective.add("affinity", weight * AFFINITY_WEIGHT, affinity)
+
+
+def _constant_but(features: Tensor, learns: Tensor) -> Tensor:
+    """`features` (batch, channels, z, y, x) that take a gradient in the patches that `learns` (batch,), 0/1, names."""
+    return torch.where(learns.bool()[:, None, None, None, None], features, features.detach())
 
 
 def _mutual(nct: PathwayOutput, ctpa: PathwayOutput, batch: Batch, config: LossConfig) -> Tensor:

@@ -73,6 +73,23 @@ def test_mutual_learning_gives_the_ctpa_pathway_nothing_where_no_outline_is():
     assert moved(pair, settings(alignment_weight=0.0))["ctpa segment"] == 0
 
 
+@pytest.mark.parametrize("constant", ["peer", "none", "ctpa"])
+def test_features_of_a_ctpa_that_nobody_outlined_are_not_drawn_towards_the_nct(constant):
+    config = settings(mutual_weight=0.0, alignment_weight=5.0, constant=constant)
+    outlined, reported = ([subject("a", 1, ("nct", "ctpa"), outlined=one)] for one in (True, False))
+    alone, beside = moved(reported, settings(**OFF)), moved(reported, config)
+    assert beside["ctpa stem"] == pytest.approx(alone["ctpa stem"])
+    assert beside["nct stem"] != pytest.approx(alone["nct stem"])
+    drawn = moved(outlined, config)["ctpa stem"] != pytest.approx(moved(outlined, settings(**OFF))["ctpa stem"])
+    assert drawn is (constant != "ctpa")
+
+
+@pytest.mark.parametrize("phases", [("nct",), ("nct", "ctpa")])
+def test_an_outlined_nct_moves_both_tasks_of_each_pathway_that_it_has(phases):
+    pathways = "nct_only" if phases == ("nct",) else "cpmn"
+    assert all(moved([subject("a", 1, phases)], settings(pathways)).values())
+
+
 def test_a_ctpa_alone_moves_the_ctpa_pathway_alone():
     nct = subject("n", 0, ("nct",))
     without, with_ctpa = (moved(s, settings(**OFF)) for s in ([nct], [nct, subject("c", 1, ("ctpa",))]))
