@@ -179,6 +179,9 @@ def _training(found: Results) -> dict[str, Any]:
         "curves": [{"title": titles[column], "svg": svg} for column, svg in drawings.items() if svg],
         "several_folds": any(len(folds) > 1 for folds in history.values()),
         "training_rows": training_rows(found),
+        "ctpa_rows": [
+            {"variant": name} | ctpa for name in found.variants if (ctpa := (found.metrics.get(name) or {}).get("ctpa"))
+        ],
     }
 
 

@@ -11,7 +11,7 @@ from cpmn.anatomy.artery_vein import ARTERY, VEIN
 from cpmn.cohort.sheet import Patient
 from cpmn.errors import CpmnError, PatientError
 from cpmn.evaluate.origin import training_facts
-from cpmn.files import read_json, write_json
+from cpmn.files import read_json, write_json, write_table
 from cpmn.model import ensemble
 from cpmn.model.modelfiles import RunFiles
 from cpmn.model.seal import verified
@@ -172,6 +172,17 @@ def test_a_ctpa_alone_taught_no_network_that_reads_the_nct_alone(tree):
     folds = [fold | {"train": [*fold["train"], "c"]} for fold in tree.splits["folds"]]
     facts = training_facts(tree.results, "cpmn", tree.splits | {"folds": folds}, patients, {}, {})
     assert (facts.n_pe, facts.n_normal) == (2, 2)
+
+
+def test_what_the_ctpa_pathway_reads_is_the_mean_of_the_last_steps(tree):
+    """Two folds; one has no validation patient whose clots are outlined."""
+    assert "ctpa" not in read_json(tree.evaluate() / "metrics.json")
+    columns = ("step", "validation_dice_ctpa", "validation_auc_ctpa", "validation_found_ctpa")
+    for fold, last in enumerate(((20, 0.6, 0.9, 0.5), (20, "", 0.7, ""))):
+        rows = [dict(zip(columns, values, strict=True)) for values in ((10, 0.1, 0.1, 0.1), last)]
+        write_table(tree.results / f"train/cpmn/fold-{fold}/history.csv", columns, rows)
+    found = read_json(tree.evaluate() / "metrics.json")["ctpa"]
+    assert found == {"split": "validation", "dice": 0.6, "auc": pytest.approx(0.8), "found": 0.5}
 
 
 def kind_of(tree):

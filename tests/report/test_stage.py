@@ -200,6 +200,14 @@ def test_what_trained_each_variant_is_said(finished):
     assert "`cpmn` 777,524, `nct_only` not recorded" in card
 
 
+def test_what_the_ctpa_pathway_reads_stands_beside_the_curves(run):
+    assert "What the CTPA pathway reads" not in run.write()
+    path = run.results / "evaluate/cpmn/metrics.json"
+    write_json(path, read_json(path) | {"ctpa": {"split": "validation", "dice": 0.614, "auc": None, "found": 0.75}})
+    cells = ['<th scope="row">cpmn</th>', *(f'<td class="number">{value}</td>' for value in ("0.61", "0.75", "–"))]
+    assert "".join(cells) in run.write()
+
+
 def test_undefined_figures_are_said(finished):
     page = finished.page
     assert '<td class="metric">not defined (n = 0)</td>' in page
