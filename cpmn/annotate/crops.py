@@ -21,7 +21,8 @@ def crop_ctpa(
 ) -> list[Finding]:
     """Write `folder`/{ctpa,embolus,lung}.nii.gz and crop.json; the embolus holds clot ids, none without a mask.
 
-    ctpa : converted CTPA in HU, whose grid all files keep.
+    ctpa : converted CTPA in HU, whose grid all files keep. A pair's NCT, whose grid a mask may lie on by mistake, lies
+        beside it.
 
     Returns what the checks of the mask found. Raises PatientError if there are no lungs, and as `propagate` does for a
     mask that cannot be right. With `refuse` also for label 1 without a mask.
@@ -33,7 +34,8 @@ def crop_ctpa(
         box, lungs, mirrored = find_box(image, config)
     embolus, findings = image_like(np.zeros(image.GetSize()[::-1], np.uint16), image), []
     if patient.ctpa_mask is not None:
-        embolus, findings = read_outline(patient, patient.ctpa_mask, image, "CTPA")
+        other = read_image(ctpa.with_name("nct.nii.gz")) if patient.nct else None
+        embolus, findings = read_outline(patient, patient.ctpa_mask, image, "CTPA", other)
     for name, value in (("ctpa", image), ("embolus", embolus), ("lung", lungs)):
         write_image(crop_image(value, box), folder / f"{name}.nii.gz")
     write_json(folder / "crop.json", box.to_json() | {"margin_mm": config.margin_mm, "mirrored": mirrored})
