@@ -13,7 +13,7 @@ import pandas as pd
 from cpmn.scoring.metrics import Estimate, mean
 from study.cohort import RULE
 from study.comparison import PRIMARY, variants
-from study.tables import RESULTS, patients_tested, read, where
+from study.tables import RESULTS, RUNS, kept, patients_tested, read, where
 from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
 
 FEW = RESULTS / "few"
@@ -71,12 +71,14 @@ Cells = list[str]
 class Point:
     """What the trainings read that had so many `outlined` patients, and the mL that they mark in one without PE.
 
+    minutes : what one took, with its teacher's; empty where it was not kept.
     visible : Dice of the clots that stand out on the NCT, over patients; None where it was not measured.
     """
 
     outlined: int
     readings: Readings
     false_ml: str
+    minutes: str = ""
     visible: Estimate | None = None
 
     @property
@@ -180,7 +182,8 @@ def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
             if (name == ALL) == (outlined == OUTLINES):
                 variant = variant_of(name, outlined, ending)
                 false_ml = _false_ml(patients, variant, readings.seeds)
-                found[name].append(Point(outlined, readings, false_ml, _visible(patients, variant)))
+                point = Point(outlined, readings, false_ml, _minutes(variant, folder), _visible(patients, variant))
+                found[name].append(point)
     return {name: points for name, points in found.items() if points}
 
 
@@ -205,6 +208,13 @@ def _false_ml(patients: pd.DataFrame, variant: str, seeds: Collection[int]) -> s
     """Mean mL that the variant's trainings with these seeds mark in a patient without PE."""
     normals = where(patients, variant=variant, label=0)
     return f"{normals.loc[normals['seed'].isin(list(seeds)), 'predicted_ml'].mean():.1f}"
+
+
+def _minutes(variant: str, folder: Path) -> str:
+    """Mean of the variant's trainings."""
+    runs = kept(RUNS, folder)
+    own = runs if runs.empty else where(runs, variant=variant)
+    return "" if own.empty else f"{own['training_minutes'].mean():.0f}"
 
 
 def _visible(patients: pd.DataFrame, variant: str) -> Estimate | None:

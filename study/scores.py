@@ -24,9 +24,9 @@ from cpmn.model.plan import PLAN_FILE
 from cpmn.phantom.difficulty import ISODENSE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
-from study.cohort import MASKS, RULE, part_of, phantom_name
+from study.cohort import MASKS, RULE, TRAINING, part_of, phantom_name
 from study.few import ALL, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
-from study.tables import PATIENTS, kept, stacked, write
+from study.tables import PATIENTS, RUNS, kept, stacked, write
 
 
 def read_once(results: Path, variant: str, config: Config, folder: Path, judged: Path | None = None) -> tuple[int, int]:
@@ -55,7 +55,18 @@ def read_once(results: Path, variant: str, config: Config, folder: Path, judged:
     ]
     table = stacked(old, pd.DataFrame(rows)).sort_values(["patient_id", "run"], kind="stable")
     write(table, folder / PATIENTS)
+    write(stacked(kept(RUNS, folder), cost(results, variant)).sort_values("run", kind="stable"), folder / RUNS)
     return len(rows), len(excluded)
+
+
+def cost(results: Path, variant: str) -> pd.DataFrame:
+    """A row of what a training took: steps and wall-clock minutes, with the network of `annotate` that taught it."""
+    name, seed = named(results, variant)
+    trained = [results / "train" / variant, *([results / "annotate"] if name.startswith(TEACHER) else [])]
+    last = [pd.read_csv(folder / "fold-0/history.csv").iloc[-1] for folder in trained]
+    steps, seconds = (sum(float(one[column]) for one in last) for column in ("step", "seconds"))
+    row = {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed}
+    return pd.DataFrame([row | {"steps": int(steps), "training_minutes": round(seconds / 60, 1)}])
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:
@@ -128,14 +139,17 @@ def dice_visible(marked: np.ndarray, ids: np.ndarray, clots: Sequence[Mapping[st
 def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     """Add to the table in `folder` how good a run's outlines are of training patients that no person outlined.
 
+    Where all of these are outlined exactly it is of the validation patients, who never teach outlining here.
+
     `dice_ctpa` is that of what `annotate` outlined with the phantom's own clots on the CTPA, `dice_nct` that of the
     labels that the NCT pathway learns from with those on the NCT; means over the patients. `right` is the share of what
     is outlined on the CTPA (on the NCT where nothing is outlined there) that is clot, of all patients' volume.
     """
     masks = read_json(results.parent / MASKS)
     by = _outliner(masks, results)
-    rows = [_outline(p, results, by) for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
-    rows = [row for row in rows if row]
+    read = [p for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
+    of_training = [p for p in read if part_of(p.patient_id) == "train"]
+    rows = [row for p in of_training or read if (row := _outline(p, results, by))]
     hard = by == "own" and masks["own"].endswith(HARD)
     drawn_by = by if by == RULE else f"{by}-{HARD}-{WALL}" if hard else f"{by}-{WALL}"
     found = {"by": drawn_by, "outlined": masks["outlined"], "draw": masks["draw"]}
@@ -148,9 +162,9 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
 
 
 def _unoutlined(patient: Patient) -> bool:
-    """Whether a training pair with PE has no outline of the phantom's, which lies beside its scans."""
+    """Whether a pair with PE that trains or validates has no outline of the phantom's, which lies beside its scans."""
     exact = patient.ctpa and patient.ctpa_mask and patient.ctpa_mask.parent == patient.ctpa.parent
-    return bool(patient.label and patient.ctpa and not exact and part_of(patient.patient_id) == "train")
+    return bool(patient.label and patient.ctpa and not exact and part_of(patient.patient_id) in TRAINING)
 
 
 def _outline(patient: Patient, results: Path, by: str) -> dict[str, float]:

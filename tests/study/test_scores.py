@@ -1,6 +1,7 @@
 """A locked cohort is read once; outlines are held against the phantom's truth."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 
@@ -13,7 +14,7 @@ from study import scores
 from study.cohort import MASKS
 from study.few import OUTLINERS
 from study.scores import dice_visible, measure_outlines, named, read_once
-from study.tables import PATIENTS, read
+from study.tables import PATIENTS, RUNS, read
 
 
 def folder_of(tmp_path, teacher_hard=0.0, **masks):
@@ -73,6 +74,7 @@ def test_who_is_judged_may_lie_in_another_folder(tmp_path, monkeypatch):
     trained, judged = folder_of(tmp_path / "trained"), folder_of(tmp_path / "judged")
     write_json(judged / "crop/few-008/status.json", {"passed": True})
     monkeypatch.setattr(scores, "load_folds", lambda folder, *_: folder)
+    monkeypatch.setattr(scores, "cost", lambda *_: pd.DataFrame([{"run": "a"}]))
     monkeypatch.setattr(scores, "_row", lambda patient, crops, models, _: {"patient_id": f"{crops} {models}"})
     assert read_once(trained, "nct_only", load_config({}), tmp_path / "tables", judged) == (2, 0)
     assert set(read(PATIENTS, tmp_path / "tables")["patient_id"]) == {f"{judged} {trained / 'train/nct_only'}"}
@@ -92,9 +94,15 @@ def test_a_locked_cohort_is_read_once_but_for_those_excluded(tmp_path, monkeypat
     results, tables = folder_of(tmp_path), tmp_path / "tables"
     monkeypatch.setattr(scores, "load_folds", lambda *_: {})
     monkeypatch.setattr(scores, "_row", lambda patient, *_: {"patient_id": patient.patient_id, "label": patient.label})
+    for name in ("train/nct_only", "train/label_alone", "annotate"):
+        steps = [{"step": 1000, "seconds": 60}, {"step": 3000, "seconds": 180}]
+        write_table(results / name / "fold-0/history.csv", ["step", "seconds"], steps)
     for variant in ("nct_only", "label_alone"):
         assert read_once(results, variant, load_config({}), tables) == (1, 1)
     assert list(read(PATIENTS, tables)["run"]) == ["annotate-k4-wall-plain-s2", "label_alone-k4-wall-plain-s2"]
+    taken = read(RUNS, tables).set_index("variant")
+    assert list(taken.loc["annotate-k4-wall-plain", ["steps", "training_minutes"]]) == [6000, 6.0]  # and its teacher's
+    assert list(taken.loc["label_alone-k4-wall-plain", ["steps", "training_minutes"]]) == [3000, 3.0]
     with pytest.raises(CpmnError, match=r"holds label_alone-k4-wall-plain, draw 2: a locked cohort is read once"):
         read_once(results, "label_alone", load_config({}), tables)
 
@@ -138,3 +146,19 @@ def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path
     assert found["dice_ctpa"] == found["dice_nct"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)
     measure_outlines(results, tmp_path / "tables")
     assert len(read(OUTLINERS, tmp_path / "tables")) == 1
+
+
+def test_where_all_training_patients_are_outlined_it_is_of_those_who_validate(tmp_path):
+    results = folder_of(tmp_path, outlined=32)
+    rows = [
+        {"patient_id": name, "nct": "a/nct", "ctpa": "a/ctpa", "ctpa_mask": mask, "label": 1, "split": split}
+        for name, mask, split in (("train-001", "a/ctpa_mask.nii.gz", "train"), ("validation-001", "", "validation"))
+    ]
+    write_table(tmp_path / "cohort.csv", list(rows[0]), rows)
+    write_json(results / "crop/validation-001/status.json", {"passed": True})
+    for path in ("a/ctpa_mask", "a/nct_truth"):
+        outline(tmp_path / f"{path}.nii.gz", 4)
+    for stage in ("annotate", "propagate"):
+        outline(results / stage / "validation-001/embolus.nii.gz", 4)
+    found = measure_outlines(results, tmp_path / "tables")
+    assert (found["outlined"], found["patients"], found["dice_ctpa"]) == (32, 1, 1.0)
