@@ -20,7 +20,7 @@ class PhantomConfig(Section):
         default=12, ge=1, le=100000, description="Patients in the cohort (count); one of each pair has PE."
     )
     reported: tuple[str, ...] = Field(
-        default=("phantom-003", "phantom-006", "phantom-008", "phantom-009"),
+        default=("phantom-001", "phantom-006", "phantom-008", "phantom-009"),
         description="Patients with PE of whom the sheet names no outline: the report alone is known, as of most "
         "patients of a hospital.",
     )
