@@ -15,7 +15,7 @@ from cpmn.config.root import Config
 from cpmn.convert.stage import convert_patient
 from cpmn.crop.stage import crop_patient
 from cpmn.job.status import run_patient_stage
-from cpmn.propagate.stage import propagate_patient
+from cpmn.propagate.stage import propagate_patient, source_of
 
 PRODUCTS = {  # by stage, in order; those of the CTPA are written for pairs alone
     "convert": ("nct.nii.gz", "nct.json", "ctpa.nii.gz", "ctpa.json"),
@@ -79,6 +79,7 @@ def preprocess_patient(patient: Patient, results: Path, config: Config, stages: 
             status_path=files[-1],
             upstream=[results / one / patient.patient_id / "status.json" for one in before],
             on_bad_patient=config.on_bad_patient,
+            source=source_of(patient, bool(_annotated(patient, results))) if stage == "propagate" else None,
         )
 
 
@@ -125,7 +126,6 @@ def _annotate(patient: Patient, results: Path, config: Config) -> None:
 
 def _propagate(patient: Patient, results: Path, config: Config) -> None:
     scans, registered = results / "convert" / patient.patient_id, results / "register" / patient.patient_id
-    annotated = results / "annotate" / patient.patient_id / "embolus.nii.gz"
     propagate_patient(
         patient,
         nct=scans / "nct.nii.gz",
@@ -134,8 +134,14 @@ def _propagate(patient: Patient, results: Path, config: Config) -> None:
         warp=registered / "warp.nii.gz" if patient.ctpa else None,
         output=results / "propagate" / patient.patient_id / "embolus.nii.gz",
         config=config.propagate,
-        annotated=annotated if is_reported(patient) and annotated.exists() else None,
+        annotated=_annotated(patient, results),
     )
+
+
+def _annotated(patient: Patient, results: Path) -> Path | None:
+    """What `annotate` outlined of a patient whom nobody did."""
+    outline = results / "annotate" / patient.patient_id / "embolus.nii.gz"
+    return outline if is_reported(patient) and outline.exists() else None
 
 
 def _crop(patient: Patient, results: Path, config: Config) -> None:

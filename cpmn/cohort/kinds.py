@@ -14,7 +14,7 @@ class Kind(StrEnum):
     OUTLINED_PAIR = "outlined pair"
     REPORTED_PAIR = "pair with a report"
     NORMAL_PAIR = "pair without PE"
-    OUTLINED_CTPA = "CTPA alone, outlined"
+    OUTLINED_CTPA = "CTPA alone, outlined or without PE"
     REPORTED_CTPA = "CTPA alone with a report"
     NCT_ALONE = "NCT alone"
     OUTLINED_NCT = "outlined NCT"
@@ -25,8 +25,8 @@ NEAR_MM = 4.5
 that the outline shows its border."""
 TEACHES = {
     Kind.OUTLINED_PAIR: "both pathways, both tasks; its CTPA teaches `annotate`",
-    Kind.REPORTED_PAIR: "the NCT pathway, by the label and by what `annotate` or the CTPA pathway reads, since nobody "
-    "outlined it",
+    Kind.REPORTED_PAIR: "both pathways, by the label and by what `annotate` outlines, and the NCT's by what the CTPA's "
+    "reads, since nobody outlined it",
     Kind.NORMAL_PAIR: "both pathways, both tasks; its CTPA teaches `annotate`",
     Kind.OUTLINED_CTPA: "the CTPA pathway and `annotate`; never scored",
     Kind.REPORTED_CTPA: "the CTPA pathway's classification, by its label alone; never scored",

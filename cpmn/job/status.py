@@ -25,7 +25,7 @@ CTPA_ALONE_STAGES = ("convert", "annotate/crop")
 class Status(TypedDict):
     """Contents of `status.json`: `stage` and `reason` are those of the failure, or of this stage when passed.
 
-    `checks` is what a stage found that writes no record of its own.
+    `checks` is what a stage found that writes no record of its own, `source` who says where a patient's clots are.
     """
 
     patient: str
@@ -33,6 +33,7 @@ class Status(TypedDict):
     stage: str
     reason: str
     checks: NotRequired[list[dict[str, str]]]
+    source: NotRequired[str]
 
 
 def run_patient_stage(
@@ -44,6 +45,7 @@ def run_patient_stage(
     status_path: Path | str,
     upstream: Sequence[Path | str] = (),
     on_bad_patient: OnBadPatient = "stop",
+    source: str | None = None,
 ) -> Status:
     """Run one stage for one patient and write its `status.json`.
 
@@ -53,6 +55,7 @@ def run_patient_stage(
         Findings that it returns are kept in the status.
     outputs : files that `work` writes; made empty when the patient is excluded.
     upstream : `status.json` files of the stages before; if one did not pass, `work` is not called.
+    source : who says where the clots are, kept in the status.
 
     Raises MachineError for trouble of the machine, which excludes nobody: the job fails and runs again when repeated.
     """
@@ -71,6 +74,8 @@ def run_patient_stage(
     status = Status(patient=patient, passed=True, stage=stage, reason="")
     if findings is not None:
         status["checks"] = [finding.to_json() for finding in findings]
+    if source is not None:
+        status["source"] = source
     write_json(status_path, status)
     return status
 

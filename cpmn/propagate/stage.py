@@ -66,6 +66,15 @@ def propagate_patient(
     return findings
 
 
+def source_of(patient: Patient, annotated: bool) -> Literal["nct_mask", "ctpa_mask", "annotate", "label"]:
+    """Who says where a patient's clots are: a person's mask, `annotate`, or nobody but the label."""
+    if patient.nct_mask:
+        return "nct_mask"
+    if patient.ctpa_mask:
+        return "ctpa_mask"
+    return "annotate" if annotated and patient.label == 1 else "label"
+
+
 def _propagated(
     patient: Patient,
     scan: sitk.Image,

@@ -43,6 +43,11 @@ def test_findings_are_kept(tmp_path):
     assert status.get("checks") == [{"check": "mask_volume", "outcome": "passed", "seen": "the mask marks 3 mL"}]
 
 
+def test_who_drew_the_clots_is_kept(tmp_path):
+    assert run(tmp_path, lambda: None, source="annotate").get("source") == "annotate"
+    assert read_status(tmp_path / "s.json").get("source") == "annotate"
+
+
 def test_stop_raises_and_writes_nothing(tmp_path):
     with pytest.raises(PatientError, match=r"patient p1: the mask is empty \(m\.nii\.gz\)\. Check the mask\."):
         run(tmp_path, fail)

@@ -1,11 +1,19 @@
 """Every kind of patient in one sheet, from DICOM to report; a corrected outline runs one patient again."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
-from cpmn.files import read_table
+from cpmn.annotate.segments import write_segmentation
+from cpmn.config.convert import ConvertConfig
+from cpmn.files import read_json, read_table
+from cpmn.job.status import read_status
+from cpmn.volume.images import voxel_ml
 from tests.conftest import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("annotate")]
@@ -55,7 +63,7 @@ def test_each_kind_is_counted_in_log_and_report(mixed):
     project, _, _, log = mixed
     page = (project.run / "results/report/index.html").read_text()
     for kind in (
-        *("outlined pair: 2", "pair with a report: 1", "pair without PE: 4", "CTPA alone, outlined: 1"),
+        *("outlined pair: 2", "pair with a report: 1", "pair without PE: 4", "CTPA alone, outlined or without PE: 1"),
         *("CTPA alone with a report: 1", "NCT alone: 1", "outlined NCT: 1"),
     ):
         assert f"  {kind}, teaching " in log
@@ -95,6 +103,24 @@ def test_the_networks_are_measured_on_whom_they_did_not_see(mixed):
     assert {one.name for one in outline.parent.iterdir()} > {"embolus.nii.gz", "embolus.dcm", "picture.png"}
 
 
+def reported_pair(kinds):
+    (found,) = [row for row in kinds if row["label"] == "1" and row["ctpa"] and row["nct"] and not row["ctpa_mask"]]
+    return found
+
+
+def test_who_drew_the_clots_stands_in_the_status(mixed):
+    project, kinds, _, _ = mixed
+    sources = {
+        row["patient_id"]: read_status(project.run / "results/propagate" / row["patient_id"] / "status.json")["source"]
+        for row in kinds
+        if row["nct"]
+    }
+    assert sources[reported_pair(kinds)["patient_id"]] == "annotate"
+    assert sources["outlined-nct"] == "nct_mask"
+    assert sources["nct-alone"] == "label"
+    assert sources[kinds[0]["patient_id"]] == "ctpa_mask"
+
+
 def test_without_any_outline_simulated_emboli_teach_if_that_is_asked_for(mixed):
     project, kinds, config, _ = mixed
     bare = project.sheet([row | {"ctpa_mask": "", "nct_mask": ""} for row in kinds])
@@ -108,7 +134,7 @@ def test_without_any_outline_simulated_emboli_teach_if_that_is_asked_for(mixed):
 
 def test_a_corrected_outline_runs_one_patient_again(mixed):
     project, kinds, config, _ = mixed
-    (reported,) = [row for row in kinds if row["label"] == "1" and row["ctpa"] and row["nct"] and not row["ctpa_mask"]]
+    reported = reported_pair(kinds)
     corrected = project.run / "corrected.nii.gz"
     shutil.copy(reported["ctpa"].replace("/ctpa", "/ctpa_mask.nii.gz"), corrected)
     again = [row | ({"ctpa_mask": str(corrected)} if row is reported else {}) for row in kinds]
@@ -117,3 +143,26 @@ def test_a_corrected_outline_runs_one_patient_again(mixed):
     assert planned["annotate_train"] == planned["annotate"] == planned["annotate_crop"] == 0
     assert planned["convert"] == planned["register"] == 0
     assert planned["propagate"] == planned["crop"] == 1
+
+
+def test_a_corrected_dicom_segmentation_is_carried_like_a_persons_mask(mixed):
+    """As a viewer would save it: the clots reach the NCT, and nothing but that patient runs."""
+    project, kinds, config, _ = mixed
+    reported = reported_pair(kinds)
+    name = reported["patient_id"]
+    converted = project.run / "results/convert" / name / "ctpa.nii.gz"
+    truth = sitk.ReadImage(reported["ctpa"].replace("/ctpa", "/ctpa_mask.nii.gz"))
+    outline = sitk.Resample(truth, sitk.ReadImage(str(converted)), sitk.Transform(), sitk.sitkNearestNeighbor)
+    series = read_json(converted.with_name("ctpa.json"))["series"]
+    corrected = project.run / "corrected.dcm"
+    assert write_segmentation(corrected, outline, Path(reported["ctpa"]), series, ConvertConfig(), "a radiologist")
+    again = [row | ({"ctpa_mask": str(corrected)} if row is reported else {}) for row in kinds]
+    target = f"results/propagate/{name}/status.json"
+    done = project.snakemake(target, config=(project.sheet(again), *config[1:]))
+    project.sheet(kinds)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert read_status(project.run / target)["source"] == "ctpa_mask"
+    carried = sitk.ReadImage(str(project.run / "results/propagate" / name / "embolus.nii.gz"))
+    volumes = [np.count_nonzero(sitk.GetArrayViewFromImage(one)) * voxel_ml(one) for one in (outline, carried)]
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.25)
+    assert re.search(r"^propagate +1\ntotal +1$", done.stdout, re.MULTILINE)

@@ -9,7 +9,7 @@ from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.job.logs import job_log
 from cpmn.job.status import run_patient_stage
-from cpmn.propagate.stage import propagate_patient
+from cpmn.propagate.stage import propagate_patient, source_of
 
 with job_log(snakemake.log[0], snakemake.params.get("code")):
     patient = Patient.model_validate(snakemake.params.patient)
@@ -33,4 +33,5 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
         status_path=snakemake.output.status,
         upstream=[*snakemake.input.upstream, *snakemake.input.get("annotate_status", [])],
         on_bad_patient=snakemake.config["on_bad_patient"],
+        source=source_of(patient, bool(annotated)),
     )
