@@ -9,6 +9,7 @@ Tensors are (batch, channels, z, y, x). Every term is a mean over voxels, so tha
 patch size. Every term is finite and, where there is nothing to compare, exactly zero.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -17,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 DICE_SMOOTHING = 1.0  # ours: keeps the term calm on batches with a handful of clot voxels
+ALIGNMENT_TEMPERATURE = 0.1  # ours: as usual for softmax over cosine similarities
+ALIGNMENT_PLACES = 8  # ours: at most 8 x 8 x 8 = 512 places of a patch are told apart
 AFFINITY_TEMPERATURE = 0.1  # ours: as usual for softmax over cosine similarities
 AFFINITY_CELLS = 6  # ours: grids are pooled to at most 6 x 6 x 6 = 216 cells, so the affinity has 216^2 entries
 MARGIN = 0.25  # ours: features pass a leaky ReLU, so unrelated ones have cosines near but above 0
@@ -148,28 +151,48 @@ def alignment_loss(
     constant: Constant = "peer",
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Inter-Feature Alignment: mean over levels and voxels of 1 - cosine, both ways, see `compared`. Scalar.
+    """Inter-Feature Alignment: each place of a patch must be found again in the other phase, both ways. Scalar.
 
-        mean_l mean_v [1 - cos(F1_l(v), sg F2_l(v))] + mean_l mean_v [1 - cos(sg F1_l(v), F2_l(v))]
+        mean_l mean_i [ -log softmax_j(cos(F1_l(i), sg F2_l(j)) / ALIGNMENT_TEMPERATURE)_i / log n ] + the other way
 
-    `first` and `second` are the pathways' features (batch, channels, z, y, x) by level. The form follows dual-path
-    multiphase networks (Hyper-Pairing Network, Zhou et al., MICCAI 2019).
+    InfoNCE (van den Oord et al., arXiv 1807.03748) over the n places of a patch, as dense contrastive learning has it
+    (Wang et al., CVPR 2021). Channels are centred over the places (ours): what all share tells none apart. 1 is chance,
+    whatever the size of the patch. `first` and `second` are the pathways' features (batch, channels, z, y, x) by level;
+    of each axis every k-th voxel is a place, at most `ALIGNMENT_PLACES`.
 
-    tolerance : registration is never exact, so that each voxel is compared with its best match among the peer's voxels
-        within so many voxels along one axis (ours); 0 is the voxel itself.
-    weight : (batch, 1, z, y, x) at full resolution, scales each voxel's share (ours; None is 1). Coarser levels take
+    tolerance : registration is never exact, so that places within so many voxels along every axis are not told apart.
+    weight : (batch, 1, z, y, x) at full resolution, scales each place's share (ours; None is 1). Coarser levels take
         its mean.
 
-    It hardly tells the patient's own CTPA from another's: 0.980 and 0.978. Contrast with the other places of a patch
-    (InfoNCE on centred features) does no better: after 600 steps 0.976 of the places were found again in the own CTPA
-    and 0.969 in another patient's, since both networks learn where in the patch a place lies.
+    The pathways must not see a patch in the same place of their field of view, or they learn where in the patch a place
+    lies and not what lies there: the CTPA's patches are mirrored (`Batch.mirrored`). `python -m benchmarks retrieval`
+    tells the own CTPA from another patient's.
     """
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
-        return _weighted_mean(1 - _best_cosine(student, teacher, tolerance), weight)
+        return _weighted_mean(_place_entropy(student, teacher, tolerance), weight)
 
-    ways = [compared(distance, a, b, constant, symmetric=not tolerance) for a, b in zip(first, second, strict=True)]
+    ways = [compared(distance, unit_places(a), unit_places(b), constant) for a, b in zip(first, second, strict=True)]
     return torch.stack(ways).mean()
+
+
+def unit_places(features: Tensor) -> Tensor:
+    """Unit features (batch, channels, z, y, x) of every k-th voxel, channels centred over them."""
+    steps = [-(-n // ALIGNMENT_PLACES) for n in features.shape[2:]]
+    some = _exact(features)[:, :, :: steps[0], :: steps[1], :: steps[2]]
+    return functional.normalize(some - some.mean((2, 3, 4), keepdim=True), dim=1)
+
+
+def _place_entropy(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
+    """Cross-entropy (batch, z, y, x) of finding each of the student's places among the teacher's, 1 at chance."""
+    depth, height, width = student.shape[2:]
+    places = torch.cartesian_prod(*(torch.arange(n, device=student.device) for n in (depth, height, width)))
+    apart = (places[:, None] - places[None]).abs().amax(-1)
+    with torch.autocast(student.device.type, enabled=False):
+        likeness = student.flatten(2).transpose(1, 2) @ teacher.flatten(2) / ALIGNMENT_TEMPERATURE
+    likeness = likeness.masked_fill((apart > 0) & (apart <= tolerance), -math.inf)
+    entropy = likeness.logsumexp(-1) - likeness.diagonal(dim1=1, dim2=2)
+    return (entropy / math.log(max(2, len(places)))).unflatten(1, (depth, height, width))
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
@@ -178,20 +201,6 @@ def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
         return values.mean()
     depth, height, width = values.shape[1:]
     return (values * functional.adaptive_avg_pool3d(weight, (depth, height, width))[:, 0]).mean()
-
-
-def _best_cosine(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
-    """Highest cosine (batch, z, y, x) of each voxel's features with the other's within `tolerance` along one axis."""
-    student, teacher = (functional.normalize(_exact(features), dim=1) for features in (student, teacher))
-    best = (student * teacher).sum(1)
-    for axis in (2, 3, 4):
-        for shift in (s for s in range(-tolerance, tolerance + 1) if s and abs(s) < student.shape[axis]):
-            kept = student.shape[axis] - abs(shift)
-            match = student.narrow(axis, max(shift, 0), kept) * teacher.narrow(axis, max(-shift, 0), kept)
-            before, after = max(shift, 0), max(-shift, 0)
-            pads = [0, 0] * (4 - axis) + [before, after] + [0, 0] * (axis - 2)
-            best = torch.maximum(best, functional.pad(match.sum(1), pads, value=-1.0))
-    return best
 
 
 def affinity_loss(first: Tensor, second: Tensor, constant: Constant = "peer", weight: Tensor | None = None) -> Tensor:

@@ -49,6 +49,13 @@ class PathwayOutput:
     evidence: Tensor
     class_logit: Tensor
 
+    def mirrored(self, axes: tuple[int, ...]) -> "PathwayOutput":
+        """The same with all maps flipped along `axes`."""
+        if not axes:
+            return self
+        deep, features = ([level.flip(axes) for level in levels] for levels in (self.deep_logits, self.features))
+        return PathwayOutput(self.logits.flip(axes), deep, features, self.evidence.flip(axes), self.class_logit)
+
 
 class Pathway(nn.Module):
     """One phase's network.

@@ -44,8 +44,11 @@ class Pathways(nn.ModuleDict):
     """The networks by phase, "nct" and perhaps "ctpa", as one module: a batch in, their outputs by phase."""
 
     def forward(self, batch: Batch) -> dict[str, PathwayOutput]:
-        phases = {"nct": batch.nct, "ctpa": batch.ctpa}
-        return {name: self[name](phase.patches) for name, phase in phases.items() if phase is not None}
+        outputs = {} if batch.nct is None else {"nct": self["nct"](batch.nct.patches)}
+        if batch.ctpa is None:
+            return outputs
+        patches = batch.ctpa.patches.flip(batch.mirrored) if batch.mirrored else batch.ctpa.patches
+        return outputs | {"ctpa": self["ctpa"](patches).mirrored(batch.mirrored)}
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ class Batch:
         without an NCT follow.
     reached : (paired, 1, z, y, x) 0/1, where the CTPA shows something; None if that is everywhere.
     spacing : of all patches, (x, y, z) in mm.
+    mirrored : axes along which the CTPA pathway sees its patches flipped where the other reads beside it, so that no
+        pathway tells a place by where in the patch it lies. What it returns is flipped back.
     """
 
     nct: PhasePatches | None
@@ -74,6 +76,7 @@ class Batch:
     paired: list[int]
     reached: Tensor | None = None
     spacing: Spacing = (1.0, 1.0, 1.0)
+    mirrored: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Patches that the reader's pathway learns from: what each term is a share of."""
@@ -123,8 +126,10 @@ def sample_batch(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
     if "ctpa" not in config.network.pathways:
         return Batch(read, None, [], spacing=spacing)
     noise = generator(config, step, part, 2)
+    mirrored = tuple((2 + np.flatnonzero(generator(config, step, part, 17).random(3) < 0.5)).tolist())
     if config.sampling.ctpa_source == "nct":
-        return Batch(read, _phase(cuts, "nct", config, noise), list(range(len(places))), spacing=spacing)
+        again = _phase(cuts, "nct", config, noise)
+        return Batch(read, again, list(range(len(places))), spacing=spacing, mirrored=mirrored)
     paired = [row for row, place in enumerate(places) if place.subject.ctpa is not None and _is_shown(cuts[row])]
     fed = [cuts[row] for row in paired]
     if config.sampling.ctpa_source == "shuffled":
@@ -134,7 +139,7 @@ def sample_batch(subjects: Sequence[Subject], config: TrainConfig, step: int, pa
     if not fed + alone:
         return Batch(read, None, [], spacing=spacing)
     reached = _weights([one.reached for one in fed])
-    return Batch(read, _phase(fed + alone, "ctpa", config, noise), paired, reached, spacing)
+    return Batch(read, _phase(fed + alone, "ctpa", config, noise), paired, reached, spacing, mirrored)
 
 
 def _is_shown(one: Cut) -> bool:

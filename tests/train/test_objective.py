@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,6 +43,18 @@ def phase(seed: int, rows: int = 3) -> PhasePatches:
     clot[0, 0, 3:5, 3:5, 3:5] = 1
     vessel = (torch.rand(rows, 1, 8, 8, 8, generator=random) > 0.8).float() * (1 - clot)
     return PhasePatches(torch.randn(rows, 1, 8, 8, 8, generator=random), clot, vessel, clot.flatten(1).amax(1))
+
+
+def test_a_mirrored_ctpa_is_read_from_the_other_side_and_told_from_ours(pathways):
+    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    plain, found = pathways(batch), pathways(replace(batch, mirrored=(2, 4)))
+    assert torch.equal(plain["nct"].logits, found["nct"].logits)
+    turned = pathways["ctpa"](batch.ctpa.patches.flip(2, 4))
+    assert torch.equal(found["ctpa"].logits, turned.logits.flip(2, 4))
+    assert torch.equal(found["ctpa"].class_logit, turned.class_logit)
+    for kept in ("features", "deep_logits"):
+        for one, other in zip(getattr(found["ctpa"], kept), getattr(turned, kept), strict=True):
+            assert torch.equal(one, other.flip(2, 4))
 
 
 def test_all_parts_add_up(pathways, config):

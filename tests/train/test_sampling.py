@@ -55,6 +55,14 @@ def test_batches_are_a_function_of_seed_and_step(subjects, config):
         assert not torch.equal(first.nct.patches, other.nct.patches)
 
 
+def test_the_ctpa_beside_an_nct_is_mirrored_along_each_axis_in_half_of_the_steps(subjects, config):
+    for source in ("ctpa", "nct", "shuffled"):
+        drawn = [sample_batch(subjects, config(ctpa_source=source), step).mirrored for step in range(60)]
+        assert all(20 <= sum(axis in axes for axes in drawn) <= 40 for axis in (2, 3, 4))
+    for alone in ("nct", "ctpa"):
+        assert not any(sample_batch(subjects, config(pathways=(alone,)), step).mirrored for step in range(20))
+
+
 @pytest.mark.parametrize("change", [{"pathways": ("nct",)}, {"ctpa_source": "nct"}, {"ctpa_source": "shuffled"}])
 def test_variants_share_the_nct_patches(subjects, config, change):
     plain, other = sample_batch(subjects, config(), 5), sample_batch(subjects, config(**change), 5)
