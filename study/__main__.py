@@ -2,7 +2,7 @@
 without masks into the MLflow of --uri; of a finished run, by the folder RESULTS, `pictures`: draw its clots, `keep`:
 add its readings to the kept tables, `own`: outline the pairs without an outline as its network reads their NCT, `rule`:
 outline them by a rule of thumb on their CTPA, `read`: let it read locked patients, once, `outlines`: measure whom
-it outlined."""
+it outlined, `retrieval`: whether alignment tells a patient's own CTPA from another's."""
 
 import argparse
 from pathlib import Path
@@ -21,9 +21,10 @@ def main() -> None:
     parser.add_argument(
         "--into",
         type=Path,
-        help="with keep, own, rule, read, outlines: folder of what is made; track: whose tables are written",
+        help="with keep, own, rule, read, outlines, retrieval: folder of what is made; track: whose tables are written",
     )
     parser.add_argument("--judged", type=Path, help="with read: results of the run that preprocessed whom to read")
+    parser.add_argument("--steps", type=int, default=300, help="with retrieval: of training")
     parser.add_argument("--uri", default="sqlite:///mlflow.db", help="with track: the MLflow store or server")
     options = parser.parse_args()
     if options.what == "own" and options.variant is None:
@@ -94,6 +95,14 @@ def _outlines(options: argparse.Namespace) -> None:
     print(measure_outlines(options.results, options.into or RESULTS))
 
 
+def _retrieval(options: argparse.Namespace) -> None:
+    from study.retrieval import measure_retrieval
+
+    print(
+        measure_retrieval(options.results, _settings(), options.steps, options.into or RESULTS).to_string(index=False)
+    )
+
+
 def _settings() -> Config:
     """The workflow's configuration in `protocol.yaml`."""
     from study.cohort import stored_protocol, workflow_config
@@ -111,6 +120,7 @@ COMMANDS = {
     "rule": _rule,
     "read": _read,
     "outlines": _outlines,
+    "retrieval": _retrieval,
 }
 
 

@@ -157,10 +157,10 @@ def alignment_loss(
 
     InfoNCE (van den Oord et al., arXiv 1807.03748) over the n places of a patch, as dense contrastive learning has it
     (Wang et al., CVPR 2021). Channels are centred over the places (ours): what all share tells none apart. 1 is chance,
-    whatever the size of the patch. `first` and `second` are the pathways' features (batch, channels, z, y, x) by level;
-    of each axis every k-th voxel is a place, at most `ALIGNMENT_PLACES`.
+    whatever the size of the patch. `first` and `second` are the pathways' features (batch, channels, z, y, x) by level,
+    pooled to at most `ALIGNMENT_PLACES` places per axis.
 
-    tolerance : registration is never exact, so that places within so many voxels along every axis are not told apart.
+    tolerance : registration is never exact, so that places within so many of each other are not told apart.
     weight : (batch, 1, z, y, x) at full resolution, scales each place's share (ours; None is 1). Coarser levels take
         its mean.
 
@@ -177,10 +177,13 @@ def alignment_loss(
 
 
 def unit_places(features: Tensor) -> Tensor:
-    """Unit features (batch, channels, z, y, x) of every k-th voxel, channels centred over them."""
-    steps = [-(-n // ALIGNMENT_PLACES) for n in features.shape[2:]]
-    some = _exact(features)[:, :, :: steps[0], :: steps[1], :: steps[2]]
-    return functional.normalize(some - some.mean((2, 3, 4), keepdim=True), dim=1)
+    """Unit features (batch, channels, z, y, x) of places, channels centred over them.
+
+    Pooled and not sampled: with every second voxel a mirrored patch would give itself away by its odd ones.
+    """
+    depth, height, width = (min(n, ALIGNMENT_PLACES) for n in features.shape[2:])
+    places = functional.adaptive_avg_pool3d(_exact(features), (depth, height, width))
+    return functional.normalize(places - places.mean((2, 3, 4), keepdim=True), dim=1)
 
 
 def _place_entropy(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:

@@ -28,8 +28,7 @@ class LossConfig(Section):
         default=0,
         ge=0,
         le=100,
-        description="Registration error that alignment forgives, in places. Of each level's features every k-th voxel "
-        "is a place, at most 8 along an axis (count).",
+        description="Registration error that alignment forgives, in places, at most 8 along an axis (count).",
     )
     discrepancy_weight: Weight = Field(
         default=0.2, description="Weight of Intra-Feature Discrepancy; 0 switches it off."
