@@ -20,6 +20,7 @@ FEW = RESULTS / "few"
 AGAIN = RESULTS / "again"
 """Tables of the patients that no network was chosen on."""
 OUTLINERS = "outliners.csv"
+RETRIEVAL = "retrieval.csv"
 ALL = "nct_only"
 HARD = "hard"
 """Ending of the names of trainings on hard negatives too."""
@@ -71,14 +72,14 @@ Cells = list[str]
 class Point:
     """What the trainings read that had so many `outlined` patients, and the mL that they mark in one without PE.
 
-    minutes : what one took, with its teacher's; empty where it was not kept.
+    steps : of one, with its teacher's; empty where they were not kept.
     visible : Dice of the clots that stand out on the NCT, over patients; None where it was not measured.
     """
 
     outlined: int
     readings: Readings
     false_ml: str
-    minutes: str = ""
+    steps: str = ""
     visible: Estimate | None = None
 
     @property
@@ -100,7 +101,7 @@ def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
     """Each network minus those before it in `NAMES` and minus E, in a row by number of outlines: names and `_minus`.
 
     A draw is the same outlined patients for all. With all outlined there are none, and without any each has its own.
-    Networks without a draw in common are not compared. Last, A without any outline minus A with `GOAL`.
+    Networks without a draw in common are not compared. Last, those without any outline minus A with `GOAL`.
     """
     every, rows = variants(PRIMARY, folder), []
     for outlined in KS:
@@ -113,9 +114,10 @@ def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
                 if not shared or _in_common(trained[name], trained[other]):
                     cells = _minus(trained[name], trained[other], shared=shared)
                     rows.append([str(outlined), letter(name), letter(other), *cells])
-    none, goal = (every.get(variant_of("label_alone", outlined, ending)) for outlined in (0, GOAL))
-    if none and goal:
-        rows.append(["0", "A", f"A with {GOAL} outlines", *_minus(none, goal, shared=False)])
+    goal = every.get(variant_of("label_alone", GOAL, ending))
+    for name, none in _named(every, 0, ending).items():
+        if goal and name != ALL:
+            rows.append(["0", letter(name), f"A with {GOAL} outlines", *_minus(none, goal, shared=False)])
     return rows
 
 
@@ -182,7 +184,7 @@ def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
             if (name == ALL) == (outlined == OUTLINES):
                 variant = variant_of(name, outlined, ending)
                 false_ml = _false_ml(patients, variant, readings.seeds)
-                point = Point(outlined, readings, false_ml, _minutes(variant, folder), _visible(patients, variant))
+                point = Point(outlined, readings, false_ml, _steps(variant, folder), _visible(patients, variant))
                 found[name].append(point)
     return {name: points for name, points in found.items() if points}
 
@@ -198,7 +200,7 @@ def outlines(folder: Path = FEW) -> list[Cells]:
             str(row.patients),
             _dice(row.dice_ctpa),
             _dice(row.dice_nct),
-            _dice(row.right),
+            *(_dice(value) for value in (row.right, row.acute, row.chronic)),
         ]
         for row in found.itertuples()
     ]
@@ -210,11 +212,11 @@ def _false_ml(patients: pd.DataFrame, variant: str, seeds: Collection[int]) -> s
     return f"{normals.loc[normals['seed'].isin(list(seeds)), 'predicted_ml'].mean():.1f}"
 
 
-def _minutes(variant: str, folder: Path) -> str:
-    """Mean of the variant's trainings."""
+def _steps(variant: str, folder: Path) -> str:
+    """The same of all the variant's trainings."""
     runs = kept(RUNS, folder)
     own = runs if runs.empty else where(runs, variant=variant)
-    return "" if own.empty else f"{own['training_minutes'].mean():.0f}"
+    return "" if own.empty else f"{own['steps'].max():,}"
 
 
 def _visible(patients: pd.DataFrame, variant: str) -> Estimate | None:

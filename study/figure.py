@@ -31,6 +31,7 @@ LINES = {
     "annotate_hard": ("#b3123c", "o"),
     "annotate_simulated": ("#b3123c", "P"),
     "rule": ("#7a4fa3", "X"),
+    "joint": ("#2c8a4b", "P"),
     "label_alone_long": ("#9a9ea6", "s"),
     ALL: ("black", "D"),
 }

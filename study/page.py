@@ -11,7 +11,21 @@ from statsmodels.stats.multitest import multipletests
 from cpmn.files import write_text
 from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
-from study.few import EARLIER, LARGE, WALL, WHOLE, curve, differences, gains, letter, outlines, together
+from study.few import (
+    AGAIN,
+    EARLIER,
+    FEW,
+    LARGE,
+    RETRIEVAL,
+    WALL,
+    WHOLE,
+    curve,
+    differences,
+    gains,
+    letter,
+    outlines,
+    together,
+)
 from study.groups import clots_found, thirds
 from study.tables import RUNS, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
@@ -98,6 +112,7 @@ def runs_table() -> Lines:
 
 
 FEW_DIFFERENCES = ("trainings of each", "AUC", "by Student's t", "Dice")
+STEPS = "steps, with its teacher's"
 CURVE = ("outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal")
 
 
@@ -114,7 +129,31 @@ def few_gains_table() -> Lines:
 
 def curve_table() -> Lines:
     """AUC and Dice by the number of outlines, trainings of today."""
-    yield from markdown(CURVE, _points(WALL))
+    yield from markdown((*CURVE, STEPS), _points(WALL))
+
+
+def again_table() -> Lines:
+    """The same of patients that no network was chosen on, with Dice of the clots that stand out on the NCT."""
+    yield from markdown((*CURVE, STEPS, "Dice of visible clots"), _points(WALL, AGAIN))
+
+
+def again_differences_table() -> Lines:
+    """These networks minus each other."""
+    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences(folder=AGAIN))
+
+
+def retrieval_table() -> Lines:
+    """Whether alignment tells the own CTPA from another patient's."""
+    found = read(RETRIEVAL, FEW)
+    rows = [
+        [
+            "yes" if row.mirrored else "no",
+            str(row.steps),
+            *(f"{share:.2f}" for share in (row.own, row.other, row.chance)),
+        ]
+        for row in found.itertuples()
+    ]
+    yield from markdown(["CTPA mirrored", "steps", "found in the own CTPA", "in another patient's", "by chance"], rows)
 
 
 def earlier_table() -> Lines:
@@ -124,13 +163,15 @@ def earlier_table() -> Lines:
     )
 
 
-def _points(ending: str) -> list[list[str]]:
+def _points(ending: str, folder: Path = FEW) -> list[list[str]]:
     rows = [
         [
             *(str(point.outlined), letter(name), str(point.trainings)),
             *(with_interval(point.of(auc)), together(point), with_interval(point.of(dice)), point.false_ml),
+            *([point.steps] if ending == WALL else []),
+            *([with_interval(point.visible)] if point.visible else []),
         ]
-        for name, points in curve(ending).items()
+        for name, points in curve(ending, folder).items()
         for point in points
     ]
     return sorted(rows, key=lambda row: (int(row[0]), row[1]))
@@ -146,6 +187,8 @@ def outlines_table() -> Lines:
         "Dice on the CTPA",
         "Dice on the NCT",
         "right, of its volume",
+        "of acute clots",
+        "of chronic clots",
     ]
     yield from markdown(heads, outlines())
 
@@ -154,9 +197,12 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
     "result.md": {
         "mixed": mixed_table,
         "curve": curve_table,
+        "again": again_table,
     },
     "protocol.md": {
         "few-differences": few_differences_table,
+        "again-differences": again_differences_table,
+        "retrieval": retrieval_table,
         "few-gains": few_gains_table,
         "outlines": outlines_table,
         "earlier": earlier_table,

@@ -4,6 +4,7 @@ The score is the network's class probability. The workflow's own score is fitted
 of them its fit would differ from network to network by chance. `evidence` is its other feature: log mL of marks.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, RULE, TRAINING, part_of, phantom_name
 from study.few import ALL, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
 from study.tables import PATIENTS, RUNS, kept, stacked, write
+
+AGES = ("acute", "chronic")
+"""Of the phantom's clots."""
 
 
 def read_once(results: Path, variant: str, config: Config, folder: Path, judged: Path | None = None) -> tuple[int, int]:
@@ -143,7 +147,8 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
 
     `dice_ctpa` is that of what `annotate` outlined with the phantom's own clots on the CTPA, `dice_nct` that of the
     labels that the NCT pathway learns from with those on the NCT; means over the patients. `right` is the share of what
-    is outlined on the CTPA (on the NCT where nothing is outlined there) that is clot, of all patients' volume.
+    is outlined on the CTPA (on the NCT where nothing is outlined there) that is clot, of all patients' volume, and
+    `acute` and `chronic` the share of these clots that is outlined.
     """
     masks = read_json(results.parent / MASKS)
     by = _outliner(masks, results)
@@ -153,9 +158,10 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     hard = by == "own" and masks["own"].endswith(HARD)
     drawn_by = by if by == RULE else f"{by}-{HARD}-{WALL}" if hard else f"{by}-{WALL}"
     found = {"by": drawn_by, "outlined": masks["outlined"], "draw": masks["draw"]}
-    outlined, clot = (sum(row.pop(name) for row in rows) for name in ("outlined_ml", "clot_ml"))
+    ml = sum((row.pop("ml") for row in rows), Counter())
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
-    found["right"] = round(float(clot / outlined), 4) if outlined else None
+    found["right"] = round(float(ml["clot"] / ml["outlined"]), 4) if ml["outlined"] else None
+    found |= {age: round(float(ml[f"{age} outlined"] / ml[age]), 4) if ml[age] else None for age in AGES}
     table = stacked(kept(OUTLINERS, folder), pd.DataFrame([found])).drop_duplicates()
     write(table, folder / OUTLINERS)
     return found
@@ -167,7 +173,7 @@ def _unoutlined(patient: Patient) -> bool:
     return bool(patient.label and patient.ctpa and not exact and part_of(patient.patient_id) in TRAINING)
 
 
-def _outline(patient: Patient, results: Path, by: str) -> dict[str, float]:
+def _outline(patient: Patient, results: Path, by: str) -> dict[str, Any]:
     name = patient.patient_id
     if (by == "own" and is_reported(patient)) or exclusions([name], results):
         return {}
@@ -179,15 +185,20 @@ def _outline(patient: Patient, results: Path, by: str) -> dict[str, float]:
     if by != "own":
         drawn = patient.ctpa_mask or results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz"
         found["dice_ctpa"] = _dice(*drawn)
-    return found | _volumes(*drawn)
+    ages = {clot["id"]: clot["age"] for clot in read_json(truth / "phantom.json")["clots"]}
+    return found | {"ml": _volumes(*drawn, ages)}
 
 
 def _dice(one: Path, other: Path) -> float:
     return dice(*(sitk.GetArrayFromImage(read_image(path)) > 0 for path in (one, other)))
 
 
-def _volumes(outline: Path, truth: Path) -> dict[str, float]:
-    """mL that are outlined, and of these what is clot."""
+def _volumes(outline: Path, truth: Path, ages: Mapping[int, str]) -> Counter[str]:
+    """mL that are `outlined`, what of these is `clot`, and of the clots of an age all and what is outlined."""
     image = read_image(outline)
-    marked, clots = (sitk.GetArrayFromImage(one) > 0 for one in (image, read_image(truth)))
-    return {"outlined_ml": marked.sum() * voxel_ml(image), "clot_ml": (marked & clots).sum() * voxel_ml(image)}
+    marked, ids = sitk.GetArrayFromImage(image) > 0, sitk.GetArrayFromImage(read_image(truth))
+    parts = {"outlined": marked, "clot": marked & (ids > 0)}
+    for age in AGES:
+        clots = np.isin(ids, [number for number, one in ages.items() if one == age])
+        parts |= {age: clots, f"{age} outlined": clots & marked}
+    return Counter({name: float(part.sum() * voxel_ml(image)) for name, part in parts.items()})

@@ -70,6 +70,17 @@ def test_without_any_outline_each_has_a_draw_of_its_own(tables):
     ]
 
 
+def test_who_has_no_outline_is_held_against_a_with_eight(tables):
+    """A with eight finds three quarters, A and C+ without any a half and all."""
+    more = [
+        rows(f"{name}-hard", 0, found, 0.3)
+        for name, found in (("label_alone-k8", 0.75), ("label_alone-k0", 0.5), ("annotate_hard-k0", 1.0))
+    ]
+    write(pd.concat([read(PATIENTS, tables), *more]), tables / PATIENTS)
+    found = [row for row in differences("hard", tables) if row[2] == "A with 8 outlines"]
+    assert [(row[0], row[1], row[4].split()[0]) for row in found] == [("0", "A", "-0.125"), ("0", "C+", "+0.125")]
+
+
 def test_hard_negatives_are_held_against_the_same_without(tables):
     """B has all draws with and without them, E one training of each, C was not trained with them."""
     found = {name: cells for _, name, *cells in gains("", "hard", tables)}

@@ -111,6 +111,7 @@ def outline(path, voxels: int):
     values = np.zeros((1, 1, 8), np.uint8)
     values[..., :voxels] = 1
     write_image(sitk.GetImageFromArray(values), path)
+    write_json(path.with_name("phantom.json"), {"clots": [{"id": 1, "age": "acute"}, {"id": 2, "age": "chronic"}]})
 
 
 def test_outlines_of_annotate_beside_the_rule_are_not_the_rule_s(tmp_path):
@@ -162,3 +163,19 @@ def test_where_all_training_patients_are_outlined_it_is_of_those_who_validate(tm
         outline(results / stage / "validation-001/embolus.nii.gz", 4)
     found = measure_outlines(results, tmp_path / "tables")
     assert (found["outlined"], found["patients"], found["dice_ctpa"]) == (32, 1, 1.0)
+
+
+def test_acute_and_chronic_clots_are_counted_apart(tmp_path):
+    """Of 14 voxels of acute clot in two patients 8 are outlined, of 2 of chronic clot none."""
+    results = folder_of(tmp_path)
+    for name, place in (("train-001", "a"), ("train-002", "b")):
+        write_json(results / "crop" / name / "status.json", {"passed": True})
+        for path in (tmp_path / place / "nct_truth.nii.gz", results / "propagate" / name / "embolus.nii.gz"):
+            outline(path, 4)
+        outline(results / "annotate" / name / "embolus.nii.gz", 4)
+        outline(tmp_path / place / "ctpa_mask.nii.gz", 8)
+    clots = np.array([[[1, 1, 1, 1, 1, 1, 2, 2]]], np.uint8)
+    write_image(sitk.GetImageFromArray(clots), tmp_path / "a/ctpa_mask.nii.gz")
+    found = measure_outlines(results, tmp_path / "tables")
+    assert (found["acute"], found["chronic"]) == (pytest.approx(8 / 14, abs=1e-4), 0.0)
+    assert found["right"] == 1.0
