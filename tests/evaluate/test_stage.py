@@ -179,7 +179,9 @@ def test_what_the_ctpa_pathway_reads_is_the_mean_of_the_last_steps(tree):
     assert "ctpa" not in read_json(tree.evaluate() / "metrics.json")
     columns = ("step", "validation_dice_ctpa", "validation_auc_ctpa", "validation_found_ctpa")
     for fold, last in enumerate(((20, 0.6, 0.9, 0.5), (20, "", 0.7, ""))):
-        rows = [dict(zip(columns, values, strict=True)) for values in ((10, 0.1, 0.1, 0.1), last)]
+        rows: list[dict[str, object]] = [
+            dict(zip(columns, values, strict=True)) for values in ((10, 0.1, 0.1, 0.1), last)
+        ]
         write_table(tree.results / f"train/cpmn/fold-{fold}/history.csv", columns, rows)
     found = read_json(tree.evaluate() / "metrics.json")["ctpa"]
     assert found == {"split": "validation", "dice": 0.6, "auc": pytest.approx(0.8), "found": 0.5}

@@ -46,10 +46,11 @@ def phase(seed: int, rows: int = 3) -> PhasePatches:
 
 
 def test_a_mirrored_ctpa_is_read_from_the_other_side_and_told_from_ours(pathways):
-    batch = Batch(phase(0), phase(1), [0, 1, 2])
+    seen = phase(1)
+    batch = Batch(phase(0), seen, [0, 1, 2])
     plain, found = pathways(batch), pathways(replace(batch, mirrored=(2, 4)))
     assert torch.equal(plain["nct"].logits, found["nct"].logits)
-    turned = pathways["ctpa"](batch.ctpa.patches.flip(2, 4))
+    turned = pathways["ctpa"](seen.patches.flip(2, 4))
     assert torch.equal(found["ctpa"].logits, turned.logits.flip(2, 4))
     assert torch.equal(found["ctpa"].class_logit, turned.class_logit)
     for kept in ("features", "deep_logits"):
