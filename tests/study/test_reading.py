@@ -22,7 +22,7 @@ def results(tmp_path, monkeypatch):
     row = {"patient_id": NAME, "nct": "a/nct", "ctpa": "a/ctpa", "ctpa_mask": "", "label": 1, "split": "train"}
     write_table(tmp_path / "cohort.csv", list(row), [row])
     write_json(tmp_path / MASKS, {})
-    write_json(tmp_path / "a/phantom.json", {"noise_hu": {"nct": 12.0}})
+    write_json(tmp_path / "a/phantom.json", {"noise_hu": {"nct": 12.0}, "clots": []})
     made = tmp_path / "results"
     write_json(made / "train/splits.json", {"folds": [{}]})
     write_json(made / "crop" / NAME / "status.json", {"passed": True})
