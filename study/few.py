@@ -177,14 +177,14 @@ def together(point: Point) -> str:
 
 def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
     """Points of each that was trained, by name, from few outlines to all of them."""
-    every, patients = variants(PRIMARY, folder), patients_tested(PRIMARY, folder)
+    every, patients, runs = variants(PRIMARY, folder), patients_tested(PRIMARY, folder), kept(RUNS, folder)
     found: dict[str, list[Point]] = {name: [] for name in NAMES}
     for outlined in (*KS, OUTLINES):
         for name, readings in _named(every, outlined, ending).items():
             if (name == ALL) == (outlined == OUTLINES):
                 variant = variant_of(name, outlined, ending)
                 false_ml = _false_ml(patients, variant, readings.seeds)
-                point = Point(outlined, readings, false_ml, _steps(variant, folder), _visible(patients, variant))
+                point = Point(outlined, readings, false_ml, _steps(runs, variant), _visible(patients, variant))
                 found[name].append(point)
     return {name: points for name, points in found.items() if points}
 
@@ -212,9 +212,8 @@ def _false_ml(patients: pd.DataFrame, variant: str, seeds: Collection[int]) -> s
     return f"{normals.loc[normals['seed'].isin(list(seeds)), 'predicted_ml'].mean():.1f}"
 
 
-def _steps(variant: str, folder: Path) -> str:
+def _steps(runs: pd.DataFrame, variant: str) -> str:
     """The same of all the variant's trainings."""
-    runs = kept(RUNS, folder)
     own = runs if runs.empty else where(runs, variant=variant)
     return "" if own.empty else f"{own['steps'].max():,}"
 

@@ -18,7 +18,7 @@ from cpmn.config.root import Config
 from cpmn.config.train import TrainConfig
 from cpmn.config.variants import resolve_variant
 from cpmn.job.status import exclusions
-from cpmn.model.losses import alignment_loss, unit_places
+from cpmn.model.losses import alignment_loss, places_apart, unit_places
 from cpmn.model.network import PathwayOutput
 from cpmn.model.plan import pooling_strides
 from cpmn.train.objective import ALIGNMENT_LEVEL, Pathways
@@ -94,9 +94,8 @@ def _aligned(subjects: list[Subject], settings: TrainConfig, mirrored: bool, fol
     for step in tqdm(range(settings.schedule.steps), desc="align", disable=None):
         batch = _batch(subjects, settings, step, mirrored)
         nct, ctpa = _pairs_of(state.pathways, batch)
-        rows = batch.paired
         loss = alignment_loss(
-            [level[rows] for level in nct.features[ALIGNMENT_LEVEL:]],
+            [level[batch.paired] for level in nct.features[ALIGNMENT_LEVEL:]],
             ctpa.features[ALIGNMENT_LEVEL:],
             settings.loss.alignment_tolerance,
             settings.loss.constant,
@@ -115,15 +114,15 @@ def _found(
 ) -> tuple[np.ndarray, float]:
     """Share of the places of each NCT patch (n,) whose likest place in the CTPA patch is theirs, and that by chance."""
     pathways.eval()
+    settings = settings.changed(sampling={"ctpa_source": source})
     shares, chance = [], 0.0
     for step in range(BATCHES):
-        batch = _batch(subjects, settings.changed(sampling={"ctpa_source": source}), step, mirrored)
+        batch = _batch(subjects, settings, step, mirrored)
         nct, ctpa = _pairs_of(pathways, batch)
         first = unit_places(nct.features[ALIGNMENT_LEVEL][batch.paired])
         second = unit_places(ctpa.features[ALIGNMENT_LEVEL])
-        places = torch.cartesian_prod(*(torch.arange(n) for n in first.shape[2:]))
-        near = (places[:, None] - places[None]).abs().amax(-1) <= NEAR
+        near = places_apart(first) <= NEAR
         likest = (first.flatten(2).transpose(1, 2) @ second.flatten(2)).argmax(-1)
-        shares += [float(near[torch.arange(len(places)), one].float().mean()) for one in likest]
+        shares += [float(near[torch.arange(len(near)), one].float().mean()) for one in likest]
         chance = float(near.float().mean())
     return np.array(shares), chance

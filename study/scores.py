@@ -52,25 +52,24 @@ def read_once(results: Path, variant: str, config: Config, folder: Path, judged:
     patients = [p for p in load_cohort(judged.parent / "cohort.csv") if p.split == "test"]
     excluded = exclusions([p.patient_id for p in patients], judged)
     there = [p for p in patients if p.patient_id not in excluded]
+    run = {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed}
     rows = [
-        {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed, "cohort": "test"}
-        | _row(patient, judged, models, config)
+        run | {"cohort": "test"} | _row(patient, judged, models, config)
         for patient in tqdm(there, desc=f"{name}, draw {seed}", disable=None)
     ]
     table = stacked(old, pd.DataFrame(rows)).sort_values(["patient_id", "run"], kind="stable")
     write(table, folder / PATIENTS)
-    write(stacked(kept(RUNS, folder), cost(results, variant)).sort_values("run", kind="stable"), folder / RUNS)
+    taken = pd.DataFrame([run | cost(results, variant, taught=name.startswith(TEACHER))])
+    write(stacked(kept(RUNS, folder), taken).sort_values("run", kind="stable"), folder / RUNS)
     return len(rows), len(excluded)
 
 
-def cost(results: Path, variant: str) -> pd.DataFrame:
-    """A row of what a training took: steps and wall-clock minutes, with the network of `annotate` that taught it."""
-    name, seed = named(results, variant)
-    trained = [results / "train" / variant, *([results / "annotate"] if name.startswith(TEACHER) else [])]
+def cost(results: Path, variant: str, taught: bool) -> dict[str, float]:
+    """Steps and wall-clock minutes of a training, with those of the network of `annotate` where that `taught` it."""
+    trained = [results / "train" / variant, *([results / "annotate"] if taught else [])]
     last = [pd.read_csv(folder / "fold-0/history.csv").iloc[-1] for folder in trained]
     steps, seconds = (sum(float(one[column]) for one in last) for column in ("step", "seconds"))
-    row = {"difficulty": "mixed", "run": f"{name}-s{seed}", "variant": name, "seed": seed}
-    return pd.DataFrame([row | {"steps": int(steps), "training_minutes": round(seconds / 60, 1)}])
+    return {"steps": int(steps), "training_minutes": round(seconds / 60, 1)}
 
 
 def named(results: Path, variant: str) -> tuple[str, int]:

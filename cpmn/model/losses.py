@@ -165,8 +165,8 @@ def alignment_loss(
         its mean.
 
     The pathways must not see a patch in the same place of their field of view, or they learn where in the patch a place
-    lies and not what lies there: the CTPA's patches are mirrored (`Batch.mirrored`). `python -m benchmarks retrieval`
-    tells the own CTPA from another patient's.
+    lies and not what lies there: the CTPA's patches are mirrored (`Batch.mirrored`). `python -m study retrieval` tells
+    the own CTPA from another patient's.
     """
 
     def distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -189,13 +189,19 @@ def unit_places(features: Tensor) -> Tensor:
 def _place_entropy(student: Tensor, teacher: Tensor, tolerance: int) -> Tensor:
     """Cross-entropy (batch, z, y, x) of finding each of the student's places among the teacher's, 1 at chance."""
     depth, height, width = student.shape[2:]
-    places = torch.cartesian_prod(*(torch.arange(n, device=student.device) for n in (depth, height, width)))
-    apart = (places[:, None] - places[None]).abs().amax(-1)
     with torch.autocast(student.device.type, enabled=False):
         likeness = student.flatten(2).transpose(1, 2) @ teacher.flatten(2) / ALIGNMENT_TEMPERATURE
-    likeness = likeness.masked_fill((apart > 0) & (apart <= tolerance), -math.inf)
+    if tolerance:
+        apart = places_apart(student)
+        likeness = likeness.masked_fill((apart > 0) & (apart <= tolerance), -math.inf)
     entropy = likeness.logsumexp(-1) - likeness.diagonal(dim1=1, dim2=2)
-    return (entropy / math.log(max(2, len(places)))).unflatten(1, (depth, height, width))
+    return (entropy / math.log(max(2, depth * height * width))).unflatten(1, (depth, height, width))
+
+
+def places_apart(features: Tensor) -> Tensor:
+    """Steps (n, n) along the longest axis between each two places of `features` (batch, channels, z, y, x)."""
+    places = torch.cartesian_prod(*(torch.arange(n, device=features.device) for n in features.shape[2:]))
+    return (places[:, None] - places[None]).abs().amax(-1)
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -1,7 +1,6 @@
 """A locked cohort is read once; outlines are held against the phantom's truth."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
 
@@ -74,7 +73,7 @@ def test_who_is_judged_may_lie_in_another_folder(tmp_path, monkeypatch):
     trained, judged = folder_of(tmp_path / "trained"), folder_of(tmp_path / "judged")
     write_json(judged / "crop/few-008/status.json", {"passed": True})
     monkeypatch.setattr(scores, "load_folds", lambda folder, *_: folder)
-    monkeypatch.setattr(scores, "cost", lambda *_: pd.DataFrame([{"run": "a"}]))
+    monkeypatch.setattr(scores, "cost", lambda *_, **__: {})
     monkeypatch.setattr(scores, "_row", lambda patient, crops, models, _: {"patient_id": f"{crops} {models}"})
     assert read_once(trained, "nct_only", load_config({}), tmp_path / "tables", judged) == (2, 0)
     assert set(read(PATIENTS, tmp_path / "tables")["patient_id"]) == {f"{judged} {trained / 'train/nct_only'}"}
