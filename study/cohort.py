@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 from snakemake.utils import update_config
 
+from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.phantom import phantom_rows
 from cpmn.cohort.sheet import FILE_COLUMNS, Patient
 from cpmn.config.phantom import Difficulty, PhantomConfig
@@ -65,9 +66,8 @@ class Protocol(Section):
     )
     own: Path | None = Field(
         default=None,
-        description="Folder of outlines by patient, for pairs that nobody outlined: controls of `annotate`, on the "
-        "NCT by a network that teaches itself, or on the CTPA by a rule of thumb. null: the label alone is known of "
-        "them, or what `annotate` reads.",
+        description="Folder of outlines by patient, for pairs that nobody outlined: in place of what `annotate` "
+        "outlines and taken like that, by a network that reads the NCT, or by a rule of thumb on the CTPA.",
     )
     batch: int = Field(ge=1, description="Patients that one process makes or preprocesses.")
     parts: dict[Difficulty, dict[str, Part]]
@@ -162,11 +162,20 @@ def _part_rows(protocol: Protocol, part: str) -> list[Row]:
         return [row | {"nct": "", "nct_truth": ""} for row in rows]
     if protocol.outlined is not None:
         rows = _few_outlined(rows, part, protocol.outlined, protocol.draw)
-    if protocol.own is None or part not in TRAINING:
-        return rows
+    return rows
+
+
+def own_outlines(protocol: Protocol, patients: Sequence[Patient]) -> dict[str, str]:
+    """Outlines in the folder `own` of pairs that nobody outlined, by patient; none without such a folder.
+
+    Raises CpmnError unless it was made for this run.
+    """
+    if protocol.own is None:
+        return {}
     _require_masks_of(protocol, protocol.own)
-    column = "ctpa_mask" if masks_of(protocol)["own"] == RULE else "nct_mask"
-    return [row | _own_outline(row, column, protocol.own) for row in rows]
+    reported = [p.patient_id for p in patients if p.ctpa and p.nct and is_reported(p)]
+    masks = {name: protocol.own / f"{name}.nii.gz" for name in reported}
+    return {name: str(mask) for name, mask in masks.items() if mask.exists()}
 
 
 def _require_masks_of(protocol: Protocol, folder: Path) -> None:
@@ -177,13 +186,6 @@ def _require_masks_of(protocol: Protocol, folder: Path) -> None:
     made, wanted = read_json(record), {"outlined": protocol.outlined, "draw": protocol.draw}
     if any(made[key] != value for key, value in wanted.items()):
         raise CpmnError(f"own: {folder} was made for {made}, and this run is {wanted}.")
-
-
-def _own_outline(row: Row, column: str, folder: Path) -> Row:
-    """The mask that lies in `folder` for a pair with PE that nobody outlined."""
-    mask = folder / f"{row['patient_id']}.nii.gz"
-    nobody = row["label"] == "1" and row["ctpa"] and not row["ctpa_mask"]
-    return {column: str(mask)} if nobody and mask.exists() else {}
 
 
 def _few_outlined(rows: list[Row], part: str, count: int, draw: int) -> list[Row]:
@@ -203,9 +205,10 @@ def _placed(row: Row, part: str) -> Row:
 
 
 def masks_of(protocol: Protocol) -> dict[str, Any]:
-    """What a run is named by: outlined patients with PE (null: all), their draw, whose own outlines (null: no)."""
-    by = read_json(protocol.own / MASKS)["by"] if protocol.own else None
-    return {"outlined": protocol.outlined, "draw": protocol.draw, "own": by}
+    """What a run is named by: outlined patients with PE (null: all), their draw, who outlined the others, and where."""
+    own = protocol.own
+    by = {"own": read_json(own / MASKS)["by"], "folder": str(own)} if own else {"own": None}
+    return {"outlined": protocol.outlined, "draw": protocol.draw} | by
 
 
 def phantom_name(patient: str) -> str:

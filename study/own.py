@@ -42,8 +42,7 @@ def write_outlines(
 ) -> dict[str, int]:
     """Outline the pairs that nobody outlined, but for those excluded; pieces by patient.
 
-    Writes `folder`/PATIENT.nii.gz, piece ids on the native scan of the `phase`, of those with a piece, and who outlined
-    (`by`).
+    Writes `folder`/PATIENT.nii.gz, piece ids on the native scan of the `phase`, and who outlined (`by`).
 
     draw : of a patient the piece ids (z, y, x) on a crop, and that crop.
 
@@ -56,8 +55,7 @@ def write_outlines(
     for patient in tqdm([one for one in reported if one not in excluded], disable=None):
         outline, crop = draw(patient)
         found[patient] = int(outline.max())
-        if outline.any():
-            native = read_image(results / "convert" / patient / f"{phase}.nii.gz")
-            write_image(paste(image_like(outline, crop), native), folder / f"{patient}.nii.gz")
+        native = read_image(results / "convert" / patient / f"{phase}.nii.gz")
+        write_image(paste(image_like(outline, crop), native), folder / f"{patient}.nii.gz")
     write_json(folder / MASKS, read_json(results.parent / MASKS) | {"by": by})  # last: the folder is whole
     return found

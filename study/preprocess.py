@@ -4,6 +4,7 @@ A job of Snakemake's starts an interpreter and is recorded: at the study's size 
 their work. What the stages do, and what becomes of a bad patient, is the workflow's.
 """
 
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from cpmn.convert.stage import convert_patient
 from cpmn.crop.stage import crop_patient
 from cpmn.job.status import run_patient_stage
 from cpmn.propagate.stage import propagate_patient, source_of
+from cpmn.volume.images import read_image, same_grid
 
 PRODUCTS = {  # by stage, in order; those of the CTPA are written for pairs alone
     "convert": ("nct.nii.gz", "nct.json", "ctpa.nii.gz", "ctpa.json"),
@@ -38,7 +40,7 @@ TEACHING = ("annotate/crop",)
 READING = ("annotate", "propagate", "crop")
 """Stages of those whom these networks outline."""
 CARRYING = ("propagate", "crop")
-"""Stages of those whom a network that reads NCT has outlined, or nobody at all."""
+"""Stages of those whom others than `annotate` have outlined (`own` of the protocol), or nobody at all."""
 
 
 def stages_of(patient: Patient) -> tuple[str, ...]:
@@ -63,8 +65,12 @@ def products_of(patient: Patient, results: Path, stages: Sequence[str]) -> dict[
     }
 
 
-def preprocess_patient(patient: Patient, results: Path, config: Config, stages: Sequence[str]) -> None:
+def preprocess_patient(
+    patient: Patient, results: Path, config: Config, stages: Sequence[str], own: Path | None = None
+) -> None:
     """Run `stages` of one patient on one thread and write each stage's `status.json`.
+
+    own : clot ids of a pair that nobody outlined, on the grid of its NCT or its CTPA; taken like those of `annotate`.
 
     A patient that a stage cannot process is excluded, or raises CpmnError, by `config.on_bad_patient`.
     """
@@ -72,14 +78,16 @@ def preprocess_patient(patient: Patient, results: Path, config: Config, stages: 
     for stage, files in products_of(patient, results, stages).items():
         before = ("convert",) if stage in TEACHING else chain[: chain.index(stage)]
         run_patient_stage(
-            partial(WORK[stage], patient, results, config),
+            partial(_propagate, patient, results, config, own)
+            if stage == "propagate"
+            else partial(WORK[stage], patient, results, config),
             stage=stage.partition("/")[0],
             patient=patient.patient_id,
             outputs=files[:-1],
             status_path=files[-1],
             upstream=[results / one / patient.patient_id / "status.json" for one in before],
             on_bad_patient=config.on_bad_patient,
-            source=source_of(patient, bool(_annotated(patient, results))) if stage == "propagate" else None,
+            source=source_of(patient, bool(own or _annotated(patient, results))) if stage == "propagate" else None,
         )
 
 
@@ -124,17 +132,21 @@ def _annotate(patient: Patient, results: Path, config: Config) -> None:
     )
 
 
-def _propagate(patient: Patient, results: Path, config: Config) -> None:
+def _propagate(patient: Patient, results: Path, config: Config, own: Path | None) -> None:
     scans, registered = results / "convert" / patient.patient_id, results / "register" / patient.patient_id
+    output = results / "propagate" / patient.patient_id / "embolus.nii.gz"
+    if own and same_grid(read_image(own), read_image(scans / "nct.nii.gz")):
+        shutil.copyfile(own, output)
+        return
     propagate_patient(
         patient,
         nct=scans / "nct.nii.gz",
         ctpa=scans / "ctpa.nii.gz" if patient.ctpa else None,
         affine=registered / "affine.mat" if patient.ctpa else None,
         warp=registered / "warp.nii.gz" if patient.ctpa else None,
-        output=results / "propagate" / patient.patient_id / "embolus.nii.gz",
+        output=output,
         config=config.propagate,
-        annotated=_annotated(patient, results),
+        annotated=own or _annotated(patient, results),
     )
 
 
@@ -161,6 +173,5 @@ WORK = {
     "register": _register,
     "annotate/crop": _annotate_crop,
     "annotate": _annotate,
-    "propagate": _propagate,
     "crop": _crop,
 }

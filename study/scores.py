@@ -14,7 +14,6 @@ import pandas as pd
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import Patient, load_cohort
 from cpmn.config.root import Config
 from cpmn.errors import CpmnError
@@ -84,22 +83,16 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     plain, ending = variant.removesuffix(f"_{HARD}"), WALL if variant.endswith(f"_{HARD}") else PLAIN
     if masks["outlined"] is None:
         return variant_of(plain, 0, ending) if plain == ALL else variant, int(seed or 0)
-    if masks["own"] not in (None, RULE if plain == ALL else variant):
-        raise CpmnError(f"{variant} learnt from the outlines of {masks['own']}: only {masks['own']} may be read here.")
-    by = _outliner(masks, results) if masks["own"] or plain == ALL else plain
+    if masks["own"] not in (None, RULE, variant.replace(ALL, "label_alone")) or (masks["own"] and plain != ALL):
+        raise CpmnError(f"{variant} does not learn from its own outlines, where {masks['own']} outlined.")
+    by = _outliner(masks, results) if plain == ALL else plain
     return variant_of(by, masks["outlined"], ending), masks["draw"]
 
 
 def _outliner(masks: dict[str, Any], results: Path) -> str:
     """Who outlined: a network that teaches itself, the rule of thumb or `annotate`, by what its network learnt from."""
-    if masks["own"] == RULE:
-        if (results / "annotate/fold-0").exists():
-            raise CpmnError(
-                "the rule found nothing in some pairs, and annotate outlined them: not all outlines are its."
-            )
-        return RULE
     if masks["own"]:
-        return "own"
+        return RULE if masks["own"] == RULE else "own"
     trained = read_json(results / "annotate/fold-0" / PLAN_FILE)["config"]
     return TEACHER_HARD if trained["sampling"].get("hard_fraction") else TEACHER
 
@@ -153,7 +146,8 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     by = _outliner(masks, results)
     read = [p for p in load_cohort(results.parent / "cohort.csv") if _unoutlined(p)]
     of_training = [p for p in read if part_of(p.patient_id) == "train"]
-    rows = [row for p in of_training or read if (row := _outline(p, results, by))]
+    left = exclusions([p.patient_id for p in read], results)
+    rows = [_outline(p, results, masks, by) for p in of_training or read if p.patient_id not in left]
     hard = by == "own" and masks["own"].endswith(HARD)
     drawn_by = by if by == RULE else f"{by}-{HARD}-{WALL}" if hard else f"{by}-{WALL}"
     found = {"by": drawn_by, "outlined": masks["outlined"], "draw": masks["draw"]}
@@ -167,22 +161,20 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
 
 
 def _unoutlined(patient: Patient) -> bool:
-    """Whether a pair with PE that trains or validates has no outline of the phantom's, which lies beside its scans."""
-    exact = patient.ctpa and patient.ctpa_mask and patient.ctpa_mask.parent == patient.ctpa.parent
-    return bool(patient.label and patient.ctpa and not exact and part_of(patient.patient_id) in TRAINING)
+    """Whether a pair with PE that trains or validates has no outline."""
+    return bool(patient.label and patient.ctpa and not patient.ctpa_mask and part_of(patient.patient_id) in TRAINING)
 
 
-def _outline(patient: Patient, results: Path, by: str) -> dict[str, Any]:
+def _outline(patient: Patient, results: Path, masks: Mapping[str, Any], by: str) -> dict[str, Any]:
     name = patient.patient_id
-    if (by == "own" and is_reported(patient)) or exclusions([name], results):
-        return {}
     assert patient.ctpa is not None
     truth = patient.ctpa.parent
     carried = results / "propagate" / name / "embolus.nii.gz", truth / "nct_truth.nii.gz"
     found = {"dice_nct": _dice(*carried)}
     drawn = carried
     if by != "own":
-        drawn = patient.ctpa_mask or results / "annotate" / name / "embolus.nii.gz", truth / "ctpa_mask.nii.gz"
+        ctpa = f"{masks['folder']}/{name}.nii.gz" if by == RULE else results / "annotate" / name / "embolus.nii.gz"
+        drawn = Path(ctpa), truth / "ctpa_mask.nii.gz"
         found["dice_ctpa"] = _dice(*drawn)
     ages = {clot["id"]: clot["age"] for clot in read_json(truth / "phantom.json")["clots"]}
     return found | {"ml": _volumes(*drawn, ages)}

@@ -10,6 +10,6 @@ from study.preprocess import preprocess_patient
 with job_log(snakemake.log[0], snakemake.params.get("code")):
     config = load_config(snakemake.params.settings)
     for row in snakemake.params.patients:
-        preprocess_patient(
-            Patient.model_validate(row), Path("results"), config, snakemake.params.stages[row["patient_id"]]
-        )
+        patient = Patient.model_validate(row)
+        stages, own = (asked.get(patient.patient_id) for asked in (snakemake.params.stages, snakemake.params.own))
+        preprocess_patient(patient, Path("results"), config, stages, Path(own) if own else None)

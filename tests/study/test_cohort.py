@@ -4,17 +4,18 @@ import pytest
 import yaml
 
 from cpmn.cohort.phantom import phantom_label
-from cpmn.cohort.sheet import parse_cohort
+from cpmn.cohort.sheet import load_cohort, parse_cohort
 from cpmn.cohort.splits import split_cohort
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
-from cpmn.files import write_json
+from cpmn.files import write_json, write_table
 from study.cohort import (
     MASKS,
     Part,
     Protocol,
     batches,
     load_protocol,
+    own_outlines,
     phantom_config,
     phantom_name,
     settings_of,
@@ -134,24 +135,18 @@ def test_a_public_set_has_ctpa_and_outlines_alone_and_its_draws_share_nobody():
         protocol(public=True)
 
 
-def test_what_a_network_outlined_on_its_own_ncts_is_a_mask_of_whom_nobody_outlined(tmp_path):
+def test_outlines_of_a_network_s_own_are_of_whom_nobody_outlined(tmp_path):
     write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": None, "by": "label_alone"})
     (tmp_path / "train-010.nii.gz").touch()  # a PE patient that draw 0 does not outline
     (tmp_path / "train-002.nii.gz").touch()  # one that it outlines
     (tmp_path / "train-001.nii.gz").touch()  # one without PE
-    rows = {row["patient_id"]: row for row in sheet_rows(protocol(outlined=4, draw=0, own=tmp_path))}
-    masked = {name: row["nct_mask"] for name, row in rows.items() if row["nct_mask"] and row["ctpa"]}
-    assert masked == {"train-010": str(tmp_path / "train-010.nii.gz")}
-    assert rows["train-002"]["ctpa_mask"]
-
-
-def test_what_the_rule_outlined_is_a_mask_on_the_ctpa(tmp_path):
-    write_json(tmp_path / MASKS, {"outlined": 0, "draw": 0, "own": None, "by": "rule"})
-    (tmp_path / "train-010.nii.gz").touch()
-    rows = sheet_rows(protocol(outlined=0, draw=0, own=tmp_path))
-    drawn = [(row["patient_id"], row["ctpa_mask"]) for row in rows if row["ctpa_mask"]]
-    assert drawn == [("train-010", str(tmp_path / "train-010.nii.gz"))]
-    assert not any(row["nct_mask"] for row in rows if row["ctpa"])
+    asked = protocol(outlined=4, draw=0, own=tmp_path)
+    rows = sheet_rows(asked)
+    assert rows == sheet_rows(protocol(outlined=4, draw=0))  # no person's: the sheet names none of them
+    write_table(tmp_path / "cohort.csv", list(rows[0]), rows)
+    patients = load_cohort(tmp_path / "cohort.csv")
+    assert own_outlines(asked, patients) == {"train-010": str(tmp_path / "train-010.nii.gz")}
+    assert own_outlines(protocol(outlined=4, draw=0), patients) == {}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +160,7 @@ def test_what_the_rule_outlined_is_a_mask_on_the_ctpa(tmp_path):
 def test_masks_of_another_draw_and_a_folder_that_is_none_are_refused(tmp_path, draw, folder, message):
     write_json(tmp_path / MASKS, {"outlined": 4, "draw": 0, "own": None, "by": "label_alone"})
     with pytest.raises(CpmnError, match=message):
-        sheet_rows(protocol(outlined=4, draw=draw, own=folder.format(tmp_path)))
+        own_outlines(protocol(outlined=4, draw=draw, own=folder.format(tmp_path)), [])
 
 
 def test_a_batch_is_set_by_what_its_stages_read():

@@ -1,15 +1,19 @@
 """The batch does what the workflow's own rules do, in one process."""
 
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import yaml
 
 from cpmn.cohort.sheet import load_cohort
 from cpmn.config.root import load_config
 from cpmn.job.status import read_status
+from cpmn.volume.images import read_image
 from study.preprocess import preprocess_patient, products_of, stages_of
 from tests.conftest import ROOT
 
@@ -50,3 +54,17 @@ def test_what_is_declared_is_written_and_a_bad_patient_is_left_out(finished, tmp
     assert read_status(tmp_path / "crop" / alone.patient_id / "status.json")["passed"]
     left_out = read_status(tmp_path / "crop" / "wrong" / "status.json")
     assert (left_out["passed"], left_out["stage"]) == (False, "propagate")
+
+
+def test_an_outline_on_the_ctpa_of_whom_nobody_outlined_is_carried_as_a_persons(finished, tmp_path):
+    patient = next(one for one in load_cohort(finished.run / "data/phantom/cohort.csv") if one.ctpa_mask)
+    for stage in ("convert", "register"):
+        shutil.copytree(finished.run / "results" / stage / patient.patient_id, tmp_path / stage / patient.patient_id)
+    reported = patient.model_copy(update={"ctpa_mask": None})
+    preprocess_patient(reported, tmp_path, CONFIG, ("propagate",), own=patient.ctpa_mask)
+    carried, theirs = (
+        sitk.GetArrayFromImage(read_image(results / "propagate" / patient.patient_id / "embolus.nii.gz"))
+        for results in (tmp_path, finished.run / "results")
+    )
+    np.testing.assert_array_equal(carried, theirs)
+    assert read_status(tmp_path / "propagate" / patient.patient_id / "status.json")["source"] == "annotate"

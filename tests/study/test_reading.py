@@ -29,6 +29,7 @@ def results(tmp_path, monkeypatch):
     for name, value in {"nct": -800, "lung": 1, "embolus": 0}.items():
         image = sitk.GetImageFromArray(np.full((4, 8, 8), value, np.int16))
         write_image(image, made / "crop" / NAME / f"{name}.nii.gz")
+    write_image(image, made / "convert" / NAME / "nct.nii.gz")
     write_image(image, made / "evaluate/nct_only/reference" / f"{NAME}.nii.gz")
     for module in (keep, own, scores):
         monkeypatch.setattr(module, "load_folds", lambda *_: {0: None}, raising=False)
