@@ -22,6 +22,13 @@ AGAIN = RESULTS / "again"
 OUTLINERS = "outliners.csv"
 RETRIEVAL = "retrieval.csv"
 ALL = "nct_only"
+LONG = "long"
+"""Ending of networks that learnt for as many steps as the dearest of the others."""
+ALL_LONG = f"{ALL}_{LONG}"
+EVERY = (ALL, ALL_LONG)
+"""Networks to whom all are outlined."""
+ALONE = "label_alone"
+ALONE_LONG = f"{ALONE}_{LONG}"
 HARD = "hard"
 """Ending of the names of trainings on hard negatives too."""
 STAY = "stay"
@@ -49,16 +56,18 @@ TEACHER_SIMULATED = f"{TEACHER}_simulated"
 """The same, whose network saw no clots but simulated ones: a switch that was tried (commit 3e1be77) and dropped."""
 JOINT = "joint"
 NAMES = {
-    "label_alone": "A: the yes or no alone",
-    "label_alone_long": "A-long: the same, as much compute as the best of C",
+    ALONE: "A: the yes or no alone",
+    ALONE_LONG: "A-long: the same, as much compute as C+",
     "own": "B: what A's network outlines on their NCT",
     TEACHER: "C: what `annotate` outlines on their CTPA",
     TEACHER_HARD: "C+: what `annotate` outlines on their CTPA, with hard negatives and 6,000 steps",
+    f"{TEACHER_HARD}_{LONG}": "C+-long: the same, and the network that learns from it for as long as A-long",
     TEACHER_SIMULATED: "S: what `annotate` outlines there that saw simulated clots alone",
     RULE: "R: what a rule of thumb outlines on their CTPA",
     JOINT: "D: what the CTPA pathway reads while both learn",
     f"{JOINT}_shuffled": "D-shuffled: the yes or no alone, beside another patient's CTPA",
     ALL: "E: all outlined exactly",
+    ALL_LONG: "E-long: the same, for as long as A-long",
 }
 KS = (0, 2, 4, 8, 16)
 """Outlined patients with PE that were asked for, of `OUTLINES`."""
@@ -94,29 +103,30 @@ class Point:
 
 def variant_of(name: str, outlined: int, ending: str = "") -> str:
     """Variant in the tables: who outlined the others, how many are outlined exactly, and the `ending` or none."""
-    return (name if name == ALL else f"{name}-k{outlined}") + (f"-{ending}" if ending else "")
+    return (name if name in EVERY else f"{name}-k{outlined}") + (f"-{ending}" if ending else "")
 
 
 def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
     """Each network minus those before it in `NAMES` and minus E, in a row by number of outlines: names and `_minus`.
 
-    A draw is the same outlined patients for all. With all outlined there are none, and without any each has its own.
-    Networks without a draw in common are not compared. Last, those without any outline minus A with `GOAL`.
+    A long training is compared with long ones, and A-long with all: it costs what they cost. A draw is the same
+    outlined patients for all. With all outlined there are none, and without any each has its own. Networks without a
+    draw in common are not compared. Last, those without any outline minus A with `GOAL`.
     """
     every, rows = variants(PRIMARY, folder), []
     for outlined in KS:
         trained = _named(every, outlined, ending)
-        names = [name for name in trained if name != ALL]
+        names = [name for name in trained if name not in EVERY]
         for place, name in enumerate(names):
-            others = [*names[:place], *([ALL] if ALL in trained else [])]
-            for other in others:
-                shared = other != ALL and outlined > 0
+            others = [*names[:place], *(one for one in EVERY if one in trained)]
+            for other in (one for one in others if _is_long(one) == _is_long(name) or ALONE_LONG in (one, name)):
+                shared = other not in EVERY and outlined > 0
                 if not shared or _in_common(trained[name], trained[other]):
                     cells = _minus(trained[name], trained[other], shared=shared)
                     rows.append([str(outlined), letter(name), letter(other), *cells])
-    goal = every.get(variant_of("label_alone", GOAL, ending))
+    goal = every.get(variant_of(ALONE, GOAL, ending))
     for name, none in _named(every, 0, ending).items():
-        if goal and name != ALL:
+        if goal and name not in EVERY and not _is_long(name):
             rows.append(["0", letter(name), f"A with {GOAL} outlines", *_minus(none, goal, shared=False)])
     return rows
 
@@ -131,7 +141,7 @@ def gains(before: str, after: str, folder: Path = FEW) -> list[Cells]:
         for name in NAMES:
             old, new = (variant_of(name, outlined, ending) for ending in (before, after))
             there = old in every and new in every and _in_common(every[old], every[new])
-            if (name == ALL) == (outlined == OUTLINES) and there:
+            if (name in EVERY) == (outlined == OUTLINES) and there:
                 both = of_common_seeds(every[new], every[old])
                 marks = [_false_ml(patients, variant, both[0].seeds) for variant in (old, new)]
                 rows.append([str(outlined), letter(name), *_minus(*both, shared=True), " to ".join(marks)])
@@ -158,6 +168,10 @@ def _minus(first: Readings, second: Readings, *, shared: bool) -> Cells:
     return [trainings, area, student, overlap]
 
 
+def _is_long(name: str) -> bool:
+    return name.endswith(f"_{LONG}")
+
+
 def letter(name: str) -> str:
     """What a network is called in a word."""
     return NAMES[name].partition(":")[0]
@@ -181,7 +195,7 @@ def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {name: [] for name in NAMES}
     for outlined in (*KS, OUTLINES):
         for name, readings in _named(every, outlined, ending).items():
-            if (name == ALL) == (outlined == OUTLINES):
+            if (name in EVERY) == (outlined == OUTLINES):
                 variant = variant_of(name, outlined, ending)
                 false_ml = _false_ml(patients, variant, readings.seeds)
                 point = Point(outlined, readings, false_ml, _steps(runs, variant), _visible(patients, variant))

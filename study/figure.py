@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cpmn.scoring.metrics import Estimate
 from study.comparison import ABLATIONS, CONTROLS, Comparison, compared
-from study.few import ALL, FEW, NAMES, OUTLINES, Point, curve
+from study.few import ALL, ALL_LONG, EVERY, FEW, NAMES, OUTLINES, Point, curve
 from study.uncertainty import Figure as Measure
 from study.uncertainty import auc, dice
 
@@ -33,7 +33,9 @@ LINES = {
     "rule": ("#7a4fa3", "X"),
     "joint": ("#2c8a4b", "P"),
     "label_alone_long": ("#9a9ea6", "s"),
+    "annotate_hard_long": ("#e58aa0", "o"),
     ALL: ("black", "D"),
+    ALL_LONG: ("#9a9ea6", "D"),
 }
 """Colour and marker of each."""
 APART = 0.045  # of an octave of outlines: points of the same number stand beside each other
@@ -94,7 +96,7 @@ def _draw_line(axes: Axes, name: str, points: Sequence[Point], what: Measure, sh
         axes.plot([x, x], _ends(found), color=colour, linewidth=1.5, alpha=0.6)
         if point.trainings == 1:
             axes.plot(x, value, marker, color=colour, markerfacecolor="white")
-    if name == ALL:
+    if name in EVERY:
         axes.axhline(values[0], color=colour, linewidth=0.8, linestyle=":")
 
 

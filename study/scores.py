@@ -25,7 +25,7 @@ from cpmn.phantom.difficulty import ISODENSE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, RULE, TRAINING, part_of, phantom_name
-from study.few import ALL, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
+from study.few import ALL, ALONE, EVERY, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
 from study.tables import PATIENTS, RUNS, kept, stacked, write
 
 AGES = ("acute", "chronic")
@@ -82,10 +82,10 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     variant, _, seed = variant.partition("-s")
     plain, ending = variant.removesuffix(f"_{HARD}"), WALL if variant.endswith(f"_{HARD}") else PLAIN
     if masks["outlined"] is None:
-        return variant_of(plain, 0, ending) if plain == ALL else variant, int(seed or 0)
-    if masks["own"] not in (None, RULE, variant.replace(ALL, "label_alone")) or (masks["own"] and plain != ALL):
+        return variant_of(plain, 0, ending) if plain in EVERY else variant, int(seed or 0)
+    if masks["own"] not in (None, RULE, variant.replace(ALL, ALONE)) or (masks["own"] and plain not in EVERY):
         raise CpmnError(f"{variant} does not learn from its own outlines, where {masks['own']} outlined.")
-    by = _outliner(masks, results) if plain == ALL else plain
+    by = _outliner(masks, results) + plain.removeprefix(ALL) if plain in EVERY else plain
     return variant_of(by, masks["outlined"], ending), masks["draw"]
 
 

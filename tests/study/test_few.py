@@ -47,6 +47,21 @@ def test_each_is_held_against_those_before_it_and_all_outlines_at_the_same_numbe
     assert ["8", "C", "E"] in [row[:3] for row in differences("", tables)]
 
 
+def test_long_trainings_are_held_against_long_ones_and_a_long_against_all(tables):
+    names = ("label_alone", "label_alone_long", "annotate_hard", "annotate_hard_long")
+    trained = [rows(f"{name}-k4-wall", 0, 0.5, 0.3) for name in names]
+    every = [rows(f"{name}-wall", 0, 0.5, 0.3) for name in ("nct_only", "nct_only_long")]
+    write(pd.concat([*trained, *every]), tables / PATIENTS)
+    pairs = [(row[1], row[2]) for row in differences(folder=tables)]
+    assert pairs == [
+        ("A", "E"),
+        *(("A-long", other) for other in ("A", "E", "E-long")),
+        *(("C+", other) for other in ("A", "A-long", "E")),
+        *(("C+-long", other) for other in ("A-long", "E-long")),
+    ]
+    assert [point.outlined for point in curve(folder=tables)["nct_only_long"]] == [32]
+
+
 def test_seeds_of_all_outlines_are_no_draws_though_they_have_the_same_numbers(tables):
     """C and E of 0.2 or 0.6 each, by chance in step: what they differ by is not known that well."""
     old = read(PATIENTS, tables).query("variant not in ('nct_only', 'annotate-k4')")

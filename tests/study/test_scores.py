@@ -50,6 +50,8 @@ def folder_of(tmp_path, teacher_hard=0.0, **masks):
         ("nct_only_hard", {"own": "label_alone_hard"}, ("own-k4-wall", 2)),
         ("nct_only_hard", {"outlined": None}, ("nct_only-wall", 0)),
         ("label_alone_long_hard", {}, ("label_alone_long-k4-wall", 2)),
+        ("nct_only_long_hard", {"teacher_hard": 0.25}, ("annotate_hard_long-k4-wall", 2)),
+        ("nct_only_long_hard", {"outlined": None}, ("nct_only_long-wall", 0)),
         ("nct_only_hard-s2", {"outlined": None}, ("nct_only-wall", 2)),
     ],
 )
