@@ -39,6 +39,8 @@ WHOLE = "whole"
 """Ending of trainings whose simulated clots reach the wall too, and stand in for outlined patients that lack."""
 WALL = "wall"
 """Ending of trainings of today: the same, and what `annotate` leaves out is unknown. Others differ in nothing."""
+UNSIMULATED = f"{WALL}-unsimulated"
+"""Ending of trainings of today without simulated emboli on the NCT; `annotate` has them on the CTPA."""
 PLAIN = f"{WALL}-plain"
 """Ending of trainings of today without hard negatives. No table holds any."""
 EARLIER = {

@@ -25,11 +25,25 @@ from cpmn.phantom.difficulty import ISODENSE
 from cpmn.scoring.overlap import dice
 from cpmn.volume.images import read_image, voxel_ml
 from study.cohort import MASKS, RULE, TRAINING, part_of, phantom_name
-from study.few import ALL, ALONE, EVERY, HARD, OUTLINERS, PLAIN, TEACHER, TEACHER_HARD, WALL, variant_of
+from study.few import (
+    ALL,
+    ALONE,
+    EVERY,
+    HARD,
+    OUTLINERS,
+    PLAIN,
+    TEACHER,
+    TEACHER_HARD,
+    UNSIMULATED,
+    WALL,
+    variant_of,
+)
 from study.tables import PATIENTS, RUNS, kept, stacked, write
 
 AGES = ("acute", "chronic")
 """Of the phantom's clots."""
+ENDINGS = {f"_{HARD}_unsimulated": UNSIMULATED, f"_{HARD}": WALL, "": PLAIN}
+"""Of names in the tables, by that of the variant."""
 
 
 def read_once(results: Path, variant: str, config: Config, folder: Path, judged: Path | None = None) -> tuple[int, int]:
@@ -80,7 +94,8 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     """
     masks = read_json(results.parent / MASKS)
     variant, _, seed = variant.partition("-s")
-    plain, ending = variant.removesuffix(f"_{HARD}"), WALL if variant.endswith(f"_{HARD}") else PLAIN
+    suffix, ending = next(item for item in ENDINGS.items() if variant.endswith(item[0]))
+    plain = variant.removesuffix(suffix)
     if masks["outlined"] is None:
         return variant_of(plain, 0, ending) if plain in EVERY else variant, int(seed or 0)
     if masks["own"] not in (None, RULE, variant.replace(ALL, ALONE)) or (masks["own"] and plain not in EVERY):
