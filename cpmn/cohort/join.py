@@ -14,16 +14,23 @@ def join_sheets(sheets: Sequence[Path], output: Path) -> list[Patient]:
 
     Paths below the output's folder are relative to it, others absolute.
 
-    Raises CpmnError for a sheet that is not valid, an id that stands in two of them, and an output that is one of them.
+    Raises CpmnError for a sheet that is not valid, an id or group that stands in two of them, and an output that is
+    one of them.
     """
     if any(path.resolve() == output.resolve() for path in sheets):
         raise CpmnError(f"{output} is one of the sheets that are joined. Choose another name.")
     owners: dict[str, Path] = {}
+    groups: dict[str, Path] = {}
     joined = []
     for path in sheets:
         for patient in load_cohort(path):
             if other := owners.get(patient.patient_id.lower()):
                 raise CpmnError(f"patient {patient.patient_id} stands in {other} and in {path}. Rename one of them.")
+            if (other := groups.setdefault(patient.group, path)) != path:
+                raise CpmnError(
+                    f"group {patient.group} stands in {other} and in {path}. "
+                    "Groups are never divided: rename one of them."
+                )
             owners[patient.patient_id.lower()] = path  # as folders are named that some systems do not tell apart
             joined.append(patient)
     used = [name for name in OPTIONAL_COLUMNS if any(_cell(patient, name, output) for patient in joined)]

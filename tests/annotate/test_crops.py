@@ -51,6 +51,12 @@ def test_crops_are_the_ctpa_s_own_voxels(ctpa, tmp_path, outlined):
 def test_a_mask_that_was_drawn_on_the_nct_says_so(ctpa, tmp_path):
     row = patient(ctpa, ctpa_mask=tmp_path / "nct_grid.nii.gz")
     with pytest.raises(PatientError, match=r"lies on the grid of the NCT, not on the CTPA's.*name it in nct_mask"):
+        crop_ctpa(row, ctpa, tmp_path / "out", CropConfig(), nct=ctpa.with_name("nct.nii.gz"))
+
+
+def test_a_mask_of_an_nct_that_there_is_not_says_so(ctpa, tmp_path):
+    row = patient(ctpa, nct=None, nct_mask=tmp_path / "mask.nii.gz")
+    with pytest.raises(PatientError, match=r"an nct_mask is given without an nct.*name it ctpa_mask"):
         crop_ctpa(row, ctpa, tmp_path / "out", CropConfig())
 
 

@@ -32,6 +32,14 @@ def test_one_id_in_two_sheets(tmp_path):
     assert not (tmp_path / "c.csv").exists()
 
 
+def test_one_group_in_two_sheets(tmp_path):
+    for name in ("a", "b"):
+        rows = f"{name}1,,n,,0,1\n{name}2,,n,,0,1\n"
+        (tmp_path / f"{name}.csv").write_text(f"patient_id,ctpa,nct,ctpa_mask,label,group\n{rows}")
+    with pytest.raises(CpmnError, match=r"group 1 stands in .*a\.csv and in .*b\.csv\. Groups are never divided"):
+        join_sheets([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "c.csv")
+
+
 def test_a_sheet_is_not_written_over_itself(tmp_path):
     (tmp_path / "a.csv").write_text("patient_id,ctpa,nct,ctpa_mask,label\np1,,n,,0\n")
     with pytest.raises(CpmnError, match="is one of the sheets"):

@@ -2,6 +2,7 @@
 rule annotate_crop:
     input:
         ctpa="results/convert/{patient}/ctpa.nii.gz",
+        nct=nct_of_pair,
         masks=scans_of("ctpa_mask"),
         upstream=["results/convert/{patient}/status.json"],
     output:

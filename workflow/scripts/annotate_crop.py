@@ -20,6 +20,7 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
             Path(snakemake.output.box).parent,
             CropConfig.model_validate(snakemake.params.settings),
             snakemake.params.unannotated,
+            Path(snakemake.input.nct[0]) if snakemake.input.nct else None,
         ),
         stage="annotate",
         patient=patient.patient_id,

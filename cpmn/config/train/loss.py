@@ -27,8 +27,8 @@ class LossConfig(Section):
     alignment_tolerance: int = Field(
         default=0,
         ge=0,
-        le=100,
-        description="Registration error that alignment forgives, in places, at most 8 along an axis (count).",
+        le=6,
+        description="Registration error that alignment forgives, in places, of at most 8 along an axis (count).",
     )
     discrepancy_weight: Weight = Field(
         default=0.2, description="Weight of Intra-Feature Discrepancy; 0 switches it off."
