@@ -71,7 +71,7 @@ def _read_segments(path: Path, scan: sitk.Image) -> sitk.Image:
     """A Segmentation on the grid of `scan`, or as it is where it lies on none of its slices."""
     from cpmn.dicom.segmentation import read_segmentation  # loads highdicom, which few masks need
 
-    part = turned_like(read_segmentation(path), scan)
+    part = turned_like(read_segmentation(path, scan), scan)
     start = [round(index) for index in scan.TransformPhysicalPointToContinuousIndex(part.GetOrigin())]
     if all(i >= 0 and i + n <= m for i, n, m in zip(start, part.GetSize(), scan.GetSize(), strict=True)):
         placed = on_grid_of(sitk.RegionOfInterest(scan, part.GetSize(), start), part)

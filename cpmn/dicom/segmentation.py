@@ -13,7 +13,6 @@ from highdicom.seg import (
     Segmentation,
     SegmentationTypeValues,
     SegmentDescription,
-    segread,
 )
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -123,8 +122,11 @@ def segment(number: int, label: str, category: Code, kind: Code, **further) -> S
     )
 
 
-def read_segmentation(path: Path) -> sitk.Image:
+def read_segmentation(path: Path, scan: sitk.Image) -> sitk.Image:
     """Numbers of the segments (uint16), 0 where there is none, from the first slice with a mark to the last.
+
+    scan : what was segmented. Where the file does not say how far slices are apart, which it need not, they are as far
+        apart as the scan's: those without a mark may be left out of it.
 
     Raises CpmnError for what is absent or no DICOM Segmentation, has segments that overlap, fractions, or places that
     form no regular grid.
@@ -132,7 +134,9 @@ def read_segmentation(path: Path) -> sitk.Image:
     if not path.is_file():
         raise CpmnError(f"{path} does not exist, or is no file. Check the path.")
     try:
-        found = segread(path)
+        dataset = pydicom.dcmread(path)
+        _state_spacing(dataset, scan)
+        found = Segmentation.from_dataset(dataset, copy=False)
         volume = found.get_volume(combine_segments=True, dtype=np.uint16)
     except Exception as error:  # pydicom and highdicom end in many ways for a damaged file
         blame_machine(error, path)
@@ -143,6 +147,18 @@ def read_segmentation(path: Path) -> sitk.Image:
     image.SetOrigin(volume.position)
     image.SetDirection(np.asarray(volume.direction)[:, ::-1].ravel().tolist())
     return image
+
+
+def _state_spacing(dataset: pydicom.Dataset, scan: sitk.Image) -> None:
+    """Write the scan's distance of slices into a Segmentation that says none."""
+    groups = [*dataset.SharedFunctionalGroupsSequence, *dataset.PerFrameFunctionalGroupsSequence]
+    measures = [one.PixelMeasuresSequence[0] for one in groups if "PixelMeasuresSequence" in one]
+    (turned, *_) = (one.PlaneOrientationSequence[0] for one in groups if "PlaneOrientationSequence" in one)
+    row, column = np.reshape([float(value) for value in turned.ImageOrientationPatient], (2, 3))
+    along = np.abs(np.reshape(scan.GetDirection(), (3, 3)).T @ np.cross(row, column))
+    for one in measures:
+        if not one.get("SpacingBetweenSlices"):
+            one.SpacingBetweenSlices = scan.GetSpacing()[int(along.argmax())]
 
 
 def _volume(labels: sitk.Image, direction: np.ndarray) -> highdicom.Volume:

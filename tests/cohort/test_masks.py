@@ -1,6 +1,7 @@
 """Masks that a row names, from image files and from DICOM Segmentations."""
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -24,7 +25,9 @@ def test_a_segmentation_counts_as_a_mask(write_scan, tmp_path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(labels))
 
 
-def test_slices_without_a_mark_need_not_be_in_it(write_scan, tmp_path):
+@pytest.mark.parametrize("spaced", [True, False], ids=["spacing stated", "spacing left out"])
+def test_slices_without_a_mark_need_not_be_in_it(write_scan, tmp_path, spaced):
+    """Not every viewer writes how far slices are apart, and two marked ones do not tell."""
     from PIL import Image
 
     from cpmn.predict.dicomfiles import write_dicom
@@ -37,6 +40,10 @@ def test_slices_without_a_mark_need_not_be_in_it(write_scan, tmp_path):
     labels = image_like(marked, native)
     Image.new("RGB", (40, 30)).save(tmp_path / "overview.png")
     write_dicom(tmp_path, labels, scan, facts["series"], ConvertConfig(), made_record(2, True))
+    if not spaced:
+        written = pydicom.dcmread(tmp_path / "prediction.dcm")
+        del written.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+        written.save_as(tmp_path / "prediction.dcm")
     read = read_ids(PATIENT, tmp_path / "prediction.dcm", native, "CTPA")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), marked)
 
