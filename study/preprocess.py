@@ -87,7 +87,7 @@ def preprocess_patient(
             status_path=files[-1],
             upstream=[results / one / patient.patient_id / "status.json" for one in before],
             on_bad_patient=config.on_bad_patient,
-            source=source_of(patient, bool(own or _annotated(patient, results))) if stage == "propagate" else None,
+            source=partial(source_of, patient, files[0]) if stage == "propagate" else None,
         )
 
 
@@ -113,7 +113,8 @@ def _register(patient: Patient, results: Path, config: Config) -> None:
 
 def _annotate_crop(patient: Patient, results: Path, config: Config) -> None:
     name = patient.patient_id
-    crop_ctpa(patient, results / "convert" / name / "ctpa.nii.gz", results / "annotate/crop" / name, config.crop)
+    ctpa, nct = (results / "convert" / name / f"{phase}.nii.gz" for phase in ("ctpa", "nct"))
+    crop_ctpa(patient, ctpa, results / "annotate/crop" / name, config.crop, nct=nct if patient.nct else None)
 
 
 def _annotate(patient: Patient, results: Path, config: Config) -> None:

@@ -45,7 +45,7 @@ def run_patient_stage(
     status_path: Path | str,
     upstream: Sequence[Path | str] = (),
     on_bad_patient: OnBadPatient = "stop",
-    source: str | None = None,
+    source: Callable[[], str] | None = None,
 ) -> Status:
     """Run one stage for one patient and write its `status.json`.
 
@@ -55,7 +55,7 @@ def run_patient_stage(
         Findings that it returns are kept in the status.
     outputs : files that `work` writes; made empty when the patient is excluded.
     upstream : `status.json` files of the stages before; if one did not pass, `work` is not called.
-    source : who says where the clots are, kept in the status.
+    source : asked after the work who says where the clots are, which is kept in the status.
 
     Raises MachineError for trouble of the machine, which excludes nobody: the job fails and runs again when repeated.
     """
@@ -75,7 +75,7 @@ def run_patient_stage(
     if findings is not None:
         status["checks"] = [finding.to_json() for finding in findings]
     if source is not None:
-        status["source"] = source
+        status["source"] = source()
     write_json(status_path, status)
     return status
 

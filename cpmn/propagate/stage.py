@@ -66,13 +66,16 @@ def propagate_patient(
     return findings
 
 
-def source_of(patient: Patient, annotated: bool) -> Literal["nct_mask", "ctpa_mask", "annotate", "label"]:
-    """Who says where a patient's clots are: a person's mask, `annotate`, or nobody but the label."""
+def source_of(patient: Patient, carried: Path) -> Literal["nct_mask", "ctpa_mask", "annotate", "label"]:
+    """Who says where a patient's clots are: a person's mask, `annotate`, or nobody but the label.
+
+    carried : what `propagate_patient` wrote. Without a person's mask only `annotate` can have marked a clot in it.
+    """
     if patient.nct_mask:
         return "nct_mask"
     if patient.ctpa_mask:
         return "ctpa_mask"
-    return "annotate" if annotated and patient.label == 1 else "label"
+    return "annotate" if sitk.GetArrayViewFromImage(read_image(carried)).any() else "label"
 
 
 def _propagated(

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from cpmn.cohort.kinds import outlines_ctpa
 from cpmn.cohort.roles import set_apart, without_clot
 from cpmn.cohort.sheet import Patient
 from cpmn.model.indeterminate import KINDS, SEPARATOR
-from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, labels, number
+from cpmn.report.collect import REFERENCE_TEXT, Exclusion, Results, labels, number, read_optional
 from cpmn.report.record import training_seconds
 
 TRAINING: tuple[str, ...] = ("train", "development")
@@ -116,7 +117,7 @@ def split_names(results: Results) -> dict[str, str]:
 
 
 def cohort_rows(results: Results) -> list[dict[str, str]]:
-    """One row per patient: label, split, and how each phase was scanned."""
+    """One row per patient: label, split, who outlined the clots, and how each phase was scanned."""
     parts, owners = split_names(results), _owners(results)
     return [
         {
@@ -124,6 +125,7 @@ def cohort_rows(results: Results) -> list[dict[str, str]]:
             "label": LABEL_TEXT[patient.label],
             "part": "excluded" if patient.patient_id in results.excluded else parts.get(patient.patient_id, "–"),
             "ctpa_given": "yes" if patient.ctpa else "no",
+            "clots_by": _clots_by(results, patient),
         }
         | {
             f"{phase}_{key}": text
@@ -132,6 +134,17 @@ def cohort_rows(results: Results) -> list[dict[str, str]]:
         }
         for patient in results.patients
     ]
+
+
+def _clots_by(results: Results, patient: Patient) -> str:
+    """Who says where the clots of a patient with PE are, as `propagate` found it."""
+    if not patient.label:
+        return "–"
+    source = "ctpa_mask" if outlines_ctpa(patient) else "label"
+    if patient.nct:
+        status = read_optional(results.root / "propagate" / patient.patient_id / "status.json")
+        source = status.get("source", "–")
+    return "the label alone" if source == "label" else source
 
 
 def thickness_rows(results: Results) -> list[dict[str, Any]]:

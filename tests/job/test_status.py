@@ -44,7 +44,7 @@ def test_findings_are_kept(tmp_path):
 
 
 def test_who_drew_the_clots_is_kept(tmp_path):
-    assert run(tmp_path, lambda: None, source="annotate").get("source") == "annotate"
+    assert run(tmp_path, lambda: None, source=lambda: "annotate").get("source") == "annotate"
     assert read_status(tmp_path / "s.json").get("source") == "annotate"
 
 

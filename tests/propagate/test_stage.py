@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from cpmn.cohort.sheet import Patient
 from cpmn.config.propagate import PropagateConfig
 from cpmn.errors import PatientError
-from cpmn.propagate.stage import propagate_patient
+from cpmn.propagate.stage import propagate_patient, source_of
 from cpmn.volume.images import read_image, same_grid, write_image
 
 SHAPE = (12, 16, 18)
@@ -68,6 +68,7 @@ class Case:
             annotated=annotated,
             unannotated=unannotated,
         )
+        self.source = source_of(patient, output)
         image = read_image(output)
         assert image.GetPixelID() == sitk.sitkUInt16
         assert same_grid(image, read_image(self.nct))
@@ -121,11 +122,13 @@ def test_pe_without_any_outline_gives_zeros_and_teaches_by_its_label(case):
     assert not case.run(1).any()
     nothing = save(case.folder / "annotated.nii.gz", marked(dtype=np.uint16))
     assert not case.run(1, annotated=nothing).any()
+    assert case.source == "label"
 
 
 def test_what_annotate_outlined_is_carried_like_a_persons(case):
     annotated = save(case.folder / "annotated.nii.gz", marked((5, 6, 7), (8, 9, 10), dtype=np.uint16))
     np.testing.assert_array_equal(case.run(1, annotated=annotated), marked((5, 6, 6), (8, 9, 9)))
+    assert case.source == "annotate"
     mask = save(case.folder / "mask.nii.gz", marked((2, 3, 4)))
     np.testing.assert_array_equal(case.run(1, annotated=annotated, ctpa_mask=mask), marked((2, 3, 3)))
     assert not case.run(0, annotated=annotated).any()

@@ -1,6 +1,10 @@
 """Counts of patients, decisions and scans."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from cpmn.evaluate.origin import training_facts
 from cpmn.files import read_json, write_json
@@ -158,6 +162,23 @@ def test_cohort_row(run):
     assert first["nct_scanner"] == "ACME Phantom 1"
     assert (first["nct_contrast"], first["ctpa_contrast"]) == ("absent", "present")
     assert (first["part"], first["label"]) == ("test", "PE")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("annotate", "annotate"), ("label", "the label alone"), ("ctpa_mask", "ctpa_mask")]
+)
+def test_who_outlined_the_clots_stands_in_the_patients_row(run, source, said):
+    write_json(run.results / "propagate/p01/status.json", {"passed": True, "source": source})
+    rows = cohort_rows(results_of(run))
+    assert rows[0]["clots_by"] == said
+    assert {row["clots_by"] for row in rows if row["label"] == "no PE"} == {"–"}
+
+
+def test_who_has_a_ctpa_alone_is_outlined_there_or_not(run):
+    pe = next(patient for patient in run.patients if patient.label)
+    alone = pe.model_copy(update={"nct": None, "ctpa_mask": None})
+    results = replace(results_of(run), patients=[alone, alone.model_copy(update={"ctpa_mask": Path("m")})])
+    assert [row["clots_by"] for row in cohort_rows(results)] == ["the label alone", "ctpa_mask"]
 
 
 def test_cohort_row_of_an_image_file(run):

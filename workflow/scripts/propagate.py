@@ -33,5 +33,5 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
         status_path=snakemake.output.status,
         upstream=[*snakemake.input.upstream, *snakemake.input.get("annotate_status", [])],
         on_bad_patient=snakemake.config["on_bad_patient"],
-        source=source_of(patient, bool(annotated)),
+        source=lambda: source_of(patient, Path(snakemake.output.embolus)),
     )
