@@ -9,25 +9,27 @@ from cpmn.cohort.splits import stretches
 
 
 def readers(patients: Sequence[Patient], apart: Collection[str], folds: int, seed: int) -> dict[str, Any]:
-    """`{teachers: [ids], read: [ids], folds: [{train: [ids], held: [ids]}]}`, all empty where nothing is to be read.
+    """`{teachers, read, worklist, folds: [{train, held}]}`, lists of ids, all empty where nothing is to be read.
 
     apart : patients who test or calibrate: they teach no network.
 
     Teachers are those whose CTPA tells where clots are and are not: outlined, or without PE. `read` are the pairs with
-    PE that nobody outlined. A fold's `held` are left out of its training and read by it; groups are never divided.
-    With one outlined group, or `folds` 1, all teach one network and nobody is held.
+    PE that nobody outlined, and `worklist` those of them whom a correction lets teach. A fold's `held` are left out of
+    its training and read by it; groups are never divided. With one outlined group, or `folds` 1, all teach one network
+    and nobody is held.
     """
     read = [patient for patient in patients if is_reported(patient) and patient.ctpa and patient.nct]
     teachers = [patient for patient in patients if outlines_ctpa(patient) and patient.patient_id not in apart]
     outlined = {patient.group for patient in teachers if patient.label}
     if not read or not outlined:
-        return {"teachers": [], "read": [], "folds": []}
+        return {"teachers": [], "read": [], "worklist": [], "folds": []}
     count = min(folds, len(outlined))
     held = stretches(teachers, count, seed, "annotate") if count > 1 else [[]]
     names = [patient.patient_id for patient in teachers]
     return {
         "teachers": names,
         "read": [patient.patient_id for patient in read],
+        "worklist": [patient.patient_id for patient in read if patient.patient_id not in apart],
         "folds": [{"train": [name for name in names if name not in part], "held": sorted(part)} for part in held],
     }
 

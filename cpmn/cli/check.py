@@ -38,6 +38,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from cpmn.cohort.kinds import kind_lines
+    from cpmn.cohort.roles import teaching_nobody
     from cpmn.cohort.sheet import load_cohort, missing_files, shared_scans
     from cpmn.config.files import read_config
     from cpmn.job.trainable import trainable_splits
@@ -49,11 +50,14 @@ def run(options: argparse.Namespace) -> int:
         print(message, file=sys.stderr)
     positives = sum(patient.label for patient in patients)
     print(f"{len(patients)} patients, {positives} with PE, {len(problems)} problems")
-    print("".join(f"  {line}\n" for line in kind_lines(patients)), end="")
     try:
-        trainable_splits(patients, config)
+        idle, problem = teaching_nobody(trainable_splits(patients, config)), None
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
-        print(f"As it is, this cohort cannot be trained on: {error}")
+        idle, problem = set(), error
+    lines = kind_lines(patients, idle, refuse=config.train.unannotated == "refuse")
+    print("".join(f"  {line}\n" for line in lines), end="")
+    if problem:
+        print(f"As it is, this cohort cannot be trained on: {problem}")
     if options.deep:
         return USER_ERROR if _check_deeply(patients, config.convert, options) or problems else 0
     print("What is in the scans and masks was not looked at: --deep does, and so do the run's first stages.")

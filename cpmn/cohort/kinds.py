@@ -1,7 +1,6 @@
 """What each patient can teach: the kinds that a row's scans, masks and label make."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 
 from cpmn.cohort.sheet import Patient
@@ -34,6 +33,8 @@ TEACHES = {
     Kind.OUTLINED_NCT: "the NCT pathway's segmentation and classification; with a CTPA that pathway too",
 }
 """What a training takes from each kind."""
+WITHOUT_ANNOTATE = "both pathways, by the label, and the NCT's by what the CTPA's reads; no CTPA teaches `annotate`"
+REFUSED = "refused, since train.unannotated is refuse"
 
 
 def kind_of(patient: Patient) -> Kind:
@@ -51,8 +52,9 @@ def kind_of(patient: Patient) -> Kind:
 
 
 def is_reported(patient: Patient) -> bool:
-    """Whether a patient has PE of which nobody drew an outline."""
-    return patient.label == 1 and patient.ctpa_mask is None and patient.nct_mask is None
+    """Whether a patient has PE of which nobody drew an outline. A mask without its scan is none."""
+    outlined = (patient.ctpa and patient.ctpa_mask) or (patient.nct and patient.nct_mask)
+    return patient.label == 1 and not outlined
 
 
 def outlines_ctpa(patient: Patient) -> bool:
@@ -60,10 +62,30 @@ def outlines_ctpa(patient: Patient) -> bool:
     return patient.ctpa is not None and (patient.ctpa_mask is not None or not patient.label)
 
 
-def kind_lines(patients: Iterable[Patient]) -> list[str]:
-    """A line for each kind that there is: how many patients, and what they teach."""
-    counts = Counter(kind_of(patient) for patient in patients)
-    return [f"{kind}: {counts[kind]}, teaching {TEACHES[kind]}" for kind in Kind if counts[kind]]
+def kind_lines(patients: Iterable[Patient], idle: Collection[str] = (), *, refuse: bool = False) -> list[str]:
+    """A line for each kind that there is: how many patients, and what they teach.
+
+    idle : patients of whom no network learns.
+    refuse : `train.unannotated` refuses those with PE whom nobody outlined.
+    """
+    patients = list(patients)
+    annotates = any(p.label and outlines_ctpa(p) and p.patient_id not in idle for p in patients)
+    lines = []
+    for kind in Kind:
+        own = [patient for patient in patients if kind_of(patient) is kind]
+        apart = sum(patient.patient_id in idle for patient in own)
+        more = f" ({apart} of them test, calibrate or take no part)" if apart else ""
+        if own:
+            lines.append(f"{kind}: {len(own)}{more}, {_lesson(kind, annotates=annotates, refuse=refuse)}")
+    return lines
+
+
+def _lesson(kind: Kind, *, annotates: bool, refuse: bool) -> str:
+    if refuse and kind in (Kind.REPORTED_PAIR, Kind.REPORTED_CTPA):
+        return REFUSED
+    if kind is Kind.REPORTED_PAIR and not annotates:
+        return f"teaching {WITHOUT_ANNOTATE}"
+    return f"teaching {TEACHES[kind]}{f'; with PE {REFUSED}' if refuse and kind is Kind.NCT_ALONE else ''}"
 
 
 def require_outlines(patients: Iterable[Patient], simulated: bool = False) -> None:

@@ -130,7 +130,7 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         "script_sha256": b64encode(hashlib.sha256(script.encode()).digest()).decode(),  # the one that may run
         "record": run_record(found, config, flags) | {"annotate": bool(annotation["annotate"])},
         "flow": patient_flow(found),
-        "kinds": kind_lines(found.patients),
+        "kinds": kind_lines(found.patients, teaching_nobody(found.splits), refuse=config.train.unannotated == "refuse"),
         **annotation,
         "reference_kinds": reference_kinds(found),
         "baseline": baseline_of(found.variants),

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from cpmn.annotate import reading
+from cpmn.annotate import reading, stage
 from cpmn.annotate.reading import doubt_of, mean_probability, sure_pieces
 from cpmn.annotate.stage import summarise, write_worklist
 from cpmn.config.annotate import AnnotateConfig
 from cpmn.files import read_table, write_json
+from cpmn.volume.images import write_image
 
 CONFIG = AnnotateConfig(threshold=0.5, sure=0.8, smallest_mm3=4.0)
 
@@ -53,6 +54,26 @@ def test_pieces_are_kept_whole_if_they_are_sure_and_large():
     assert (pieces == 1).sum() == 8
     assert (sure_pieces(drawn(), (1.0, 1.0, 2.0), CONFIG) > 0).sum() == 11  # 3 voxels are 6 mm3 there
     assert not sure_pieces(np.zeros((4, 4, 4), np.float32), (1.0, 1.0, 1.0), CONFIG).any()
+
+
+def test_a_teacher_is_measured_against_its_outline(monkeypatch, tmp_path):
+    """Of two clots one is found, by four of the eight voxels of its piece; another piece of eight is false."""
+    clots, probability = np.zeros((2, 8, 8, 8), np.float32)
+    clots[1:3, 1:3, 2:4], clots[7, 7, 7] = 3, 9
+    probability[1:3, 1:3, 1:3], probability[5:7, 5:7, 5:7] = 0.9, 0.85
+    for name, values in (("ctpa", clots * 0), ("embolus", clots)):
+        image = sitk.GetImageFromArray(values.astype(np.int16))
+        image.SetSpacing((1.0, 1.0, 2.0))
+        write_image(image, tmp_path / f"{name}.nii.gz")
+    monkeypatch.setattr(stage, "mean_probability", lambda *_: probability)
+    found = stage.measure_patient("p", 1, tmp_path, [], CONFIG)
+    assert found == {
+        **{"patient_id": "p", "label": 1, "score": pytest.approx(0.9), "clots": 2, "clots_found": 1},
+        "dice": pytest.approx(2 * 4 / (16 + 9)),
+        "outlined_ml": pytest.approx(0.032),
+        "false_ml": pytest.approx(0.016),
+    }
+    assert stage.measure_patient("n", 0, tmp_path, [], CONFIG)["dice"] is None
 
 
 def test_doubt_is_the_volume_that_the_networks_do_not_know():

@@ -41,8 +41,9 @@ def test_folds_hold_each_teacher_once_and_nobody_reads_its_own_training(outlined
 
 
 def test_those_who_test_teach_nobody():
-    found = readers(cohort(3, 1, 2), {"o0", "n1"}, 2, 0)
+    found = readers(cohort(3, 2, 2), {"o0", "r0", "n1"}, 2, 0)
     assert found["teachers"] == ["o1", "o2", "n0"]
+    assert (found["read"], found["worklist"]) == (["r0", "r1"], ["r1"])
 
 
 def test_groups_are_not_divided():
@@ -54,7 +55,7 @@ def test_groups_are_not_divided():
 
 
 def test_nothing_to_read_or_nobody_to_learn_from_trains_nothing():
-    nothing = {"teachers": [], "read": [], "folds": []}
+    nothing = {"teachers": [], "read": [], "worklist": [], "folds": []}
     assert readers(cohort(3, 0, 3), (), 2, 0) == nothing
     assert readers(cohort(0, 2, 3), (), 2, 0) == nothing
 

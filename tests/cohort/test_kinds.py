@@ -60,6 +60,39 @@ def test_counts_are_said_by_kind():
     assert any(line.startswith("NCT alone: 2, ") for line in lines)
 
 
+def lines_of(*patients: Patient, **options: Any) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in kind_lines(patients, **options))
+
+
+def test_lines_say_who_is_refused_and_who_takes_no_part():
+    pairs = [patient("a", **PAIR, ctpa_mask="m"), patient("b", **PAIR), patient("c", **PAIR)]
+    found = lines_of(*pairs, patient(nct="n"), refuse=True, idle={"c"})
+    assert found["pair with a report"] == (
+        "2 (1 of them test, calibrate or take no part), refused, since train.unannotated is refuse"
+    )
+    assert found["NCT alone"].endswith("; with PE refused, since train.unannotated is refuse")
+    assert "refuse" not in found["outlined pair"]
+
+
+@pytest.mark.parametrize("idle", [(), ("a",)], ids=["nobody with a CTPA", "who tests"])
+def test_lines_do_not_promise_annotate_where_nobody_teaches_it(idle):
+    """An outlined NCT teaches no reader of CTPAs, and neither does who tests."""
+    outlined = patient("a", **PAIR, ctpa_mask="m") if idle else patient("a", **PAIR, nct_mask="m")
+    found = lines_of(outlined, patient("b", **PAIR), idle=idle)
+    assert found["pair with a report"].endswith("no CTPA teaches `annotate`")
+    assert (
+        "by what `annotate` outlines"
+        in lines_of(patient("a", **PAIR, ctpa_mask="m"), patient("b", **PAIR))["pair with a report"]
+    )
+
+
+def test_a_mask_without_its_scan_outlines_nobody():
+    astray = [patient("a", ctpa="c", nct_mask="m"), patient("b", nct="n", ctpa_mask="m")]
+    assert [is_reported(one) for one in astray] == [True, True]
+    with pytest.raises(CpmnError, match=r"no patient with PE who trains has an outline \(a, b\)"):
+        require_outlines(astray)
+
+
 def test_a_cohort_without_any_outline_is_told_what_to_do():
     some = [patient(f"p{n}", **PAIR) for n in range(8)]
     with pytest.raises(

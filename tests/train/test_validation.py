@@ -8,6 +8,7 @@ import torch
 import cpmn.train.validation as validation
 from cpmn.config.train import TrainConfig
 from cpmn.model.devices import has_bfloat16
+from cpmn.model.inference import VolumeOutput
 from cpmn.model.network import build_pathway
 from cpmn.train.subjects import Subject
 from cpmn.train.validation import validate
@@ -49,6 +50,28 @@ def test_a_patient_whose_clots_lie_beyond_the_crop_asks_nothing_of_the_mask():
     found = validate(pathway, [outside, subject(0)], (3.0, 3.0, 4.0), config, torch.device("cpu"))
     assert found["validation_dice"] is None
     assert found["validation_auc"] == 0.5
+
+
+def test_a_ctpa_pathway_is_validated_on_the_ctpa(monkeypatch):
+    """A reader that marks what lies below its window's centre: on the CTPA that is the clot, on the NCT nothing.
+
+    The patient without a CTPA, of whom it would mark nothing, does not count.
+    """
+
+    def read(_pathway, volume, *_, **__) -> VolumeOutput:
+        return VolumeOutput((volume < 0).float(), volume, -volume.mean())
+
+    monkeypatch.setattr(validation, "predict_volume", read)
+    pe, normal, alone = subject(1), subject(0), subject(1)
+    ctpa = np.full(pe.embolus.shape, 400, np.int16)
+    subjects = [replace(pe, ctpa=np.where(pe.embolus, 50, ctpa)), replace(normal, ctpa=ctpa), alone]
+    pathway = build_pathway((8, 8), ((2, 2, 2),), seed=0)
+    found = validate(pathway, subjects, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"), phase="ctpa")
+    assert {name: found[f"validation_{name}_ctpa"] for name in ("dice", "auc", "found")} == dict.fromkeys(
+        ("dice", "auc", "found"), 1.0
+    )
+    on_nct = validate(pathway, subjects, (3.0, 3.0, 4.0), TrainConfig(), torch.device("cpu"))
+    assert (on_nct["validation_dice"], on_nct["validation_found"], on_nct["validation_auc"]) == (0.0, 0.0, 0.5)
 
 
 def test_dice_is_of_pe_patients_and_auc_of_all(monkeypatch):

@@ -61,10 +61,6 @@ config["min_patients"] = CONFIG.min_patients
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
 if workflow.is_main_process:
-    logger.info(
-        f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients\n"
-        + "\n".join(f"  {line}" for line in kind_lines(COHORT.values()))
-    )
     for warning in shared_scans(COHORT.values()):
         logger.warning(warning)
 PAIRED = [name for name, patient in COHORT.items() if patient.nct and patient.ctpa]
@@ -222,11 +218,14 @@ SCORED = list(
 )
 # Who teaches the networks of `annotate`, and whom they outline.
 USING = CONFIG.train.unannotated == "use"
-# Outlines that a person corrected teach no network, or each correction would read everybody again.
+# Outlines that a person corrected teach no network, or each correction would read everybody again. Where results lie in
+# a store, jobs do not see them: all must find the same.
 CORRECTED = [
     name
     for name, patient in COHORT.items()
-    if patient.ctpa_mask and Path(f"results/annotate/{name}/annotate.json").exists()
+    if not workflow.storage_settings.default_storage_provider
+    and patient.ctpa_mask
+    and Path(f"results/annotate/{name}/annotate.json").exists()
 ]
 READERS = readers(
     list(COHORT.values()) if USING else [],
@@ -234,6 +233,19 @@ READERS = readers(
     CONFIG.annotate.folds,
     CONFIG.annotate.seed,
 )
+if workflow.is_main_process:
+    logger.info(
+        f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients\n"
+        + "\n".join(
+            f"  {line}"
+            for line in kind_lines(COHORT.values(), teaching_nobody(SPLITS or {}), refuse=not USING)
+        )
+    )
+    if USING and CORRECTED:
+        logger.info(
+            f"{', '.join(CORRECTED)}: outlined after `annotate` had drawn them, as a correction is. They teach the pathways "
+            "and no network of `annotate`, which would read everybody again. To let them, delete results/annotate."
+        )
 if workflow.is_main_process and CONFIG.cohort is not None:
     or_stop(require_references, [COHORT[name] for name in SCORED if not expected(COHORT[name].nct_truth)])
 
@@ -280,6 +292,11 @@ def ctpa_crops_of(wildcards):
         patient=ctpa_alone_patients(wildcards),
         file=["status.json", "ctpa.nii.gz", "embolus.nii.gz", "lung.nii.gz"],
     )
+
+
+def nct_of_pair(wildcards):
+    """The converted NCT of a patient who has both phases."""
+    return [f"results/convert/{wildcards.patient}/nct.nii.gz"] if wildcards.patient in PAIRED else []
 
 
 def annotate_fold_of(wildcards):

@@ -26,4 +26,4 @@ with job_log(snakemake.log[0], snakemake.params.get("code")):
             rows.append(measure_patient(name, asked.labels[name], crops, own, config))
     write_table(out.patients, MEASURED, rows)
     write_json(out.metrics, summarise(rows) | {"networks": len(folds)})
-    write_worklist([Path(path).parent for path in snakemake.input.records], Path(out.worklist))
+    write_worklist([folder / name for name in asked.readers["worklist"]], Path(out.worklist))
