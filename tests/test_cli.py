@@ -70,6 +70,10 @@ def test_check_asks_the_runs_configuration_what_can_be_trained_on(tmp_path, caps
         printed = capsys.readouterr().out
         assert ("cannot be trained on" in printed) == bool(problem)
         assert problem in printed
+        assert ("2 of them test" in printed) == (text == simulated)  # who is in which part is known
+    (tmp_path / "mine.yaml").write_text("train: {unannotated: refuse, sampling: {simulated_fraction: 0.5}}")
+    main(["check", str(tmp_path / "cohort.csv"), "--config", str(tmp_path / "mine.yaml")])
+    assert "with PE refused, since train.unannotated is refuse" in capsys.readouterr().out
     (tmp_path / "mine.yaml").write_text("trian: {}")
     assert main(["check", str(tmp_path / "cohort.csv"), "--config", str(tmp_path / "mine.yaml")]) == 2
     assert "trian" in capsys.readouterr().err
