@@ -37,6 +37,8 @@ LARGE = "large"
 """Ending of trainings whose places stay, and whose simulated clots are large and lie about a voxel of vessel."""
 WHOLE = "whole"
 """Ending of trainings whose simulated clots reach the wall too, and stand in for outlined patients that lack."""
+LEAKY = "leaky"
+"""Ending of D of today but for alignment, which told places by where in the patch they lie."""
 WALL = "wall"
 """Ending of trainings of today: the same, and what `annotate` leaves out is unknown. Others differ in nothing."""
 UNSIMULATED = f"{WALL}-unsimulated"
@@ -49,8 +51,11 @@ EARLIER = {
     STAY: "hard negatives that stay",
     LARGE: "and large simulated clots, about a voxel of vessel",
     WHOLE: "today's, but what `annotate` leaves out is taught as none",
+    LEAKY: "today's, but alignment tells places by where they lie",
 }
 """Recipes before today's in words, by ending."""
+OTHERS = EARLIER | {UNSIMULATED: "today's, without simulated emboli on the NCT"}
+"""The same, and what today's is without a part."""
 TEACHER = "annotate"
 TEACHER_HARD = f"{TEACHER}_{HARD}"
 """`annotate` whose own network was trained on hard negatives too."""

@@ -16,7 +16,10 @@ from study.few import (
     EARLIER,
     FEW,
     LARGE,
+    LEAKY,
+    OTHERS,
     RETRIEVAL,
+    UNSIMULATED,
     WALL,
     WHOLE,
     curve,
@@ -111,6 +114,8 @@ def runs_table() -> Lines:
     yield from markdown(heads, rows)
 
 
+COMPARED = (LARGE, WHOLE, LEAKY, UNSIMULATED)
+"""Recipes that today's is held against."""
 FEW_DIFFERENCES = ("trainings of each", "AUC", "by Student's t", "Dice")
 STEPS = "steps, with its teacher's"
 CURVE = ("outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal")
@@ -122,14 +127,24 @@ def few_differences_table() -> Lines:
 
 
 def few_gains_table() -> Lines:
-    """Networks of today minus the same of the two recipes before."""
-    heads = ("before", "outlined", "network", *FEW_DIFFERENCES, "mL marked in a normal")
-    yield from markdown(heads, [[EARLIER[one], *row] for one in (LARGE, WHOLE) for row in gains(one, WALL)])
+    """Networks of today minus the same of other recipes."""
+    heads = ("the other recipe", "outlined", "network", *FEW_DIFFERENCES, "mL marked in a normal")
+    yield from markdown(heads, [[OTHERS[one], *row] for one in COMPARED for row in gains(one, WALL)])
 
 
 def curve_table() -> Lines:
     """AUC and Dice by the number of outlines, trainings of today."""
     yield from markdown((*CURVE, STEPS), _points(WALL))
+
+
+def unsimulated_table() -> Lines:
+    """The same without simulated emboli on the NCT."""
+    yield from markdown((*CURVE, STEPS), _points(UNSIMULATED))
+
+
+def unsimulated_differences_table() -> Lines:
+    """These networks minus each other."""
+    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences(UNSIMULATED))
 
 
 def again_table() -> Lines:
@@ -168,7 +183,7 @@ def _points(ending: str, folder: Path = FEW) -> list[list[str]]:
         [
             *(str(point.outlined), letter(name), str(point.trainings)),
             *(with_interval(point.of(auc)), together(point), with_interval(point.of(dice)), point.false_ml),
-            *([point.steps] if ending == WALL else []),
+            *([] if ending in EARLIER else [point.steps]),
             *([with_interval(point.visible)] if point.visible else []),
         ]
         for name, points in curve(ending, folder).items()
@@ -198,10 +213,12 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "mixed": mixed_table,
         "curve": curve_table,
         "again": again_table,
+        "unsimulated": unsimulated_table,
     },
     "protocol.md": {
         "few-differences": few_differences_table,
         "again-differences": again_differences_table,
+        "unsimulated-differences": unsimulated_differences_table,
         "retrieval": retrieval_table,
         "few-gains": few_gains_table,
         "outlines": outlines_table,

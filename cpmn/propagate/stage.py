@@ -75,7 +75,7 @@ def source_of(patient: Patient, carried: Path) -> Literal["nct_mask", "ctpa_mask
         return "nct_mask"
     if patient.ctpa_mask:
         return "ctpa_mask"
-    return "annotate" if sitk.GetArrayViewFromImage(read_image(carried)).any() else "label"
+    return "annotate" if sitk.GetArrayFromImage(read_image(carried)).any() else "label"
 
 
 def _propagated(

@@ -132,6 +132,7 @@ def test_what_annotate_outlined_is_carried_like_a_persons(case):
     mask = save(case.folder / "mask.nii.gz", marked((2, 3, 4)))
     np.testing.assert_array_equal(case.run(1, annotated=annotated, ctpa_mask=mask), marked((2, 3, 3)))
     assert not case.run(0, annotated=annotated).any()
+    assert case.source == "label"
 
 
 def test_what_annotate_outlined_outside_the_nct_is_left_out_and_the_label_alone_teaches(case, caplog):

@@ -118,9 +118,12 @@ def test_who_drew_the_clots_stands_in_the_status(mixed):
         for row in kinds
         if row["nct"]
     }
-    assert sources[reported_pair(kinds)["patient_id"]] == "annotate"
+    name = reported_pair(kinds)["patient_id"]
+    drawn = json.loads((project.run / "results/annotate" / name / "annotate.json").read_text())["pieces"]
+    assert sources[name] == ("annotate" if drawn else "label")
     assert sources["outlined-nct"] == "nct_mask"
     assert sources["nct-alone"] == "label"
+    assert {sources[row["patient_id"]] for row in kinds if row["label"] == "0"} == {"label"}
     assert sources[kinds[0]["patient_id"]] == "ctpa_mask"
 
 
