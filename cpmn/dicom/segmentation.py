@@ -158,7 +158,7 @@ def _state_spacing(dataset: pydicom.Dataset, scan: sitk.Image) -> None:
     along = np.abs(np.reshape(scan.GetDirection(), (3, 3)).T @ np.cross(row, column))
     for one in measures:
         if not one.get("SpacingBetweenSlices"):
-            one.SpacingBetweenSlices = scan.GetSpacing()[int(along.argmax())]
+            one.SpacingBetweenSlices = DSfloat(scan.GetSpacing()[int(along.argmax())], auto_format=True)
 
 
 def _volume(labels: sitk.Image, direction: np.ndarray) -> highdicom.Volume:
