@@ -244,7 +244,8 @@ def _visible(patients: pd.DataFrame, variant: str) -> Estimate | None:
     if "dice_visible" not in patients:
         return None
     by_patient = where(patients, variant=variant, label=1).groupby("patient_id").agg({"dice_visible": "mean"})
-    return mean(by_patient["dice_visible"].dropna().tolist())
+    known = by_patient["dice_visible"].dropna().tolist()
+    return mean(known) if known else None
 
 
 def _dice(value: float) -> str:

@@ -32,10 +32,10 @@ LINES = {
     "annotate_simulated": ("#b3123c", "P"),
     "rule": ("#7a4fa3", "X"),
     "joint": ("#2c8a4b", "P"),
-    "label_alone_long": ("#9a9ea6", "s"),
+    "label_alone_long": ("#274b8f", "s"),
     "annotate_hard_long": ("#e58aa0", "o"),
     ALL: ("black", "D"),
-    ALL_LONG: ("#9a9ea6", "D"),
+    ALL_LONG: ("#274b8f", "D"),
 }
 """Colour and marker of each."""
 APART = 0.045  # of an octave of outlines: points of the same number stand beside each other

@@ -149,7 +149,7 @@ def unsimulated_differences_table() -> Lines:
 
 def again_table() -> Lines:
     """The same of patients that no network was chosen on, with Dice of the clots that stand out on the NCT."""
-    yield from markdown((*CURVE, STEPS, "Dice of visible clots"), _points(WALL, AGAIN))
+    yield from markdown((*CURVE, STEPS, "Dice of visible clots"), _points(WALL, AGAIN, visible=True))
 
 
 def again_differences_table() -> Lines:
@@ -178,13 +178,13 @@ def earlier_table() -> Lines:
     )
 
 
-def _points(ending: str, folder: Path = FEW) -> list[list[str]]:
+def _points(ending: str, folder: Path = FEW, *, visible: bool = False) -> list[list[str]]:
     rows = [
         [
             *(str(point.outlined), letter(name), str(point.trainings)),
             *(with_interval(point.of(auc)), together(point), with_interval(point.of(dice)), point.false_ml),
             *([] if ending in EARLIER else [point.steps]),
-            *([with_interval(point.visible)] if point.visible else []),
+            *([with_interval(point.visible)] if visible and point.visible else []),
         ]
         for name, points in curve(ending, folder).items()
         for point in points

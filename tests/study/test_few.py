@@ -138,6 +138,9 @@ def test_dice_of_visible_clots_is_of_patients_who_have_any(tables):
     for one in both:
         one.loc[one.index % 2 == 0, "dice_visible"] = np.nan
     write(pd.concat(both), tables / PATIENTS)
+    measured = read(PATIENTS, tables)
+    write(pd.concat([measured, rows("own-k4", 0, 0.5, 0.3)]), tables / PATIENTS)
+    assert curve("", tables)["own"][0].visible is None  # read before visible clots were measured
     (point,) = curve("", tables)["annotate"]
     assert point.visible is not None
     assert (point.visible["value"], point.visible["n"]) == (pytest.approx(0.3), PATIENTS_OF_A_CLASS // 2)

@@ -67,4 +67,4 @@ def test_an_outline_on_the_ctpa_of_whom_nobody_outlined_is_carried_as_a_persons(
         for results in (tmp_path, finished.run / "results")
     )
     np.testing.assert_array_equal(carried, theirs)
-    assert read_status(tmp_path / "propagate" / patient.patient_id / "status.json")["source"] == "annotate"
+    assert read_status(tmp_path / "propagate" / patient.patient_id / "status.json").get("source") == "annotate"
