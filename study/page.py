@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,9 @@ STEPS = "steps, with its teacher's"
 CURVE = ("outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal")
 
 
-def few_differences_table() -> Lines:
-    """Networks of today minus each other."""
-    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences())
+def few_differences_table(ending: str = WALL, folder: Path = FEW) -> Lines:
+    """Networks of a recipe minus each other."""
+    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences(ending, folder))
 
 
 def few_gains_table() -> Lines:
@@ -132,29 +133,14 @@ def few_gains_table() -> Lines:
     yield from markdown(heads, [[OTHERS[one], *row] for one in COMPARED for row in gains(one, WALL)])
 
 
-def curve_table() -> Lines:
-    """AUC and Dice by the number of outlines, trainings of today."""
-    yield from markdown((*CURVE, STEPS), _points(WALL))
-
-
-def unsimulated_table() -> Lines:
-    """The same without simulated emboli on the NCT."""
-    yield from markdown((*CURVE, STEPS), _points(UNSIMULATED))
-
-
-def unsimulated_differences_table() -> Lines:
-    """These networks minus each other."""
-    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences(UNSIMULATED))
+def curve_table(ending: str = WALL) -> Lines:
+    """AUC and Dice by the number of outlines, trainings of a recipe."""
+    yield from markdown((*CURVE, STEPS), _points(ending))
 
 
 def again_table() -> Lines:
     """The same of patients that no network was chosen on, with Dice of the clots that stand out on the NCT."""
     yield from markdown((*CURVE, STEPS, "Dice of visible clots"), _points(WALL, AGAIN, visible=True))
-
-
-def again_differences_table() -> Lines:
-    """These networks minus each other."""
-    yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences(folder=AGAIN))
 
 
 def retrieval_table() -> Lines:
@@ -213,12 +199,12 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "mixed": mixed_table,
         "curve": curve_table,
         "again": again_table,
-        "unsimulated": unsimulated_table,
+        "unsimulated": partial(curve_table, UNSIMULATED),
     },
     "protocol.md": {
         "few-differences": few_differences_table,
-        "again-differences": again_differences_table,
-        "unsimulated-differences": unsimulated_differences_table,
+        "again-differences": partial(few_differences_table, folder=AGAIN),
+        "unsimulated-differences": partial(few_differences_table, UNSIMULATED),
         "retrieval": retrieval_table,
         "few-gains": few_gains_table,
         "outlines": outlines_table,

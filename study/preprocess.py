@@ -74,13 +74,12 @@ def preprocess_patient(
 
     A patient that a stage cannot process is excluded, or raises CpmnError, by `config.on_bad_patient`.
     """
+    work = WORK | {"propagate": partial(_propagate, own=own)}
     chain = tuple(dict.fromkeys((*stages_of(patient), *stages)))
     for stage, files in products_of(patient, results, stages).items():
         before = ("convert",) if stage in TEACHING else chain[: chain.index(stage)]
         run_patient_stage(
-            partial(_propagate, patient, results, config, own)
-            if stage == "propagate"
-            else partial(WORK[stage], patient, results, config),
+            partial(work[stage], patient, results, config),
             stage=stage.partition("/")[0],
             patient=patient.patient_id,
             outputs=files[:-1],

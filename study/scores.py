@@ -188,8 +188,8 @@ def _outline(patient: Patient, results: Path, masks: Mapping[str, Any], by: str)
     found = {"dice_nct": _dice(*carried)}
     drawn = carried
     if by != "own":
-        ctpa = f"{masks['folder']}/{name}.nii.gz" if by == RULE else results / "annotate" / name / "embolus.nii.gz"
-        drawn = Path(ctpa), truth / "ctpa_mask.nii.gz"
+        by_annotate = results / "annotate" / name / "embolus.nii.gz"
+        drawn = Path(masks["folder"], f"{name}.nii.gz") if by == RULE else by_annotate, truth / "ctpa_mask.nii.gz"
         found["dice_ctpa"] = _dice(*drawn)
     ages = {clot["id"]: clot["age"] for clot in read_json(truth / "phantom.json")["clots"]}
     return found | {"ml": _volumes(*drawn, ages)}

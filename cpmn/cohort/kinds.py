@@ -62,6 +62,11 @@ def outlines_ctpa(patient: Patient) -> bool:
     return patient.ctpa is not None and (patient.ctpa_mask is not None or not patient.label)
 
 
+def teaches_annotate(patients: Iterable[Patient], idle: Collection[str]) -> bool:
+    """Whether any of `patients` has an outlined clot for `annotate` to learn from; of the `idle` no network learns."""
+    return any(one.label and outlines_ctpa(one) and one.patient_id not in idle for one in patients)
+
+
 def kind_lines(patients: Iterable[Patient], idle: Collection[str] = (), *, refuse: bool = False) -> list[str]:
     """A line for each kind that there is: how many patients, and what they teach.
 
@@ -69,7 +74,7 @@ def kind_lines(patients: Iterable[Patient], idle: Collection[str] = (), *, refus
     refuse : `train.unannotated` refuses those with PE whom nobody outlined.
     """
     patients = list(patients)
-    annotates = any(p.label and outlines_ctpa(p) and p.patient_id not in idle for p in patients)
+    annotates = teaches_annotate(patients, idle)
     lines = []
     for kind in Kind:
         own = [patient for patient in patients if kind_of(patient) is kind]

@@ -75,6 +75,8 @@ def source_of(patient: Patient, carried: Path) -> Literal["nct_mask", "ctpa_mask
         return "nct_mask"
     if patient.ctpa_mask:
         return "ctpa_mask"
+    if patient.label == 0:
+        return "label"
     return "annotate" if sitk.GetArrayFromImage(read_image(carried)).any() else "label"
 
 

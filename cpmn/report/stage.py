@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from cpmn.cohort.kinds import is_reported, kind_lines, outlines_ctpa
+from cpmn.cohort.kinds import is_reported, kind_lines, teaches_annotate
 from cpmn.cohort.roles import teaching_nobody
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
@@ -149,8 +149,7 @@ def _annotation(found: Results, config: Config) -> dict[str, Any]:
     """How well `annotate` outlines, and whom to look at first; nothing where this run let nobody be outlined."""
     folder = found.root / "annotate"
     asked = config.train.unannotated == "use" and any(is_reported(p) and p.ctpa and p.nct for p in found.patients)
-    apart = teaching_nobody(found.splits)
-    taught = any(p.label and outlines_ctpa(p) and p.patient_id not in apart for p in found.patients)
+    taught = teaches_annotate(found.patients, teaching_nobody(found.splits))
     return {
         "annotate": read_optional(folder / "metrics.json") if asked and taught else {},
         "worklist": read_optional_frame(folder / "worklist.csv").to_dict("records") if asked and taught else [],

@@ -60,9 +60,6 @@ config["on_bad_patient"] = CONFIG.on_bad_patient
 config["min_patients"] = CONFIG.min_patients
 COHORT = {patient.patient_id: patient for patient in or_stop(cohort_of, CONFIG)}
 PATIENTS = list(COHORT)
-if workflow.is_main_process:
-    for warning in shared_scans(COHORT.values()):
-        logger.warning(warning)
 PAIRED = [name for name, patient in COHORT.items() if patient.nct and patient.ctpa]
 NCT_ALONE = [name for name, patient in COHORT.items() if not patient.ctpa]
 CTPA_ALONE = [name for name, patient in COHORT.items() if not patient.nct]
@@ -216,6 +213,7 @@ FOLDS = SPLITS["folds"] if SPLITS else [{"train": [], "validation": []}]
 SCORED = list(
     dict.fromkeys([*set_apart(SPLITS or {}), *(name for fold in FOLDS for name in fold["validation"])])
 )
+IDLE = teaching_nobody(SPLITS or {})
 # Who teaches the networks of `annotate`, and whom they outline.
 USING = CONFIG.train.unannotated == "use"
 # Outlines that a person corrected teach no network, or each correction would read everybody again. Where results lie in
@@ -229,25 +227,24 @@ CORRECTED = [
 ]
 READERS = readers(
     list(COHORT.values()) if USING else [],
-    [*teaching_nobody(SPLITS or {}), *CORRECTED],
+    [*IDLE, *CORRECTED],
     CONFIG.annotate.folds,
     CONFIG.annotate.seed,
 )
 if workflow.is_main_process:
     logger.info(
         f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients\n"
-        + "\n".join(
-            f"  {line}"
-            for line in kind_lines(COHORT.values(), teaching_nobody(SPLITS or {}), refuse=not USING)
-        )
+        + "\n".join(f"  {line}" for line in kind_lines(COHORT.values(), IDLE, refuse=not USING))
     )
+    for warning in shared_scans(COHORT.values()):
+        logger.warning(warning)
     if USING and CORRECTED:
         logger.info(
             f"{', '.join(CORRECTED)}: outlined after `annotate` had drawn them, as a correction is. They teach the pathways "
             "and no network of `annotate`, which would read everybody again. To let them, delete results/annotate."
         )
-if workflow.is_main_process and CONFIG.cohort is not None:
-    or_stop(require_references, [COHORT[name] for name in SCORED if not expected(COHORT[name].nct_truth)])
+    if CONFIG.cohort is not None:
+        or_stop(require_references, [COHORT[name] for name in SCORED if not expected(COHORT[name].nct_truth)])
 
 
 def fold_of(wildcards):
