@@ -94,7 +94,7 @@ def named(results: Path, variant: str) -> tuple[str, int]:
     """
     masks = read_json(results.parent / MASKS)
     variant, _, seed = variant.partition("-s")
-    suffix, ending = next(item for item in ENDINGS.items() if variant.endswith(item[0]))
+    suffix, ending = _recipe(variant)
     plain = variant.removesuffix(suffix)
     if masks["outlined"] is None:
         return variant_of(plain, 0, ending) if plain in EVERY else variant, int(seed or 0)
@@ -102,6 +102,11 @@ def named(results: Path, variant: str) -> tuple[str, int]:
         raise CpmnError(f"{variant} does not learn from its own outlines, where {masks['own']} outlined.")
     by = _outliner(masks, results) + plain.removeprefix(ALL) if plain in EVERY else plain
     return variant_of(by, masks["outlined"], ending), masks["draw"]
+
+
+def _recipe(variant: str) -> tuple[str, str]:
+    """What ends a variant's name, and what the tables say instead."""
+    return next(item for item in ENDINGS.items() if variant.endswith(item[0]))
 
 
 def _outliner(masks: dict[str, Any], results: Path) -> str:
@@ -163,9 +168,8 @@ def measure_outlines(results: Path, folder: Path) -> dict[str, Any]:
     of_training = [p for p in read if part_of(p.patient_id) == "train"]
     left = exclusions([p.patient_id for p in read], results)
     rows = [_outline(p, results, masks, by) for p in of_training or read if p.patient_id not in left]
-    hard = by == "own" and masks["own"].endswith(HARD)
-    drawn_by = by if by == RULE else f"{by}-{HARD}-{WALL}" if hard else f"{by}-{WALL}"
-    found = {"by": drawn_by, "outlined": masks["outlined"], "draw": masks["draw"]}
+    ending = _recipe(masks["own"])[1] if by == "own" else WALL
+    found = {"by": by if by == RULE else f"{by}-{ending}", "outlined": masks["outlined"], "draw": masks["draw"]}
     ml = sum((row.pop("ml") for row in rows), Counter())
     found |= {"patients": len(rows)} | {name: round(float(np.mean([r[name] for r in rows])), 4) for name in rows[0]}
     found["right"] = round(float(ml["clot"] / ml["outlined"]), 4) if ml["outlined"] else None

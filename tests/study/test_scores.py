@@ -53,6 +53,8 @@ def folder_of(tmp_path, teacher_hard=0.0, **masks):
         ("nct_only_long_hard", {"teacher_hard": 0.25}, ("annotate_hard_long-k4-wall", 2)),
         ("nct_only_hard_unsimulated", {"teacher_hard": 0.25}, ("annotate_hard-k4-wall-unsimulated", 2)),
         ("label_alone_hard_unsimulated", {}, ("label_alone-k4-wall-unsimulated", 2)),
+        ("label_alone_long_hard_unsimulated", {}, ("label_alone_long-k4-wall-unsimulated", 2)),
+        ("nct_only_hard_unsimulated", {"own": "label_alone_hard_unsimulated"}, ("own-k4-wall-unsimulated", 2)),
         ("nct_only_hard_unsimulated", {"outlined": None}, ("nct_only-wall-unsimulated", 0)),
         ("nct_only_long_hard", {"outlined": None}, ("nct_only_long-wall", 0)),
         ("nct_only_hard-s2", {"outlined": None}, ("nct_only-wall", 2)),
@@ -143,6 +145,25 @@ def test_outlines_are_held_against_the_truth_of_whom_no_person_outlined(tmp_path
     assert found["dice_ctpa"] == found["dice_nct"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)
     measure_outlines(results, tmp_path / "tables")
     assert len(read(OUTLINERS, tmp_path / "tables")) == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "by"),
+    [
+        ("label_alone", "own-wall-plain"),
+        ("label_alone_hard", "own-wall"),
+        ("label_alone_hard_unsimulated", "own-wall-unsimulated"),
+    ],
+)
+def test_outlines_of_a_network_that_teaches_itself_are_named_by_its_recipe(tmp_path, own, by):
+    results = folder_of(tmp_path, own=own)
+    row = {"patient_id": "train-001", "nct": "a/nct", "ctpa": "a/ctpa", "ctpa_mask": ""}
+    write_table(tmp_path / "cohort.csv", [*row, "label", "split"], [row | {"label": 1, "split": "train"}])
+    for path in ("a/nct_truth.nii.gz", "results/propagate/train-001/embolus.nii.gz"):
+        outline(tmp_path / path, 4)
+    write_json(results / "crop/train-001/status.json", {"passed": True})
+    found = measure_outlines(results, tmp_path / "tables")
+    assert (found["by"], found["patients"], found["right"], found["dice_nct"]) == (by, 1, 1.0, 1.0)
 
 
 def test_where_all_training_patients_are_outlined_it_is_of_those_who_validate(tmp_path):
