@@ -44,6 +44,15 @@ def test_sheets_are_joined_and_kinds_counted(tmp_path, capsys):
     assert "CTPA alone, outlined or without PE: 1, teaching the CTPA pathway" in printed
 
 
+def test_check_says_what_the_runs_variants_learn(tmp_path, capsys):
+    """Without a CTPA pathway a CTPA with a report alone teaches nothing."""
+    (tmp_path / "c").write_text("a scan")
+    (tmp_path / "cohort.csv").write_text("patient_id,ctpa,nct,ctpa_mask,label\np1,c,,,1\n")
+    (tmp_path / "config.yaml").write_text("train: {variants: [nct_only]}\n")
+    main(["check", str(tmp_path / "cohort.csv"), "--config", str(tmp_path / "config.yaml")])
+    assert "CTPA alone with a report: 1, teaching nothing" in capsys.readouterr().out
+
+
 def test_check_says_that_a_cohort_is_too_small_to_train_on(tmp_path, capsys):
     (tmp_path / "nct.nii.gz").write_text("a scan")
     sheet = tmp_path / "cohort.csv"

@@ -37,11 +37,10 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from cpmn.cohort.kinds import kind_lines
     from cpmn.cohort.roles import teaching_nobody
     from cpmn.cohort.sheet import load_cohort, missing_files, shared_scans
     from cpmn.config.files import read_config
-    from cpmn.job.trainable import trainable_splits
+    from cpmn.job.trainable import lessons, trainable_splits
 
     config = read_config(options.config)
     patients = load_cohort(options.cohort)
@@ -54,8 +53,7 @@ def run(options: argparse.Namespace) -> int:
         idle, problem = teaching_nobody(trainable_splits(patients, config)), None
     except CpmnError as error:  # no problem of a sheet for `cpmn score`
         idle, problem = set(), error
-    lines = kind_lines(patients, idle, refuse=config.train.unannotated == "refuse")
-    print("".join(f"  {line}\n" for line in lines), end="")
+    print("".join(f"  {line}\n" for line in lessons(patients, config, idle)), end="")
     if problem:
         print(f"As it is, this cohort cannot be trained on: {problem}")
     if options.deep:

@@ -32,8 +32,21 @@ TEACHES = {
     Kind.NCT_ALONE: "the NCT pathway: with PE its classification, by the label alone; without PE both tasks",
     Kind.OUTLINED_NCT: "the NCT pathway's segmentation and classification; with a CTPA that pathway too",
 }
-"""What a training takes from each kind."""
-WITHOUT_ANNOTATE = "both pathways, by the label, and the NCT's by what the CTPA's reads; no CTPA teaches `annotate`"
+"""What the trainings take from each kind."""
+TEACHES_NCT_PATHWAY = TEACHES | {
+    Kind.OUTLINED_PAIR: "the NCT pathway, both tasks; its CTPA teaches `annotate`",
+    Kind.REPORTED_PAIR: "the NCT pathway, by the label and by what `annotate` outlines",
+    Kind.NORMAL_PAIR: "the NCT pathway, both tasks; its CTPA teaches `annotate`",
+    Kind.OUTLINED_CTPA: "`annotate` alone; never scored",
+    Kind.REPORTED_CTPA: "nothing, since no variant trains a CTPA pathway; never scored",
+    Kind.OUTLINED_NCT: "the NCT pathway's segmentation and classification",
+}
+"""The same where no variant trains a CTPA pathway."""
+WITHOUT_ANNOTATE = {
+    True: "both pathways, by the label, and the NCT's by what the CTPA's reads; no CTPA teaches `annotate`",
+    False: "the NCT pathway, by the label alone; no CTPA teaches `annotate`",
+}
+"""What reported pairs teach then, by whether a variant trains a CTPA pathway."""
 REFUSED = "refused, since train.unannotated is refuse"
 
 
@@ -67,11 +80,14 @@ def teaches_annotate(patients: Iterable[Patient], idle: Collection[str]) -> bool
     return any(one.label and outlines_ctpa(one) and one.patient_id not in idle for one in patients)
 
 
-def kind_lines(patients: Iterable[Patient], idle: Collection[str] = (), *, refuse: bool = False) -> list[str]:
+def kind_lines(
+    patients: Iterable[Patient], idle: Collection[str] = (), *, refuse: bool = False, ctpa_pathway: bool = True
+) -> list[str]:
     """A line for each kind that there is: how many patients, and what they teach.
 
     idle : patients of whom no network learns.
     refuse : `train.unannotated` refuses those with PE whom nobody outlined.
+    ctpa_pathway : a variant trains one.
     """
     patients = list(patients)
     annotates = teaches_annotate(patients, idle)
@@ -81,16 +97,17 @@ def kind_lines(patients: Iterable[Patient], idle: Collection[str] = (), *, refus
         apart = sum(patient.patient_id in idle for patient in own)
         more = f" ({apart} of them test, calibrate or take no part)" if apart else ""
         if own:
-            lines.append(f"{kind}: {len(own)}{more}, {_lesson(kind, annotates=annotates, refuse=refuse)}")
+            lines.append(f"{kind}: {len(own)}{more}, {_lesson(kind, annotates, refuse, ctpa_pathway)}")
     return lines
 
 
-def _lesson(kind: Kind, *, annotates: bool, refuse: bool) -> str:
+def _lesson(kind: Kind, annotates: bool, refuse: bool, ctpa_pathway: bool) -> str:
     if refuse and kind in (Kind.REPORTED_PAIR, Kind.REPORTED_CTPA):
         return REFUSED
     if kind is Kind.REPORTED_PAIR and not annotates:
-        return f"teaching {WITHOUT_ANNOTATE}"
-    return f"teaching {TEACHES[kind]}{f'; with PE {REFUSED}' if refuse and kind is Kind.NCT_ALONE else ''}"
+        return f"teaching {WITHOUT_ANNOTATE[ctpa_pathway]}"
+    teaches = TEACHES if ctpa_pathway else TEACHES_NCT_PATHWAY
+    return f"teaching {teaches[kind]}{f'; with PE {REFUSED}' if refuse and kind is Kind.NCT_ALONE else ''}"
 
 
 def require_outlines(patients: Iterable[Patient], simulated: bool = False) -> None:

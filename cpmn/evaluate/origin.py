@@ -30,7 +30,7 @@ def training_facts(
     names = {name for fold in splits["folds"] for name in fold["train"]} - excluded.keys()
     ctpa_alone = {patient.patient_id for patient in patients if not patient.nct} & names
     settings = TrainConfig.model_validate(plan.get("config", {}))
-    read = settings.reads_ctpa and "ctpa" in settings.network.pathways  # pretraining alone reads pairs'
+    read = settings.trains_ctpa_pathway  # pretraining alone reads pairs'
     names -= excluded_ctpas(ctpa_alone, results / "annotate" / "crop").keys() if read else ctpa_alone
     pairs = {patient.patient_id for patient in patients if patient.nct and patient.ctpa}
     names -= unregistered(names & pairs, results).keys()  # others may have left older files

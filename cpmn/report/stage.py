@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from cpmn.cohort.kinds import is_reported, kind_lines, teaches_annotate
+from cpmn.cohort.kinds import is_reported, teaches_annotate
 from cpmn.cohort.roles import teaching_nobody
 from cpmn.cohort.sheet import Patient
 from cpmn.config.root import Config
 from cpmn.dicom.scanners import makers_known
 from cpmn.files import remove_unfinished, write_json, write_text
+from cpmn.job.trainable import lessons
 from cpmn.pages import templates
 from cpmn.report.card import TEMPLATES, model_card
 from cpmn.report.collect import (
@@ -130,7 +131,7 @@ def _context(found: Results, config: Config, flags: dict[str, Any]) -> dict[str,
         "script_sha256": b64encode(hashlib.sha256(script.encode()).digest()).decode(),  # the one that may run
         "record": run_record(found, config, flags) | {"annotate": bool(annotation["annotate"])},
         "flow": patient_flow(found),
-        "kinds": kind_lines(found.patients, teaching_nobody(found.splits), refuse=config.train.unannotated == "refuse"),
+        "kinds": lessons(found.patients, config, teaching_nobody(found.splits)),
         **annotation,
         "reference_kinds": reference_kinds(found),
         "baseline": baseline_of(found.variants),

@@ -86,6 +86,21 @@ def test_lines_do_not_promise_annotate_where_nobody_teaches_it(idle):
     )
 
 
+@pytest.mark.parametrize(("one", "kind"), CASES)
+def test_lines_promise_no_ctpa_pathway_where_none_is_trained(one, kind):
+    teacher = patient("t", **PAIR, ctpa_mask="m")
+    found = lines_of(teacher, one, ctpa_pathway=False)[str(kind)]
+    assert "both pathways" not in found
+    assert "the CTPA pathway" not in found
+    if kind is Kind.REPORTED_CTPA:
+        assert found == "1, teaching nothing, since no variant trains a CTPA pathway; never scored"
+
+
+def test_reported_pairs_teach_one_pathway_their_label_alone_where_nobody_teaches_annotate():
+    found = lines_of(patient(**PAIR), ctpa_pathway=False)["pair with a report"]
+    assert found == "1, teaching the NCT pathway, by the label alone; no CTPA teaches `annotate`"
+
+
 def test_a_mask_without_its_scan_outlines_nobody():
     astray = [patient("a", ctpa="c", nct_mask="m"), patient("b", nct="n", ctpa_mask="m")]
     assert [is_reported(one) for one in astray] == [True, True]

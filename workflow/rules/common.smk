@@ -22,7 +22,7 @@ shell.prefix(
 )
 
 from cpmn.annotate.teachers import readers
-from cpmn.cohort.kinds import is_reported, kind_lines
+from cpmn.cohort.kinds import is_reported
 from cpmn.cohort.sheet import require_references, shared_scans
 from cpmn.config.root import load_config
 from cpmn.errors import CpmnError
@@ -30,7 +30,7 @@ from cpmn.cohort.roles import set_apart, teaching_nobody
 from cpmn.job.identity import cohort_name, cohort_of, refuse_phantom_instead, variant_records
 from cpmn.job.dependencies import code_of, listing
 from cpmn.job.status import left_out
-from cpmn.job.trainable import trainable_splits
+from cpmn.job.trainable import lessons, trainable_splits
 
 
 configfile: str(PROJECT / "config" / "config.yaml")
@@ -234,7 +234,7 @@ READERS = readers(
 if workflow.is_main_process:
     logger.info(
         f"Cohort: {CONFIG.cohort or 'the built-in phantom'}, {len(PATIENTS)} patients\n"
-        + "\n".join(f"  {line}" for line in kind_lines(COHORT.values(), IDLE, refuse=not USING))
+        + "\n".join(f"  {line}" for line in lessons(list(COHORT.values()), CONFIG, IDLE))
     )
     for warning in shared_scans(COHORT.values()):
         logger.warning(warning)

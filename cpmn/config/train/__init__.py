@@ -57,8 +57,12 @@ class TrainConfig(Section):
     @property
     def reads_ctpa(self) -> bool:
         """Whether a training sees CTPAs, beside the NCT or before it."""
-        second = "ctpa" in self.network.pathways and self.sampling.ctpa_source != "nct"
-        return second or self.schedule.pretraining_fraction > 0
+        return self.trains_ctpa_pathway or self.schedule.pretraining_fraction > 0
+
+    @property
+    def trains_ctpa_pathway(self) -> bool:
+        """Whether a pathway of its own learns from CTPAs."""
+        return "ctpa" in self.network.pathways and self.sampling.ctpa_source != "nct"
 
     @model_validator(mode="after")
     def _fits(self) -> "TrainConfig":
