@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cpmn.scoring.metrics import Estimate
 from study.comparison import ABLATIONS, CONTROLS, Comparison, compared
-from study.few import ALL, ALL_LONG, EVERY, FEW, NAMES, OUTLINES, Point, curve
+from study.few import ALL, ALL_LONG, EVERY, FEW, NAMES, OUTLINES, UNSIMULATED, WALL, Point, curve
 from study.uncertainty import Figure as Measure
 from study.uncertainty import auc, dice
 
@@ -38,6 +38,8 @@ LINES = {
     ALL_LONG: ("#274b8f", "D"),
 }
 """Colour and marker of each."""
+RECIPES = {WALL: "with simulated emboli on the NCT", UNSIMULATED: "without simulated emboli on the NCT"}
+"""Rows of panels, by the ending of trainings."""
 APART = 0.045  # of an octave of outlines: points of the same number stand beside each other
 TICKS = (0, 2, 4, 8, 16, OUTLINES)
 NONE = 1.0  # where no outlines stand on an axis of octaves: an octave before the fewest, 2
@@ -67,19 +69,29 @@ def draw_forest(path: Path) -> None:
 
 
 def draw_curve(path: Path, folder: Path = FEW) -> None:
-    """Draw AUC and Dice by the number of outlined patients as PNG, trainings of today; 95 % intervals."""
-    figure, lines = Figure(figsize=(9, 4.2), layout="constrained"), curve(folder=folder)
-    for axes, what, words in zip(figure.subplots(1, 2), (auc, dice), ("patient AUC", "Dice"), strict=True):
-        for place, (name, points) in enumerate(lines.items()):
-            _draw_line(axes, name, points, what, 1 + APART * (place - 2))
-        axes.set_xscale("log", base=2)
-        axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
-        axes.minorticks_off()
+    """Draw AUC and Dice by the number of outlined patients as PNG, trainings of today; 95 % intervals.
+
+    Above those with simulated emboli on the NCT, below those without.
+    """
+    figure = Figure(figsize=(9, 7.2), layout="constrained")
+    panels, named = figure.subplots(2, 2, sharex=True, sharey="col"), {}
+    for row, (ending, recipe) in zip(panels, RECIPES.items(), strict=True):
+        lines = curve(ending, folder)
+        for axes, what, words in zip(row, (auc, dice), ("patient AUC", "Dice"), strict=True):
+            for place, (name, points) in enumerate(lines.items()):
+                _draw_line(axes, name, points, what, 1 + APART * (place - 2))
+            axes.set_xscale("log", base=2)
+            axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
+            axes.minorticks_off()
+            axes.set_ylabel(words)
+            axes.set_title(recipe, fontsize="medium")
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
+            marks, labels = axes.get_legend_handles_labels()
+            named |= dict(zip(labels, marks, strict=True))
+    for axes in panels[-1]:
         axes.set_xlabel(f"patients with PE, of {OUTLINES}, with an exact outline")
-        axes.set_ylabel(words)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, **FORMAT)
 

@@ -21,7 +21,7 @@ from cpmn.errors import named
 from cpmn.files import read_json, sha256_of_files, write_json, write_table
 from cpmn.model.inference import TrainedModel, load_model
 from cpmn.model.plan import WEIGHTS_FILE
-from cpmn.scoring.metrics import area
+from cpmn.scoring.metrics import SHARE, auc, mean, ratio
 from cpmn.scoring.overlap import dice
 from cpmn.volume.box import crop_image, paste
 from cpmn.volume.images import image_like, read_image, voxel_ml, write_image
@@ -109,23 +109,19 @@ def measure_patient(
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means of `measure_patient`'s rows; a figure that nobody gives is None.
+    """Figures of `measure_patient`'s rows with their 95 % intervals over patients (`cpmn.scoring.metrics`).
 
     `dice` is the mean over PE patients with clots in the crop, nothing outlined counts 0; `clots_found` the share of
-    all clots; `false_ml` of a normal; `auc` of the highest probability.
+    all clots; `false_ml` of a normal; `auc` of the highest probability. The value of what nobody gives is None.
     """
     pe, normal = ([row for row in rows if row["label"] == label] for label in (1, 0))
-    clots = sum(row["clots"] for row in pe)
-    overlaps = [row["dice"] for row in pe if row["dice"] is not None]
     return {
         "n_pe": len(pe),
         "n_normal": len(normal),
-        "dice": float(np.mean(overlaps)) if overlaps else None,
-        "clots_found": sum(row["clots_found"] for row in pe) / clots if clots else None,
-        "false_ml": float(np.mean([row["false_ml"] for row in normal])) if normal else None,
-        "auc": area(np.array([row["label"] for row in rows]), np.array([row["score"] for row in rows]))
-        if pe and normal
-        else None,
+        "dice": mean([row["dice"] for row in pe if row["dice"] is not None], bounds=SHARE),
+        "clots_found": ratio([row["clots_found"] for row in pe], [row["clots"] for row in pe]),
+        "false_ml": mean([row["false_ml"] for row in normal], bounds=(0.0, math.inf)),
+        "auc": auc([row["label"] for row in rows], [row["score"] for row in rows]),
     }
 
 

@@ -83,6 +83,14 @@ CURVES = {
     "learning_rate": "Learning rate",
 }
 
+ANNOTATE = {
+    "dice": "Dice on the CTPA, mean over patients with PE",
+    "clots_found": "Share of clots found",
+    "false_ml": "mL marked in a patient without PE",
+    "auc": "AUC of the highest probability",
+}
+"""Figures of `annotate` in words."""
+
 
 def write_report(
     *,
@@ -151,8 +159,10 @@ def _annotation(found: Results, config: Config) -> dict[str, Any]:
     folder = found.root / "annotate"
     asked = config.train.unannotated == "use" and any(is_reported(p) and p.ctpa and p.nct for p in found.patients)
     taught = teaches_annotate(found.patients, teaching_nobody(found.splits))
+    measured = read_optional(folder / "metrics.json") if asked and taught else {}
     return {
-        "annotate": read_optional(folder / "metrics.json") if asked and taught else {},
+        "annotate": measured,
+        "annotate_figures": [(words, estimate_text(measured.get(name))) for name, words in ANNOTATE.items()],
         "worklist": read_optional_frame(folder / "worklist.csv").to_dict("records") if asked and taught else [],
     }
 

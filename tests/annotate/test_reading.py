@@ -104,5 +104,16 @@ def test_summary_of_measured_patients():
         {"label": 0, "dice": None, "score": 0.5, "clots": 0, "clots_found": 0, "false_ml": 0.3},
     ]
     found = summarise(rows)
-    assert found == {"n_pe": 2, "n_normal": 1, "dice": 0.4, "clots_found": 0.75, "false_ml": 0.3, "auc": 0.5}
-    assert summarise([]) == {"n_pe": 0, "n_normal": 0, "dice": None, "clots_found": None, "false_ml": None, "auc": None}
+    assert (found["n_pe"], found["n_normal"]) == (2, 1)
+    # 0.8 and 0: Student's t of one degree of freedom reaches far beyond what a share can be.
+    assert found["dice"] == {"value": pytest.approx(0.4), "low": 0.0, "high": 1.0, "n": 2}
+    assert (found["clots_found"]["value"], found["clots_found"]["n"]) == (0.75, 4)
+    assert found["false_ml"] == {"value": 0.3, "low": None, "high": None, "n": 1}  # one patient tells no spread
+    assert (found["auc"]["value"], found["auc"]["n"]) == (0.5, 3)
+
+
+def test_summary_of_nobody_has_no_figures():
+    found = summarise([])
+    assert (found.pop("n_pe"), found.pop("n_normal")) == (0, 0)
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    assert found == dict.fromkeys(("dice", "clots_found", "false_ml", "auc"), nothing)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cpmn.annotate.stage import summarise
 from cpmn.config.root import load_config
 from cpmn.dicom.scanners import CHEST_MODEL, MANUFACTURER, PHANTOM_MODEL
 from cpmn.errors import CpmnError
@@ -299,14 +300,18 @@ def test_what_an_earlier_run_outlined_is_shown_only_if_this_one_does_too(run, ro
     assert (bool(context["annotate"]), bool(context["worklist"])) == (shown, shown)
 
 
-NOBODY = {"n_pe": 0, "n_normal": 0, "dice": None, "clots_found": None, "false_ml": None, "auc": None, "networks": 1}
+NOBODY = summarise([]) | {"networks": 1}
 
 
 @pytest.mark.parametrize(
     ("measured", "says"),
     [
         (NOBODY, "No outlined CTPA was left to measure them on"),
-        (NOBODY | {"n_pe": 3, "n_normal": 2, "dice": 0.57}, "(3 with PE, 2 without)"),
+        (NOBODY | {"n_pe": 3, "n_normal": 2}, "(3 with PE, 2 without)"),
+        (
+            NOBODY | {"n_pe": 3, "dice": {"value": 0.57, "low": 0.4, "high": 0.71, "n": 3}},
+            "Dice on the CTPA, mean over patients with PE</th><td>0.57 (0.40 to 0.71, n = 3)</td>",
+        ),
     ],
 )
 def test_the_report_says_how_good_annotate_is_if_that_was_measured(run, measured, says):
