@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpmn.scoring.metrics import Estimate
-from study.tables import RESULTS, patients_tested
+from study.tables import RESULTS, Folders, patients_tested
 from study.uncertainty import (
     Readings,
     auc,
@@ -49,7 +49,7 @@ def compared(others: Sequence[str] = (*CONTROLS, *ABLATIONS), folder: Path = RES
     return [_compare(other, *of_common_seeds(readings["cpmn"], readings[other])) for other in others]
 
 
-def variants(difficulty: str, folder: Path = RESULTS) -> dict[str, Readings]:
+def variants(difficulty: str, folder: Folders = RESULTS) -> dict[str, Readings]:
     """Readings of the test cohort by variant."""
     groups = patients_tested(difficulty, folder).groupby("variant")
     return {str(name): readings_of(rows) for name, rows in groups}

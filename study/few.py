@@ -13,12 +13,13 @@ import pandas as pd
 from cpmn.scoring.metrics import Estimate, mean
 from study.cohort import RULE
 from study.comparison import PRIMARY, variants
-from study.tables import RESULTS, RUNS, kept, patients_tested, read, where
+from study.tables import RESULTS, RUNS, Folders, kept, patients_tested, read, where
 from study.uncertainty import Figure, Readings, auc, dice, difference, of_common_seeds, value_of, wider, with_interval
 
 FEW = RESULTS / "few"
 AGAIN = RESULTS / "again"
 """Tables of the patients that no network was chosen on."""
+BOTH = FEW, AGAIN
 OUTLINERS = "outliners.csv"
 RETRIEVAL = "retrieval.csv"
 ALL = "nct_only"
@@ -113,7 +114,7 @@ def variant_of(name: str, outlined: int, ending: str = "") -> str:
     return (name if name in EVERY else f"{name}-k{outlined}") + (f"-{ending}" if ending else "")
 
 
-def differences(ending: str = WALL, folder: Path = FEW) -> list[Cells]:
+def differences(ending: str = WALL, folder: Folders = FEW) -> list[Cells]:
     """Each network minus those before it in `NAMES` and minus E, in a row by number of outlines: names and `_minus`.
 
     A long training is compared with long ones, and A-long with all: it costs what they cost. A draw is the same
@@ -196,9 +197,10 @@ def together(point: Point) -> str:
     return with_interval(value_of(auc, replace(found, seeds=(0,), pe=pe, normal=normal, dice=overlap)))
 
 
-def curve(ending: str = WALL, folder: Path = FEW) -> dict[str, list[Point]]:
+def curve(ending: str = WALL, folder: Folders = FEW) -> dict[str, list[Point]]:
     """Points of each that was trained, by name, from few outlines to all of them."""
-    every, patients, runs = variants(PRIMARY, folder), patients_tested(PRIMARY, folder), kept(RUNS, folder)
+    every, patients = variants(PRIMARY, folder), patients_tested(PRIMARY, folder)
+    runs = kept(RUNS, folder if isinstance(folder, Path) else folder[0])
     found: dict[str, list[Point]] = {name: [] for name in NAMES}
     for outlined in (*KS, OUTLINES):
         for name, readings in _named(every, outlined, ending).items():

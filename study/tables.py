@@ -24,6 +24,8 @@ import pandas as pd
 from cpmn.files import written_atomically
 
 RESULTS = Path(__file__).parent / "results"
+Folders = Path | tuple[Path, ...]
+"""Of kept tables: one, or several with cohorts of their own."""
 RUNS, PATIENTS, CLOTS = "runs.csv", "patients.csv.gz", "clots.csv.gz"
 DECIMALS: dict[Hashable, int] = {
     "score": 12,
@@ -69,6 +71,15 @@ def where(table: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     return table.loc[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
 
 
-def patients_tested(difficulty: str, folder: Path = RESULTS) -> pd.DataFrame:
-    """Rows of the test cohort of a difficulty, by patient and run."""
-    return where(read(PATIENTS, folder), difficulty=difficulty, cohort="test")
+def patients_tested(difficulty: str, folder: Folders = RESULTS) -> pd.DataFrame:
+    """Rows of the test cohort of a difficulty, by patient and run.
+
+    Of several folders, whose cohorts differ, those of the runs that read all. A patient's name then begins with the
+    folder's.
+    """
+    if isinstance(folder, Path):
+        return where(read(PATIENTS, folder), difficulty=difficulty, cohort="test")
+    cohorts = {one.name: patients_tested(difficulty, one) for one in folder}
+    runs = set.intersection(*(set(rows["run"]) for rows in cohorts.values()))
+    rows = stacked(*(rows.assign(patient_id=f"{name}/" + rows["patient_id"]) for name, rows in cohorts.items()))
+    return rows.loc[rows["run"].isin(runs)]

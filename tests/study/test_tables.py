@@ -70,3 +70,11 @@ def test_patients_of_a_difficulty_are_those_of_its_test_cohort():
     patients = patients_tested("mixed")
     assert set(patients["cohort"]) == {"test"}
     assert patients.groupby("run")["label"].agg(["sum", "size"]).drop_duplicates().to_numpy().tolist() == [[150, 300]]
+
+
+def test_patients_of_several_folders_are_apart_and_of_runs_that_read_all(tmp_path):
+    for name, runs in (("first", ("a-s0", "b-s0")), ("second", ("b-s0", "c-s0"))):
+        rows = [{"difficulty": "mixed", "cohort": "test", "run": run, "patient_id": "p", "score": 0.5} for run in runs]
+        write(pd.DataFrame(rows), tmp_path / name / PATIENTS)
+    found = patients_tested("mixed", (tmp_path / "first", tmp_path / "second"))
+    assert found[["run", "patient_id"]].to_numpy().tolist() == [["b-s0", "first/p"], ["b-s0", "second/p"]]
