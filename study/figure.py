@@ -1,6 +1,6 @@
 """The plots of `docs/result.md`: AUC of `cpmn` minus that of its controls, and AUC and Dice by number of outlines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from cpmn.scoring.metrics import Estimate
 from study.comparison import ABLATIONS, CONTROLS, Comparison, compared
-from study.few import ALL, ALL_LONG, EVERY, FEW, NAMES, OUTLINES, UNSIMULATED, WALL, Point, curve
+from study.few import ALL, ALL_LONG, BOTH, EVERY, FEW, NAMES, OUTLINES, UNSIMULATED, WALL, Point, curve
+from study.tables import Folders
 from study.uncertainty import Figure as Measure
 from study.uncertainty import auc, dice
 
@@ -38,8 +39,9 @@ LINES = {
     ALL_LONG: ("#274b8f", "D"),
 }
 """Colour and marker of each."""
-RECIPES = {WALL: "with simulated emboli on the NCT", UNSIMULATED: "without simulated emboli on the NCT"}
-"""Rows of panels, by the ending of trainings."""
+RECIPES: dict[str, Folders] = {WALL: FEW, UNSIMULATED: BOTH}
+"""Tables that each row of panels is drawn from, by the ending of its trainings."""
+TITLES_OF_ROWS = {WALL: "with simulated emboli on the NCT", UNSIMULATED: "without simulated emboli on the NCT"}
 APART = 0.045  # of an octave of outlines: points of the same number stand beside each other
 TICKS = (0, 2, 4, 8, 16, OUTLINES)
 NONE = 1.0  # where no outlines stand on an axis of octaves: an octave before the fewest, 2
@@ -68,15 +70,17 @@ def draw_forest(path: Path) -> None:
     figure.savefig(path, **FORMAT)
 
 
-def draw_curve(path: Path, folder: Path = FEW) -> None:
+def draw_curve(path: Path, recipes: Mapping[str, Folders] = RECIPES) -> None:
     """Draw AUC and Dice by the number of outlined patients as PNG, trainings of today; 95 % intervals.
 
-    Above those with simulated emboli on the NCT, below those without.
+    recipes : as `RECIPES`; a recipe without any training has no row.
     """
-    figure = Figure(figsize=(9, 7.2), layout="constrained")
-    panels, named = figure.subplots(2, 2, sharex=True, sharey="col"), {}
-    for row, (ending, recipe) in zip(panels, RECIPES.items(), strict=True):
-        lines = curve(ending, folder)
+    rows = {ending: lines for ending, folder in recipes.items() if (lines := curve(ending, folder))}
+    figure = Figure(figsize=(9, 1.2 + 3 * len(rows)), layout="constrained")
+    panels, named = figure.subplots(len(rows), 2, sharex=True, sharey="col", squeeze=False), {}
+    for row, (ending, lines) in zip(panels, rows.items(), strict=True):
+        pe, normal = next(iter(lines.values()))[0].readings.patients
+        title = f"{TITLES_OF_ROWS[ending]}, {len(pe)} + {len(normal)} patients"
         for axes, what, words in zip(row, (auc, dice), ("patient AUC", "Dice"), strict=True):
             for place, (name, points) in enumerate(lines.items()):
                 _draw_line(axes, name, points, what, 1 + APART * (place - 2))
@@ -84,7 +88,7 @@ def draw_curve(path: Path, folder: Path = FEW) -> None:
             axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
             axes.minorticks_off()
             axes.set_ylabel(words)
-            axes.set_title(recipe, fontsize="medium")
+            axes.set_title(title, fontsize="small")
             for side in ("top", "right"):
                 axes.spines[side].set_visible(False)
             marks, labels = axes.get_legend_handles_labels()

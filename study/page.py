@@ -14,6 +14,7 @@ from cpmn.scoring import metrics
 from study.comparison import CONTROLS, PRIMARY, Comparison, compared, variants
 from study.few import (
     AGAIN,
+    BOTH,
     EARLIER,
     FEW,
     LARGE,
@@ -31,7 +32,7 @@ from study.few import (
     together,
 )
 from study.groups import clots_found, thirds
-from study.tables import RUNS, patients_tested, read, where
+from study.tables import RUNS, Folders, patients_tested, read, where
 from study.uncertainty import Readings, auc, dice, found_where_cleared, value_of, with_interval
 
 PROJECT = Path(__file__).parents[1]
@@ -122,7 +123,7 @@ STEPS = "steps, with its teacher's"
 CURVE = ("outlined", "network", "trainings", "AUC", "AUC of all together", "Dice", "false mL in a normal")
 
 
-def few_differences_table(ending: str = WALL, folder: Path = FEW) -> Lines:
+def few_differences_table(ending: str = WALL, folder: Folders = FEW) -> Lines:
     """Networks of a recipe minus each other."""
     yield from markdown(("outlined", "network", "minus", *FEW_DIFFERENCES), differences(ending, folder))
 
@@ -133,9 +134,9 @@ def few_gains_table() -> Lines:
     yield from markdown(heads, [[OTHERS[one], *row] for one in COMPARED for row in gains(one, WALL)])
 
 
-def curve_table(ending: str = WALL) -> Lines:
+def curve_table(ending: str = WALL, folder: Folders = FEW) -> Lines:
     """AUC and Dice by the number of outlines, trainings of a recipe."""
-    yield from markdown((*CURVE, STEPS), _points(ending))
+    yield from markdown((*CURVE, STEPS), _points(ending, folder))
 
 
 def again_table() -> Lines:
@@ -164,7 +165,7 @@ def earlier_table() -> Lines:
     )
 
 
-def _points(ending: str, folder: Path = FEW, *, visible: bool = False) -> list[list[str]]:
+def _points(ending: str, folder: Folders = FEW, *, visible: bool = False) -> list[list[str]]:
     rows = [
         [
             *(str(point.outlined), letter(name), str(point.trainings)),
@@ -199,12 +200,14 @@ TABLES: Mapping[str, Mapping[str, Callable[[], Lines]]] = {
         "mixed": mixed_table,
         "curve": curve_table,
         "again": again_table,
-        "unsimulated": partial(curve_table, UNSIMULATED),
+        "unsimulated": partial(curve_table, UNSIMULATED, BOTH),
     },
     "protocol.md": {
         "few-differences": few_differences_table,
         "again-differences": partial(few_differences_table, folder=AGAIN),
-        "unsimulated-differences": partial(few_differences_table, UNSIMULATED),
+        "unsimulated-differences": partial(few_differences_table, UNSIMULATED, BOTH),
+        "unsimulated-few": partial(few_differences_table, UNSIMULATED),
+        "unsimulated-again": partial(few_differences_table, UNSIMULATED, AGAIN),
         "retrieval": retrieval_table,
         "few-gains": few_gains_table,
         "outlines": outlines_table,

@@ -82,4 +82,4 @@ def patients_tested(difficulty: str, folder: Folders = RESULTS) -> pd.DataFrame:
     cohorts = {one.name: patients_tested(difficulty, one) for one in folder}
     runs = set.intersection(*(set(rows["run"]) for rows in cohorts.values()))
     rows = stacked(*(rows.assign(patient_id=f"{name}/" + rows["patient_id"]) for name, rows in cohorts.items()))
-    return rows.loc[rows["run"].isin(runs)]
+    return rows.loc[rows["run"].isin(sorted(runs))]

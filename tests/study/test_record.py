@@ -3,7 +3,7 @@
 import pytest
 from mlflow.tracking import MlflowClient
 
-from study.few import curve
+from study.few import UNSIMULATED, curve
 from study.record import EXPERIMENT, record_curve
 from study.uncertainty import auc
 
@@ -21,4 +21,9 @@ def test_the_curve_is_a_run_a_network_and_written_again_it_is_there_once(tmp_pat
     points = {point.outlined: point.of(auc)["value"] for point in curve()["annotate_hard"]}
     found = {metric.step: metric.value for metric in client.get_metric_history(runs["C+"], "auc")}
     assert found == pytest.approx(points)
+    without = client.get_metric_history(runs["C+, no simulated emboli"], "auc")
+    assert [metric.value for metric in without] != [found[4]]
+    assert {metric.step: metric.value for metric in without} == pytest.approx(
+        {point.outlined: point.of(auc)["value"] for point in curve(UNSIMULATED)["annotate_hard"]}
+    )
     assert [file.path for file in client.list_artifacts(runs["C+"])] == ["outlines.png"]
