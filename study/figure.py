@@ -82,15 +82,9 @@ def draw_curve(path: Path, recipes: Mapping[str, Folders] = RECIPES) -> None:
         pe, normal = next(iter(lines.values()))[0].readings.patients
         title = f"{TITLES_OF_ROWS[ending]}, {len(pe)} + {len(normal)} patients"
         for axes, what, words in zip(row, (auc, dice), ("patient AUC", "Dice"), strict=True):
-            for place, (name, points) in enumerate(lines.items()):
-                _draw_line(axes, name, points, what, 1 + APART * (place - 2))
-            axes.set_xscale("log", base=2)
-            axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
-            axes.minorticks_off()
+            _draw_panel(axes, lines, what)
             axes.set_ylabel(words)
             axes.set_title(title, fontsize="small")
-            for side in ("top", "right"):
-                axes.spines[side].set_visible(False)
             marks, labels = axes.get_legend_handles_labels()
             named |= dict(zip(labels, marks, strict=True))
     for axes in panels[-1]:
@@ -98,6 +92,17 @@ def draw_curve(path: Path, recipes: Mapping[str, Folders] = RECIPES) -> None:
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, **FORMAT)
+
+
+def _draw_panel(axes: Axes, lines: Mapping[str, Sequence[Point]], what: Measure) -> None:
+    """A figure of all networks over the number of outlined patients."""
+    for place, (name, points) in enumerate(lines.items()):
+        _draw_line(axes, name, points, what, 1 + APART * (place - 2))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([max(number, NONE) for number in TICKS], [str(number) for number in TICKS])
+    axes.minorticks_off()
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
 def _draw_line(axes: Axes, name: str, points: Sequence[Point], what: Measure, shift: float) -> None:
